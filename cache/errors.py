@@ -1,0 +1,25 @@
+"""Every error a user can cause: one line that says what was expected, found, and what to do."""
+
+
+class SamcacheError(Exception):
+    """The base of all errors that reach a user as one line, without a traceback."""
+
+
+class SourceError(SamcacheError):
+    """A source of images (npz, manifest, folder) cannot be used as it stands."""
+
+
+class ImageError(SamcacheError):
+    """One image cannot be read; recorded beside the image, it does not end a run."""
+
+
+class CheckpointError(SamcacheError):
+    """Encoder weights are missing, damaged, or belong to another encoder."""
+
+
+class ConfigError(SamcacheError):
+    """Options that do not fit each other, the encoder, or the store."""
+
+
+class StoreError(SamcacheError):
+    """A store is missing, damaged, or holds something other than what is asked of it."""

@@ -1,0 +1,240 @@
+"""A store of cached features: create, open, commit a shard, read what is committed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zarr
+import zarrs  # noqa: F401  (registers the codec pipeline named below)
+
+from samcache.cache.commits import Commit, commit_key
+from samcache.cache.errors import StoreError
+from samcache.cache.identity import Identity
+from samcache.cache.layout import (
+    IMAGES,
+    STATISTICS,
+    Layout,
+    array_at,
+    create_arrays,
+    feature_path,
+    read_layout,
+)
+from samcache.cache.objects import ObjectFolder
+from samcache.cache.samples import read_samples, write_samples
+from samcache.cache.statistics import Moments
+
+zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the store was made from."""
+
+    name: str
+    classes: tuple[str, ...]  # class names; a sample's label indexes them
+    split_origin: str  # "source", or how the split was drawn
+
+
+@dataclass(frozen=True)
+class ShardContent:
+    """Everything one shard holds; n rows, V views.
+
+    features: level -> (n, V, C, h, w); images: (n, F, F, 3) uint8, or None where none are cached;
+    moments: level -> moments of the shard's training rows; sources and failures as in Commit,
+    failures keyed by the row's number in the store. Rows that failed hold zeros.
+    """
+
+    features: dict[str, Array]
+    images: npt.NDArray[np.uint8] | None
+    moments: dict[str, Moments]
+    sources: tuple[str, ...]
+    failures: dict[int, str]
+
+
+class Store:
+    """An open store. Its commits are those that stood when they were first asked for."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        """Open a store with zarr's mode "r" or "r+"; raises StoreError where it cannot be."""
+        self.path = path
+        self._root = _open_root(path, mode)
+        attributes = self._root.attrs.get("samcache")
+        if not isinstance(attributes, dict) or "identity" not in attributes:
+            raise StoreError(
+                f"{path} is not a finished samcache store: run samcache extract to (re)create it"
+            )
+        self.identity = Identity.from_json(attributes["identity"])
+        self.fingerprint = self.identity.fingerprint()
+        if attributes.get("fingerprint") != self.fingerprint:
+            raise StoreError(f"{path}: fingerprint and identity disagree: the store is damaged")
+        self.dataset = _dataset(attributes)
+        self.provenance: dict[str, Any] = attributes.get("provenance", {})
+        self.layout = read_layout(self._root, self.identity)
+        self._objects = ObjectFolder(path)
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        identity: Identity,
+        dataset: Dataset,
+        samples: pd.DataFrame,
+        layout: Layout,
+        provenance: dict[str, Any],
+    ) -> Store:
+        """Create an empty store; the root's attributes are written last and make it valid."""
+        if path.exists() and not creation_was_interrupted(path) and any(path.iterdir()):
+            raise StoreError(f"{path} exists and is not a samcache store: choose another --store")
+        root = zarr.open_group(path, mode="w", attributes={"samcache": {"creating": True}})
+        create_arrays(root, layout, identity)
+        write_samples(root, samples)
+        root.create_group("commits")
+        finished: dict[str, Any] = {
+            "identity": asdict(identity),
+            "fingerprint": identity.fingerprint(),
+            "dataset": asdict(dataset),
+            "provenance": provenance,
+        }
+        root.attrs.put({"samcache": finished})
+        return cls(path, "r+")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The sample table: id, label, split, group, status, reason, sha256; one row an image.
+
+        ``status`` is "ok", "unreadable" (with a reason) or "missing" (not committed yet).
+        """
+        table = read_samples(self._root, self.layout.rows)
+        status = np.full(len(table), "missing", dtype=object)
+        reason, sha256 = np.full((2, len(table)), "", dtype=object)
+        for commit in self.commits.values():
+            start, stop = commit.rows
+            status[start:stop], sha256[start:stop] = "ok", commit.sources
+            for row, text in commit.failures.items():
+                status[row], reason[row] = "unreadable", text
+        return table.assign(status=status, reason=reason, sha256=sha256)
+
+    @cached_property
+    def commits(self) -> dict[int, Commit]:
+        """Every commit record, by shard."""
+        committed = {}
+        keys = self._objects.sizes("commits")
+        for shard in range(self.layout.shards):
+            if commit_key(shard) in keys:
+                commit = Commit.from_bytes(self._objects.get(commit_key(shard)), shard)
+                if commit.rows != self.layout.rows_of(shard):
+                    raise StoreError(f"commit of shard {shard} covers rows {commit.rows}: damaged")
+                committed[shard] = commit
+        return committed
+
+    def pending(self) -> list[int]:
+        """Shards without a commit, in order."""
+        return [shard for shard in range(self.layout.shards) if shard not in self.commits]
+
+    def commit(self, shard: int, content: ShardContent) -> None:
+        """Write a shard whole and, last, its commit record.
+
+        What an interrupted writer left of the shard is removed first. Raises StoreError where the
+        shard was committed in the meantime; the standing commit is left as it is.
+        """
+        start, stop = self.layout.rows_of(shard)
+        keys = self.object_keys(shard)
+        self._objects.delete(keys)
+        for level, block in content.features.items():
+            self.features(level)[start:stop] = block
+        if content.images is not None:
+            self.images[start:stop] = content.images
+        moments = [content.moments[level].to_rows() for level in self.identity.levels]
+        array_at(self._root, STATISTICS)[shard] = np.concatenate(moments, axis=1)
+        objects = self._objects.seal(keys)
+        commit = Commit(shard, (start, stop), objects, content.sources, content.failures)
+        if not self._objects.create(commit_key(shard), commit.to_bytes()):
+            raise StoreError(f"shard {shard} was committed by another process: run extract again")
+        self.commits[shard] = commit
+        self.__dict__.pop("samples", None)
+
+    def object_keys(self, shard: int) -> list[str]:
+        """The keys of all objects that belong to a shard, the commit record apart."""
+        paths = [feature_path(level) for level in self.identity.levels]
+        paths += [IMAGES] if self.identity.frame_size else []
+        keys = []
+        for path in [*paths, STATISTICS]:
+            array = array_at(self._root, path)
+            place = (shard, *[0] * (array.ndim - 1))
+            keys.append(f"{path}/{array.metadata.encode_chunk_key(place)}")
+        return keys
+
+    def check_presence(self) -> None:
+        """Compare every committed object's size with its record; raises StoreError."""
+        found = self._objects.sizes("features") | self._objects.sizes(STATISTICS)
+        found |= self._objects.sizes(IMAGES) if self.identity.frame_size else {}
+        for shard, commit in self.commits.items():
+            for key, record in commit.objects.items():
+                if found.get(key) != record.bytes:
+                    raise StoreError(
+                        f"{key} should have {record.bytes} bytes, found {found.get(key, 'none')}: "
+                        f"delete commits/{shard:08d} in the store and run extract again"
+                    )
+
+    def bytes_of(self, path: str) -> int:
+        """Committed bytes of one array, by its path in the store."""
+        sizes = (
+            record.bytes
+            for commit in self.commits.values()
+            for key, record in commit.objects.items()
+            if key.startswith(f"{path}/")
+        )
+        return sum(sizes)
+
+    def features(self, level: str) -> zarr.Array[Any]:
+        """One level's maps, (N, V, C, h, w); rows of uncommitted shards read as zeros."""
+        return array_at(self._root, feature_path(level))
+
+    @property
+    def images(self) -> zarr.Array[Any]:
+        """The cached images, (N, F, F, 3) uint8 RGB; raises StoreError where there are none."""
+        return array_at(self._root, IMAGES)
+
+    def statistics(self, level: str) -> Moments:
+        """Moments of the committed training rows' unpooled maps, per channel."""
+        place = self.layout.channels[level]
+        rows = np.asarray(array_at(self._root, STATISTICS)[:])[:, :, place]
+        moments = Moments.zero(place.stop - place.start)
+        for shard in sorted(self.commits):
+            moments = moments.merge(Moments.from_rows(rows[shard]))
+        return moments
+
+
+def creation_was_interrupted(path: Path) -> bool:
+    """Whether a folder holds a store whose creation never finished, and so nothing of value."""
+    try:
+        attributes = zarr.open_group(path, mode="r").attrs.get("samcache")
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+    return attributes == {"creating": True}
+
+
+def _open_root(path: Path, mode: str) -> zarr.Group:
+    if not path.is_dir():
+        raise StoreError(f"no store at {path}: run samcache extract first, or check the path")
+    try:
+        return zarr.open_group(path, mode="r" if mode == "r" else "r+")
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not a Zarr group ({error}): is it a samcache store?") from None
+
+
+def _dataset(attributes: dict[str, Any]) -> Dataset:
+    try:
+        value = attributes["dataset"]
+        names = tuple(str(name) for name in value["classes"])
+        return Dataset(str(value["name"]), names, str(value["split_origin"]))
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"the store's dataset attribute is damaged: {error}") from None

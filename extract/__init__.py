@@ -1,0 +1,1 @@
+"""Sources, preprocessing, encoders, and the pipeline that fills a store."""

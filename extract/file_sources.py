@@ -1,0 +1,139 @@
+"""Images in files: a CSV manifest, or a folder of class folders."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pandas as pd
+
+from samcache.cache.errors import SourceError
+from samcache.extract.sources import FileSource, class_index, draw_splits, split_name
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
+
+
+@dataclass(frozen=True)
+class ManifestColumns:
+    """How to read a manifest; None means the usual name, or none where it is absent."""
+
+    label: str | None = None  # "class" or "label" where not given
+    group: str | None = None  # patient or lesion; samples of one group belong together
+    root: Path | None = None  # folder the file column starts from; the manifest's own by default
+    split_seed: int = 0  # for manifests without a split column
+
+
+def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
+    """Read a CSV manifest with the columns file, class (or label) and optionally split.
+
+    Files are paths below the root; they are not opened here. Without a split column one is drawn
+    by ``draw_splits``. Raises SourceError naming the line and what it should hold.
+    """
+    table = _read_table(path)
+    label = columns.label or next((name for name in ("class", "label") if name in table), "class")
+    needed = ["file", label, *([columns.group] if columns.group else [])]
+    for name in needed:
+        if name not in table:
+            raise SourceError(
+                f"{path} should have a column {name!r}, found {', '.join(table.columns)}"
+                + ("; name the label column with --label-column" if name == label else "")
+            )
+    for name in needed[:2] + (["split"] if "split" in table else []):
+        empty = table.index[table[name].str.strip() == ""]
+        if len(empty):
+            raise SourceError(f"{path}, line {empty[0] + 2}: column {name!r} is empty")
+    root = (columns.root or path.parent).resolve()
+    if not root.is_dir():
+        raise SourceError(f"image root {root} is not a folder: give the right one with --root")
+    classes, labels = class_index(table[label].str.strip())
+    samples = pd.DataFrame(
+        {
+            "id": [_inside(path, line, text) for line, text in enumerate(table["file"], start=2)],
+            "label": labels,
+            "group": table[columns.group] if columns.group else "",
+        }
+    )
+    if "split" in table:
+        samples["split"] = [
+            _known_split(path, line, text) for line, text in enumerate(table["split"], start=2)
+        ]
+        return FileSource(path.stem, root, classes, samples)
+    return _with_drawn_splits(path.stem, root, classes, samples, columns.split_seed)
+
+
+def open_folder(path: Path, split_seed: int = 0) -> FileSource:
+    """Read a folder of class folders, with or without train, val and test folders above them.
+
+    Raises SourceError for a class or split folder without images.
+    """
+    folders = _subfolders(path)
+    if not folders:
+        raise SourceError(f"{path} should hold one folder per class, found no folders in it")
+    if not all(split_name(folder.name) for folder in folders):
+        rows = [row for folder in folders for row in _class_rows(path, folder)]
+        classes, samples = _folder_table(rows)
+        return _with_drawn_splits(path.name, path, classes, samples, split_seed)
+    rows = []
+    for folder in folders:
+        if not _subfolders(folder):
+            raise SourceError(f"{folder} should hold one folder per class, found none")
+        for class_folder in _subfolders(folder):
+            rows += [
+                {**row, "split": str(split_name(folder.name))}
+                for row in _class_rows(path, class_folder)
+            ]
+    classes, samples = _folder_table(rows)
+    return FileSource(path.name, path, classes, samples)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise SourceError(f"{path} is not a readable CSV manifest: {error}") from None
+
+
+def _inside(manifest: Path, line: int, text: str) -> str:
+    """A file's path below the root, with forward slashes; refuses anything that leaves the root."""
+    path = PurePosixPath(text.strip().replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
+        raise SourceError(
+            f"{manifest}, line {line}: {text!r} should be a path below the root folder; "
+            "give the folder with --root"
+        )
+    return str(path)
+
+
+def _known_split(manifest: Path, line: int, text: str) -> str:
+    split = split_name(text)
+    if split is None:
+        raise SourceError(f"{manifest}, line {line}: split should be train, val or test: {text!r}")
+    return split
+
+
+def _with_drawn_splits(
+    name: str, root: Path, classes: tuple[str, ...], samples: pd.DataFrame, seed: int
+) -> FileSource:
+    samples["split"] = draw_splits(samples, seed)
+    origin = f"drawn: 70/10/20 %, stratified, groups whole, seed {seed}"
+    return FileSource(name, root, classes, samples, origin)
+
+
+def _subfolders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+    )
+    if not files:
+        raise SourceError(
+            f"class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
+            "remove it or fill it"
+        )
+    return [{"id": p.relative_to(root).as_posix(), "class": folder.name} for p in files]
+
+
+def _folder_table(rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:
+    samples = pd.DataFrame(rows).assign(group="")
+    classes, samples["label"] = class_index(samples.pop("class"))
+    return classes, samples

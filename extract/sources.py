@@ -1,0 +1,141 @@
+"""Where images come from: a sample table and a way to load each image of it."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.samples import SPLITS
+from samcache.extract.decode import RGB, decode_image
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """One image: RGB pixels (H, W, 3) uint8, and the SHA-256 (hex) of its source bytes."""
+
+    pixels: RGB
+    sha256: str
+
+
+class UnreadableImageError(ImageError):
+    """An image whose bytes could be had, but not decoded; keeps their SHA-256 (hex)."""
+
+    def __init__(self, reason: str, sha256: str) -> None:
+        super().__init__(reason)
+        self.sha256 = sha256
+
+
+class Source(ABC):
+    """A named, ordered set of labelled images.
+
+    ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
+    "val" or "test") and group (text, "" where unknown).
+    """
+
+    def __init__(
+        self, name: str, classes: tuple[str, ...], samples: pd.DataFrame, split_origin: str
+    ) -> None:
+        self.name = name
+        self.classes = classes
+        self.samples = samples.reset_index(drop=True)
+        self.split_origin = split_origin
+        self._check()
+
+    @abstractmethod
+    def load(self, row: int) -> LoadedImage:
+        """Load one image by its row; raises ImageError where it cannot be read."""
+
+    @abstractmethod
+    def take(self, rows: list[int]) -> "Source":
+        """The same source reduced to some of its rows."""
+
+    def limited(self, count: int) -> "Source":
+        """About ``count`` images spread evenly over splits and classes, in the source's order."""
+        if count >= len(self.samples):
+            return self
+        order = self.samples.sort_values(["split", "label"], kind="stable").index.to_numpy()
+        spread = np.linspace(0, len(order), count, endpoint=False).astype(int)
+        return self.take(sorted(int(row) for row in order[spread]))
+
+    def _check(self) -> None:
+        if self.samples.empty:
+            raise SourceError(f"{self.name} holds no images: check the path and its layout")
+        twice = self.samples["id"][self.samples["id"].duplicated()]
+        if len(twice):
+            raise SourceError(f"{self.name}: {twice.iloc[0]!r} is listed twice: ids must be unique")
+
+
+class FileSource(Source):
+    """Images that are files below one root folder; a sample's id is its path below the root."""
+
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        classes: tuple[str, ...],
+        samples: pd.DataFrame,
+        split_origin: str = "source",
+    ) -> None:
+        super().__init__(name, classes, samples, split_origin)
+        self.root = root
+
+    def load(self, row: int) -> LoadedImage:
+        path = self.root / self.samples["id"].iloc[row]
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"cannot be read: {error.strerror or error}") from None
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            return LoadedImage(decode_image(data), digest)
+        except ImageError as error:
+            raise UnreadableImageError(str(error), digest) from None
+
+    def take(self, rows: list[int]) -> "FileSource":
+        taken = self.samples.iloc[rows]
+        return FileSource(self.name, self.root, self.classes, taken, self.split_origin)
+
+
+def class_index(names: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
+    """Class names in order (by value where all are integers), and each sample's index."""
+    unique = sorted(names.unique())
+    if all(name.lstrip("-").isdigit() for name in unique):
+        unique = sorted(unique, key=int)
+    index = {name: label for label, name in enumerate(unique)}
+    return tuple(unique), names.map(index).astype("int64")
+
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def split_name(text: str) -> str | None:
+    """The split that a word names ("valid", "Training", …), or None."""
+    return _SPLIT_NAMES.get(text.strip().lower())
+
+
+def draw_splits(samples: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Draw train, val and test (70, 10, 20 %) within each class, keeping groups whole.
+
+    A group goes where its first sample's class sends it. Each class of at least three groups has
+    one in every split. Same table and seed, same split.
+    """
+    groups = samples["group"].where(samples["group"] != "", samples["id"])
+    generator = np.random.default_rng(seed)
+    chosen: dict[str, str] = {}
+    labels = samples.groupby(groups, sort=True)["label"].first()
+    for label in sorted(labels.unique()):
+        members = generator.permutation(labels.index[labels == label].to_numpy(dtype=object))
+        val = max(1, round(0.1 * len(members)))
+        test = max(1, round(0.2 * len(members)))
+        train = max(1, len(members) - val - test)
+        for place, group in enumerate(members):
+            chosen[group] = SPLITS[0 if place < train else 1 if place < train + val else 2]
+    return groups.map(chosen)

@@ -1,0 +1,90 @@
+"""MobileSAM's and LiteMedSAM's encoder: timm's TinyViT with SAM's neck, all levels in one pass."""
+
+import re
+from typing import Any
+
+from segment_anything.modeling.common import LayerNorm2d
+from timm.models.tiny_vit import TinyVit
+from torch import Tensor, nn
+
+
+class TinyViTLevels(nn.Module):
+    """TinyViT-5M as MobileSAM cuts it, with its intermediate maps.
+
+    The last down-sampling keeps its resolution (stride 1). MobileSAM embeds patches of 4 pixels,
+    LiteMedSAM single pixels (``patch_stride`` 1).
+    """
+
+    def __init__(self, levels: dict[str, str | int], patch_stride: int = 4) -> None:
+        """``levels`` maps each level's name to "patch", "neck" or a layer number from 0 to 3."""
+        super().__init__()
+        self.levels = levels
+        self.trunk = TinyVit(
+            embed_dims=(64, 128, 160, 320),
+            depths=(2, 2, 6, 2),
+            num_heads=(2, 4, 5, 10),
+            window_sizes=(7, 7, 14, 7),
+            num_classes=0,
+        )
+        self.trunk.head = nn.Identity()  # SAM's neck takes its place
+        self.trunk.stages[3].downsample.conv2.conv.stride = (1, 1)
+        if patch_stride == 1:
+            self._embed_single_pixels()
+        self.neck = nn.Sequential(
+            nn.Conv2d(320, 256, kernel_size=1, bias=False),
+            LayerNorm2d(256),
+            nn.Conv2d(256, 256, kernel_size=3, padding=1, bias=False),
+            LayerNorm2d(256),
+        )
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Encode a preprocessed batch (B, 3, S, S) float; level -> (B, C, h, w).
+
+        MobileSAM numbers a layer's down-sampling with the layer before it; timm opens the next
+        stage with it. Levels follow MobileSAM: layer i < 3 ends after stage i+1's down-sampling.
+        """
+        names = {place: name for name, place in self.levels.items()}
+        stages = self.trunk.stages
+        maps: dict[str | int, Tensor] = {"patch": self.trunk.patch_embed(x)}
+        x = stages[0](maps["patch"])
+        for number in range(3):
+            x = stages[number + 1].downsample(x)
+            maps[number] = x
+            x = _blocks(stages[number + 1], x)
+        maps[3] = x
+        if "neck" in names:
+            maps["neck"] = self.neck(x)
+        return {name: maps[place] for place, name in names.items()}
+
+    def _embed_single_pixels(self) -> None:
+        embed = self.trunk.patch_embed
+        for block, channels in ((embed.conv1, (3, 32)), (embed.conv2, (32, 64))):
+            block.conv = nn.Conv2d(*channels, kernel_size=1, bias=False)
+
+
+def _blocks(stage: Any, x: Tensor) -> Tensor:
+    """A stage's transformer blocks, which work on (B, h, w, C), on a (B, C, h, w) map."""
+    x = stage.blocks(x.permute(0, 2, 3, 1))
+    return x.permute(0, 3, 1, 2)
+
+
+def rename_tiny_vit_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """MobileSAM's parameter names as TinyViTLevels has them; the unused classifier is dropped."""
+    renamed = {}
+    for name, weight in weights.items():
+        if name.startswith(("norm_head.", "head.")) or name.endswith("attention_bias_idxs"):
+            continue
+        renamed[_renamed(name)] = weight
+    return renamed
+
+
+def _renamed(name: str) -> str:
+    if name.startswith("neck."):
+        return name
+    name = re.sub(
+        r"^layers\.(\d)\.downsample", lambda m: f"stages.{int(m[1]) + 1}.downsample", name
+    )
+    name = re.sub(r"^layers\.", "stages.", name)
+    name = name.replace("patch_embed.seq.0.", "patch_embed.conv1.")
+    name = name.replace("patch_embed.seq.2.", "patch_embed.conv2.")
+    return "trunk." + re.sub(r"\.c\.", ".conv.", name)

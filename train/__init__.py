@@ -1,0 +1,1 @@
+"""Features from a store, SLCA, the classifier, its training loop, metrics and run folder."""

@@ -1,0 +1,70 @@
+"""The options of one training, and what follows from them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from samcache.cache.errors import ConfigError
+
+DEFAULT_TAPS = {
+    "patch": "stem",
+    "early": "stage1",
+    "middle": "stage2",
+    "late": "stage3",
+    "neck": "stage4",
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The options of ``samcache train``; None means a default that the store decides."""
+
+    store: Path
+    out: Path
+    attention: str = "slca"  # or "none"
+    backbone: str = "resnet18"
+    taps: tuple[str, ...] | None = None  # "level:stage"
+    kernel: int = 4  # in cells of the encoder's unpooled maps
+    reduction: int = 16
+    fusion: str = "gate"  # or "residual"
+    epochs: int = 30
+    seeds: tuple[int, ...] = (0, 1, 2)
+    image_size: int | None = None
+    batch_size: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    schedule: str = "onecycle"  # or "cosine"
+    class_weights: bool = False
+    device: str = "cpu"
+    overwrite: bool = False
+
+    def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
+        """Level -> backbone stage for a store's levels; raises ConfigError.
+
+        Without ``taps``, those of DEFAULT_TAPS whose level the store has.
+        """
+        if self.attention == "none":
+            return {}
+        if self.taps is None:
+            taps = {level: stage for level, stage in DEFAULT_TAPS.items() if level in levels}
+            if not taps:
+                raise ConfigError(
+                    f"none of the default taps' levels is in the store, which has "
+                    f"{', '.join(levels)}: give --taps LEVEL:STAGE"
+                )
+            return taps
+        taps = {}
+        for text in self.taps:
+            level, _, stage = text.partition(":")
+            if level not in levels or not stage or level in taps:
+                raise ConfigError(
+                    f"--taps {text!r} should be LEVEL:STAGE, each level once, with a level of the "
+                    f"store: {', '.join(levels)}"
+                )
+            taps[level] = stage
+        return taps
+
+    def to_json(self) -> dict[str, Any]:
+        """All options as plain values."""
+        values = asdict(self)
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}

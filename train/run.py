@@ -1,0 +1,54 @@
+"""``samcache train``: read the store once, train every seed from it, write the run folder."""
+
+import time
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from samcache.cache.store import Store
+from samcache.train.config import TrainConfig
+from samcache.train.data import load_training_data
+from samcache.train.loop import EpochMetrics, SeedResult, train_seed
+from samcache.train.outputs import Results, open_run_folder, summarise, write_run
+
+
+def train(config: TrainConfig, console: Console) -> Results:
+    """Train all seeds with a progress bar on ``console``; raises SamcacheError."""
+    store = Store(config.store, "r")
+    taps = config.tapped(store.identity.levels)
+    folder = open_run_folder(config)
+    started = time.perf_counter()
+    data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
+    load_seconds = time.perf_counter() - started
+    missing = int((store.samples["status"] == "missing").sum())
+    if missing:
+        console.print(f"warning: {missing} images of {store.path} are not extracted yet: left out")
+    device = torch.device(config.device)
+    on_device = data.to(device)
+    seeds: list[SeedResult] = []
+    with _progress(console) as progress:
+        task = progress.add_task("", total=len(config.seeds) * config.epochs, auc="")
+
+        def on_epoch(line: EpochMetrics) -> None:
+            label = f"seed {line.seed}, epoch {line.epoch}"
+            auc = f"validation AUC {line.val_auc:.3f}"
+            progress.update(task, advance=1, description=label, auc=auc)
+
+        for seed in config.seeds:
+            seeds.append(train_seed(seed, on_device, config, taps, device, on_epoch))
+    results = summarise(store, data, seeds, load_seconds, time.perf_counter() - started)
+    write_run(folder, config, store, taps, data, seeds, results)
+    return results
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[auc]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+    )
