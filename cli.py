@@ -17,6 +17,7 @@ import click
 from samcache.cache.errors import SamcacheError
 
 EXIT_UNREADABLE = 3
+EXIT_INTERRUPTED = 130
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
@@ -81,7 +82,7 @@ def cli() -> None:
     samcache cache    look at stores
 
     Exit status: 0 done, 1 an error (one line says which), 2 wrong usage, 3 done, but some images
-    could not be read and are recorded in the store.
+    could not be read and are recorded in the store, 130 interrupted.
     """
 
 
@@ -193,11 +194,12 @@ def extract(
     from samcache.extract.run import extract as run
 
     columns = ManifestColumns(label_column, group_column, root, split_seed)
-    console = Console(stderr=True)
-    summary = run(
-        ExtractOptions(source=source, columns=columns, rows_per_shard=shard_rows, **options),
-        console,
-    )
+    settings = ExtractOptions(source=source, columns=columns, rows_per_shard=shard_rows, **options)
+    try:
+        summary = run(settings, Console(stderr=True))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: finished shards stand; run the same command again.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     click.echo(summary.text())
     if summary.unreadable:
         sys.exit(EXIT_UNREADABLE)

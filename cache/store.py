@@ -148,18 +148,27 @@ class Store:
         start, stop = self.layout.rows_of(shard)
         keys = self.object_keys(shard)
         self._objects.delete(keys)
-        for level, block in content.features.items():
-            self.features(level)[start:stop] = block
+        blocks = {feature_path(level): block for level, block in content.features.items()}
         if content.images is not None:
-            self.images[start:stop] = content.images
+            blocks[IMAGES] = content.images
+        for path, block in blocks.items():
+            self._writable(path)[start:stop] = block
         moments = [content.moments[level].to_rows() for level in self.identity.levels]
-        array_at(self._root, STATISTICS)[shard] = np.concatenate(moments, axis=1)
+        self._writable(STATISTICS)[shard] = np.concatenate(moments, axis=1)
         objects = self._objects.seal(keys)
         commit = Commit(shard, (start, stop), objects, content.sources, content.failures)
         if not self._objects.create(commit_key(shard), commit.to_bytes()):
             raise StoreError(f"shard {shard} was committed by another process: run extract again")
         self.commits[shard] = commit
         self.__dict__.pop("samples", None)
+
+    def _writable(self, path: str) -> zarr.Array[Any]:
+        """An array that writes a shard's chunks in order: same values, same bytes, same checksum.
+
+        With more threads zarrs puts the chunks of a shard in the order in which they get ready.
+        """
+        with zarr.config.set({"threading.max_workers": 1}):
+            return array_at(self._root, path)
 
     def object_keys(self, shard: int) -> list[str]:
         """The keys of all objects that belong to a shard, the commit record apart."""

@@ -11,7 +11,9 @@ from samcache.cache.errors import ImageError
 
 RGB = npt.NDArray[np.uint8]
 
-# Pillow warns from 90 megapixels and raises from 179; here both end as an ImageError.
+# Pillow warns of odd metadata, which no viewer minds, and of more than 90 megapixels, which end as
+# an ImageError here. Filters are set once, since changing them is not safe while threads decode.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")

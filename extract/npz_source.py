@@ -56,7 +56,7 @@ def open_npz(path: Path) -> NpzSource:
 
 def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except ValueError as error:
         if "allow_pickle" in str(error) or "pickle" in str(error).lower():

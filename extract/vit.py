@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -78,12 +77,3 @@ class ViTLevels(nn.Module):
         if "neck" in names:
             maps[names["neck"]] = encoder.neck(x.permute(0, 3, 1, 2))
         return maps
-
-
-def random_vit_weights(encoder: nn.Module, seed: int) -> dict[str, Tensor]:
-    """Seeded random weights of an encoder's shapes (position embeddings too), for tests."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.randn(weight.shape, generator=generator) * 0.02 + (weight.ndim == 1)
-        for name, weight in encoder.state_dict().items()
-    }

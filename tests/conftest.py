@@ -1,0 +1,82 @@
+"""Inputs that many tests share: small sources, a tiny encoder, and the real files where present."""
+
+import os
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tiny_encoder import save_tiny_checkpoint
+
+from samcache.cache.store import Store
+from samcache.extract.run import ExtractOptions, ExtractSummary, extract
+
+
+def _folder_from(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set: no real files here")
+    return Path(value).resolve()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with BreastMNIST, RetinaMNIST and ISIC 2017."""
+    return _folder_from("SAMCACHE_DATA")
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    """The folder with MobileSAM's and LiteMedSAM's checkpoints."""
+    return _folder_from("SAMCACHE_WEIGHTS")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the tiny encoder."""
+    return save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.pth")
+
+
+def write_npz(path: Path, counts: tuple[int, int, int] = (24, 8, 8), classes: int = 2) -> Path:
+    """A MedMNIST-shaped file; later classes are brighter, so there is something to learn."""
+    rng = np.random.default_rng(7)
+    arrays = {}
+    for split, count in zip(("train", "val", "test"), counts, strict=True):
+        labels = np.arange(count) % classes
+        noise = rng.integers(0, 120, (count, 20, 20))
+        arrays[f"{split}_images"] = (noise + 60 * labels[:, None, None]).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels[:, None].astype(np.uint8)
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    """Forty grey images of two classes."""
+    return write_npz(tmp_path / "toy.npz")
+
+
+Extract = Callable[..., tuple[Store, ExtractSummary]]
+
+
+@pytest.fixture
+def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
+    """Extract with the tiny encoder into ``<tmp>/<name>.zarr``; keywords override the options."""
+
+    def run(name: str = "toy", **changes: object) -> tuple[Store, ExtractSummary]:
+        options = {
+            "source": npz,
+            "store": tmp_path / f"{name}.zarr",
+            "encoder": "vit_tiny",
+            "checkpoint": checkpoint,
+            "pool": 2,
+            "batch_size": 3,
+            "rows_per_shard": 8,
+        }
+        settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
+        summary = extract(settings, Console(file=StringIO()))
+        return Store(settings.store, "r"), summary
+
+    return run

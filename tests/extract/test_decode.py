@@ -1,0 +1,104 @@
+"""Files decode to what a viewer would show, or end in an ImageError with the reason."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samcache.cache.errors import ImageError
+from samcache.extract.decode import decode_image, pixels_to_rgb
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_greyscale_palette_and_cmyk_become_rgb() -> None:
+    grey = decode_image(encoded(Image.new("L", (3, 2), 77), "PNG"))
+    assert grey.shape == (2, 3, 3)
+    assert (grey == 77).all()
+    palette = Image.new("RGB", (3, 2), (255, 0, 0)).convert("P")
+    assert decode_image(encoded(palette, "PNG"))[0, 0].tolist() == [255, 0, 0]
+    cmyk = decode_image(encoded(Image.new("CMYK", (3, 2), (0, 255, 255, 0)), "JPEG"))
+    assert cmyk[0, 0, 0] > 240
+    assert cmyk[0, 0, 1] < 20
+
+
+def test_transparency_is_laid_over_white() -> None:
+    clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert (decode_image(encoded(clear, "PNG")) == 255).all()
+    grey = Image.new("LA", (2, 2), (0, 255))
+    assert (decode_image(encoded(grey, "PNG")) == 0).all()
+
+
+def test_exif_rotation_is_applied() -> None:
+    image = Image.new("RGB", (4, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    assert decode_image(encoded(image, "JPEG", exif=exif)).shape == (4, 2, 3)
+
+
+def test_sixteen_bit_grey_is_stretched_to_its_own_range() -> None:
+    values = np.array([[1000, 2000], [3000, 5000]], dtype=np.uint16)
+    decoded = decode_image(encoded(Image.fromarray(values), "PNG"))
+    assert decoded[:, :, 0].tolist() == [[0, 64], [128, 255]]
+    flat = np.full((2, 2), 40_000, dtype=np.uint16)
+    assert (decode_image(encoded(Image.fromarray(flat), "TIFF")) == 0).all()
+
+
+def test_the_first_frame_stands_for_an_animation() -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert decode_image(data)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_unreadable_bytes_give_their_reason() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    cut = encoded(noise, "JPEG")[:-200]
+    with pytest.raises(ImageError, match="truncated"):
+        decode_image(cut)
+    with pytest.raises(ImageError, match="0 bytes"):
+        decode_image(b"")
+    with pytest.raises(ImageError, match="not an image format"):
+        decode_image(b"<html>404</html>")
+
+
+@pytest.mark.parametrize("pixels", [100_000_000, 200_000_000])
+def test_decompression_bombs_are_refused(pixels: int) -> None:
+    side = int(pixels**0.5)
+    bomb = encoded(Image.new("1", (side, side)), "PNG")
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(bomb)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
+def test_arrays_become_rgb(shape: tuple[int, ...]) -> None:
+    pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    rgb = pixels_to_rgb(pixels)
+    assert rgb.shape == (4, 5, 3)
+    assert (rgb[:, :, 0] == pixels.reshape(4, 5, -1)[:, :, 0]).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_any_bytes_decode_or_raise_image_error() -> None:
+    """A few hundred damaged files of each kind: nothing but ImageError may come out."""
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (24, 24, 3), np.uint8))
+    for kind in ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF"):
+        _survives_damage(encoded(image, kind), rng.integers)
+
+
+def _survives_damage(data: bytes, draw: Callable[..., np.ndarray]) -> None:
+    for _ in range(150):
+        damaged = bytearray(data)
+        for place in draw(0, len(data), 4):
+            damaged[place] = int(draw(0, 256))
+        try:
+            decode_image(bytes(damaged[: int(draw(1, len(data) + 1))]))
+        except ImageError:
+            continue

@@ -1,0 +1,68 @@
+"""A killed extraction, resumed, ends in the very bytes of one that was never killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Extract
+
+from samcache.cache.store import Store
+
+SCRIPT = Path(__file__).with_name("killed_extract.py")
+
+
+def run_and_kill(npz: Path, store: Path, checkpoint: Path, moment: int) -> int:
+    command = [sys.executable, str(SCRIPT), str(npz), str(store), str(checkpoint), str(moment)]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if moment == 0:
+        assert done.returncode == 0, done.stderr.decode()
+    return done.returncode
+
+
+def array_objects(store: Path) -> dict[str, bytes]:
+    """Every object of the store but the commit records, which hold their time of writing."""
+    return {
+        path.relative_to(store).as_posix(): path.read_bytes()
+        for path in store.rglob("*")
+        if path.is_file() and "commits" not in path.parts and path.parent != store
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_killed_and_resumed_equals_uninterrupted(
+    npz: Path, checkpoint: Path, tmp_path: Path, seed: int
+) -> None:
+    whole, killed = tmp_path / "whole.zarr", tmp_path / "killed.zarr"
+    run_and_kill(npz, whole, checkpoint, 0)
+    rng = np.random.default_rng(seed)
+    kills = 0
+    for moment in rng.integers(1, 90, size=4):
+        kills += run_and_kill(npz, killed, checkpoint, int(moment)) == -signal.SIGKILL
+    assert kills, "not one of the runs was killed: the moments are chosen badly"
+    run_and_kill(npz, killed, checkpoint, 0)
+    assert Store(killed, "r").pending() == []
+    expected, found = array_objects(whole), array_objects(killed)
+    assert expected.keys() == found.keys()
+    assert [key for key in expected if expected[key] != found[key]] == []
+    first, second = Store(whole, "r"), Store(killed, "r")
+    for shard, commit in first.commits.items():
+        assert commit.objects == second.commits[shard].objects
+
+
+def test_a_kill_between_data_and_commit_leaves_the_shard_pending(
+    run_extract: Extract,
+) -> None:
+    store, _ = run_extract()
+    record = store.path / "commits/00000002/zarr.json"
+    record.unlink()
+    assert Store(store.path, "r").pending() == [2]
+    before = array_objects(store.path)
+    again, summary = run_extract()
+    assert summary.encoded == 8
+    assert array_objects(again.path) == before

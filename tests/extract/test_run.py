@@ -1,0 +1,199 @@
+"""Extraction fills a store, resumes it, refuses another one's, and survives bad images."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Extract, write_npz
+from PIL import Image
+from rich.console import Console
+from tiny_encoder import save_tiny_checkpoint
+
+from samcache.cache.errors import ConfigError, ImageError, StoreError
+from samcache.cache.store import Store
+from samcache.extract.encoders import LEVELS, load_encoder
+from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.open_source import open_source
+from samcache.extract.preprocess import normalise, stack_frames, to_frame
+from samcache.extract.run import ExtractOptions, extract
+
+
+def test_every_row_holds_the_encoders_output(
+    run_extract: Extract, npz: Path, checkpoint: Path
+) -> None:
+    store, summary = run_extract(pool=1, dtype="float32", frame_size=32)
+    assert (summary.rows, summary.encoded, summary.unreadable) == (40, 40, {})
+    source = open_source(npz, ManifestColumns())
+    encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
+    for row in (0, 7, 8, 39):
+        pixels = source.load(row).pixels
+        frame, extent = to_frame(pixels, 64)
+        with torch.inference_mode():
+            maps = encoder.model(normalise(stack_frames([frame]), [extent], "sam"))
+        for level in LEVELS:
+            found = torch.from_numpy(np.asarray(store.features(level)[row, 0]))
+            torch.testing.assert_close(found, maps[level][0], rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(store.images[row], to_frame(pixels, 32)[0])
+    pd_ids = store.samples["id"].tolist()
+    assert pd_ids == source.samples["id"].tolist()
+
+
+def test_statistics_are_those_of_the_unpooled_training_maps(run_extract: Extract) -> None:
+    unpooled, _ = run_extract("full", pool=1, dtype="float32")
+    pooled, _ = run_extract("pooled", pool=4, dtype="float32")
+    train = (unpooled.samples["split"] == "train").to_numpy()
+    for level in LEVELS:
+        maps = np.asarray(unpooled.features(level)[:])[train, 0].astype(np.float64)
+        moments = pooled.statistics(level)
+        np.testing.assert_allclose(moments.mean, maps.mean(axis=(0, 2, 3)), atol=1e-5)
+        np.testing.assert_allclose(moments.std(), maps.std(axis=(0, 2, 3)), rtol=1e-4)
+        np.testing.assert_array_equal(moments.m2, unpooled.statistics(level).m2)
+
+
+def test_a_second_run_encodes_nothing(
+    run_extract: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_extract()
+    monkeypatch.setattr(
+        "samcache.extract.pipeline._encode_shard", lambda *_: pytest.fail("encoded")
+    )
+    _, summary = run_extract()
+    assert summary.encoded == 0
+    assert summary.rows == 40
+
+
+def test_a_run_that_stops_keeps_what_it_committed(
+    run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, calls = Store.commit, []
+
+    def third_fails(store: Store, shard: int, content: object) -> None:
+        calls.append(shard)
+        if len(calls) == 3:
+            raise OSError("disk full")
+        commit(store, shard, content)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", third_fails)
+    with pytest.raises(OSError, match="disk full"):
+        run_extract()
+    assert sorted(Store(tmp_path / "toy.zarr", "r").commits) == [0, 1]
+    monkeypatch.setattr(Store, "commit", commit)
+    store, summary = run_extract()
+    assert store.pending() == []
+    assert summary.encoded == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pool": 1}, "pool is 2 in the store, 1 in this run"),
+        ({"levels": ("neck",)}, "levels is patch,early,middle,late,neck in the store, neck in"),
+        ({"image_size": 32}, "image_size is 64 in the store, 32 in this run"),
+        ({"dtype": "float32"}, "dtype is 'float16' in the store"),
+        ({"frame_size": 32}, "frame_size is 64 in the store"),
+        ({"limit": 9}, "40 samples in the store, 9 in the source"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    run_extract: Extract, change: dict[str, object], message: str
+) -> None:
+    before, _ = run_extract()
+    with pytest.raises(StoreError, match=message):
+        run_extract(**change)
+    assert Store(before.path, "r").pending() == []
+
+
+def test_another_checkpoint_under_the_same_name_is_refused(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    path = save_tiny_checkpoint(tmp_path / "w.pth", seed=0)
+    run_extract(checkpoint=path)
+    save_tiny_checkpoint(path, seed=1)
+    with pytest.raises(StoreError, match=r"weights is .* in the store"):
+        run_extract(checkpoint=path)
+
+
+def test_another_source_is_refused(run_extract: Extract, tmp_path: Path) -> None:
+    run_extract()
+    other = write_npz(tmp_path / "other.npz", (24, 8, 8), classes=4)
+    with pytest.raises(StoreError, match="made from other samples"):
+        run_extract(source=other)
+
+
+def test_a_pool_that_does_not_divide_a_level_is_refused(run_extract: Extract) -> None:
+    with pytest.raises(ConfigError, match="--pool 3 does not divide level patch, which is 4 x 4"):
+        run_extract(pool=3)
+
+
+def test_values_beyond_float16_stop_the_run_and_are_not_written(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    weights = torch.load(save_tiny_checkpoint(tmp_path / "w.pth"), weights_only=True)
+    weights["image_encoder.patch_embed.proj.bias"] += 1e5
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"level patch has .* values that float16 cannot hold"):
+        run_extract(checkpoint=tmp_path / "w.pth")
+    assert Store(tmp_path / "toy.zarr", "r").commits == {}
+    store, _ = run_extract("wide", checkpoint=tmp_path / "w.pth", dtype="float32")
+    assert np.isfinite(store.features("patch")[:]).all()
+
+
+@pytest.fixture
+def folder_with_a_bad_image(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("benign", "malignant"):
+        for number in range(10):
+            path = tmp_path / "images" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (30, 50, 3) if number % 2 else (50, 30, 3)
+            Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
+    bad = tmp_path / "images" / "benign" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:90])
+    return tmp_path / "images"
+
+
+def test_an_unreadable_image_is_recorded_and_the_run_goes_on(
+    run_extract: Extract, folder_with_a_bad_image: Path
+) -> None:
+    store, summary = run_extract(source=folder_with_a_bad_image)
+    assert list(summary.unreadable) == ["benign/3.png"]
+    assert "benign/3.png: cannot be decoded" in summary.text()
+    assert (store.samples["status"] == "ok").sum() == 19
+    bad = store.samples.index[store.samples["id"] == "benign/3.png"][0]
+    assert len(store.samples["sha256"].iloc[bad]) == 64, "its bytes could be read"
+    assert not np.asarray(store.features("neck")[bad]).any()
+    _, again = run_extract(source=folder_with_a_bad_image)
+    assert list(again.unreadable) == ["benign/3.png"], "a resumed run says so too"
+
+
+def test_strict_stops_at_the_unreadable_image(
+    run_extract: Extract, folder_with_a_bad_image: Path
+) -> None:
+    with pytest.raises(ImageError, match=r"benign/3\.png: cannot be decoded.*--strict"):
+        run_extract(source=folder_with_a_bad_image, strict=True)
+
+
+def test_a_store_without_images_has_none(run_extract: Extract) -> None:
+    store, _ = run_extract(frame_size=0)
+    with pytest.raises(StoreError, match="images is missing"):
+        _ = store.images
+    assert store.pending() == []
+
+
+def test_batches_never_cross_shards(run_extract: Extract) -> None:
+    """Any batch size above the shard gives the same bits as one batch a shard."""
+    first, _ = run_extract("a", batch_size=8)
+    second, _ = run_extract("b", batch_size=500)
+    for level in LEVELS:
+        np.testing.assert_array_equal(first.features(level)[:], second.features(level)[:])
+
+
+def test_the_progress_bar_ends_at_all_images(npz: Path, checkpoint: Path, tmp_path: Path) -> None:
+    output = StringIO()
+    options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1)
+    extract(replace(options, rows_per_shard=16), Console(file=output, width=120))
+    assert "40/40" in output.getvalue()
+    assert "images/s" in output.getvalue()

@@ -1,0 +1,170 @@
+"""The commands as a user types them: output, exit status, one line for every mistake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from samcache.cli import ENCODERS, LEVELS, cli
+from samcache.extract import encoders
+from samcache.extract.weights import OFFICIAL
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run samcache in this process, with the tiny encoder among its choices."""
+    option = next(p for p in cli.commands["extract"].params if p.name == "encoder")
+    monkeypatch.setattr(option, "type", click.Choice([*ENCODERS, "vit_tiny"]))
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def extracted(command: Command, npz: Path, checkpoint: Path, tmp_path: Path) -> Path:
+    store = tmp_path / "toy.zarr"
+    words = ["extract", npz, "--store", store, "--encoder", "vit_tiny", "--checkpoint", checkpoint]
+    result = command(*words, "--pool", 2, "--shard-rows", 16)
+    assert result.exit_code == 0, result.output
+    assert "40 images in the store, 40 encoded in this run" in result.stdout
+    return store
+
+
+def test_extract_info_train_from_the_command_line(
+    command: Command, extracted: Path, tmp_path: Path
+) -> None:
+    info = command("cache", "info", extracted)
+    assert "toy, complete" in info.output
+    assert "train" in info.output
+    as_json = json.loads(command("cache", "info", extracted, "--json").output)
+    assert as_json["counts"]["train"] == {"0": 12, "1": 12}
+    assert as_json["levels"]["neck"]["shape"] == [40, 1, 256, 2, 2]
+    assert as_json["shards"]["missing"] == []
+
+    words = ["train", extracted, "--out", tmp_path / "run", "--epochs", 1, "--seeds", "0,1"]
+    result = command(*words, "--image-size", 32, "--batch-size", 8)
+    assert result.exit_code == 0, result.output
+    assert "±" in result.stdout
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def one_line(result: Result) -> str:
+    """The error, which must be one line, after whatever progress was shown."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    *_, line = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    assert result.stderr.count("Error") == 1
+    return line
+
+
+def test_mistakes_end_in_one_line(
+    command: Command, npz: Path, checkpoint: Path, extracted: Path, tmp_path: Path
+) -> None:
+    tail = ["--store", tmp_path / "new.zarr", "--encoder", "vit_tiny", "--checkpoint"]
+    assert "no such file" in one_line(command("extract", tmp_path / "no.npz", *tail, checkpoint))
+    assert "no checkpoint at" in one_line(command("extract", npz, *tail, tmp_path / "no.pth"))
+    (tmp_path / "bad.pth").write_bytes(b"x")
+    assert "bad.pth" in one_line(command("extract", npz, *tail, tmp_path / "bad.pth"))
+    with np.load(npz) as file:
+        np.savez(tmp_path / "p.npz", **file, extra=np.array([{}]))
+    assert "pickled" in one_line(command("extract", tmp_path / "p.npz", *tail, checkpoint))
+    assert "multiple of 16" in one_line(
+        command("extract", npz, *tail, checkpoint, "--image-size", 40)
+    )
+    assert "no store at" in one_line(command("cache", "info", tmp_path / "no.zarr"))
+    training = ["train", tmp_path / "no.zarr", "--out", tmp_path / "run"]
+    assert "no store at" in one_line(command(*training))
+    assert "pool is 2 in the store, 1 in this run" in one_line(
+        command(
+            "extract", npz, "--store", extracted, "--encoder", "vit_tiny",
+            "--checkpoint", checkpoint, "--pool", 1,
+        )
+    )  # fmt: skip
+    assert json.loads(command("cache", "info", extracted, "--json").output)["missing_rows"] == 0
+
+
+def test_unreadable_images_set_the_exit_status(
+    command: Command, checkpoint: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text("file,class\na.png,x\nb.png,y\n")
+    words = ["extract", manifest, "--encoder", "vit_tiny", "--checkpoint", checkpoint, "--pool", 1]
+    result = command(*words, "--store", tmp_path / "s.zarr")
+    assert result.exit_code == 3
+    assert "2 unreadable, recorded in the store" in result.stdout
+    strict = command(*words, "--store", tmp_path / "t.zarr", "--strict")
+    assert "a.png: cannot be read" in one_line(strict)
+
+
+def test_interruption_says_how_to_resume(
+    command: Command, npz: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("samcache.extract.pipeline._encode_shard", interrupted)
+    words = ["--store", tmp_path / "s.zarr", "--encoder", "vit_tiny", "--checkpoint", checkpoint]
+    result = command("extract", npz, *words, "--pool", 1)
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract"],
+        ["extract", "x", "--store", "s", "--encoder", "resnet"],
+        ["train", "s", "--out", "r", "--seeds", "0,one"],
+        ["train", "s", "--out", "r", "--device", "abacus"],
+        ["cache", "info"],
+    ],
+)
+def test_wrong_usage_exits_with_2(command: Command, words: list[str]) -> None:
+    assert command(*words).exit_code == 2
+
+
+def leaf_commands() -> list[tuple[str, ...]]:
+    return [("extract",), ("train",), ("cache", "info")]
+
+
+@pytest.mark.parametrize("words", leaf_commands(), ids=" ".join)
+def test_every_command_shows_an_example(command: Command, words: tuple[str, ...]) -> None:
+    output = command(*words, "--help").output
+    assert output.count(f"samcache {' '.join(words)}") >= 1
+    assert "Usage:" in output
+
+
+def test_no_command_is_missing_from_these_tests() -> None:
+    found = []
+    for name, item in cli.commands.items():
+        if isinstance(item, click.Group):
+            found += [(name, sub) for sub in item.commands]
+        else:
+            found.append((name,))
+    assert sorted(found) == sorted(leaf_commands())
+
+
+def test_choices_are_those_of_the_encoders() -> None:
+    assert set(ENCODERS) == set(encoders.ARCHITECTURES) - {"vit_tiny"}
+    assert set(ENCODERS) == set(OFFICIAL)
+    assert LEVELS == encoders.LEVELS
+
+
+def test_python_cli_py_works_from_the_root() -> None:
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "cli.py", "--version"], cwd=root, capture_output=True, check=False
+    )
+    assert done.returncode == 0
+    assert b"0.1.0" in done.stdout

@@ -1,0 +1,257 @@
+"""Training reads a store once, writes a whole run folder, and repeats itself bit for bit."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Extract, write_npz
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file
+
+from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.store import Store
+from samcache.train import run as run_module
+from samcache.train.classifier import BACKBONES, build_backbone
+from samcache.train.config import TrainConfig
+from samcache.train.data import load_training_data
+from samcache.train.loop import build_classifier
+from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.outputs import Results
+from samcache.train.run import train
+
+
+def quick(store: Store, out: Path, **changes: object) -> TrainConfig:
+    config = TrainConfig(store.path, out, epochs=2, seeds=(0, 1), image_size=32, batch_size=8)
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def run(config: TrainConfig) -> Results:
+    return train(config, Console(file=StringIO()))
+
+
+@pytest.fixture
+def store(run_extract: Extract) -> Store:
+    return run_extract()[0]
+
+
+def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    results = run(quick(store, out))
+    config = json.loads((out / "config.json").read_text())
+    assert config["fingerprint"] == store.fingerprint
+    assert config["taps"]["neck"] == "stage4"
+    metrics = pd.read_csv(out / "metrics.csv")
+    assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
+    predictions = pd.read_csv(out / "predictions.csv", dtype={"label": str})
+    assert list(predictions.columns) == ["seed", "id", "split", "label", "p_0", "p_1"]
+    assert len(predictions) == 2 * 40
+    np.testing.assert_allclose(predictions[["p_0", "p_1"]].sum(axis=1), 1, atol=1e-5)
+    saved = json.loads((out / "results.json").read_text())
+    assert saved["fingerprint"] == store.fingerprint
+    assert saved["test_auc"]["mean"] == pytest.approx(np.mean([s.test_auc for s in results.seeds]))
+    assert saved["test_auc"]["sd"] == pytest.approx(
+        np.std([s.test_auc for s in results.seeds], ddof=1)
+    )
+
+
+def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    results = run(quick(store, out))
+    predictions = pd.read_csv(out / "predictions.csv")
+    for seed in results.seeds:
+        test = predictions.query(f"seed == {seed.seed} and split == 'test'")
+        scores = test[["p_0", "p_1"]].to_numpy()
+        assert seed.test_accuracy == accuracy(test["label"].to_numpy(), scores)
+        assert seed.test_auc == pytest.approx(macro_auc(test["label"].to_numpy(), scores))
+
+
+def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    config = quick(store, out, seeds=(3,))
+    run(config)
+    taps = config.tapped(store.identity.levels)
+    data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
+    model = build_classifier(config, data, taps)
+    model.load_state_dict(load_file(out / "seed-3.safetensors"))
+    train_images = data.images[data.rows("train")].double()
+    mean = train_images.mean(dim=(0, 2, 3)).float().view(3, 1, 1)
+    std = train_images.std(dim=(0, 2, 3)).float().view(3, 1, 1)
+    rows = torch.arange(40)
+    with torch.no_grad():
+        maps = {level: data.standardised(level, rows) for level in taps}
+        logits = model.eval()((data.images.float() - mean) / std, maps)
+    saved = pd.read_csv(out / "predictions.csv")[["p_0", "p_1"]].to_numpy()
+    np.testing.assert_allclose(logits.softmax(1).numpy(), saved, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits(store: Store, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        torch.manual_seed(hash(name) % 1000)  # the caller's random state has no part in it
+        run(quick(store, tmp_path / name, seeds=(5,)))
+    first, second = (load_file(tmp_path / name / "seed-5.safetensors") for name in ("a", "b"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    files = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("a", "b")]
+    assert files[0] == files[1]
+
+
+def test_a_seeds_result_does_not_depend_on_its_neighbours(store: Store, tmp_path: Path) -> None:
+    run(quick(store, tmp_path / "both", seeds=(4, 5)))
+    run(quick(store, tmp_path / "alone", seeds=(5,)))
+    first, second = (load_file(tmp_path / n / "seed-5.safetensors") for n in ("both", "alone"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_store_is_read_once_for_all_seeds(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def counted(*args: object) -> object:
+        loads.append(args)
+        return load_training_data(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_module, "load_training_data", counted)
+    run(quick(store, tmp_path / "run", seeds=(0, 1, 2), epochs=1))
+    assert len(loads) == 1
+
+
+def test_training_learns_what_the_images_show(store: Store, tmp_path: Path) -> None:
+    results = run(quick(store, tmp_path / "run", epochs=8, seeds=(0,), lr=3e-3))
+    assert results.seeds[0].test_auc > 0.9
+    losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0] / 2
+
+
+def test_without_attention_no_features_are_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "features", lambda *_: pytest.fail("features were read"))
+    results = run(quick(store, tmp_path / "run", attention="none"))
+    assert len(results.seeds) == 2
+    assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fusion": "residual"},
+        {"schedule": "cosine"},
+        {"class_weights": True},
+        {"taps": ("neck:stage2", "patch:stage2")},
+        {"batch_size": 23},  # leaves a last batch of one
+    ],
+)
+def test_every_option_trains(store: Store, tmp_path: Path, change: dict[str, object]) -> None:
+    results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=1, **change))
+    assert 0 <= results.seeds[0].test_auc <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"taps": ("neck",)}, "'neck' should be LEVEL:STAGE"),
+        ({"taps": ("head:stem",)}, "'head:stem' should be LEVEL:STAGE"),
+        ({"taps": ("neck:stem", "neck:stage1")}, "each level once"),
+        ({"taps": ("neck:stage9",)}, "no stage 'stage9'"),
+        ({"backbone": "vgg"}, "no backbone 'vgg'"),
+        ({"kernel": 3}, "--kernel 3 does not fit the store"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    store: Store, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(quick(store, tmp_path / "run", **change))
+
+
+def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loss of seed 0 is nan in epoch \d"):
+        run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
+
+
+def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:
+    config = quick(store, tmp_path / "run", epochs=1, seeds=(0,))
+    run(config)
+    with pytest.raises(ConfigError, match="holds a finished run"):
+        run(config)
+    run(replace(config, overwrite=True, seeds=(1,)))
+    assert not (tmp_path / "run" / "seed-0.safetensors").exists()
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "x.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"):
+        run(replace(config, out=tmp_path / "notes", overwrite=True))
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [((24, 8, 1), "class '1' has no readable sample in split test")],
+)
+def test_splits_that_cannot_be_scored_are_refused(
+    run_extract: Extract, tmp_path: Path, counts: tuple[int, int, int], message: str
+) -> None:
+    store, _ = run_extract(source=write_npz(tmp_path / "few.npz", counts))
+    with pytest.raises(ConfigError, match=message):
+        run(quick(store, tmp_path / "run"))
+
+
+def test_a_split_without_samples_is_refused(run_extract: Extract, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            path = tmp_path / "images" / split / name / "x.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    store, _ = run_extract(source=tmp_path / "images")
+    with pytest.raises(ConfigError, match="split val holds no readable samples"):
+        run(quick(store, tmp_path / "run"))
+
+
+def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path: Path) -> None:
+    (store.path / "commits/00000001/zarr.json").unlink()
+    output = StringIO()
+    results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
+    assert "8 images of" in output.getvalue()
+    assert results.missing == 8
+    assert results.counts["train"] == 16
+
+
+def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path) -> None:
+    path = store.path / "features/neck/c/1/0/0/0/0"
+    data = bytearray(path.read_bytes())
+    data[50] ^= 4
+    path.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=r"rows 8 to 16 cannot be read.*store is damaged"):
+        run(quick(store, tmp_path / "run"))
+
+
+def test_a_store_without_images_cannot_be_trained_on(run_extract: Extract, tmp_path: Path) -> None:
+    store, _ = run_extract(frame_size=0)
+    with pytest.raises(ConfigError, match="holds no images"):
+        run(quick(store, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "swin_v2_t"])
+def test_backbones_cut_into_stages_equal_torchvisions(name: str) -> None:
+    import torchvision.models as models
+
+    torch.manual_seed(0)
+    whole = getattr(models, name)(weights=None, num_classes=3).eval()
+    torch.manual_seed(0)
+    backbone = build_backbone(name, 3)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        out = x
+        for stage, module in backbone.stages.items():
+            out = module.eval()(out)
+            assert out.shape[1] == backbone.channels[stage]
+        torch.testing.assert_close(backbone.head.eval()(out), whole(x))
+
+
+def test_backbones_are_named_in_the_help() -> None:
+    assert {"resnet18", "resnet152", "swin_v2_b"} <= set(BACKBONES)
