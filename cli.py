@@ -106,6 +106,11 @@ def cli() -> None:
     help="Side of the encoder's input.  [default: the encoder's own, 1024 or 256]",
 )
 @click.option(
+    "--preprocessing",
+    type=click.Choice(["sam", "medsam"]),
+    help="How images are normalised.  [default: medsam for vit_t_med, else sam]",
+)
+@click.option(
     "--levels",
     type=CommaList(),
     default=",".join(LEVELS),
@@ -315,11 +320,16 @@ def info(store: Path, as_json: bool) -> None:
     samcache cache info breast.zarr
     samcache cache info breast.zarr --json
     """
+    from rich.console import Console
+
     from samcache.cache.info import describe, render
     from samcache.cache.store import Store
 
     description = describe(Store(store, "r"))
-    click.echo(json.dumps(description, indent=2) if as_json else render(description))
+    if as_json:
+        click.echo(json.dumps(description, indent=2))
+    else:
+        Console().print(render(description))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
 from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
@@ -56,55 +60,58 @@ def describe(store: Store) -> dict[str, Any]:
     }
 
 
-def render(description: dict[str, Any]) -> str:
-    """The description as a few aligned lines of text for a terminal."""
+def render(description: dict[str, Any]) -> Group:
+    """The description as aligned tables for a terminal."""
     identity, shards = description["identity"], description["shards"]
-    state = (
-        "complete"
-        if not shards["missing"]
-        else f"{description['missing_rows']} images missing, run extract again to resume"
-    )
-    lines = [
-        f"{description['path']}: {description['dataset']['name']}, {state}",
-        f"fingerprint  {description['fingerprint']}",
-        f"encoder      {identity['encoder']} at {identity['image_size']} px, pool "
-        f"{identity['pool']}, weights {identity['weights'][:12]}…",
-        f"images       {description['readable']} readable of {description['rows']}, "
-        f"{len(description['unreadable'])} unreadable",
-        f"shards       {shards['committed']} of {shards['total']} committed, "
-        f"{shards['rows_each']} images each",
+    missing, unreadable = description["missing_rows"], description["unreadable"]
+    state = f"{missing} images missing, run extract again" if missing else "complete"
+    head = _table("", "")
+    for name, text in {
+        description["dataset"]["name"]: state,
+        "fingerprint": description["fingerprint"],
+        "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
+        "weights": identity["weights"],
+        "images": f"{description['readable']} readable of {description['rows']}",
+        "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
+    }.items():
+        head.add_row(name, escape(text))
+    parts: list[Table | str] = [
+        head,
         "",
-        *_count_lines(description["counts"]),
+        _count_table(description["counts"]),
         "",
-        *_array_lines(description),
+        _array_table(description),
     ]
-    lines += [f"unreadable   {name}: {why}" for name, why in description["unreadable"].items()]
-    return "\n".join(lines)
+    if unreadable:
+        bad = _table("unreadable", "reason")
+        for name, reason in unreadable.items():
+            bad.add_row(escape(name), escape(reason))
+        parts += ["", bad]
+    return Group(*parts)
 
 
-def _count_lines(counts: dict[str, dict[str, int]]) -> list[str]:
+def _count_table(counts: dict[str, dict[str, int]]) -> Table:
     classes = list(next(iter(counts.values()), {}))
-    widths = [max(7, len(name)) + 2 for name in classes]
-    header = "split".ljust(13) + "".join(
-        name.rjust(width) for name, width in zip(classes, widths, strict=True)
-    )
-    rows = [
-        split.ljust(13)
-        + "".join(str(row[name]).rjust(w) for name, w in zip(classes, widths, strict=True))
-        for split, row in counts.items()
-    ]
-    return [header + "    total", *(
-        line + str(sum(row.values())).rjust(9)
-        for line, row in zip(rows, counts.values(), strict=True)
-    )]  # fmt: skip
+    table = _table("split", *map(escape, classes), "total", numbers_from=1)
+    for split, row in counts.items():
+        table.add_row(split, *map(str, row.values()), str(sum(row.values())))
+    return table
 
 
-def _array_lines(description: dict[str, Any]) -> list[str]:
+def _array_table(description: dict[str, Any]) -> Table:
+    table = _table("array", "shape", "type", "MB", numbers_from=3)
     arrays = dict(description["levels"])
     if description["images"]["shape"]:
         arrays["images"] = {**description["images"], "dtype": "uint8"}
-    lines = ["array        shape                          dtype        MB"]
     for name, entry in arrays.items():
         shape = " x ".join(map(str, entry["shape"]))
-        lines.append(f"{name:<13}{shape:<31}{entry['dtype']:<9}{entry['bytes'] / 1e6:>6.1f}")
-    return lines
+        table.add_row(name, shape, entry["dtype"], f"{entry['bytes'] / 1e6:.1f}")
+    return table
+
+
+def _table(*columns: str, numbers_from: int | None = None) -> Table:
+    table = Table(box=None, show_header=any(columns), padding=(0, 2, 0, 0), header_style="bold")
+    for place, name in enumerate(columns):
+        right = numbers_from is not None and place >= numbers_from
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    return table

@@ -44,6 +44,7 @@ class ExtractOptions:
     encoder: str
     checkpoint: Path | None = None
     image_size: int | None = None
+    preprocessing: str | None = None
     levels: tuple[str, ...] = LEVELS
     pool: int = 4
     dtype: str = "float16"
@@ -120,7 +121,7 @@ def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) ->
     identity = Identity(
         encoder=encoder.name,
         weights=encoder.weights,
-        preprocessing=ARCHITECTURES[encoder.name].preprocessing,
+        preprocessing=options.preprocessing or ARCHITECTURES[encoder.name].preprocessing,
         image_size=encoder.image_size,
         frame_size=frame,
         levels=tuple(encoder.levels),

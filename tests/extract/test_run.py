@@ -94,6 +94,7 @@ def test_a_run_that_stops_keeps_what_it_committed(
         ({"image_size": 32}, "image_size is 64 in the store, 32 in this run"),
         ({"dtype": "float32"}, "dtype is 'float16' in the store"),
         ({"frame_size": 32}, "frame_size is 64 in the store"),
+        ({"preprocessing": "medsam"}, "preprocessing is 'sam' in the store, 'medsam' in this run"),
         ({"limit": 9}, "40 samples in the store, 9 in the source"),
     ],
 )
