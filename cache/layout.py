@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
 
@@ -107,6 +109,19 @@ def read_layout(root: zarr.Group, identity: Identity) -> Layout:
         raise StoreError("the store's arrays disagree in rows, shards or views: it is damaged")
     rows, rows_per_shard, _ = extents.pop()
     return Layout(rows, rows_per_shard, shapes)
+
+
+def read_rows(root: zarr.Group, path: str, start: int, stop: int) -> npt.NDArray[Any]:
+    """Part of an array along its first axis, every chunk's checksum checked; raises StoreError."""
+    array = array_at(root, path)
+    try:
+        return np.asarray(array[start:stop])
+    except (ValueError, RuntimeError, OSError, TypeError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StoreError(
+            f"{path}, rows {start} to {stop}, cannot be read ({reason}): the store is damaged "
+            "there; delete the commit record of that shard and run extract again"
+        ) from None
 
 
 def array_at(root: zarr.Group, path: str) -> zarr.Array[Any]:

@@ -1,19 +1,19 @@
 """The sample table: one row per image, in the order of the feature arrays' first axis."""
 
-import hashlib
-
 import numpy as np
 import pandas as pd
 import zarr
+from zarr.codecs import Crc32cCodec
 
 from samcache.cache.errors import StoreError
+from samcache.cache.layout import read_rows
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
 
 
 def write_samples(root: zarr.Group, samples: pd.DataFrame) -> None:
-    """Write the columns id, label, split and group as arrays of one chunk each."""
+    """Write the columns id, label, split and group as checksummed arrays of one chunk each."""
     for column in COLUMNS:
         values = samples[column].to_numpy()
         kind: type = np.int64 if column == "label" else str
@@ -22,6 +22,7 @@ def write_samples(root: zarr.Group, samples: pd.DataFrame) -> None:
             shape=values.shape,
             chunks=(max(1, len(values)),),
             dtype=kind,
+            compressors=[Crc32cCodec()],
             dimension_names=("sample",),
         )
         array[:] = values.astype(np.int64 if column == "label" else object)
@@ -31,18 +32,11 @@ def read_samples(root: zarr.Group, rows: int) -> pd.DataFrame:
     """Read the table that ``write_samples`` wrote; raises StoreError where it is damaged."""
     columns = {}
     for column in COLUMNS:
-        array = root[f"samples/{column}"]
-        if not isinstance(array, zarr.Array) or array.shape != (rows,):
+        columns[column] = read_rows(root, f"samples/{column}", 0, rows)
+        if columns[column].shape != (rows,):
             raise StoreError(f"samples/{column} should hold {rows} values: the store is damaged")
-        columns[column] = np.asarray(array[:])
     table = pd.DataFrame({name: values.astype(object) for name, values in columns.items()})
     return table.astype({"label": np.int64})
-
-
-def samples_digest(samples: pd.DataFrame) -> str:
-    """SHA-256 (hex) over the table's columns, equal for equal tables."""
-    text = samples[list(COLUMNS)].to_csv(index=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None:

@@ -24,6 +24,7 @@ from samcache.cache.layout import (
     create_arrays,
     feature_path,
     read_layout,
+    read_rows,
 )
 from samcache.cache.objects import ObjectFolder
 from samcache.cache.samples import read_samples, write_samples
@@ -203,6 +204,14 @@ class Store:
         )
         return sum(sizes)
 
+    def read_features(self, level: str, start: int, stop: int) -> Array:
+        """Rows of one level's maps, (n, V, C, h, w); raises StoreError where they are damaged."""
+        return read_rows(self._root, feature_path(level), start, stop)
+
+    def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as above."""
+        return read_rows(self._root, IMAGES, start, stop)
+
     def features(self, level: str) -> zarr.Array[Any]:
         """One level's maps, (N, V, C, h, w); rows of uncommitted shards read as zeros."""
         return array_at(self._root, feature_path(level))
@@ -215,7 +224,7 @@ class Store:
     def statistics(self, level: str) -> Moments:
         """Moments of the committed training rows' unpooled maps, per channel."""
         place = self.layout.channels[level]
-        rows = np.asarray(array_at(self._root, STATISTICS)[:])[:, :, place]
+        rows = read_rows(self._root, STATISTICS, 0, self.layout.shards)[:, :, place]
         moments = Moments.zero(place.stop - place.start)
         for shard in sorted(self.commits):
             moments = moments.merge(Moments.from_rows(rows[shard]))

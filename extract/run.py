@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout
 from samcache.cache.samples import describe_difference
@@ -28,7 +28,8 @@ from samcache.cache.store import Dataset, Store, creation_was_interrupted
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
-from samcache.extract.pipeline import check_pool, encode_pending
+from samcache.extract.pipeline import encode_pending
+from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 from samcache.extract.weights import official_checkpoint
 
@@ -87,27 +88,28 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         source = source.limited(options.limit)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
-    check_pool(encoder.shapes, options.pool, encoder.image_size)
+    _check_pool(encoder.shapes, options.pool, encoder.image_size)
     store = open_or_create(source, encoder, options)
-    pending = store.pending()
-    todo = sum(stop - start for start, stop in map(store.layout.rows_of, pending))
-    done = store.layout.rows - todo
+    todo = sum(stop - start for start, stop in map(store.layout.rows_of, store.pending()))
+    rows = store.layout.rows
+    device = torch.device(options.device)
     started = time.perf_counter()
     with _progress(console) as progress:
-        task = progress.add_task("encoding", total=store.layout.rows, completed=done)
-        encode_pending(
-            source,
-            store,
-            encoder,
-            torch.device(options.device),
-            options.batch_size,
-            options.strict,
-            lambda images: progress.advance(task, images),
+        task = progress.add_task("encoding", total=rows, completed=rows - todo)
+        shard_encoder = ShardEncoder(
+            model=encoder.model.to(device),
+            device=device,
+            identity=store.identity,
+            shapes=store.layout.level_shapes,
+            is_train=(source.samples["split"] == "train").to_numpy(),
+            batch_size=options.batch_size,
+            on_progress=lambda images: progress.advance(task, images),
         )
+        encode_pending(source, store, shard_encoder, options.strict)
     seconds = time.perf_counter() - started
     failed = store.samples[store.samples["status"] == "unreadable"]
     unreadable = dict(zip(failed["id"], failed["reason"], strict=True))
-    return ExtractSummary(store.layout.rows, todo, unreadable, seconds, store.fingerprint)
+    return ExtractSummary(rows, todo, unreadable, seconds, store.fingerprint)
 
 
 def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) -> Store:
@@ -156,6 +158,15 @@ def _check_same(store: Store, identity: Identity, source: Source) -> None:
         raise StoreError(
             f"{store.path} was made from other samples: {difference}. Use another --store"
         )
+
+
+def _check_pool(shapes: dict[str, tuple[int, int, int]], pool: int, image_size: int) -> None:
+    for level, (_, height, width) in shapes.items():
+        if height % pool or width % pool:
+            raise ConfigError(
+                f"--pool {pool} does not divide level {level}, which is {height} x {width} at "
+                f"--image-size {image_size}: choose a pool that divides it"
+            )
 
 
 def _provenance() -> dict[str, object]:

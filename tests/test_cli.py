@@ -113,7 +113,7 @@ def test_interruption_says_how_to_resume(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("samcache.extract.pipeline._encode_shard", interrupted)
+    monkeypatch.setattr("samcache.extract.shard_encoder.ShardEncoder.encode", interrupted)
     words = ["--store", tmp_path / "s.zarr", "--encoder", "vit_tiny", "--checkpoint", checkpoint]
     result = command("extract", npz, *words, "--pool", 1)
     assert result.exit_code == 130

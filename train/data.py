@@ -1,7 +1,6 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 
@@ -17,44 +16,60 @@ _DEFAULT_IMAGE_SIZE = 224
 
 
 @dataclass(frozen=True)
+class Scale:
+    """Mean and deviation per channel over the training split, (C, 1, 1) float32 each."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, mean: Tensor, std: Tensor) -> "Scale":
+        """From (C,) values; a channel that never varies keeps a tiny deviation."""
+        return cls(mean.float().view(-1, 1, 1), std.float().clamp(min=1e-6).view(-1, 1, 1))
+
+    def apply(self, values: Tensor) -> Tensor:
+        """(B, C, H, W) of any dtype -> float32 in units of the training split."""
+        return values.float().sub(self.mean).div_(self.std)
+
+    def to(self, device: torch.device) -> "Scale":
+        """The same scale on a device."""
+        return Scale(self.mean.to(device), self.std.to(device))
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
-    images: (n, 3, s, s) uint8. pooled: level -> (n, C, h, w), the store's dtype, averaged over the
-    kernel, not yet standardised. mean, std: level -> (C, 1, 1) float32. labels: (n,) int64.
+    images: (n, 3, s, s) uint8. pooled: level -> (n, C, h, w) in the store's dtype, averaged over
+    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64.
     """
 
     samples: pd.DataFrame
     classes: tuple[str, ...]
     images: Tensor
+    image_scale: Scale
     pooled: dict[str, Tensor]
-    mean: dict[str, Tensor]
-    std: dict[str, Tensor]
+    scales: dict[str, Scale]
     labels: Tensor
 
     def rows(self, split: str) -> Tensor:
-        """The rows of a split, (m,) int64."""
+        """The rows of a split, (m,) int64 on the CPU."""
         return torch.from_numpy(np.flatnonzero((self.samples["split"] == split).to_numpy()))
 
-    def standardised(self, level: str, rows: Tensor) -> Tensor:
-        """A level's pooled maps for some rows, each channel in units of the training split."""
-        maps = self.pooled[level][rows].float()
-        return maps.sub_(self.mean[level]).div_(self.std[level])
+    def inputs(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w)."""
+        maps = {level: self.scales[level].apply(maps[rows]) for level, maps in self.pooled.items()}
+        return self.image_scale.apply(self.images[rows]), maps
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same data with every tensor on a device."""
-
-        def moved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {level: tensor.to(device) for level, tensor in tensors.items()}
-
-        return TrainingData(
-            self.samples,
-            self.classes,
-            self.images.to(device),
-            moved(self.pooled),
-            moved(self.mean),
-            moved(self.std),
-            self.labels.to(device),
+        return replace(
+            self,
+            images=self.images.to(device),
+            image_scale=self.image_scale.to(device),
+            pooled={level: maps.to(device) for level, maps in self.pooled.items()},
+            scales={level: scale.to(device) for level, scale in self.scales.items()},
+            labels=self.labels.to(device),
         )
 
 
@@ -81,32 +96,21 @@ def load_training_data(
         start, stop = store.layout.rows_of(shard)
         keep = torch.from_numpy(usable[start:stop])
         rows = slice(place, place + int(keep.sum()))
-        images[rows] = _resized(_read(store.images, start, stop)[keep], side)
+        images[rows] = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
         for level in levels:
-            maps = _read(store.features(level), start, stop)[keep][:, 0]
-            pooled[level][rows] = _averaged(maps, factor[level])
+            maps = torch.from_numpy(store.read_features(level, start, stop))
+            pooled[level][rows] = _averaged(maps[keep, 0], factor[level])
         place = rows.stop
-    moments = {level: store.statistics(level) for level in levels}
+    train = torch.from_numpy((samples["split"] == "train").to_numpy(copy=True))
     return TrainingData(
         samples,
         store.dataset.classes,
         images,
+        _image_scale(images[train]),
         pooled,
-        {level: _per_channel(m.mean) for level, m in moments.items()},
-        {level: _per_channel(m.std()).clamp(min=1e-6) for level, m in moments.items()},
+        {level: _level_scale(store, level) for level in levels},
         torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True)),
     )
-
-
-def _read(array: Any, start: int, stop: int) -> Tensor:
-    try:
-        return torch.from_numpy(np.asarray(array[start:stop]))
-    except (ValueError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreError(
-            f"rows {start} to {stop} cannot be read ({reason}): the store is damaged there; "
-            "delete that shard's folder in commits/ and run extract again"
-        ) from None
 
 
 def _pool_factor(store: Store, level: str, kernel: int) -> int:
@@ -140,8 +144,18 @@ def _resized(images: Tensor, side: int) -> Tensor:
     return scaled.round().clamp(0, 255).byte()
 
 
-def _per_channel(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values).float().view(-1, 1, 1)
+def _image_scale(images: Tensor) -> Scale:
+    """The scale of (n, 3, s, s) uint8 images, from exact integer sums."""
+    count = images.numel() // 3
+    total = images.sum(dim=(0, 2, 3)).double()
+    squares = torch.stack([image.long().square().sum(dim=(1, 2)) for image in images]).sum(dim=0)
+    mean = total / count
+    return Scale.of(mean, (squares.double() / count - mean**2).clamp(min=0).sqrt())
+
+
+def _level_scale(store: Store, level: str) -> Scale:
+    moments = store.statistics(level)
+    return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(moments.std()))
 
 
 def _check_splits(samples: pd.DataFrame, classes: tuple[str, ...]) -> None:

@@ -51,54 +51,45 @@ def train_seed(
     data: TrainingData,
     config: TrainConfig,
     taps: dict[str, str],
-    device: torch.device,
     on_epoch: Callable[[EpochMetrics], None],
 ) -> SeedResult:
-    """Train from one seed on data that lies on the device; same seed, same CPU, same bits."""
+    """Train from one seed on the device where the data lie; same seed, same CPU, same bits.
+
+    Raises ConfigError where the loss is no longer finite.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build_classifier(config, data, taps).to(device)
+        model = build_classifier(config, data, taps).to(data.images.device)
         shuffle = torch.Generator().manual_seed(seed)
         train_rows, val_rows = data.rows("train"), data.rows("val")
-        steps = math.ceil(len(train_rows) / config.batch_size)
+        steps = math.ceil(len(train_rows) / config.batch_size) * config.epochs
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        scheduler = _scheduler(optimizer, config, steps * config.epochs)
-        weight = _class_weight(data, config)
-        normalise = _image_normaliser(data)
+        scheduler = _scheduler(optimizer, config, steps)
+        weight = _class_weight(data) if config.class_weights else None
         epochs: list[EpochMetrics] = []
         best, best_epoch, best_weights = (-math.inf, -math.inf), 0, {}
         for epoch in range(1, config.epochs + 1):
             started = time.perf_counter()
-            model.train()
             order = train_rows[torch.randperm(len(train_rows), generator=shuffle)]
-            losses = []
-            for rows in _batches(order, config.batch_size):
-                rows = rows.to(device)
-                logits = model(normalise(rows), _pooled(data, taps, rows))
-                loss = F.cross_entropy(logits, data.labels[rows], weight)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                scheduler.step()
-                losses.append(loss.detach())
-            train_loss = float(torch.stack(losses).mean())
+            batches = _batches(order.to(data.images.device), config.batch_size)
+            train_loss = _train_epoch(model, data, batches, optimizer, scheduler, weight)
             if not math.isfinite(train_loss):
                 raise ConfigError(
                     f"the loss of seed {seed} is {train_loss} in epoch {epoch}: try a lower --lr"
                 )
-            val_logits = predict(model, data, taps, val_rows, device, normalise)
-            line = _epoch_metrics(seed, epoch, scheduler, train_loss, val_logits, data, started)
-            epochs.append(line)
-            on_epoch(line)
-            if (line.val_auc, -line.val_loss) > best:
-                best, best_epoch = (line.val_auc, -line.val_loss), epoch
+            scores = _validate(predict(model, data, val_rows), data.labels[val_rows])
+            lr = float(scheduler.get_last_lr()[0])
+            seconds = time.perf_counter() - started
+            epochs.append(EpochMetrics(seed, epoch, lr, train_loss, *scores, seconds))
+            on_epoch(epochs[-1])
+            if (epochs[-1].val_auc, -epochs[-1].val_loss) > best:
+                best, best_epoch = (epochs[-1].val_auc, -epochs[-1].val_loss), epoch
                 best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
         model.load_state_dict(best_weights)
-        everything = torch.arange(len(data.labels))
-        logits = predict(model, data, taps, everything, device, normalise)
-        return SeedResult(seed, best_epoch, epochs, best_weights, logits.softmax(1).numpy())
+        probabilities = predict(model, data, torch.arange(len(data.labels))).softmax(1).numpy()
+        return SeedResult(seed, best_epoch, epochs, best_weights, probabilities)
 
 
 def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
@@ -109,25 +100,44 @@ def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, st
 
 
 @torch.no_grad()
-def predict(
-    model: nn.Module,
-    data: TrainingData,
-    taps: dict[str, str],
-    rows: Tensor,
-    device: torch.device,
-    normalise: Callable[[Tensor], Tensor],
-) -> Tensor:
+def predict(model: nn.Module, data: TrainingData, rows: Tensor) -> Tensor:
     """Logits of some rows in evaluation mode, (len(rows), K) float32 on the CPU."""
     model.eval()
-    logits = []
-    for batch in torch.split(rows, 256):
-        batch = batch.to(device)
-        logits.append(model(normalise(batch), _pooled(data, taps, batch)).float().cpu())
-    return torch.cat(logits)
+    batches = torch.split(rows.to(data.images.device), 256)
+    return torch.cat([model(*data.inputs(batch)).float().cpu() for batch in batches])
 
 
-def _pooled(data: TrainingData, taps: dict[str, str], rows: Tensor) -> dict[str, Tensor]:
-    return {level: data.standardised(level, rows) for level in taps}
+def _train_epoch(
+    model: nn.Module,
+    data: TrainingData,
+    batches: list[Tensor],
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    weight: Tensor | None,
+) -> float:
+    """One pass over the batches; the mean loss."""
+    model.train()
+    losses = []
+    for rows in batches:
+        logits = model(*data.inputs(rows))  # B, K
+        loss = F.cross_entropy(logits, data.labels[rows], weight)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        scheduler.step()
+        losses.append(loss.detach())
+    return float(torch.stack(losses).mean())
+
+
+def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Loss, accuracy and macro AUC of logits (m, K) on the CPU."""
+    labels = labels.cpu()
+    probabilities = logits.softmax(1).numpy()
+    return (
+        float(F.cross_entropy(logits, labels)),
+        accuracy(labels.numpy(), probabilities),
+        macro_auc(labels.numpy(), probabilities),
+    )
 
 
 def _batches(order: Tensor, size: int) -> list[Tensor]:
@@ -135,18 +145,8 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     return [batch for batch in torch.split(order, size) if len(batch) > 1]
 
 
-def _image_normaliser(data: TrainingData) -> Callable[[Tensor], Tensor]:
-    """Rows -> (B, 3, s, s) float32 images, each colour in units of the training split."""
-    train = data.images[data.rows("train").to(data.images.device)].double()
-    mean = train.mean(dim=(0, 2, 3)).float().view(3, 1, 1)
-    std = train.std(dim=(0, 2, 3)).float().clamp(min=1e-6).view(3, 1, 1)
-    return lambda rows: (data.images[rows].float() - mean) / std
-
-
-def _class_weight(data: TrainingData, config: TrainConfig) -> Tensor | None:
-    """Inverse class frequencies of the training split with mean 1, (K,), or None."""
-    if not config.class_weights:
-        return None
+def _class_weight(data: TrainingData) -> Tensor:
+    """Inverse class frequencies of the training split, (K,); a balanced set gives ones."""
     labels = data.labels[data.rows("train").to(data.labels.device)]
     counts = torch.bincount(labels, minlength=len(data.classes)).float()
     return counts.sum() / (len(data.classes) * counts)
@@ -158,26 +158,3 @@ def _scheduler(
     if config.schedule == "onecycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-
-
-def _epoch_metrics(
-    seed: int,
-    epoch: int,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    train_loss: float,
-    val_logits: Tensor,
-    data: TrainingData,
-    started: float,
-) -> EpochMetrics:
-    labels = data.labels.cpu()[data.rows("val")]
-    probabilities = val_logits.softmax(1).numpy()
-    return EpochMetrics(
-        seed=seed,
-        epoch=epoch,
-        lr=float(scheduler.get_last_lr()[0]),
-        train_loss=train_loss,
-        val_loss=float(F.cross_entropy(val_logits, labels)),
-        val_accuracy=accuracy(labels.numpy(), probabilities),
-        val_auc=macro_auc(labels.numpy(), probabilities),
-        seconds=time.perf_counter() - started,
-    )

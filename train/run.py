@@ -24,8 +24,7 @@ def train(config: TrainConfig, console: Console) -> Results:
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
         console.print(f"warning: {missing} images of {store.path} are not extracted yet: left out")
-    device = torch.device(config.device)
-    on_device = data.to(device)
+    on_device = data.to(torch.device(config.device))
     seeds: list[SeedResult] = []
     with _progress(console) as progress:
         task = progress.add_task("", total=len(config.seeds) * config.epochs, auc="")
@@ -36,7 +35,7 @@ def train(config: TrainConfig, console: Console) -> Results:
             progress.update(task, advance=1, description=label, auc=auc)
 
         for seed in config.seeds:
-            seeds.append(train_seed(seed, on_device, config, taps, device, on_epoch))
+            seeds.append(train_seed(seed, on_device, config, taps, on_epoch))
     results = summarise(store, data, seeds, load_seconds, time.perf_counter() - started)
     write_run(folder, config, store, taps, data, seeds, results)
     return results

@@ -127,8 +127,20 @@ def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(bytes(data))
-    with pytest.raises(Exception, match=r"(?i)checksum"):
-        Store(store.path, "r").features("patch")[0:4]
+    with pytest.raises(StoreError, match=r"(?i)features/patch, rows 0 to 4.*checksum"):
+        Store(store.path, "r").read_features("patch", 0, 4)
+
+
+@pytest.mark.parametrize("key", ["samples/id/c/0", "samples/label/c/0", "statistics/c/0/0/0"])
+def test_a_damaged_table_is_one_clear_error(tmp_path: Path, key: str) -> None:
+    store = create(tmp_path / "s.zarr")
+    store.commit(0, content(store, 0))
+    data = bytearray((store.path / key).read_bytes())
+    data[9] ^= 1
+    (store.path / key).write_bytes(bytes(data))
+    store = Store(store.path, "r")
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.samples if key.startswith("samples") else store.statistics("patch")
 
 
 @pytest.mark.parametrize("change", ["remove", "truncate"])

@@ -58,7 +58,7 @@ def test_a_second_run_encodes_nothing(
 ) -> None:
     run_extract()
     monkeypatch.setattr(
-        "samcache.extract.pipeline._encode_shard", lambda *_: pytest.fail("encoded")
+        "samcache.extract.shard_encoder.ShardEncoder.encode", lambda *_: pytest.fail("encoded")
     )
     _, summary = run_extract()
     assert summary.encoded == 0

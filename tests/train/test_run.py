@@ -79,13 +79,8 @@ def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) 
     data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
     model = build_classifier(config, data, taps)
     model.load_state_dict(load_file(out / "seed-3.safetensors"))
-    train_images = data.images[data.rows("train")].double()
-    mean = train_images.mean(dim=(0, 2, 3)).float().view(3, 1, 1)
-    std = train_images.std(dim=(0, 2, 3)).float().view(3, 1, 1)
-    rows = torch.arange(40)
     with torch.no_grad():
-        maps = {level: data.standardised(level, rows) for level in taps}
-        logits = model.eval()((data.images.float() - mean) / std, maps)
+        logits = model.eval()(*data.inputs(torch.arange(40)))
     saved = pd.read_csv(out / "predictions.csv")[["p_0", "p_1"]].to_numpy()
     np.testing.assert_allclose(logits.softmax(1).numpy(), saved, atol=1e-5)
 
@@ -131,7 +126,7 @@ def test_training_learns_what_the_images_show(store: Store, tmp_path: Path) -> N
 def test_without_attention_no_features_are_read(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Store, "features", lambda *_: pytest.fail("features were read"))
+    monkeypatch.setattr(Store, "read_features", lambda *_: pytest.fail("features were read"))
     results = run(quick(store, tmp_path / "run", attention="none"))
     assert len(results.seeds) == 2
     assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
@@ -226,7 +221,9 @@ def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path
     data = bytearray(path.read_bytes())
     data[50] ^= 4
     path.write_bytes(bytes(data))
-    with pytest.raises(StoreError, match=r"rows 8 to 16 cannot be read.*store is damaged"):
+    with pytest.raises(
+        StoreError, match=r"features/neck, rows 8 to 16, cannot be read.*store is damaged"
+    ):
         run(quick(store, tmp_path / "run"))
 
 
