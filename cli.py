@@ -69,6 +69,8 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except SamcacheError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+        except OSError as error:  # no space, no permission, a path through a file
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})

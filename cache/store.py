@@ -92,7 +92,7 @@ class Store:
         provenance: dict[str, Any],
     ) -> Store:
         """Create an empty store; the root's attributes are written last and make it valid."""
-        if path.exists() and not creation_was_interrupted(path) and any(path.iterdir()):
+        if path.exists() and not creation_was_interrupted(path):
             raise StoreError(f"{path} exists and is not a samcache store: choose another --store")
         root = zarr.open_group(path, mode="w", attributes={"samcache": {"creating": True}})
         create_arrays(root, layout, identity)
@@ -233,6 +233,8 @@ class Store:
 
 def creation_was_interrupted(path: Path) -> bool:
     """Whether a folder holds a store whose creation never finished, and so nothing of value."""
+    if all(entry.suffix == ".partial" for entry in path.iterdir()):  # zarr's temporary files
+        return True
     try:
         attributes = zarr.open_group(path, mode="r").attrs.get("samcache")
     except (FileNotFoundError, ValueError, KeyError):

@@ -1,19 +1,19 @@
 """The encoders by name, their levels, and how one is built from a checkpoint."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from samcache.cache.errors import CheckpointError, ConfigError
-from samcache.extract.tiny_vit import TinyViTLevels, rename_tiny_vit_weights
-from samcache.extract.vit import ViTLevels, build_vit, fit_vit_weights
+from samcache.extract.levels import LevelEncoder, Levels
+from samcache.extract.tiny_vit import TinyViTLevels
+from samcache.extract.vit import ViTLevels, build_vit
 from samcache.extract.weights import load_image_encoder, name_by_hash
 
 LEVELS = ("patch", "early", "middle", "late", "neck")
-Levels = dict[str, str | int]  # level name -> "patch", "neck" or a block number
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,17 @@ class Architecture:
     depth: int  # blocks (ViT) or layers (TinyViT)
     named: Mapping[str, int]  # block or layer number of early, middle and late
     preprocessing: str
-    build: Callable[[int, Levels], nn.Module]
-    adapt: Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] = field(repr=False)
+    build: Callable[[int, Levels], LevelEncoder]  # from input side and levels
 
 
 def _vit(embed_dim: int, depth: int, heads: int, global_blocks: tuple[int, ...]) -> Architecture:
-    def build(image_size: int, levels: Levels) -> nn.Module:
+    def build(image_size: int, levels: Levels) -> LevelEncoder:
         encoder = build_vit(image_size, embed_dim, depth, heads, global_blocks)
         return ViTLevels(encoder, levels)
 
     first, second, _, last = global_blocks
     named = {"early": first, "middle": second, "late": last}
-    return Architecture(1024, 16, depth, named, "sam", build, adapt_vit)
-
-
-def adapt_vit(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """segment_anything's weights as ViTLevels wants them, fitted to its input size."""
-    assert isinstance(model, ViTLevels)
-    fitted = fit_vit_weights(weights, model.encoder)
-    return {f"encoder.{name}": weight for name, weight in fitted.items()}
+    return Architecture(1024, 16, depth, named, "sam", build)
 
 
 def _tiny(image_size: int, patch_stride: int, preprocessing: str) -> Architecture:
@@ -54,7 +46,6 @@ def _tiny(image_size: int, patch_stride: int, preprocessing: str) -> Architectur
         named={"early": 0, "middle": 1, "late": 3},
         preprocessing=preprocessing,
         build=lambda _, levels: TinyViTLevels(levels, patch_stride),
-        adapt=lambda weights, _: rename_tiny_vit_weights(weights),
     )
 
 
@@ -103,7 +94,7 @@ class Encoder:
     weights: str
     levels: Levels
     shapes: dict[str, tuple[int, int, int]]
-    model: nn.Module
+    model: LevelEncoder
 
 
 def load_encoder(
@@ -127,12 +118,12 @@ def load_encoder(
         model = architecture.build(size, places)
         shapes = _level_shapes(model, size)
     model = architecture.build(size, places)
-    _load(model, architecture.adapt(weights, model), name, checkpoint, digest)
+    _load(model, model.adapt(weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
     return Encoder(name, size, digest, places, shapes, model)
 
 
-def _level_shapes(model: nn.Module, size: int) -> dict[str, tuple[int, int, int]]:
+def _level_shapes(model: LevelEncoder, size: int) -> dict[str, tuple[int, int, int]]:
     """Each level's (C, h, w), from a pass without data."""
     with torch.no_grad():
         maps = model.eval()(torch.zeros(1, 3, size, size))
@@ -140,7 +131,7 @@ def _level_shapes(model: nn.Module, size: int) -> dict[str, tuple[int, int, int]
 
 
 def _load(
-    model: nn.Module, weights: dict[str, Tensor], name: str, checkpoint: Path, digest: str
+    model: LevelEncoder, weights: dict[str, Tensor], name: str, checkpoint: Path, digest: str
 ) -> None:
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in weights.items()}

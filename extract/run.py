@@ -131,7 +131,7 @@ def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) ->
         dtype=options.dtype,
     )
     path = options.store
-    if path.is_dir() and any(path.iterdir()) and not creation_was_interrupted(path):
+    if path.is_dir() and not creation_was_interrupted(path):
         store = Store(path, "r+")
         _check_same(store, identity, source)
         return store

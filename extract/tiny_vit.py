@@ -7,18 +7,18 @@ from segment_anything.modeling.common import LayerNorm2d
 from timm.models.tiny_vit import TinyVit
 from torch import Tensor, nn
 
+from samcache.extract.levels import LevelEncoder, Levels
 
-class TinyViTLevels(nn.Module):
+
+class TinyViTLevels(LevelEncoder):
     """TinyViT-5M as MobileSAM cuts it, with its intermediate maps.
 
     The last down-sampling keeps its resolution (stride 1). MobileSAM embeds patches of 4 pixels,
     LiteMedSAM single pixels (``patch_stride`` 1).
     """
 
-    def __init__(self, levels: dict[str, str | int], patch_stride: int = 4) -> None:
-        """``levels`` maps each level's name to "patch", "neck" or a layer number from 0 to 3."""
-        super().__init__()
-        self.levels = levels
+    def __init__(self, levels: Levels, patch_stride: int = 4) -> None:
+        super().__init__(levels)
         self.trunk = TinyVit(
             embed_dims=(64, 128, 160, 320),
             depths=(2, 2, 6, 2),
@@ -38,7 +38,7 @@ class TinyViTLevels(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Encode a preprocessed batch (B, 3, S, S) float; level -> (B, C, h, w).
+        """Encode (B, 3, S, S); level -> (B, C, h, w).
 
         MobileSAM numbers a layer's down-sampling with the layer before it; timm opens the next
         stage with it. Levels follow MobileSAM: layer i < 3 ends after stage i+1's down-sampling.
@@ -56,6 +56,15 @@ class TinyViTLevels(nn.Module):
             maps["neck"] = self.neck(x)
         return {name: maps[place] for place, name in names.items()}
 
+    def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """MobileSAM's weights under timm's names, without the classifier that SAM does not use."""
+        kept = {
+            name: weight
+            for name, weight in weights.items()
+            if not name.startswith(("norm_head.", "head.")) and "attention_bias_idxs" not in name
+        }
+        return {_timm_name(name): weight for name, weight in kept.items()}
+
     def _embed_single_pixels(self) -> None:
         embed = self.trunk.patch_embed
         for block, channels in ((embed.conv1, (3, 32)), (embed.conv2, (32, 64))):
@@ -68,17 +77,7 @@ def _blocks(stage: Any, x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def rename_tiny_vit_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """MobileSAM's parameter names as TinyViTLevels has them; the unused classifier is dropped."""
-    renamed = {}
-    for name, weight in weights.items():
-        if name.startswith(("norm_head.", "head.")) or name.endswith("attention_bias_idxs"):
-            continue
-        renamed[_renamed(name)] = weight
-    return renamed
-
-
-def _renamed(name: str) -> str:
+def _timm_name(name: str) -> str:
     if name.startswith("neck."):
         return name
     name = re.sub(

@@ -6,6 +6,8 @@ from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samcache.extract.levels import LevelEncoder, Levels
+
 PATCH = 16  # pixels a token
 _ATTENTION = ("attn.rel_pos_h", "attn.rel_pos_w")
 
@@ -49,17 +51,15 @@ def fit_vit_weights(weights: dict[str, Tensor], encoder: nn.Module) -> dict[str,
     return fitted
 
 
-class ViTLevels(nn.Module):
+class ViTLevels(LevelEncoder):
     """An ImageEncoderViT that hands out its intermediate maps."""
 
-    def __init__(self, encoder: ImageEncoderViT, levels: dict[str, str | int]) -> None:
-        """``levels`` maps each level's name to "patch", "neck" or a block number from 0."""
-        super().__init__()
+    def __init__(self, encoder: ImageEncoderViT, levels: Levels) -> None:
+        super().__init__(levels)
         self.encoder = encoder
-        self.levels = levels
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Encode a preprocessed batch (B, 3, S, S) float; level -> (B, C, S/16, S/16)."""
+        """Encode (B, 3, S, S); level -> (B, C, S/16, S/16). Deeper blocks than asked do not run."""
         encoder = self.encoder
         names = {place: name for name, place in self.levels.items()}
         maps = {}
@@ -69,7 +69,7 @@ class ViTLevels(nn.Module):
         if "patch" in names:
             maps[names["patch"]] = x.permute(0, 3, 1, 2)
         for number, block in enumerate(encoder.blocks):
-            if len(maps) == len(names):  # nothing deeper was asked for
+            if len(maps) == len(names):
                 break
             x = block(x)
             if number in names:
@@ -77,3 +77,8 @@ class ViTLevels(nn.Module):
         if "neck" in names:
             maps[names["neck"]] = encoder.neck(x.permute(0, 3, 1, 2))
         return maps
+
+    def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """segment_anything's weights, position embeddings fitted to the input size."""
+        fitted = fit_vit_weights(weights, self.encoder)
+        return {f"encoder.{name}": weight for name, weight in fitted.items()}

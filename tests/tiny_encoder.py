@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from samcache.extract.encoders import ARCHITECTURES, Architecture, Levels, adapt_vit
+from samcache.extract.encoders import ARCHITECTURES, Architecture
+from samcache.extract.levels import Levels
 from samcache.extract.vit import ViTLevels, build_vit
 
 SIDE = 64
@@ -27,7 +28,6 @@ ARCHITECTURES["vit_tiny"] = Architecture(
     named={"early": 0, "middle": 1, "late": 3},
     preprocessing="sam",
     build=_build,
-    adapt=adapt_vit,
 )
 
 

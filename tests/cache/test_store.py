@@ -189,6 +189,9 @@ def test_a_store_is_a_plain_zarr_group(tmp_path: Path) -> None:
 
 
 def test_interrupted_creation_is_no_store_and_may_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "t.zarr").mkdir()
+    (tmp_path / "t.zarr/zarr.0123.partial").write_bytes(b"{")
+    assert create(tmp_path / "t.zarr").pending() == [0, 1, 2]
     path = tmp_path / "s.zarr"
     zarr.open_group(path, mode="w", attributes={"samcache": {"creating": True}})
     with pytest.raises(StoreError, match="not a finished samcache store"):
