@@ -61,16 +61,16 @@ def describe(store: Store) -> dict[str, Any]:
 
 
 def render(description: dict[str, Any]) -> Group:
-    """The description as aligned tables for a terminal."""
+    """The description as aligned tables for a terminal, hashes cut to 16 digits."""
     identity, shards = description["identity"], description["shards"]
     missing, unreadable = description["missing_rows"], description["unreadable"]
     state = f"{missing} images missing, run extract again" if missing else "complete"
     head = _table("", "")
     for name, text in {
         description["dataset"]["name"]: state,
-        "fingerprint": description["fingerprint"],
+        "fingerprint": description["fingerprint"][:16],
         "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
-        "weights": identity["weights"],
+        "weights": f"SHA-256 {identity['weights'][:16]}",
         "images": f"{description['readable']} readable of {description['rows']}",
         "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
     }.items():
