@@ -23,7 +23,7 @@ def main() -> None:
     OUTPUT.mkdir(exist_ok=True)
     images = find_images()
     store = OUTPUT / f"{images.stem}.zarr"
-    samcache("extract", images, "--store", store, *find_encoder(), accepted=(0, 3))
+    samcache("extract", images, "--store", store, *find_encoder(), "--limit", 400, accepted=(0, 3))
     samcache("cache", "info", store)
     scores = {}
     for attention in ("slca", "none"):
