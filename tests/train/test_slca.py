@@ -36,11 +36,11 @@ def slow_slca(x: np.ndarray, maps: np.ndarray, kernel: int, module: SLCA) -> np.
 
 
 @pytest.mark.parametrize("fusion", ["gate", "residual"])
-@pytest.mark.parametrize("stage_side", [2, 4, 8, 12])
-@pytest.mark.parametrize("kernel", [1, 2, 4, 16])
+@pytest.mark.parametrize(
+    ("kernel", "stage_side"),
+    [(1, 2), (1, 8), (1, 16), (2, 4), (2, 8), (2, 24), (4, 2), (4, 4), (4, 12), (16, 1), (16, 5)],
+)
 def test_slca_equals_the_slow_reference(fusion: str, stage_side: int, kernel: int) -> None:
-    if kernel == 1 and stage_side == 12:
-        pytest.skip("16 cells over 12 places have no common step in the slow reference")
     torch.manual_seed(0)
     module = SLCA(10, 6, reduction=3, fusion=fusion)
     x, maps = torch.randn(2, 6, stage_side, stage_side), torch.randn(2, 10, 16, 16)
