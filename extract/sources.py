@@ -54,12 +54,14 @@ class Source(ABC):
         """The same source reduced to some of its rows."""
 
     def limited(self, count: int) -> "Source":
-        """About ``count`` images spread evenly over splits and classes, in the source's order."""
+        """``count`` images in the source's order: one of each class in each split, then evenly."""
         if count >= len(self.samples):
             return self
-        order = self.samples.sort_values(["split", "label"], kind="stable").index.to_numpy()
-        spread = np.linspace(0, len(order), count, endpoint=False).astype(int)
-        return self.take(sorted(int(row) for row in order[spread]))
+        cells = ["split", "label"]
+        first = self.samples.groupby(cells).head(1).index.to_numpy()[:count]
+        rest = self.samples.drop(first).sort_values(cells, kind="stable").index.to_numpy()
+        spread = np.linspace(0, len(rest), count - len(first), endpoint=False).astype(int)
+        return self.take(sorted(int(row) for row in [*first, *rest[spread]]))
 
     def _check(self) -> None:
         if self.samples.empty:

@@ -206,6 +206,16 @@ def test_limit_spreads_over_splits_and_classes(npz: Path) -> None:
     np.testing.assert_array_equal(limited.load(7).pixels, full.load(row).pixels)
 
 
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 20])
+def test_limit_keeps_a_rare_class_in_every_split(tmp_path: Path, count: int) -> None:
+    lines = [f"{split}/{n}.png,{split},common" for split in ("train", "val") for n in range(10)]
+    lines += ["r1.png,train,rare", "r2.png,val,rare"]
+    (tmp_path / "labels.csv").write_text("file,split,class\n" + "\n".join(lines))
+    limited = open_it(tmp_path / "labels.csv").limited(count)
+    assert len(limited.samples) == count
+    assert limited.samples.groupby(["split", "label"]).ngroups == min(count, 4)
+
+
 @given(
     labels=st.lists(st.integers(0, 2), min_size=1, max_size=60),
     groups=st.lists(st.sampled_from(["", "p", "q", "r", "s", "t"]), min_size=60, max_size=60),
