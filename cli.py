@@ -16,12 +16,22 @@ import click
 
 from samcache.cache.errors import SamcacheError
 
+EXIT_DAMAGED = 1
 EXIT_UNREADABLE = 3
 EXIT_INTERRUPTED = 130
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
+PREPROCESSING = click.Choice(["sam", "medsam"])
+DTYPE = click.Choice(["float16", "float32"])
+ATTENTION = click.Choice(["slca", "none"])
+FUSION = click.Choice(["gate", "residual"])
+SCHEDULE = click.Choice(["onecycle", "cosine"])
+At = click.IntRange  # At(16): 16 or more
+Positive = click.FloatRange(min=0, min_open=True)
+
+option = functools.partial(click.option, show_default=True)
 _path = functools.partial(click.Path, path_type=Path)
 
 
@@ -90,98 +100,35 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("source", type=_path())
-@click.option("--store", type=_path(), required=True, help="Zarr store to create or resume.")
-@click.option(
-    "--encoder",
-    type=click.Choice(ENCODERS),
-    required=True,
-    help="SAM vit_b/l/h, MobileSAM vit_t, LiteMedSAM vit_t_med.",
+@option("--store", type=_path(), required=True, help="Zarr store to create or resume.")
+@option("--encoder", type=click.Choice(ENCODERS), required=True, help="SAM, MobileSAM, LiteMedSAM.")
+@option(
+    "--checkpoint", type=_path(), help="Weights.  [default: the official file, downloaded once]"
 )
-@click.option(
-    "--checkpoint",
-    type=_path(),
-    help="Weights; by default the official file, downloaded once and verified.",
-)
-@click.option(
-    "--image-size",
-    type=click.IntRange(min=16),
-    help="Side of the encoder's input.  [default: the encoder's own, 1024 or 256]",
-)
-@click.option(
-    "--preprocessing",
-    type=click.Choice(["sam", "medsam"]),
-    help="How images are normalised.  [default: medsam for vit_t_med, else sam]",
-)
-@click.option(
-    "--levels",
-    type=CommaList(),
-    default=",".join(LEVELS),
-    show_default=True,
-    help="Levels to cache; block numbers may stand among them.",
-)
-@click.option(
-    "--pool",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Average maps over P x P cells before caching.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["float16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Storage type of the features.",
-)
-@click.option(
-    "--frame-size",
-    type=click.IntRange(min=0),
-    help="Side of the cached images; 0 caches none.  [default: at most 256]",
-)
-@click.option(
-    "--device",
-    type=Device(),
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1, mps.",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option(
-    "--shard-rows",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Images per shard, the unit of work that is committed or lost.",
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    help="Only about this many images, spread over splits and classes.",
-)
-@click.option(
-    "--strict", is_flag=True, help="Stop at the first unreadable image instead of recording it."
-)
-@click.option(
-    "--root",
-    type=_path(),
-    help="Manifest: folder its files start from.  [default: the manifest's own]",
-)
-@click.option("--label-column", help="Manifest: column of the class.  [default: class or label]")
-@click.option("--group-column", help="Manifest: column of the patient or lesion.")
-@click.option(
-    "--split-seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the split drawn where the source has none.",
-)
+@option("--image-size", type=At(16), help="Side of the encoder's input.  [default: its own]")
+@option("--preprocessing", type=PREPROCESSING, help="[default: medsam for vit_t_med, else sam]")
+@option("--levels", type=CommaList(), default=",".join(LEVELS), help="Names or block numbers.")
+@option("--pool", type=At(1), default=4, help="Average maps over P x P cells before caching.")
+@option("--dtype", type=DTYPE, default="float16", help="Storage type of the features.")
+@option("--frame-size", type=At(1), help="Side of the cached images.  [default: at most 256]")
+@option("--no-images", is_flag=True, help="Cache features alone; train needs the images.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=At(1), default=8)
+@option("--shard-rows", type=At(1), default=64, help="Images a shard, the unit of work.")
+@option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
+@option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
+@option("--root", type=_path(), help="Manifest: where its files start.  [default: its own folder]")
+@option("--label-column", help="Manifest: column of the class.  [default: class or label]")
+@option("--group-column", help="Manifest: column of the patient or lesion.")
+@option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+@option("--split-seed", type=int, default=0, help="Seed of a split the source does not have.")
 def extract(
     source: Path,
     root: Path | None,
     label_column: str | None,
     group_column: str | None,
     split_seed: int,
-    shard_rows: int,
+    no_images: bool,
     **options: Any,
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
@@ -200,8 +147,10 @@ def extract(
     from samcache.extract.run import ExtractOptions
     from samcache.extract.run import extract as run
 
+    if no_images:
+        options["frame_size"] = 0
     columns = ManifestColumns(label_column, group_column, root, split_seed)
-    settings = ExtractOptions(source=source, columns=columns, rows_per_shard=shard_rows, **options)
+    settings = ExtractOptions(source=source, columns=columns, **options)
     try:
         summary = run(settings, Console(stderr=True))
     except KeyboardInterrupt:
@@ -214,80 +163,23 @@ def extract(
 
 @cli.command()
 @click.argument("store", type=_path())
-@click.option("--out", type=_path(), required=True, help="Run folder to write.")
-@click.option(
-    "--attention",
-    type=click.Choice(["slca", "none"]),
-    default="slca",
-    show_default=True,
-    help="SLCA, or the same backbone without it.",
-)
-@click.option(
-    "--backbone",
-    default="resnet18",
-    show_default=True,
-    help="resnet18 to resnet152, swin_v2_t, swin_v2_s or swin_v2_b.",
-)
-@click.option(
-    "--taps",
-    type=CommaList(),
-    help="LEVEL:STAGE pairs.  [default: patch:stem, early:stage1 … neck:stage4]",
-)
-@click.option(
-    "--kernel",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="SLCA's pooling, in cells of the encoder's unpooled maps.",
-)
-@click.option(
-    "--reduction",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="SLCA's channel reduction r.",
-)
-@click.option(
-    "--fusion",
-    type=click.Choice(["gate", "residual"]),
-    default="gate",
-    show_default=True,
-    help="X*A, or X + X*A.",
-)
-@click.option("--epochs", type=click.IntRange(min=1), default=30, show_default=True)
-@click.option(
-    "--seeds",
-    type=CommaList(int),
-    default="0,1,2",
-    show_default=True,
-    help="One training per seed.",
-)
-@click.option(
-    "--image-size",
-    type=click.IntRange(min=16),
-    help="Side of the classifier's input.  [default: the cached images', at most 224]",
-)
-@click.option("--batch-size", type=click.IntRange(min=2), default=64, show_default=True)
-@click.option(
-    "--lr",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="AdamW's peak learning rate.",
-)
-@click.option("--weight-decay", type=click.FloatRange(min=0), default=0.05, show_default=True)
-@click.option(
-    "--schedule", type=click.Choice(["onecycle", "cosine"]), default="onecycle", show_default=True
-)
-@click.option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
-@click.option(
-    "--device",
-    type=Device(),
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1, mps.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
+@option("--out", type=_path(), required=True, help="Run folder to write.")
+@option("--attention", type=ATTENTION, default="slca", help="SLCA, or the backbone without it.")
+@option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
+@option("--taps", type=CommaList(), help="LEVEL:STAGE pairs.  [default: patch:stem … neck:stage4]")
+@option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
+@option("--reduction", type=At(1), default=16, help="SLCA's channel reduction r.")
+@option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
+@option("--epochs", type=At(1), default=30)
+@option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed.")
+@option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
+@option("--batch-size", type=At(2), default=64)
+@option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
+@option("--weight-decay", type=click.FloatRange(min=0), default=0.05)
+@option("--schedule", type=SCHEDULE, default="onecycle")
+@option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
 def train(**options: Any) -> None:
     """Train a classifier from STORE, once per seed, and test it.
 
@@ -332,6 +224,30 @@ def info(store: Path, as_json: bool) -> None:
         click.echo(json.dumps(description, indent=2))
     else:
         Console().print(render(description))
+
+
+@cache.command()
+@click.argument("store", type=_path())
+@option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
+@option("--json", "as_json", is_flag=True, help="The damage as JSON.")
+def verify(store: Path, fast: bool, as_json: bool) -> None:
+    """Re-read every committed object of STORE against its checksum.
+
+    Lists what is damaged and which samples it costs, and exits with 1 if anything is.
+
+    \b
+    samcache cache verify breast.zarr
+    samcache cache verify breast.zarr --fast
+    """
+    from rich.console import Console
+
+    from samcache.cache.store import Store
+    from samcache.cache.verify import report
+
+    result = report(Store(store, "r"), fast, Console(stderr=True))
+    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.text())
+    if result.damage:
+        sys.exit(EXIT_DAMAGED)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from samcache.cache.duplicates import find_duplicates
 from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
@@ -21,6 +22,7 @@ def describe(store: Store) -> dict[str, Any]:
     usable = samples[samples["status"] == "ok"]
     splits = [split for split in SPLITS if (samples["split"] == split).any()]
     failed = samples[samples["status"] == "unreadable"]
+    duplicates = find_duplicates(samples)
     return {
         "path": str(store.path),
         "dataset": asdict(store.dataset),
@@ -55,6 +57,8 @@ def describe(store: Store) -> dict[str, Any]:
             "shape": list(store.images.shape) if store.identity.frame_size else None,
             "bytes": store.bytes_of(IMAGES),
         },
+        "duplicates": [asdict(same) for same in duplicates],
+        "leaks": sum(same.leaks for same in duplicates),
         "last_commit": max((c.written for c in store.commits.values()), default=None),
         "provenance": store.provenance,
     }
@@ -64,6 +68,7 @@ def render(description: dict[str, Any]) -> Group:
     """The description as aligned tables for a terminal, hashes cut to 16 digits."""
     identity, shards = description["identity"], description["shards"]
     missing, unreadable = description["missing_rows"], description["unreadable"]
+    repeated, leaks = len(description["duplicates"]), description["leaks"]
     state = f"{missing} images missing, run extract again" if missing else "complete"
     head = _table("", "")
     for name, text in {
@@ -72,6 +77,7 @@ def render(description: dict[str, Any]) -> Group:
         "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
         "weights": f"SHA-256 {identity['weights'][:16]}",
         "images": f"{description['readable']} readable of {description['rows']}",
+        "duplicates": f"{repeated} images repeat, {leaks} of them across splits",
         "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
     }.items():
         head.add_row(name, escape(text))

@@ -1,7 +1,10 @@
 """Whole objects under a store's root: read, create once, list, delete, flush to disk."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import obstore
@@ -9,6 +12,26 @@ from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
 from samcache.cache.commits import ObjectRecord
+from samcache.cache.errors import StoreError
+
+
+@contextmanager
+def exclusive_writer(root: Path) -> Iterator[None]:
+    """Hold a store's folder, made where needed, for one writing process.
+
+    The lock ends with the process, however it ends. Raises StoreError where another holds it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StoreError(
+            f"another samcache extract is writing to {root}: wait for it, or stop it first"
+        ) from None
+    finally:
+        os.close(folder)
 
 
 class ObjectFolder:

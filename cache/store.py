@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +27,7 @@ from samcache.cache.layout import (
     feature_path,
     read_layout,
     read_rows,
+    row_is_intact,
 )
 from samcache.cache.objects import ObjectFolder
 from samcache.cache.samples import read_samples, write_samples
@@ -94,7 +97,9 @@ class Store:
         """Create an empty store; the root's attributes are written last and make it valid."""
         if path.exists() and not creation_was_interrupted(path):
             raise StoreError(f"{path} exists and is not a samcache store: choose another --store")
-        root = zarr.open_group(path, mode="w", attributes={"samcache": {"creating": True}})
+        for leftover in path.iterdir() if path.exists() else ():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        root = zarr.create_group(path, attributes={"samcache": {"creating": True}})
         create_arrays(root, layout, identity)
         write_samples(root, samples)
         root.create_group("commits")
@@ -113,7 +118,7 @@ class Store:
 
         ``status`` is "ok", "unreadable" (with a reason) or "missing" (not committed yet).
         """
-        table = read_samples(self._root, self.layout.rows)
+        table = self.read_samples()
         status = np.full(len(table), "missing", dtype=object)
         reason, sha256 = np.full((2, len(table)), "", dtype=object)
         for commit in self.commits.values():
@@ -123,18 +128,26 @@ class Store:
                 status[row], reason[row] = "unreadable", text
         return table.assign(status=status, reason=reason, sha256=sha256)
 
+    def read_samples(self) -> pd.DataFrame:
+        """The columns id, label, split and group as they were written at creation."""
+        return read_samples(self._root, self.layout.rows)
+
     @cached_property
     def commits(self) -> dict[int, Commit]:
-        """Every commit record, by shard."""
-        committed = {}
+        """Every commit record, by shard; raises StoreError at the first that is damaged."""
+        return {shard: self.read_commit(shard) for shard in self.committed()}
+
+    def committed(self) -> list[int]:
+        """Shards that have a commit record now, in order."""
         keys = self._objects.sizes("commits")
-        for shard in range(self.layout.shards):
-            if commit_key(shard) in keys:
-                commit = Commit.from_bytes(self._objects.get(commit_key(shard)), shard)
-                if commit.rows != self.layout.rows_of(shard):
-                    raise StoreError(f"commit of shard {shard} covers rows {commit.rows}: damaged")
-                committed[shard] = commit
-        return committed
+        return [shard for shard in range(self.layout.shards) if commit_key(shard) in keys]
+
+    def read_commit(self, shard: int) -> Commit:
+        """A shard's commit record; raises StoreError where it is damaged."""
+        commit = Commit.from_bytes(self._objects.get(commit_key(shard)), shard)
+        if commit.rows != self.layout.rows_of(shard):
+            raise StoreError(f"commit record of shard {shard} covers rows {commit.rows}: damaged")
+        return commit
 
     def pending(self) -> list[int]:
         """Shards without a commit, in order."""
@@ -182,17 +195,14 @@ class Store:
             keys.append(f"{path}/{array.metadata.encode_chunk_key(place)}")
         return keys
 
-    def check_presence(self) -> None:
-        """Compare every committed object's size with its record; raises StoreError."""
+    def object_sizes(self) -> dict[str, int]:
+        """Key and size in bytes of every array object that is there, committed or not."""
         found = self._objects.sizes("features") | self._objects.sizes(STATISTICS)
-        found |= self._objects.sizes(IMAGES) if self.identity.frame_size else {}
-        for shard, commit in self.commits.items():
-            for key, record in commit.objects.items():
-                if found.get(key) != record.bytes:
-                    raise StoreError(
-                        f"{key} should have {record.bytes} bytes, found {found.get(key, 'none')}: "
-                        f"delete commits/{shard:08d} in the store and run extract again"
-                    )
+        return found | (self._objects.sizes(IMAGES) if self.identity.frame_size else {})
+
+    def object_sha256(self, key: str) -> str:
+        """SHA-256 (hex) of an object as it stands now; raises FileNotFoundError."""
+        return hashlib.sha256(self._objects.get(key)).hexdigest()
 
     def bytes_of(self, path: str) -> int:
         """Committed bytes of one array, by its path in the store."""
@@ -204,13 +214,21 @@ class Store:
         )
         return sum(sizes)
 
+    def read(self, path: str, start: int, stop: int) -> Array:
+        """Rows of an array by its path, checksums checked; raises StoreError where damaged."""
+        return read_rows(self._root, path, start, stop)
+
+    def row_is_intact(self, path: str, row: int) -> bool:
+        """Whether one row of an array passes its own checksums."""
+        return row_is_intact(self._root, path, row)
+
     def read_features(self, level: str, start: int, stop: int) -> Array:
-        """Rows of one level's maps, (n, V, C, h, w); raises StoreError where they are damaged."""
-        return read_rows(self._root, feature_path(level), start, stop)
+        """Rows of one level's maps, (n, V, C, h, w); raises StoreError as ``read``."""
+        return self.read(feature_path(level), start, stop)
 
     def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as above."""
-        return read_rows(self._root, IMAGES, start, stop)
+        """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
+        return self.read(IMAGES, start, stop)
 
     def features(self, level: str) -> zarr.Array[Any]:
         """One level's maps, (N, V, C, h, w); rows of uncommitted shards read as zeros."""
@@ -224,7 +242,7 @@ class Store:
     def statistics(self, level: str) -> Moments:
         """Moments of the committed training rows' unpooled maps, per channel."""
         place = self.layout.channels[level]
-        rows = read_rows(self._root, STATISTICS, 0, self.layout.shards)[:, :, place]
+        rows = self.read(STATISTICS, 0, self.layout.shards)[:, :, place]
         moments = Moments.zero(place.stop - place.start)
         for shard in sorted(self.commits):
             moments = moments.merge(Moments.from_rows(rows[shard]))

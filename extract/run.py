@@ -20,9 +20,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
+from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout
+from samcache.cache.objects import exclusive_writer
 from samcache.cache.samples import describe_difference
 from samcache.cache.store import Dataset, Store, creation_was_interrupted
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
@@ -52,9 +54,10 @@ class ExtractOptions:
     frame_size: int | None = None
     device: str = "cpu"
     batch_size: int = 8
-    rows_per_shard: int = 64
+    shard_rows: int = 64
     limit: int | None = None
     strict: bool = False
+    allow_split_groups: bool = False
     columns: ManifestColumns = field(default_factory=ManifestColumns)
 
 
@@ -67,6 +70,8 @@ class ExtractSummary:
     unreadable: dict[str, str]  # sample id -> reason, in the whole store
     seconds: float  # spent in encoding and writing
     fingerprint: str
+    duplicates: list[Duplicates]
+    classes: tuple[str, ...]
 
     def text(self) -> str:
         """A few lines for the terminal: what was done, and which images could not be read."""
@@ -78,6 +83,12 @@ class ExtractSummary:
         if self.unreadable:
             lines.append(f"{len(self.unreadable)} unreadable, recorded in the store:")
             lines += [f"  {name}: {reason}" for name, reason in self.unreadable.items()]
+        leaks = [same for same in self.duplicates if same.leaks]
+        if leaks:
+            lines.append(f"{len(leaks)} images stand in more than one split:")
+            lines += [f"  {same.text(self.classes)}" for same in leaks]
+        if len(self.duplicates) > len(leaks):
+            lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
         return "\n".join(lines)
 
 
@@ -86,14 +97,40 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     source = open_source(options.source, options.columns)
     if options.limit is not None:
         source = source.limited(options.limit)
+    if not options.allow_split_groups:
+        _refuse_split_groups(source)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
-    store = open_or_create(source, encoder, options)
-    todo = sum(stop - start for start, stop in map(store.layout.rows_of, store.pending()))
-    rows = store.layout.rows
-    device = torch.device(options.device)
-    started = time.perf_counter()
+    with exclusive_writer(options.store):
+        store = open_or_create(source, encoder, options)
+        todo = sum(stop - start for start, stop in map(store.layout.rows_of, store.pending()))
+        started = time.perf_counter()
+        _fill(store, source, encoder, options, todo, console)
+        seconds = time.perf_counter() - started
+    failed = store.samples[store.samples["status"] == "unreadable"]
+    unreadable = dict(zip(failed["id"], failed["reason"], strict=True))
+    return ExtractSummary(
+        store.layout.rows,
+        todo,
+        unreadable,
+        seconds,
+        store.fingerprint,
+        find_duplicates(store.samples),
+        store.dataset.classes,
+    )
+
+
+def _fill(
+    store: Store,
+    source: Source,
+    encoder: Encoder,
+    options: ExtractOptions,
+    todo: int,
+    console: Console,
+) -> None:
+    """Encode what is pending, behind a progress bar that starts at what is done."""
+    rows, device = store.layout.rows, torch.device(options.device)
     with _progress(console) as progress:
         task = progress.add_task("encoding", total=rows, completed=rows - todo)
         shard_encoder = ShardEncoder(
@@ -106,10 +143,6 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
             on_progress=lambda images: progress.advance(task, images),
         )
         encode_pending(source, store, shard_encoder, options.strict)
-    seconds = time.perf_counter() - started
-    failed = store.samples[store.samples["status"] == "unreadable"]
-    unreadable = dict(zip(failed["id"], failed["reason"], strict=True))
-    return ExtractSummary(rows, todo, unreadable, seconds, store.fingerprint)
 
 
 def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) -> Store:
@@ -139,9 +172,19 @@ def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) ->
         level: (channels, height // options.pool, width // options.pool)
         for level, (channels, height, width) in encoder.shapes.items()
     }
-    layout = Layout(len(source.samples), options.rows_per_shard, shapes)
+    layout = Layout(len(source.samples), options.shard_rows, shapes)
     dataset = Dataset(source.name, source.classes, source.split_origin)
     return Store.create(path, identity, dataset, source.samples, layout, _provenance())
+
+
+def _refuse_split_groups(source: Source) -> None:
+    """A patient in two splits makes the test split easier than the world: raises SourceError."""
+    divided = split_groups(source.samples)
+    for group, splits in divided.items():
+        raise SourceError(
+            f"{len(divided)} groups stand in more than one split, first {group!r} in "
+            f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
+        )
 
 
 def _check_same(store: Store, identity: Identity, source: Source) -> None:

@@ -73,7 +73,7 @@ def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
             "checkpoint": checkpoint,
             "pool": 2,
             "batch_size": 3,
-            "rows_per_shard": 8,
+            "shard_rows": 8,
         }
         settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
         summary = extract(settings, Console(file=StringIO()))

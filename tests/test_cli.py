@@ -112,6 +112,23 @@ def test_unreadable_images_set_the_exit_status(
     assert "a.png: cannot be read" in one_line(strict)
 
 
+def test_verify_names_the_damage_and_sets_the_exit_status(
+    command: Command, extracted: Path
+) -> None:
+    well = command("cache", "verify", extracted)
+    assert well.exit_code == 0
+    assert "all well" in well.stdout
+    path = extracted / "features/neck/c/1/0/0/0/0"
+    path.write_bytes(path.read_bytes()[::-1])
+    assert command("cache", "verify", extracted, "--fast").exit_code == 0
+    damaged = command("cache", "verify", extracted)
+    assert damaged.exit_code == 1
+    assert "features/neck/c/1/0/0/0/0 has another SHA-256: costs 16 samples" in damaged.stdout
+    assert "  val/000000" in damaged.stdout
+    as_json = json.loads(command("cache", "verify", extracted, "--json").stdout)
+    assert len(as_json["lost"]) == 16
+
+
 def test_interruption_says_how_to_resume(
     command: Command, npz: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +157,7 @@ def test_wrong_usage_exits_with_2(command: Command, words: list[str]) -> None:
 
 
 def leaf_commands() -> list[tuple[str, ...]]:
-    return [("extract",), ("train",), ("cache", "info")]
+    return [("extract",), ("train",), ("cache", "info"), ("cache", "verify")]
 
 
 @pytest.mark.parametrize("words", leaf_commands(), ids=" ".join)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.cache.verify import verify
 
 _DEFAULT_IMAGE_SIZE = 224
 
@@ -81,12 +82,17 @@ def load_training_data(
     Raises ConfigError where the store has no cached images, a kernel the store's pool does not
     divide, or a split or class that cannot be trained on; StoreError where objects are damaged.
     """
-    store.check_presence()
+    damage = verify(store, fast=True)
+    if damage:
+        raise StoreError(
+            f"{store.path}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: see "
+            "samcache cache verify"
+        )
     usable = (store.samples["status"] == "ok").to_numpy(copy=True)
     samples = store.samples[usable].reset_index(drop=True)
     _check_splits(samples, store.dataset.classes)
     if not store.identity.frame_size:
-        raise ConfigError(f"{store.path} holds no images (--frame-size 0): extract it with images")
+        raise ConfigError(f"{store.path} holds no images (--no-images): extract it anew with them")
     factor = {level: _pool_factor(store, level, kernel) for level in levels}
     side = image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
     images = torch.empty(len(samples), 3, side, side, dtype=torch.uint8)

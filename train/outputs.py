@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from safetensors.torch import save_file
 
+from samcache.cache.duplicates import find_duplicates
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
@@ -43,6 +44,7 @@ class Results:
     counts: dict[str, int]  # split -> samples used
     missing: int  # samples of the store that are not extracted yet
     unreadable: int
+    leaks: list[dict[str, Any]]  # images that stand in more than one split
     seeds: list[SeedScores]
     load_seconds: float
     total_seconds: float
@@ -123,6 +125,7 @@ def summarise(
         counts={split: len(data.rows(split)) for split in SPLITS},
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
+        leaks=[asdict(same) for same in find_duplicates(store.samples) if same.leaks],
         seeds=scores,
         load_seconds=load_seconds,
         total_seconds=total_seconds,

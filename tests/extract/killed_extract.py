@@ -54,6 +54,6 @@ if __name__ == "__main__":
         image_size=SIDE,
         pool=2,
         batch_size=4,
-        rows_per_shard=8,
+        shard_rows=8,
     )
     extract(options, Console(stderr=True))

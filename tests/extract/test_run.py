@@ -12,7 +12,8 @@ from PIL import Image
 from rich.console import Console
 from tiny_encoder import save_tiny_checkpoint
 
-from samcache.cache.errors import ConfigError, ImageError, StoreError
+from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
+from samcache.cache.objects import exclusive_writer
 from samcache.cache.store import Store
 from samcache.extract.encoders import LEVELS, load_encoder
 from samcache.extract.file_sources import ManifestColumns
@@ -184,6 +185,49 @@ def test_a_store_without_images_has_none(run_extract: Extract) -> None:
     assert store.pending() == []
 
 
+def test_a_second_writer_is_turned_away(run_extract: Extract, tmp_path: Path) -> None:
+    store, _ = run_extract()
+    (store.path / "commits/00000001/zarr.json").unlink()
+    with (
+        exclusive_writer(store.path),
+        pytest.raises(StoreError, match="another samcache extract is writing"),
+    ):
+        run_extract()
+    with exclusive_writer(tmp_path / "new.zarr"), pytest.raises(StoreError, match="another"):
+        run_extract("new")
+    _, summary = run_extract()
+    assert summary.encoded == 8, "the lock ended with its holder"
+
+
+def test_copies_across_splits_are_told_and_recorded(run_extract: Extract, tmp_path: Path) -> None:
+    with np.load(write_npz(tmp_path / "leak.npz")) as file:
+        arrays = dict(file)
+    arrays["test_images"][3] = arrays["train_images"][2]
+    arrays["train_images"][5] = arrays["train_images"][4]
+    np.savez(tmp_path / "leak.npz", **arrays)
+    _, summary = run_extract(source=tmp_path / "leak.npz")
+    assert [same.ids for same in summary.duplicates] == [
+        ("train/000002", "test/000003"),
+        ("train/000004", "train/000005"),
+    ]
+    assert "train/000002 (train, 0) = test/000003 (test, 1)" in summary.text()
+    assert "1 images repeat within a split" in summary.text()
+
+
+def test_a_group_in_two_splits_is_refused_unless_allowed(
+    run_extract: Extract, folder_with_a_bad_image: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(
+        "file,split,class,patient\nbenign/0.png,train,b,p1\nbenign/1.png,test,b,p1\n"
+    )
+    columns = ManifestColumns(group="patient", root=folder_with_a_bad_image)
+    with pytest.raises(SourceError, match=r"first 'p1' in test and train.*--allow-split-groups"):
+        run_extract(source=manifest, columns=columns)
+    store, _ = run_extract(source=manifest, columns=columns, allow_split_groups=True)
+    assert store.samples["group"].tolist() == ["p1", "p1"]
+
+
 def test_batches_never_cross_shards(run_extract: Extract) -> None:
     """Any batch size above the shard gives the same bits as one batch a shard."""
     first, _ = run_extract("a", batch_size=8)
@@ -195,6 +239,6 @@ def test_batches_never_cross_shards(run_extract: Extract) -> None:
 def test_the_progress_bar_ends_at_all_images(npz: Path, checkpoint: Path, tmp_path: Path) -> None:
     output = StringIO()
     options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1)
-    extract(replace(options, rows_per_shard=16), Console(file=output, width=120))
+    extract(replace(options, shard_rows=16), Console(file=output, width=120))
     assert "40/40" in output.getvalue()
     assert "images/s" in output.getvalue()

@@ -227,6 +227,25 @@ def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path
         run(quick(store, tmp_path / "run"))
 
 
+def test_missing_objects_are_refused_before_training(store: Store, tmp_path: Path) -> None:
+    (store.path / "features/late/c/1/0/0/0/0").unlink()
+    with pytest.raises(StoreError, match=r"features/late/c/1/0/0/0/0 is missing.*cache verify"):
+        run(quick(store, tmp_path / "run"))
+
+
+def test_copies_across_splits_are_recorded_in_the_results(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    with np.load(write_npz(tmp_path / "leak.npz")) as file:
+        arrays = dict(file)
+    arrays["test_images"][3] = arrays["train_images"][2]
+    np.savez(tmp_path / "leak.npz", **arrays)
+    store, _ = run_extract(source=tmp_path / "leak.npz")
+    run(quick(store, tmp_path / "run", epochs=1, seeds=(0,)))
+    (leak,) = json.loads((tmp_path / "run" / "results.json").read_text())["leaks"]
+    assert leak["ids"] == ["train/000002", "test/000003"]
+
+
 def test_a_store_without_images_cannot_be_trained_on(run_extract: Extract, tmp_path: Path) -> None:
     store, _ = run_extract(frame_size=0)
     with pytest.raises(ConfigError, match="holds no images"):

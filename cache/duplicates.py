@@ -1,0 +1,50 @@
+"""Identical images, found from the hashes of their source bytes."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Samples whose source bytes are the same, in the store's order."""
+
+    ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the image stands in more than one split."""
+        return len(set(self.splits)) > 1
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the image has more than one label."""
+        return len(set(self.labels)) > 1
+
+    def text(self, classes: tuple[str, ...]) -> str:
+        """One line: each copy with its split and class."""
+        copies = zip(self.ids, self.splits, self.labels, strict=True)
+        return " = ".join(f"{name} ({split}, {classes[label]})" for name, split, label in copies)
+
+
+def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
+    """Every set of two or more samples with one SHA-256, those across splits first.
+
+    samples: a store's table with the columns id, split, label and sha256 ("" where unknown).
+    """
+    known = samples[samples["sha256"] != ""]
+    repeated = known[known["sha256"].duplicated(keep=False)]
+    found = [
+        Duplicates(tuple(same["id"]), tuple(same["split"]), tuple(map(int, same["label"])))
+        for _, same in repeated.groupby("sha256", sort=False)
+    ]
+    return sorted(found, key=lambda duplicates: not duplicates.leaks)
+
+
+def split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Groups (patients, lesions) that stand in more than one split, with these splits."""
+    named = samples[samples["group"] != ""]
+    splits = named.groupby("group")["split"].unique()
+    return {str(group): tuple(sorted(found)) for group, found in splits.items() if len(found) > 1}
