@@ -121,6 +121,7 @@ def cli() -> None:
 @option("--label-column", help="Manifest: column of the class.  [default: class or label]")
 @option("--group-column", help="Manifest: column of the patient or lesion.")
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+@option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")
 @option("--split-seed", type=int, default=0, help="Seed of a split the source does not have.")
 def extract(
     source: Path,

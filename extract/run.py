@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import (
@@ -31,6 +32,7 @@ from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encod
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import encode_pending
+from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 from samcache.extract.weights import official_checkpoint
@@ -58,6 +60,7 @@ class ExtractOptions:
     limit: int | None = None
     strict: bool = False
     allow_split_groups: bool = False
+    hash_ids: bool = False
     columns: ManifestColumns = field(default_factory=ManifestColumns)
 
 
@@ -102,8 +105,9 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
+    samples = hashed_ids(source.samples) if options.hash_ids else source.samples
     with exclusive_writer(options.store):
-        store = open_or_create(source, encoder, options)
+        store = open_or_create(source, samples, encoder, options)
         todo = sum(stop - start for start, stop in map(store.layout.rows_of, store.pending()))
         started = time.perf_counter()
         _fill(store, source, encoder, options, todo, console)
@@ -145,10 +149,12 @@ def _fill(
         encode_pending(source, store, shard_encoder, options.strict)
 
 
-def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) -> Store:
+def open_or_create(
+    source: Source, samples: pd.DataFrame, encoder: Encoder, options: ExtractOptions
+) -> Store:
     """The store of these options: an existing one if identity and samples agree, or a new one.
 
-    Raises StoreError naming what differs.
+    samples: the source's table as the store shall have it. Raises StoreError naming what differs.
     """
     frame = options.frame_size
     if frame is None:
@@ -166,15 +172,15 @@ def open_or_create(source: Source, encoder: Encoder, options: ExtractOptions) ->
     path = options.store
     if path.is_dir() and not creation_was_interrupted(path):
         store = Store(path, "r+")
-        _check_same(store, identity, source)
+        _check_same(store, identity, source.classes, samples)
         return store
     shapes = {
         level: (channels, height // options.pool, width // options.pool)
         for level, (channels, height, width) in encoder.shapes.items()
     }
-    layout = Layout(len(source.samples), options.shard_rows, shapes)
+    layout = Layout(len(samples), options.shard_rows, shapes)
     dataset = Dataset(source.name, source.classes, source.split_origin)
-    return Store.create(path, identity, dataset, source.samples, layout, _provenance())
+    return Store.create(path, identity, dataset, samples, layout, _provenance())
 
 
 def _refuse_split_groups(source: Source) -> None:
@@ -187,16 +193,18 @@ def _refuse_split_groups(source: Source) -> None:
         )
 
 
-def _check_same(store: Store, identity: Identity, source: Source) -> None:
+def _check_same(
+    store: Store, identity: Identity, classes: tuple[str, ...], samples: pd.DataFrame
+) -> None:
     differences = store.identity.differences(identity)
     if differences:
         raise StoreError(
             f"{store.path} was made with other settings: {'; '.join(differences)}. Use the same "
             "settings to resume it, or another --store"
         )
-    difference = describe_difference(store.samples, source.samples)
-    if store.dataset.classes != source.classes:
-        difference = f"classes {store.dataset.classes} in the store, {source.classes} in the source"
+    difference = describe_difference(store.samples, samples)
+    if store.dataset.classes != classes:
+        difference = f"classes {store.dataset.classes} in the store, {classes} in the source"
     if difference:
         raise StoreError(
             f"{store.path} was made from other samples: {difference}. Use another --store"

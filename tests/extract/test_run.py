@@ -228,6 +228,28 @@ def test_a_group_in_two_splits_is_refused_unless_allowed(
     assert store.samples["group"].tolist() == ["p1", "p1"]
 
 
+def test_hashed_ids_tell_nothing_and_can_be_made_again(
+    run_extract: Extract, folder_with_a_bad_image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"source": folder_with_a_bad_image, "hash_ids": True}
+    monkeypatch.delenv("SAMCACHE_ID_KEY", raising=False)
+    with pytest.raises(ConfigError, match="at least 16 characters in SAMCACHE_ID_KEY, found 0"):
+        run_extract(**options)
+    monkeypatch.setenv("SAMCACHE_ID_KEY", "a secret of the house")
+    store, summary = run_extract(**options)
+    assert store.samples["id"].str.fullmatch("[0-9a-f]{32}").all()
+    assert not store.samples["id"].duplicated().any()
+    assert len(summary.unreadable) == 1
+    every_byte = b"".join(p.read_bytes() for p in store.path.rglob("*") if p.is_file())
+    for word in (b"malignant/", b"benign/", b"secret of the house", b"pytest"):
+        assert word not in every_byte
+    _, again = run_extract(**options)
+    assert again.encoded == 0
+    monkeypatch.setenv("SAMCACHE_ID_KEY", "another secret altogether")
+    with pytest.raises(StoreError, match="id differs in 20 samples"):
+        run_extract(**options)
+
+
 def test_batches_never_cross_shards(run_extract: Extract) -> None:
     """Any batch size above the shard gives the same bits as one batch a shard."""
     first, _ = run_extract("a", batch_size=8)
