@@ -169,7 +169,7 @@ def extract(
 @option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
 @option("--taps", type=CommaList(), help="LEVEL:STAGE pairs.  [default: patch:stem … neck:stage4]")
 @option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
-@option("--reduction", type=At(1), default=16, help="SLCA's channel reduction r.")
+@option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
 @option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
 @option("--epochs", type=At(1), default=30)
 @option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed.")

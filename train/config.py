@@ -25,7 +25,7 @@ class TrainConfig:
     backbone: str = "resnet18"
     taps: tuple[str, ...] | None = None  # "level:stage"
     kernel: int = 4  # in cells of the encoder's unpooled maps
-    reduction: int = 16
+    reduction: int = 4
     fusion: str = "gate"  # or "residual"
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
