@@ -18,11 +18,6 @@ class Duplicates:
         """Whether the image stands in more than one split."""
         return len(set(self.splits)) > 1
 
-    @property
-    def contradicts(self) -> bool:
-        """Whether the image has more than one label."""
-        return len(set(self.labels)) > 1
-
     def text(self, classes: tuple[str, ...]) -> str:
         """One line: each copy with its split and class."""
         copies = zip(self.ids, self.splits, self.labels, strict=True)

@@ -101,8 +101,9 @@ def verify(
 
 
 def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int]) -> Iterator[Damage]:
+    own = set(store.object_keys(commit.shard))
     for key, record in commit.objects.items():
-        if key not in store.object_keys(commit.shard):
+        if key not in own:
             yield Damage(commit_key(commit.shard), f"names {key}, which is none of its objects", ())
         elif key not in sizes:
             yield Damage(key, "is missing", _all_rows(store, commit.shard))
@@ -113,8 +114,9 @@ def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int]) -> Iterato
 
 def _wrong_bytes(store: Store, commit: Commit, sizes: dict[str, int]) -> Iterator[Damage]:
     """Damage that only reading finds, in objects of the right size."""
+    own = set(store.object_keys(commit.shard))
     for key, record in commit.objects.items():
-        if key in store.object_keys(commit.shard) and sizes.get(key) == record.bytes:
+        if key in own and sizes.get(key) == record.bytes:
             path = key.split("/c/")[0]
             if store.object_sha256(key) != record.sha256:
                 yield Damage(key, "has another SHA-256", _unreadable_rows(store, path, commit))

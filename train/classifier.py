@@ -115,8 +115,3 @@ class Classifier(nn.Module):
                     x = self.attention[level](x, pooled[level])
         logits: Tensor = self.head(x)
         return logits
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -22,11 +22,9 @@ def test_copies_are_found_and_those_across_splits_come_first() -> None:
     across, within = find_duplicates(samples)
     assert across.ids == ("c", "d")
     assert across.leaks
-    assert across.contradicts
     assert across.text(("no", "yes")) == "c (train, yes) = d (test, no)"
     assert within.ids == ("a", "b")
     assert not within.leaks
-    assert not within.contradicts
 
 
 def test_groups_in_two_splits_are_named() -> None:
