@@ -1,19 +1,29 @@
 """Commit records: what makes a shard exist. Written last, as one object; no commit, no data."""
 
-import json
 import time
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from samcache.cache.errors import StoreError
+from samcache.cache.records import checksum, seal, unseal
+
+Bytes: TypeAlias = bytes  # the record's own field hides the name
 
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """Size in bytes and SHA-256 (hex) of one object as it stands in the store."""
+    """Size in bytes and checksum (XXH3, 128 bits, hex) of one object as it stands in the store."""
 
     bytes: int
-    sha256: str
+    checksum: str
+
+    @classmethod
+    def of(cls, data: Bytes) -> "ObjectRecord":
+        """The record of these bytes."""
+        return cls(len(data), checksum(data))
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,8 @@ class Commit:
     """One finished shard: its rows, its objects, and what became of each image.
 
     ``sources`` holds a SHA-256 (hex) of every row's source bytes, empty where none could be had;
-    ``failures`` gives the reason for each row whose image could not be read.
+    ``failures`` gives the reason for each row whose image could not be read, ``holes`` the rows
+    that no sample has. Neither has data.
     """
 
     shard: int
@@ -29,23 +40,29 @@ class Commit:
     objects: dict[str, ObjectRecord]
     sources: tuple[str, ...]
     failures: dict[int, str] = field(default_factory=dict)
-    written: float = 0.0  # seconds since 1970; provenance
+    holes: tuple[int, ...] = ()
+    written: int = 0  # seconds since 1970; provenance
+
+    def present(self, rows_per_shard: int) -> npt.NDArray[np.bool_]:
+        """For each of the shard's R places whether it holds data, (R,) bool."""
+        start, stop = self.rows
+        mask = np.arange(rows_per_shard) < stop - start
+        mask[[row - start for row in (*self.failures, *self.holes)]] = False
+        return mask
 
     def to_bytes(self) -> bytes:
-        """The record as the metadata of a Zarr group, so that any Zarr reader accepts it."""
-        attributes = {**asdict(self), "written": round(time.time(), 3)}
-        node = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-        return json.dumps(node).encode()
+        """The sealed record; the time of writing is now."""
+        return seal(asdict(replace(self, written=int(time.time()))))
 
     @classmethod
     def from_bytes(cls, data: bytes, shard: int) -> "Commit":
         """Parse and check a record; raises StoreError naming the shard where it is damaged."""
         try:
-            return _parse(json.loads(data)["attributes"], shard)
+            return _parse(unseal(data), shard)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f"commit record of shard {shard} is damaged ({error}): "
-                f"delete commits/{shard_name(shard)} and run extract again to encode it anew"
+                "run samcache cache repair to encode the shard anew"
             ) from error
 
 
@@ -62,13 +79,14 @@ def commit_key(shard: int) -> str:
 def _parse(value: dict[str, Any], shard: int) -> Commit:
     start, stop = (int(row) for row in value["rows"])
     objects = {
-        str(key): ObjectRecord(int(entry["bytes"]), str(entry["sha256"]))
+        str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
         for key, entry in value["objects"].items()
     }
     sources = tuple(str(digest) for digest in value["sources"])
     failures = {int(row): str(reason) for row, reason in value["failures"].items()}
+    holes = tuple(int(row) for row in value["holes"])
     if value["shard"] != shard or len(sources) != stop - start or start < 0:
         raise ValueError("its rows do not belong to this shard")
-    if any(not start <= row < stop for row in failures):
+    if any(not start <= row < stop for row in (*failures, *holes)):
         raise ValueError("it names rows outside the shard")
-    return Commit(shard, (start, stop), objects, sources, failures, float(value["written"]))
+    return Commit(shard, (start, stop), objects, sources, failures, holes, int(value["written"]))

@@ -24,14 +24,14 @@ def describe(store: Store) -> dict[str, Any]:
     failed = samples[samples["status"] == "unreadable"]
     duplicates = find_duplicates(samples)
     return {
-        "path": str(store.path),
+        "location": store.location,
         "dataset": asdict(store.dataset),
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
-        "rows": layout.rows,
+        "samples": len(samples),
         "readable": len(usable),
         "unreadable": dict(zip(failed["id"], failed["reason"], strict=True)),
-        "missing_rows": int((samples["status"] == "missing").sum()),
+        "missing": int((samples["status"] == "missing").sum()),
         "shards": {
             "total": layout.shards,
             "rows_each": layout.rows_per_shard,
@@ -47,15 +47,15 @@ def describe(store: Store) -> dict[str, Any]:
         },
         "levels": {
             level: {
-                "shape": list(store.features(level).shape),
+                "shape": [layout.rows, *store.arrays[feature_path(level)].row],
                 "dtype": store.identity.dtype,
                 "bytes": store.bytes_of(feature_path(level)),
             }
             for level in store.identity.levels
         },
         "images": {
-            "shape": list(store.images.shape) if store.identity.frame_size else None,
-            "bytes": store.bytes_of(IMAGES),
+            "shape": [layout.rows, *store.arrays[IMAGES].row] if IMAGES in store.arrays else None,
+            "bytes": store.bytes_of(IMAGES) if IMAGES in store.arrays else 0,
         },
         "duplicates": [asdict(same) for same in duplicates],
         "leaks": sum(same.leaks for same in duplicates),
@@ -67,7 +67,7 @@ def describe(store: Store) -> dict[str, Any]:
 def render(description: dict[str, Any]) -> Group:
     """The description as aligned tables for a terminal, hashes cut to 16 digits."""
     identity, shards = description["identity"], description["shards"]
-    missing, unreadable = description["missing_rows"], description["unreadable"]
+    missing, unreadable = description["missing"], description["unreadable"]
     repeated, leaks = len(description["duplicates"]), description["leaks"]
     state = f"{missing} images missing, run extract again" if missing else "complete"
     head = _table("", "")
@@ -76,7 +76,7 @@ def render(description: dict[str, Any]) -> Group:
         "fingerprint": description["fingerprint"][:16],
         "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
         "weights": f"SHA-256 {identity['weights'][:16]}",
-        "images": f"{description['readable']} readable of {description['rows']}",
+        "images": f"{description['readable']} readable of {description['samples']}",
         "duplicates": f"{repeated} images repeat, {leaks} of them across splits",
         "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
     }.items():

@@ -1,19 +1,46 @@
 """Where a store keeps its arrays, and how they are cut into chunks and shards."""
 
+import json
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import cpu
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import MemoryStore
 
 from samcache.cache.errors import StoreError
 from samcache.cache.identity import Identity
 
-STATISTICS = "statistics"
-_CHECKS_EVERY_CHUNK = "zarr.core.codec_pipeline.BatchedCodecPipeline"
 IMAGES = "images"
+STATISTICS = "statistics"
+
+_LARGEST_ROW = (
+    1 << 30
+)  # bytes of one row of one array; ViT-H's unpooled maps in float32 have 2 % of it
+_MOST_ROWS = 1 << 40
+_MOST_ROWS_PER_SHARD = 1 << 16
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array: its rows' shape and type; a shard of it is one object of R rows."""
+
+    path: str
+    row: tuple[int, ...]  # shape of one row, the inner chunk
+    dtype: str
+    dimensions: tuple[str, ...]  # names of the row's axes
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return prod(self.row) * {"uint8": 1, "float16": 2, "float32": 4}[self.dtype]
+
+    def key(self, shard: int) -> str:
+        """The object that holds one shard of this array."""
+        return "/".join([self.path, "c", str(shard), *("0" for _ in self.row)])
 
 
 @dataclass(frozen=True)
@@ -26,7 +53,7 @@ class Layout:
 
     @property
     def shards(self) -> int:
-        """How many shards, and so how many commits, make the store complete."""
+        """How many shards hold all rows."""
         return -(-self.rows // self.rows_per_shard)
 
     def rows_of(self, shard: int) -> tuple[int, int]:
@@ -43,107 +70,81 @@ class Layout:
             start += count
         return places
 
+    def arrays(self, identity: Identity) -> dict[str, ArraySpec]:
+        """Every array with one row an image, by path.
+
+        features/<level>  (N, V, C, h, w) identity.dtype
+        images            (N, F, F, 3) uint8 RGB, where identity.frame_size F is not 0
+        statistics        (N, 2, sum of C) float32: mean and variance of each unpooled map
+        """
+        views, frame = len(identity.views), identity.frame_size
+        specs = [
+            ArraySpec(
+                feature_path(level), (views, *shape), identity.dtype, ("view", "channel", "y", "x")
+            )
+            for level, shape in self.level_shapes.items()
+        ]
+        if frame:
+            specs.append(ArraySpec(IMAGES, (frame, frame, 3), "uint8", ("y", "x", "rgb")))
+        channels = sum(shape[0] for shape in self.level_shapes.values())
+        specs.append(ArraySpec(STATISTICS, (2, channels), "float32", ("moment", "channel")))
+        return {spec.path: spec for spec in specs}
+
 
 def feature_path(level: str) -> str:
     """The array that holds one level's maps."""
     return f"features/{level}"
 
 
-def create_arrays(root: zarr.Group, layout: Layout, identity: Identity) -> None:
-    """Create the empty feature, image and statistics arrays.
-
-    features/<level>  (N, V, C, h, w) identity.dtype, one inner chunk per view of an image
-    images            (N, F, F, 3) uint8, where identity.frame_size F is not 0
-    statistics        (shards, 3, sum of C) float64: count, mean, m2 of the training rows
-
-    Every chunk carries a CRC32C of its own.
-    """
-    views = len(identity.views)
-    for level, shape in layout.level_shapes.items():
-        root.create_array(
-            feature_path(level),
-            shape=(layout.rows, views, *shape),
-            chunks=(1, 1, *shape),
-            shards=(layout.rows_per_shard, views, *shape),
-            dtype=identity.dtype,
-            compressors=[Crc32cCodec()],
-            dimension_names=("sample", "view", "channel", "y", "x"),
-        )
-    if identity.frame_size:
-        frame = (identity.frame_size, identity.frame_size, 3)
-        root.create_array(
-            IMAGES,
-            shape=(layout.rows, *frame),
-            chunks=(1, *frame),
-            shards=(layout.rows_per_shard, *frame),
-            dtype="uint8",
-            compressors=[Crc32cCodec()],
-            dimension_names=("sample", "y", "x", "rgb"),
-        )
-    channels = sum(shape[0] for shape in layout.level_shapes.values())
-    root.create_array(
-        STATISTICS,
-        shape=(layout.shards, 3, channels),
-        chunks=(1, 3, channels),
-        dtype="float64",
-        compressors=[Crc32cCodec()],
-        dimension_names=("shard", "moment", "channel"),
-    )
-
-
-def read_layout(root: zarr.Group, identity: Identity) -> Layout:
-    """The layout of an existing store, checked against its identity; raises StoreError."""
-    shapes, extents = {}, set()
-    for level in identity.levels:
-        array = array_at(root, feature_path(level))
-        if array.ndim != 5 or array.shards is None or str(array.dtype) != identity.dtype:
-            raise StoreError(
-                f"{feature_path(level)} should be a sharded five-dimensional {identity.dtype} "
-                f"array, found {array.dtype} {array.shape}: the store is damaged"
-            )
-        shapes[level] = (array.shape[2], array.shape[3], array.shape[4])
-        extents.add((array.shape[0], array.shards[0], array.shape[1]))
-    if identity.frame_size:
-        images = array_at(root, IMAGES)
-        extents.add((images.shape[0], (images.shards or (0,))[0], len(identity.views)))
-    if len(extents) != 1 or next(iter(extents))[2] != len(identity.views):
-        raise StoreError("the store's arrays disagree in rows, shards or views: it is damaged")
-    rows, rows_per_shard, _ = extents.pop()
-    return Layout(rows, rows_per_shard, shapes)
-
-
-def read_rows(root: zarr.Group, path: str, start: int, stop: int) -> npt.NDArray[Any]:
-    """Part of an array along its first axis, every chunk's checksum checked; raises StoreError.
-
-    Whole shards are read and then cut: of part of a shard zarrs 0.2.3 checks nothing.
-    """
-    array = array_at(root, path)
-    step = (array.shards or array.chunks)[0]
-    first, last = start // step * step, -(-stop // step) * step
-    try:
-        return np.asarray(array[first:last])[start - first : stop - first]
-    except (ValueError, RuntimeError, OSError, TypeError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+def check_extents(layout: Layout, identity: Identity) -> None:
+    """Refuse what no honest store has, before anything is allocated; raises StoreError."""
+    if tuple(layout.level_shapes) != identity.levels:
+        raise StoreError("the store's levels and their shapes disagree: it is damaged")
+    if any("/" in level or level in ("", ".", "..") for level in identity.levels):
+        raise StoreError(f"the store's levels {identity.levels} are no names: it is damaged")
+    if identity.dtype not in ("float16", "float32"):
+        raise StoreError(f"the store's dtype {identity.dtype!r} is unknown: it is damaged")
+    rows_fit = 0 <= layout.rows <= _MOST_ROWS
+    if not rows_fit or not 0 < layout.rows_per_shard <= _MOST_ROWS_PER_SHARD:
         raise StoreError(
-            f"{path}, rows {start} to {stop}, cannot be read ({reason}): the store is damaged "
-            "there; delete the commit record of that shard and run extract again"
-        ) from None
+            f"the store claims {layout.rows} rows in shards of {layout.rows_per_shard}: damaged"
+        )
+    for spec in layout.arrays(identity).values():
+        if min(spec.row) < 1 or spec.row_bytes > _LARGEST_ROW:
+            raise StoreError(f"{spec.path} claims rows of shape {spec.row}: the store is damaged")
 
 
-def row_is_intact(root: zarr.Group, path: str, row: int) -> bool:
-    """Whether one row's chunks pass their checksums, whatever else is wrong with the shard."""
-    with zarr.config.set({"codec_pipeline.path": _CHECKS_EVERY_CHUNK}):
-        array = array_at(root, path)
+def metadata_objects(layout: Layout, identity: Identity) -> dict[str, bytes]:
+    """The metadata of all arrays with one row an image: key -> JSON.
+
+    One shard is one object; its inner chunks are single rows, each with a CRC32C of its own.
+    """
+    memory: dict[str, Any] = {}
+    root = zarr.create_group(MemoryStore(memory))
+    for spec in layout.arrays(identity).values():
+        root.create_array(
+            spec.path,
+            shape=(layout.rows, *spec.row),
+            chunks=(1, *spec.row),
+            shards=(layout.rows_per_shard, *spec.row),
+            dtype=spec.dtype,
+            compressors=[Crc32cCodec()],
+            dimension_names=("sample", *spec.dimensions),
+        )
+    return {key: value.to_bytes() for key, value in memory.items() if key != "zarr.json"}
+
+
+def same_metadata(found: bytes, expected: bytes) -> bool:
+    """Whether two ``zarr.json`` say the same, however they are written."""
     try:
-        array[row]
-    except (ValueError, RuntimeError, OSError, TypeError, MemoryError):
+        return bool(_parsed(found) == _parsed(expected))
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError, ArithmeticError):
         return False
-    return True
 
 
-def array_at(root: zarr.Group, path: str) -> zarr.Array[Any]:
-    """The array at a path below the root; raises StoreError where there is none."""
-    node = root.get(path)
-    if not isinstance(node, zarr.Array):
-        raise StoreError(f"the array {path} is missing: the store is damaged")
-    return node
+def _parsed(data: bytes) -> Any:
+    value = json.loads(data)
+    if value["node_type"] == "group":
+        return value
+    metadata = ArrayV3Metadata.from_dict(value).to_buffer_dict(cpu.buffer_prototype)
+    return json.loads(metadata["zarr.json"].to_bytes())

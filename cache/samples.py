@@ -1,42 +1,199 @@
-"""The sample table: one row per image, in the order of the feature arrays' first axis."""
+"""The sample table: one row per image, kept in generations that are written once and never changed.
+
+A generation is four columns and a record, ``samples/<generation>/zarr.json``, written last. The
+newest one counts. Appending, dropping and relabelling images is writing another generation.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.core.buffer.cpu import Buffer
+from zarr.storage import MemoryStore
 
+from samcache.cache.commits import ObjectRecord
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import read_rows
+from samcache.cache.objects import LARGEST_RECORD, Objects
+from samcache.cache.records import seal, unseal
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
+SAMPLES = "samples"
+_TYPES: dict[str, type] = {"id": object, "label": np.int64, "split": object, "group": object}
+
+NEWEST = f"{SAMPLES}/zarr.json"  # a copy of the newest record: a hint, and its spare
 
 
-def write_samples(root: zarr.Group, samples: pd.DataFrame) -> None:
-    """Write the columns id, label, split and group as checksummed arrays of one chunk each."""
-    for column in COLUMNS:
-        values = samples[column].to_numpy()
-        kind: type = np.int64 if column == "label" else str
-        array = root.create_array(
-            f"samples/{column}",
-            shape=values.shape,
-            chunks=(max(1, len(values)),),
-            dtype=kind,
+@dataclass(frozen=True)
+class Generation:
+    """The record of one table: which rows of the arrays its samples stand in, and its objects."""
+
+    number: int
+    runs: tuple[tuple[int, int], ...]  # first row and one past the last, ascending
+    extent: int  # rows that the arrays need for this generation and all before it
+    objects: dict[str, ObjectRecord]
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Each sample's row on the arrays' first axis, (n,) int64, ascending."""
+        pieces = [np.arange(start, stop) for start, stop in self.runs]
+        return np.concatenate([np.empty(0, np.int64), *pieces])
+
+    @property
+    def count(self) -> int:
+        """Samples in the table."""
+        return sum(stop - start for start, stop in self.runs)
+
+    def to_bytes(self) -> bytes:
+        """The sealed record."""
+        return seal(asdict(self))
+
+
+def generation_key(number: int) -> str:
+    """The object that makes a generation exist."""
+    return f"{SAMPLES}/{number:08d}/zarr.json"
+
+
+def generation_objects(
+    number: int, samples: pd.DataFrame, extent: int = 0
+) -> tuple[Generation, dict[str, bytes]]:
+    """The record and all other objects of a generation.
+
+    samples: columns id, label, split, group (text, but label int) and row (ascending). extent: of
+    the generation before, since rows are never given to other samples. Raises StoreError where
+    there is no sample.
+    """
+    if samples.empty:
+        raise StoreError("a store needs at least one sample: the source would leave none")
+    memory: dict[str, Any] = {}
+    for column, array in _columns(memory, len(samples)).items():
+        array[:] = samples[column].to_numpy().astype(_TYPES[column])
+    prefix = f"{SAMPLES}/{number:08d}"
+    objects = {
+        f"{prefix}/{key}": value.to_bytes() for key, value in memory.items() if key != "zarr.json"
+    }
+    records = {key: ObjectRecord.of(data) for key, data in objects.items()}
+    runs = _runs(samples["row"].to_numpy())
+    return Generation(number, runs, max(extent, runs[-1][1]), records), objects
+
+
+def newest_generation(objects: Objects) -> Generation:
+    """The record of the newest table; raises StoreError where there is none or it is damaged.
+
+    Starts at the hint, so that a few requests find it behind a web server too.
+    """
+    hint = objects.find(NEWEST, LARGEST_RECORD)
+    try:
+        number = parse_generation(hint).number if hint else 0
+    except StoreError:
+        number = 0
+    found = objects.find(generation_key(number), LARGEST_RECORD)
+    if found is None and objects.listable:  # no hint, and older tables were collected
+        number = _newest_listed(objects)
+        found = objects.find(generation_key(number), LARGEST_RECORD)
+    if found is None:
+        raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
+    while (following := objects.find(generation_key(number + 1), LARGEST_RECORD)) is not None:
+        number, found = number + 1, following
+    generation = parse_generation(found)
+    if generation.number != number:
+        raise StoreError(f"{generation_key(number)} is the record of another table: damaged")
+    return generation
+
+
+def _newest_listed(objects: Objects) -> int:
+    """The highest number that a record of a table stands under, 0 where there is none."""
+    names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+
+
+def parse_generation(data: bytes) -> Generation:
+    """Parse and check a record; raises StoreError where it is damaged."""
+    try:
+        value = unseal(data)
+        runs = tuple((int(start), int(stop)) for start, stop in value["runs"])
+        flat = [0, *(place for run in runs for place in run)]
+        if flat != sorted(flat) or any(start == stop for start, stop in runs):
+            raise ValueError("its rows are out of order")
+        extent = int(value["extent"])
+        if not flat or extent < flat[-1]:
+            raise ValueError("it has no rows, or more than its extent")
+        objects = {
+            str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
+            for key, entry in value["objects"].items()
+        }
+        number = int(value["number"])
+        if objects.keys() != set(_keys(number)):
+            raise ValueError("it names other objects than its columns")
+        return Generation(number, runs, extent, objects)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"the record of the sample table is damaged ({error}): run samcache cache repair"
+        ) from None
+
+
+def read_samples(objects: Objects, generation: Generation) -> pd.DataFrame:
+    """The table of a generation, with its column row; raises StoreError where it is damaged."""
+    columns = {column: read_column(objects, generation, column) for column in COLUMNS}
+    return pd.DataFrame(columns).astype({"label": np.int64}).assign(row=generation.rows)
+
+
+def read_column(objects: Objects, generation: Generation, column: str) -> npt.NDArray[np.object_]:
+    """One column of a generation, (n,) objects; raises StoreError where it is damaged."""
+    memory: dict[str, Any] = {}
+    array = _columns(memory, generation.count)[column]
+    memory[f"{column}/c/0"] = Buffer.from_bytes(_chunk(objects, generation, column))
+    try:
+        return np.asarray(array[:]).astype(object)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise StoreError(f"{column_key(generation.number, column)} is damaged: {error}") from None
+
+
+def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
+    """A column's one object, found to be what was written and to hold as many values."""
+    key = column_key(generation.number, column)
+    record, data = generation.objects.get(key), objects.find(key)
+    if record is None or data is None or ObjectRecord.of(data) != record:
+        raise StoreError(f"{key} is missing or damaged: run samcache cache repair with the source")
+    counted = len(data) // 8 if column == "label" else int.from_bytes(data[:4], "little")
+    if counted != generation.count:
+        raise StoreError(f"{key} holds {counted} values instead of {generation.count}: damaged")
+    return data
+
+
+def _keys(number: int) -> list[str]:
+    """Every object of a generation but its record."""
+    return [
+        f"{SAMPLES}/{number:08d}/{column}/{part}"
+        for column in COLUMNS
+        for part in ("zarr.json", "c/0")
+    ]
+
+
+def column_key(number: int, column: str) -> str:
+    """The object that holds one column of a generation."""
+    return f"{SAMPLES}/{number:08d}/{column}/c/0"
+
+
+def _columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
+    """Empty columns of one checksummed chunk each, in a group whose objects are ``memory``."""
+    root = zarr.create_group(MemoryStore(memory))
+    return {
+        column: root.create_array(
+            column,
+            shape=(count,),
+            chunks=(max(1, count),),
+            dtype=np.int64 if column == "label" else str,
             compressors=[Crc32cCodec()],
             dimension_names=("sample",),
+            config={"write_empty_chunks": True},
         )
-        array[:] = values.astype(np.int64 if column == "label" else object)
-
-
-def read_samples(root: zarr.Group, rows: int) -> pd.DataFrame:
-    """Read the table that ``write_samples`` wrote; raises StoreError where it is damaged."""
-    columns = {}
-    for column in COLUMNS:
-        columns[column] = read_rows(root, f"samples/{column}", 0, rows)
-        if columns[column].shape != (rows,):
-            raise StoreError(f"samples/{column} should hold {rows} values: the store is damaged")
-    table = pd.DataFrame({name: values.astype(object) for name, values in columns.items()})
-    return table.astype({"label": np.int64})
+        for column in COLUMNS
+    }
 
 
 def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None:
@@ -53,3 +210,12 @@ def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None
                 f"{before!r} in the store, {after!r} in the source"
             )
     return None
+
+
+def _runs(rows: Any) -> tuple[tuple[int, int], ...]:
+    """Ascending rows as stretches without a gap."""
+    if len(rows) == 0:
+        return ()
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    stretches = np.split(rows, breaks)
+    return tuple((int(part[0]), int(part[-1]) + 1) for part in stretches)

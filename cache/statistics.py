@@ -1,6 +1,7 @@
-"""Per-channel mean and deviation, gathered shard by shard and merged without cancellation."""
+"""Per-channel mean and variance of many images, merged shard by shard without cancellation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,40 +11,36 @@ Float64 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sum of squared deviations of each of C channels.
+    """Mean and population variance of each of C channels over ``count`` images of one size.
 
-    ``count`` is the number of map cells seen; ``mean`` and ``m2`` are (C,) float64.
+    ``mean`` and ``variance`` are (C,) float64.
     """
 
     count: int
     mean: Float64
-    m2: Float64
+    variance: Float64
 
     @classmethod
     def zero(cls, channels: int) -> "Moments":
         """The moments of nothing, neutral in ``merge``."""
         return cls(0, np.zeros(channels), np.zeros(channels))
 
+    @classmethod
+    def of_images(cls, means: npt.NDArray[Any], variances: npt.NDArray[Any]) -> "Moments":
+        """From each image's own (n, C) means and variances: the law of total variance."""
+        if len(means) == 0:
+            return cls.zero(means.shape[1])
+        mean = means.mean(axis=0, dtype=np.float64)
+        within = variances.mean(axis=0, dtype=np.float64)
+        return cls(len(means), mean, within + ((means - mean) ** 2).mean(axis=0))
+
     def merge(self, other: "Moments") -> "Moments":
-        """Moments of both samples together (Chan, Golub and LeVeque 1979, equation 2.1)."""
+        """Moments of both together (Chan, Golub and LeVeque 1979, equation 2.1)."""
         if self.count == 0 or other.count == 0:
             return self if other.count == 0 else other
         count = self.count + other.count
+        share = other.count / count
         delta = other.mean - self.mean
-        mean = self.mean + delta * (other.count / count)
-        m2 = self.m2 + other.m2 + delta**2 * (self.count * other.count / count)
-        return Moments(count, mean, m2)
-
-    def std(self) -> Float64:
-        """Population standard deviation per channel, (C,) float64."""
-        result: Float64 = np.sqrt(self.m2 / max(self.count, 1))
-        return result
-
-    def to_rows(self) -> Float64:
-        """As a (3, C) float64 array: count, mean, m2."""
-        return np.stack([np.full_like(self.mean, self.count), self.mean, self.m2])
-
-    @classmethod
-    def from_rows(cls, rows: Float64) -> "Moments":
-        """The inverse of ``to_rows``."""
-        return cls(int(rows[0, 0]), rows[1], rows[2])
+        between = delta**2 * share * (1 - share)
+        variance = self.variance + (other.variance - self.variance) * share + between
+        return Moments(count, self.mean + delta * share, variance)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,215 +12,298 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import zarr
-import zarrs  # noqa: F401  (registers the codec pipeline named below)
 
-from samcache.cache.commits import Commit, commit_key
+from samcache.cache.commits import Commit, ObjectRecord, commit_key
+from samcache.cache.description import Dataset, Description, read_description
 from samcache.cache.errors import StoreError
-from samcache.cache.identity import Identity
-from samcache.cache.layout import (
-    IMAGES,
-    STATISTICS,
-    Layout,
-    array_at,
-    create_arrays,
-    feature_path,
-    read_layout,
-    read_rows,
-    row_is_intact,
+from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec, Layout, feature_path
+from samcache.cache.location import is_remote, open_objects
+from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.records import checksum
+from samcache.cache.samples import Generation, newest_generation, read_samples
+from samcache.cache.shards import (
+    DamagedShardError,
+    Present,
+    ShardBuffers,
+    encode_shard,
+    shard_size,
 )
-from samcache.cache.objects import ObjectFolder
-from samcache.cache.samples import read_samples, write_samples
 from samcache.cache.statistics import Moments
-
-zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"})
 
 Array = npt.NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Dataset:
-    """What the store was made from."""
-
-    name: str
-    classes: tuple[str, ...]  # class names; a sample's label indexes them
-    split_origin: str  # "source", or how the split was drawn
+_READERS = 4  # threads that fill one array
+_REPLACEMENTS = 3  # of one object that a dead writer left
 
 
 @dataclass(frozen=True)
 class ShardContent:
     """Everything one shard holds; n rows, V views.
 
-    features: level -> (n, V, C, h, w); images: (n, F, F, 3) uint8, or None where none are cached;
-    moments: level -> moments of the shard's training rows; sources and failures as in Commit,
-    failures keyed by the row's number in the store. Rows that failed hold zeros.
+    blocks: array path -> (n, …) values as ``Layout.arrays`` says; sources, failures and holes as
+    in Commit, with rows numbered as in the store. Rows that failed and holes hold anything.
     """
 
-    features: dict[str, Array]
-    images: npt.NDArray[np.uint8] | None
-    moments: dict[str, Moments]
+    blocks: dict[str, Array]
     sources: tuple[str, ...]
     failures: dict[int, str]
+    holes: tuple[int, ...] = ()
 
 
 class Store:
-    """An open store. Its commits are those that stood when they were first asked for."""
+    """An open store. Its table and commits are those that stood when they were first asked for."""
 
-    def __init__(self, path: Path, mode: str) -> None:
-        """Open a store with zarr's mode "r" or "r+"; raises StoreError where it cannot be."""
-        self.path = path
-        self._root = _open_root(path, mode)
-        attributes = self._root.attrs.get("samcache")
-        if not isinstance(attributes, dict) or "identity" not in attributes:
-            raise StoreError(
-                f"{path} is not a finished samcache store: run samcache extract to (re)create it"
-            )
-        self.identity = Identity.from_json(attributes["identity"])
+    def __init__(
+        self,
+        location: str | Path,
+        objects: Objects | None = None,
+        description: Description | None = None,
+    ) -> None:
+        """Open a store in a folder or at a URL; raises StoreError where there is none."""
+        self.location = str(location)
+        self.objects = objects or open_objects(location)
+        self.description = description or read_description(self.objects)
+        self.identity = self.description.identity
         self.fingerprint = self.identity.fingerprint()
-        if attributes.get("fingerprint") != self.fingerprint:
-            raise StoreError(f"{path}: fingerprint and identity disagree: the store is damaged")
-        self.dataset = _dataset(attributes)
-        self.provenance: dict[str, Any] = attributes.get("provenance", {})
-        self.layout = read_layout(self._root, self.identity)
-        self._objects = ObjectFolder(path)
+        self.dataset: Dataset = self.description.dataset
+        self.provenance = self.description.provenance
 
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        identity: Identity,
-        dataset: Dataset,
-        samples: pd.DataFrame,
-        layout: Layout,
-        provenance: dict[str, Any],
-    ) -> Store:
-        """Create an empty store; the root's attributes are written last and make it valid."""
-        if path.exists() and not creation_was_interrupted(path):
-            raise StoreError(f"{path} exists and is not a samcache store: choose another --store")
-        for leftover in path.iterdir() if path.exists() else ():
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        root = zarr.create_group(path, attributes={"samcache": {"creating": True}})
-        create_arrays(root, layout, identity)
-        write_samples(root, samples)
-        root.create_group("commits")
-        finished: dict[str, Any] = {
-            "identity": asdict(identity),
-            "fingerprint": identity.fingerprint(),
-            "dataset": asdict(dataset),
-            "provenance": provenance,
-        }
-        root.attrs.put({"samcache": finished})
-        return cls(path, "r+")
+    @cached_property
+    def generation(self) -> Generation:
+        """The record of the sample table."""
+        return newest_generation(self.objects)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The extents of the arrays that the sample table needs."""
+        return self.description.layout(self.generation.extent)
+
+    @cached_property
+    def arrays(self) -> dict[str, ArraySpec]:
+        """Every array with one row an image, by path."""
+        return self.layout.arrays(self.identity)
+
+    @property
+    def remote(self) -> bool:
+        """Whether the store lies behind a network."""
+        return is_remote(self.location)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns id, label, split, group and row (on the arrays' first axis)."""
+        return read_samples(self.objects, self.generation)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The sample table: id, label, split, group, status, reason, sha256; one row an image.
+        """The table with status, reason and sha256 of what is committed; one row an image.
 
         ``status`` is "ok", "unreadable" (with a reason) or "missing" (not committed yet).
         """
-        table = self.read_samples()
-        status = np.full(len(table), "missing", dtype=object)
-        reason, sha256 = np.full((2, len(table)), "", dtype=object)
+        status = np.full(self.layout.rows, "missing", dtype=object)
+        reason, sha256 = np.full((2, self.layout.rows), "", dtype=object)
         for commit in self.commits.values():
             start, stop = commit.rows
             status[start:stop], sha256[start:stop] = "ok", commit.sources
+            status[list(commit.holes)] = "missing"
             for row, text in commit.failures.items():
                 status[row], reason[row] = "unreadable", text
-        return table.assign(status=status, reason=reason, sha256=sha256)
-
-    def read_samples(self) -> pd.DataFrame:
-        """The columns id, label, split and group as they were written at creation."""
-        return read_samples(self._root, self.layout.rows)
+        rows = self.table["row"].to_numpy()
+        return self.table.assign(status=status[rows], reason=reason[rows], sha256=sha256[rows])
 
     @cached_property
     def commits(self) -> dict[int, Commit]:
         """Every commit record, by shard; raises StoreError at the first that is damaged."""
-        return {shard: self.read_commit(shard) for shard in self.committed()}
+        if self.objects.listable:
+            shards: list[int] = self.committed()
+            return dict(zip(shards, self._read_commits(shards), strict=True))
+        found = in_parallel(self.find_commit, range(self.layout.shards))
+        return {commit.shard: commit for commit in found if commit is not None}
+
+    def _read_commits(self, shards: list[int]) -> list[Commit]:
+        if self.remote:
+            return list(in_parallel(self.read_commit, shards))
+        return [self.read_commit(shard) for shard in shards]
 
     def committed(self) -> list[int]:
         """Shards that have a commit record now, in order."""
-        keys = self._objects.sizes("commits")
+        if not self.objects.listable:
+            return sorted(self.commits)
+        keys = self.objects.listing("commits")
         return [shard for shard in range(self.layout.shards) if commit_key(shard) in keys]
 
-    def read_commit(self, shard: int) -> Commit:
-        """A shard's commit record; raises StoreError where it is damaged."""
-        commit = Commit.from_bytes(self._objects.get(commit_key(shard)), shard)
-        if commit.rows != self.layout.rows_of(shard):
+    def find_commit(self, shard: int) -> Commit | None:
+        """A shard's commit record, None where it has none; raises StoreError where damaged."""
+        data = self.objects.find(commit_key(shard), LARGEST_RECORD)
+        return None if data is None else self.parse_commit(data, shard)
+
+    def parse_commit(self, data: bytes, shard: int) -> Commit:
+        """A commit record from its bytes; raises StoreError where it does not fit this store."""
+        commit = Commit.from_bytes(data, shard)
+        start, stop = self.layout.rows_of(shard)
+        if commit.rows[0] != start or not start < commit.rows[1] <= stop:
             raise StoreError(f"commit record of shard {shard} covers rows {commit.rows}: damaged")
+        present = commit.present(self.layout.rows_per_shard)
+        expected = {
+            spec.key(shard): shard_size(present, spec.row_bytes) for spec in self.arrays.values()
+        }
+        if {key: record.bytes for key, record in commit.objects.items()} != expected:
+            raise StoreError(f"commit record of shard {shard} names other objects: damaged")
+        return commit
+
+    def read_commit(self, shard: int) -> Commit:
+        """A shard's commit record; raises StoreError where it is missing or damaged."""
+        commit = self.find_commit(shard)
+        if commit is None:
+            raise StoreError(f"{self.location}: commit record of shard {shard} is gone")
         return commit
 
     def pending(self) -> list[int]:
-        """Shards without a commit, in order."""
-        return [shard for shard in range(self.layout.shards) if shard not in self.commits]
+        """Shards that hold a sample and have no commit, in order."""
+        committed = set(self.committed())
+        used = {int(shard) for shard in np.unique(self.generation.rows // self.rows_per_shard)}
+        return sorted(used - committed)
 
-    def commit(self, shard: int, content: ShardContent) -> None:
-        """Write a shard whole and, last, its commit record.
+    @property
+    def rows_per_shard(self) -> int:
+        """R, the places in each shard."""
+        return self.layout.rows_per_shard
 
-        What an interrupted writer left of the shard is removed first. Raises StoreError where the
-        shard was committed in the meantime; the standing commit is left as it is.
+    def commit(
+        self, shard: int, content: ShardContent, still_mine: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Write a shard's objects and, last, its commit record; False where ours does not stand.
+
+        ``still_mine`` asks whether this process holds the newest claim on the shard. Objects are
+        created, not overwritten; only what a dead writer left, and with other bytes, is replaced.
         """
-        start, stop = self.layout.rows_of(shard)
-        keys = self.object_keys(shard)
-        self._objects.delete(keys)
-        blocks = {feature_path(level): block for level, block in content.features.items()}
-        if content.images is not None:
-            blocks[IMAGES] = content.images
-        for path, block in blocks.items():
-            self._writable(path)[start:stop] = block
-        moments = [content.moments[level].to_rows() for level in self.identity.levels]
-        self._writable(STATISTICS)[shard] = np.concatenate(moments, axis=1)
-        objects = self._objects.seal(keys)
-        commit = Commit(shard, (start, stop), objects, content.sources, content.failures)
-        if not self._objects.create(commit_key(shard), commit.to_bytes()):
-            raise StoreError(f"shard {shard} was committed by another process: run extract again")
-        self.commits[shard] = commit
-        self.__dict__.pop("samples", None)
+        record, objects = self.encode(shard, content)
+        return self.write(record, record.to_bytes(), objects.items(), still_mine)
 
-    def _writable(self, path: str) -> zarr.Array[Any]:
-        """An array that writes a shard's chunks in order: same values, same bytes, same checksum.
+    def write(
+        self,
+        record: Commit,
+        record_bytes: bytes,
+        objects: Iterable[tuple[str, bytes]],
+        still_mine: Callable[[], bool],
+    ) -> bool:
+        """Write the objects (key, bytes) of a commit record and then the record, as ``commit``."""
+        shard = record.shard
+        placed = all(self._place(shard, key, data, still_mine) for key, data in objects)
+        if placed and still_mine():
+            created = self.objects.create(commit_key(shard), record_bytes)
+            if created and still_mine():
+                return True
+        return self._settle(shard, record)
 
-        With more threads zarrs puts the chunks of a shard in the order in which they get ready.
+    def encode(self, shard: int, content: ShardContent) -> tuple[Commit, dict[str, bytes]]:
+        """A shard's commit record and its objects by key, nothing written."""
+        start, _ = self.layout.rows_of(shard)
+        rows = start, start + len(content.sources)
+        commit = Commit(shard, rows, {}, content.sources, content.failures, content.holes)
+        present = commit.present(self.rows_per_shard)
+        objects = {
+            spec.key(shard): encode_shard(content.blocks[path].astype(spec.dtype), present)
+            for path, spec in self.arrays.items()
+        }
+        records = {key: ObjectRecord.of(data) for key, data in objects.items()}
+        return replace(commit, objects=records), objects
+
+    def _place(self, shard: int, key: str, data: bytes, still_mine: Callable[[], bool]) -> bool:
+        """Write one object of a shard under a claim; False where the shard is lost to another.
+
+        What a dead writer left there is replaced, unless it is the same.
         """
-        with zarr.config.set({"threading.max_workers": 1}):
-            return array_at(self._root, path)
+        if self.objects.create(key, data):
+            return True
+        for _ in range(_REPLACEMENTS):
+            if self.objects.size(commit_key(shard)) is not None or not still_mine():
+                return False
+            self.objects.delete([key])
+            if self.objects.create(key, data):
+                return True
+        return False
 
-    def object_keys(self, shard: int) -> list[str]:
-        """The keys of all objects that belong to a shard, the commit record apart."""
-        paths = [feature_path(level) for level in self.identity.levels]
-        paths += [IMAGES] if self.identity.frame_size else []
-        keys = []
-        for path in [*paths, STATISTICS]:
-            array = array_at(self._root, path)
-            place = (shard, *[0] * (array.ndim - 1))
-            keys.append(f"{path}/{array.metadata.encode_chunk_key(place)}")
-        return keys
+    def _settle(self, shard: int, record: Commit) -> bool:
+        """After meeting another writer: does our record stand? One that matches no data goes.
 
-    def object_sizes(self) -> dict[str, int]:
-        """Key and size in bytes of every array object that is there, committed or not."""
-        found = self._objects.sizes("features") | self._objects.sizes(STATISTICS)
-        return found | (self._objects.sizes(IMAGES) if self.identity.frame_size else {})
-
-    def object_sha256(self, key: str) -> str:
-        """SHA-256 (hex) of an object as it stands now; raises FileNotFoundError."""
-        return hashlib.sha256(self._objects.get(key)).hexdigest()
+        A writer that slept through its claim may have replaced an object or written its record
+        too late. Whoever notices removes the record: the shard is pending again, never wrong.
+        """
+        standing = self.find_commit(shard)
+        if standing is None:
+            return False
+        for key, entry in standing.objects.items():
+            found = self.objects.find(key)
+            if found is None or checksum(found) != entry.checksum:
+                self.objects.delete([commit_key(shard)])
+                return False
+        return standing.objects == record.objects
 
     def bytes_of(self, path: str) -> int:
         """Committed bytes of one array, by its path in the store."""
-        sizes = (
-            record.bytes
-            for commit in self.commits.values()
-            for key, record in commit.objects.items()
-            if key.startswith(f"{path}/")
-        )
-        return sum(sizes)
+        spec = self.arrays[path]
+        return sum(commit.objects[spec.key(shard)].bytes for shard, commit in self.commits.items())
 
     def read(self, path: str, start: int, stop: int) -> Array:
-        """Rows of an array by its path, checksums checked; raises StoreError where damaged."""
-        return read_rows(self._root, path, start, stop)
+        """Rows of an array by its path, every checksum checked; rows without data are zeros.
 
-    def row_is_intact(self, path: str, row: int) -> bool:
-        """Whether one row of an array passes its own checksums."""
-        return row_is_intact(self._root, path, row)
+        Raises StoreError where an object is missing or damaged.
+        """
+        spec, size = self.arrays[path], self.rows_per_shard
+        shards = range(start // size, -(-stop // size))
+        for shard in shards:
+            self._check_size(spec, shard)
+        try:
+            out: Array = np.empty((max(0, stop - start), *spec.row), spec.dtype)
+            if len(shards) == 1:
+                self._read_part(spec, shards[0], start, out)
+            else:
+                with ThreadPoolExecutor(_READERS) as pool:
+                    list(pool.map(lambda shard: self._read_part(spec, shard, start, out), shards))
+        except MemoryError as error:
+            raise StoreError(f"{path}, rows {start} to {stop}, do not fit in memory") from error
+        return out
+
+    def _check_size(self, spec: ArraySpec, shard: int) -> None:
+        """Before anything is allocated: is the object as large as what it claims to hold?"""
+        commit = self.commits.get(shard)
+        if commit is not None:
+            found, expected = self.objects.size(spec.key(shard)), commit.objects[spec.key(shard)]
+            if found != expected.bytes:
+                state = "is missing" if found is None else f"has {found} bytes"
+                raise self._damaged(spec.key(shard), state)
+
+    def _read_part(self, spec: ArraySpec, shard: int, start: int, out: Array) -> None:
+        """Fill the rows of ``out``, whose first is ``start``, that stand in a shard."""
+        first, last = self.layout.rows_of(shard)
+        lower, upper = max(start, first), min(start + len(out), last)
+        part = out[lower - start : upper - start]
+        commit = self.commits.get(shard)
+        if commit is None:
+            part[:] = 0
+            return
+        whole = (
+            part if len(part) == last - first else np.empty((last - first, *spec.row), spec.dtype)
+        )
+        try:
+            self.read_shard(spec, shard, commit.present(self.rows_per_shard), whole)
+        except (DamagedShardError, FileNotFoundError, ValueError) as error:
+            reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
+            raise self._damaged(spec.key(shard), reason) from None
+        if whole is not part:
+            part[:] = whole[lower - first : upper - first]
+
+    def read_shard(self, spec: ArraySpec, shard: int, present: Present, out: Array) -> None:
+        """Fill ``out`` with the rows of one object; raises as ``ShardBuffers.check``."""
+        buffers = ShardBuffers(out, present)
+        self.objects.read_into(spec.key(shard), buffers.views())
+        buffers.check()
+
+    def _damaged(self, key: str, reason: str) -> StoreError:
+        return StoreError(
+            f"{self.location}/{key}: {reason}: the store is damaged there; samcache cache verify "
+            "lists what is lost, samcache cache repair restores it"
+        )
 
     def read_features(self, level: str, start: int, stop: int) -> Array:
         """Rows of one level's maps, (n, V, C, h, w); raises StoreError as ``read``."""
@@ -230,49 +313,18 @@ class Store:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
         return self.read(IMAGES, start, stop)
 
-    def features(self, level: str) -> zarr.Array[Any]:
-        """One level's maps, (N, V, C, h, w); rows of uncommitted shards read as zeros."""
-        return array_at(self._root, feature_path(level))
-
-    @property
-    def images(self) -> zarr.Array[Any]:
-        """The cached images, (N, F, F, 3) uint8 RGB; raises StoreError where there are none."""
-        return array_at(self._root, IMAGES)
-
-    def statistics(self, level: str) -> Moments:
-        """Moments of the committed training rows' unpooled maps, per channel."""
-        place = self.layout.channels[level]
-        rows = self.read(STATISTICS, 0, self.layout.shards)[:, :, place]
-        moments = Moments.zero(place.stop - place.start)
+    def moments(self) -> dict[str, Moments]:
+        """Each level's moments per channel over the readable training images' unpooled maps."""
+        table = self.samples
+        used = (table["status"] == "ok") & (table["split"] == "train")
+        chosen = np.zeros(self.layout.rows, np.bool_)
+        chosen[table["row"][used]] = True
+        places = self.layout.channels
+        total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
         for shard in sorted(self.commits):
-            moments = moments.merge(Moments.from_rows(rows[shard]))
-        return moments
-
-
-def creation_was_interrupted(path: Path) -> bool:
-    """Whether a folder holds a store whose creation never finished, and so nothing of value."""
-    if all(entry.suffix == ".partial" for entry in path.iterdir()):  # zarr's temporary files
-        return True
-    try:
-        attributes = zarr.open_group(path, mode="r").attrs.get("samcache")
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
-    return attributes == {"creating": True}
-
-
-def _open_root(path: Path, mode: str) -> zarr.Group:
-    if not path.is_dir():
-        raise StoreError(f"no store at {path}: run samcache extract first, or check the path")
-    try:
-        return zarr.open_group(path, mode="r" if mode == "r" else "r+")
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not a Zarr group ({error}): is it a samcache store?") from None
-
-
-def _dataset(attributes: dict[str, Any]) -> Dataset:
-    try:
-        value = attributes["dataset"]
-        names = tuple(str(name) for name in value["classes"])
-        return Dataset(str(value["name"]), names, str(value["split_origin"]))
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"the store's dataset attribute is damaged: {error}") from None
+            start, stop = self.layout.rows_of(shard)
+            rows = self.read(STATISTICS, start, stop)[chosen[start:stop]]
+            for level, place in places.items():
+                part = Moments.of_images(rows[:, 0, place], rows[:, 1, place])
+                total[level] = total[level].merge(part)
+        return total

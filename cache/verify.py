@@ -1,35 +1,59 @@
 """Is everything that was committed still there, and still what was committed?"""
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
-from samcache.cache.commits import Commit, commit_key
+from samcache.cache.commits import Commit, ObjectRecord, commit_key
+from samcache.cache.create import stale_metadata
+from samcache.cache.description import ROOT, SPARE, read_description
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import IMAGES, STATISTICS
+from samcache.cache.layout import ArraySpec
+from samcache.cache.location import open_objects
+from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.records import checksum
+from samcache.cache.samples import (
+    NEWEST,
+    Generation,
+    generation_key,
+    newest_generation,
+    parse_generation,
+)
+from samcache.cache.shards import DamagedShardError
 from samcache.cache.store import Store
+
+_READERS = 4
+# as unsigned integers without their sign, NaN and infinities are the greatest
+_LEAST_NOT_FINITE: dict[str, tuple[str, int, int]] = {
+    "float16": ("<u2", 0x7FFF, 0x7C00),
+    "float32": ("<u4", 0x7FFFFFFF, 0x7F800000),
+}
+_BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One object that is not what its commit record says, and the rows that it costs."""
+    """One object that is not what its record says, and the rows of the arrays that it costs."""
 
     key: str
     problem: str
-    rows: tuple[int, ...]
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Report:
     """What verifying a store found."""
 
-    path: str
+    location: str
     shards: int
     bytes: int
     seconds: float
@@ -46,100 +70,216 @@ class Report:
         checked = "sizes compared" if self.fast else "every byte read"
         if not self.damage:
             amount = f"{self.shards} shards, {self.bytes / 1e6:.1f} MB"
-            return f"{self.path}: all well ({amount}, {checked}, {self.seconds:.1f} s)"
-        lines = [f"{self.path}: {len(self.damage)} objects are damaged ({checked})"]
-        lines += [f"  {d.key} {d.problem}: costs {len(d.rows)} samples" for d in self.damage]
-        lines += [f"{len(self.lost)} samples lost:", *(f"  {name}" for name in self.lost)]
-        return "\n".join(lines)
+            return f"{self.location}: all well ({amount}, {checked}, {self.seconds:.1f} s)"
+        lines = [f"{self.location}: {len(self.damage)} objects are damaged ({checked})"]
+        lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
+        if self.lost:
+            lines += [f"{len(self.lost)} samples lost:", *(f"  {name}" for name in self.lost)]
+        return "\n".join([*lines, "samcache cache repair restores them from the source"])
 
 
-def report(store: Store, fast: bool, console: Console) -> Report:
-    """Verify a store with a progress bar on ``console``."""
+def report(location: str | Path, fast: bool, console: Console) -> Report:
+    """Verify the store at a location with a progress bar on ``console``."""
     started = time.perf_counter()
-    shards = store.committed()
+    store, damage = open_damaged(location)
+    amount = 0
     with Progress(console=console) as progress:
-        task = progress.add_task("verifying", total=len(shards))
-        damage = verify(store, fast, lambda _: progress.advance(task))
-    ids = store.read_samples()["id"]
-    rows = sorted({row for one in damage for row in one.rows})
+        task = progress.add_task("verifying", total=len(store.committed()))
+
+        def count(commit: Commit) -> None:
+            nonlocal amount
+            amount += sum(record.bytes for record in commit.objects.values())
+            progress.advance(task)
+
+        damage += verify(store, fast, count)
     return Report(
-        path=str(store.path),
-        shards=len(shards),
-        bytes=sum(store.object_sizes().values()),
+        location=store.location,
+        shards=len(store.committed()),
+        bytes=amount,
         seconds=time.perf_counter() - started,
         fast=fast,
         damage=damage,
-        lost=[str(ids.iloc[row]) for row in rows],
+        lost=_lost_ids(store, damage),
     )
 
 
-def verify(
-    store: Store, fast: bool = False, on_shard: Callable[[int], None] = lambda _: None
-) -> list[Damage]:
-    """Compare every committed object with its record; an empty list says that all is well.
+def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
+    """Open a store by its spare records where the first ones are damaged, and say which are.
 
-    ``fast`` compares presence and sizes alone. Otherwise every byte is read: SHA-256 against the
-    record, and features against NaN and infinity. Uncommitted shards are no damage. ``on_shard``
-    is told the number of each shard done. Raises StoreError where the store cannot be opened or
-    its sample table cannot be read.
+    Raises StoreError where there is no store, or neither a record nor its spare can be read.
     """
-    ids = store.read_samples()["id"]
-    found = [Damage("samples/id", "ids repeat", ())] if ids.duplicated().any() else []
-    sizes = store.object_sizes()
-    for shard in store.committed():
-        try:
-            commit = store.read_commit(shard)
-        except StoreError as error:
-            found.append(Damage(commit_key(shard), str(error), _all_rows(store, shard)))
-        else:
-            found += chain(
-                _wrong_sizes(store, commit, sizes),
-                () if fast else _wrong_bytes(store, commit, sizes),
-            )
-        on_shard(shard)
+    objects, damage = open_objects(location), []
+    try:
+        description = read_description(objects)
+    except StoreError:
+        if objects.size(SPARE) is None:
+            raise
+        description = read_description(objects, SPARE)
+        damage.append(Damage(ROOT, "is missing or damaged"))
+    store = Store(location, objects, description)
+    try:
+        store.generation = newest_generation(objects)
+    except StoreError as error:
+        store.generation = _spare_generation(objects)
+        damage.append(Damage(generation_key(store.generation.number), str(error)))
+    return store, damage
+
+
+def verify(
+    store: Store,
+    fast: bool = False,
+    on_shard: Callable[[Commit], None] = lambda _: None,
+    only: Iterable[int] | None = None,
+) -> list[Damage]:
+    """Compare every object with its record; an empty list says that all is well.
+
+    ``fast`` compares presence and sizes of arrays alone. Otherwise every byte is read: checksums
+    against the records, values against NaN and infinity, metadata against what it has to be.
+    Uncommitted shards are no damage. ``on_shard`` is told of each shard done; ``only`` some shards
+    are looked at.
+    """
+    shards = store.committed() if only is None else list(only)
+    found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
+    commits = dict(_commits(store, shards, found))
+    sizes = _sizes(store) if fast else None
+    with ThreadPoolExecutor(_READERS) as pool:
+        check = _wrong_sizes if fast else _wrong_bytes
+        checked = pool.map(lambda commit: list(check(store, commit, sizes)), commits.values())
+        for commit, damage in zip(commits.values(), checked, strict=True):
+            found += damage
+            on_shard(commit)
     return found
 
 
-def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int]) -> Iterator[Damage]:
-    own = set(store.object_keys(commit.shard))
+def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[tuple[int, Commit]]:
+    """The readable commit records; the others go to ``found``."""
+
+    def read(shard: int) -> Commit | Damage:
+        try:
+            return store.read_commit(shard)
+        except StoreError as error:
+            return Damage(commit_key(shard), str(error), _all_rows(store, shard))
+
+    records = in_parallel(read, shards) if store.remote else map(read, shards)
+    for shard, record in zip(shards, records, strict=True):
+        if isinstance(record, Damage):
+            found.append(record)
+        else:
+            yield shard, record
+
+
+def _sizes(store: Store) -> dict[str, int] | None:
+    """Bytes of every array object of a bucket, listed after the commits; None elsewhere.
+
+    A new shard is so no damage. Of a folder, asking for each object is faster than walking it.
+    """
+    if store.objects.folder is not None or not store.objects.listable:
+        return None
+    tops = {path.split("/")[0] for path in store.arrays}
+    return {key: size for top in tops for key, size in store.objects.listing(top).items()}
+
+
+def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> Iterator[Damage]:
     for key, record in commit.objects.items():
-        if key not in own:
-            yield Damage(commit_key(commit.shard), f"names {key}, which is none of its objects", ())
-        elif key not in sizes:
-            yield Damage(key, "is missing", _all_rows(store, commit.shard))
-        elif sizes[key] != record.bytes:
-            problem = f"has {sizes[key]} bytes instead of {record.bytes}"
+        size = store.objects.size(key) if sizes is None else sizes.get(key)
+        if size != record.bytes:
+            problem = "is missing" if size is None else f"has {size} bytes, not {record.bytes}"
             yield Damage(key, problem, _all_rows(store, commit.shard))
 
 
-def _wrong_bytes(store: Store, commit: Commit, sizes: dict[str, int]) -> Iterator[Damage]:
-    """Damage that only reading finds, in objects of the right size."""
-    own = set(store.object_keys(commit.shard))
-    for key, record in commit.objects.items():
-        if key in own and sizes.get(key) == record.bytes:
-            path = key.split("/c/")[0]
-            if store.object_sha256(key) != record.sha256:
-                yield Damage(key, "has another SHA-256", _unreadable_rows(store, path, commit))
-            elif path not in (IMAGES, STATISTICS):
-                rows = _rows_not_finite(store, path, commit)
-                if rows:
-                    yield Damage(key, "holds NaN or infinity", rows)
+def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
+    for spec in store.arrays.values():
+        key = spec.key(commit.shard)
+        record = commit.objects[key]
+        data = _scratch(record.bytes)
+        try:
+            store.objects.read_into(key, [data.data])
+        except FileNotFoundError:
+            yield Damage(key, "is missing", _all_rows(store, commit.shard))
+            continue
+        except ValueError as error:
+            yield Damage(key, f"is damaged: {error}", _all_rows(store, commit.shard))
+            continue
+        if checksum(data.data) != record.checksum:
+            rows = _unreadable_rows(store, spec, commit)
+            yield Damage(key, "has another checksum", rows)
+        elif spec.dtype in _LEAST_NOT_FINITE:
+            rows = _rows_not_finite(data, spec, commit, store.rows_per_shard)
+            if rows:
+                yield Damage(key, "holds NaN or infinity", rows)
 
 
-def _unreadable_rows(store: Store, path: str, commit: Commit) -> tuple[int, ...]:
-    """The rows whose chunks fail their checksum; all rows where each passes or none can tell."""
-    every = _all_rows(store, commit.shard)
-    if path == STATISTICS:
-        return every
-    failed = tuple(row for row in every if not store.row_is_intact(path, row))
-    return failed or every
+_local = threading.local()
 
 
-def _rows_not_finite(store: Store, path: str, commit: Commit) -> tuple[int, ...]:
+def _scratch(size: int) -> npt.NDArray[np.uint8]:
+    """A buffer of this thread, used again: fresh memory costs more than reading into it."""
+    buffer: npt.NDArray[np.uint8] | None = getattr(_local, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = _local.buffer = np.empty(size, np.uint8)
+    return buffer[:size]
+
+
+def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
+    """The rows whose own checksum fails; all rows where each passes or none can tell."""
     start, stop = commit.rows
-    values = store.read(path, start, stop).reshape(stop - start, -1)
-    return tuple(start + int(row) for row in np.flatnonzero(~np.isfinite(values).all(axis=1)))
+    out = np.empty((stop - start, *spec.row), spec.dtype)
+    try:
+        store.read_shard(spec, commit.shard, commit.present(store.rows_per_shard), out)
+    except DamagedShardError as error:
+        return tuple(start + place for place in error.places)
+    return _all_rows(store, commit.shard)
+
+
+def _rows_not_finite(
+    data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
+) -> tuple[int, ...]:
+    """Rows of an intact object that hold NaN or infinity."""
+    kind, mask, least = _LEAST_NOT_FINITE[spec.dtype]
+    places = np.flatnonzero(commit.present(rows_per_shard))
+    block = np.empty(_BLOCK, kind)
+    bad = []
+    for number, place in enumerate(places):
+        offset = number * (spec.row_bytes + 4)
+        values = data[offset : offset + spec.row_bytes].view(kind)
+        pieces = (values[i : i + _BLOCK] for i in range(0, len(values), _BLOCK))
+        if any(np.bitwise_and(p, mask, out=block[: len(p)]).max() >= least for p in pieces):
+            bad.append(commit.rows[0] + int(place))
+    return tuple(bad)
+
+
+def _wrong_metadata(store: Store) -> Iterator[Damage]:
+    for key in stale_metadata(store):
+        yield Damage(key, "is missing or not what it should be")
+
+
+def _wrong_table(store: Store) -> Iterator[Damage]:
+    for key, record in store.generation.objects.items():
+        found = store.objects.find(key)
+        if found is None or ObjectRecord.of(found) != record:
+            yield Damage(key, "is missing" if found is None else "has another checksum")
+
+
+def _spare_generation(objects: Objects) -> Generation:
+    spare = objects.find(NEWEST, LARGEST_RECORD)
+    if spare is None:
+        raise StoreError(f"{objects.name} has lost its sample table and the spare of it")
+    return parse_generation(spare)
+
+
+def _lost_ids(store: Store, damage: list[Damage]) -> list[str]:
+    """Ids of the samples in damaged rows, or their rows where the table is damaged too."""
+    rows = {row for one in damage for row in one.rows}
+    try:
+        table = store.table
+    except StoreError:
+        return [f"row {row}" for row in sorted(rows)]
+    return [str(name) for name in table["id"][table["row"].isin(rows)]]
 
 
 def _all_rows(store: Store, shard: int) -> tuple[int, ...]:
     return tuple(range(*store.layout.rows_of(shard)))
+
+
+def _cost(damage: Damage) -> str:
+    return f": costs {len(damage.rows)} samples" if damage.rows else ""

@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from servers import aws, failing, nginx, refusing, s3, s3_server
+from stages import stage_root
 from tiny_encoder import save_tiny_checkpoint
+from web_server import web
 
 from samcache.cache.store import Store
 from samcache.extract.run import ExtractOptions, ExtractSummary, extract
+
+# the fixtures of other modules
+__all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "web"]
 
 
 def _folder_from(variable: str) -> Path:
@@ -77,6 +83,6 @@ def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
         }
         settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
         summary = extract(settings, Console(file=StringIO()))
-        return Store(settings.store, "r"), summary
+        return Store(settings.store), summary
 
     return run

@@ -1,16 +1,19 @@
 """Small stores of known content, for tests of the cache alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from samcache.cache.create import create_store
+from samcache.cache.description import Dataset, Description
 from samcache.cache.identity import Identity
-from samcache.cache.layout import Layout
-from samcache.cache.statistics import Moments
-from samcache.cache.store import Dataset, ShardContent, Store
+from samcache.cache.location import open_objects
+from samcache.cache.store import ShardContent, Store
 
 SHAPES = {"patch": (4, 6, 6), "neck": (3, 2, 2)}
+IDENTITY = Identity("vit_b", "0" * 64, "sam", 96, 8, tuple(SHAPES), 1)
 
 
 def samples(rows: int) -> pd.DataFrame:
@@ -24,32 +27,40 @@ def samples(rows: int) -> pd.DataFrame:
     )
 
 
-def create(path: Path, rows: int = 10, rows_per_shard: int = 4) -> Store:
-    identity = Identity("vit_b", "0" * 64, "sam", 96, 8, tuple(SHAPES), 1)
-    layout = Layout(rows, rows_per_shard, SHAPES)
-    dataset = Dataset("toy", ("a", "b"), "source")
-    return Store.create(path, identity, dataset, samples(rows), layout, {})
+def create(
+    path: str | Path, rows: int = 10, rows_per_shard: int = 4, identity: Identity = IDENTITY
+) -> Store:
+    description = Description(
+        identity, Dataset("toy", ("a", "b"), "source"), rows_per_shard, SHAPES
+    )
+    return create_store(path, open_objects(path), description, samples(rows))
 
 
-def content(store: Store, shard: int, seed: int = 0) -> ShardContent:
+def content(store: Store, shard: int, seed: int = 0, **changes: Any) -> ShardContent:
+    """Known random values; keywords replace fields of ShardContent."""
     start, stop = store.layout.rows_of(shard)
     rng = np.random.default_rng([seed, shard])
-    features = {
-        level: rng.standard_normal((stop - start, 1, *shape)).astype(np.float16)
-        for level, shape in SHAPES.items()
+    blocks: dict[str, Any] = {}
+    for path, spec in store.arrays.items():
+        shape = (stop - start, *spec.row)
+        values = rng.integers(0, 255, shape) if path == "images" else rng.random(shape)
+        blocks[path] = values.astype(spec.dtype)
+    fields: dict[str, Any] = {
+        "blocks": blocks,
+        "sources": tuple(f"{row:064x}" for row in range(start, stop)),
+        "failures": {},
     }
-    images = rng.integers(0, 255, (stop - start, 8, 8, 3), dtype=np.uint8)
-    moments = {
-        level: Moments(10, rng.standard_normal(shape[0]), rng.random(shape[0]))
-        for level, shape in SHAPES.items()
-    }
-    sources = tuple(f"{row:064x}" for row in range(start, stop))
-    return ShardContent(features, images, moments, sources, {})
+    return ShardContent(**{**fields, **changes})
 
 
-def full_store(path: Path) -> Store:
+def full_store(path: str | Path, **layout: Any) -> Store:
     """Ten rows in three shards, all committed."""
-    store = create(path)
+    store = create(path, **layout)
     for shard in range(store.layout.shards):
-        store.commit(shard, content(store, shard))
-    return Store(path, "r")
+        assert store.commit(shard, content(store, shard))
+    return Store(path)
+
+
+def everything(store: Store) -> dict[str, bytes]:
+    """Every object of a store, by key."""
+    return {key: store.objects.get(key) for key in store.objects.listing("")}

@@ -1,7 +1,7 @@
 """What is committed stands and is whole; what is not committed does not exist."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,25 +12,24 @@ from hypothesis import strategies as st
 from store_content import SHAPES, content, create, full_store, samples
 
 from samcache.cache.commits import Commit, commit_key
+from samcache.cache.create import add_generation, store_exists
 from samcache.cache.errors import StoreError
+from samcache.cache.layout import Layout, check_extents
+from samcache.cache.location import open_objects
+from samcache.cache.records import seal, unseal
+from samcache.cache.samples import generation_key
 from samcache.cache.statistics import Moments
-from samcache.cache.store import ShardContent, Store
+from samcache.cache.store import Store
+from samcache.cache.verify import verify
 
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:
-    store = create(tmp_path / "s.zarr")
-    for shard in range(3):
-        store.commit(shard, content(store, shard))
-    store = Store(tmp_path / "s.zarr", "r")
+    store = full_store(tmp_path / "s.zarr")
     assert store.pending() == []
     for shard in range(3):
         start, stop = store.layout.rows_of(shard)
-        expected = content(store, shard)
-        for level in SHAPES:
-            np.testing.assert_array_equal(
-                store.features(level)[start:stop], expected.features[level]
-            )
-        np.testing.assert_array_equal(store.images[start:stop], expected.images)
+        for path, block in content(store, shard).blocks.items():
+            np.testing.assert_array_equal(store.read(path, start, stop), block)
     pd.testing.assert_frame_equal(
         store.samples[["id", "label", "split", "group"]].astype({"label": int}),
         samples(10),
@@ -55,145 +54,248 @@ def test_pending_is_exactly_what_has_no_commit(
     committed = {shard for shard in chosen if shard < store.layout.shards}
     for shard in committed:
         store.commit(shard, content(store, shard))
-    again = Store(store.path, "r")
+    again = Store(store.location)
     assert set(again.pending()) == set(range(again.layout.shards)) - committed
     missing = {row for shard in again.pending() for row in range(*again.layout.rows_of(shard))}
     assert set(np.flatnonzero(again.samples["status"] == "missing")) == missing
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10), st.integers(0, 10))
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10), st.integers(0, 10), st.sets(st.integers(0, 9)), st.integers(0, 3))
 def test_any_range_of_rows_reads_as_numpy_would_cut_it(
-    tmp_path_factory: pytest.TempPathFactory, start: int, stop: int
+    tmp_path_factory: pytest.TempPathFactory,
+    start: int,
+    stop: int,
+    absent: set[int],
+    uncommitted: int,
 ) -> None:
-    store = full_store(tmp_path_factory.mktemp("r") / "s.zarr")
+    """Failed rows, holes and uncommitted shards read as zeros."""
+    store = create(tmp_path_factory.mktemp("r") / "s.zarr")
+    whole = {
+        path: np.concatenate([content(store, shard).blocks[path] for shard in range(3)])
+        for path in store.arrays
+    }
+    for shard in range(3):
+        rows = range(*store.layout.rows_of(shard))
+        gone = [row for row in rows if row in absent]
+        if shard == uncommitted:
+            gone = list(rows)
+        else:
+            failures = dict.fromkeys(gone[::2], "bad")
+            store.commit(shard, content(store, shard, failures=failures, holes=tuple(gone[1::2])))
+        for block in whole.values():
+            block[gone] = 0
+    store = Store(store.location)
     start, stop = min(start, stop), max(start, stop)
-    whole = np.concatenate([content(store, shard).features["neck"] for shard in range(3)])
-    np.testing.assert_array_equal(store.read_features("neck", start, stop), whole[start:stop])
+    for path, block in whole.items():
+        np.testing.assert_array_equal(store.read(path, start, stop), block[start:stop])
 
 
 def test_leftovers_of_a_killed_writer_are_replaced(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    for key in store.object_keys(1):
-        path = store.path / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"half a shard")
-    store.commit(1, content(store, 1))
-    np.testing.assert_array_equal(
-        Store(store.path, "r").features("patch")[4:8], content(store, 1).features["patch"]
-    )
+    for spec in store.arrays.values():
+        store.objects.put(spec.key(1), b"half a shard")
+    assert store.commit(1, content(store, 1))
+    found = Store(store.location).read_features("patch", 4, 8)
+    np.testing.assert_array_equal(found, content(store, 1).blocks["features/patch"])
+
+
+def every_object(store: Store) -> dict[str, bytes]:
+    return {key: store.objects.get(key) for key in store.objects.listing("")}
 
 
 def test_a_standing_commit_is_never_overwritten(tmp_path: Path) -> None:
-    store, other = create(tmp_path / "s.zarr"), Store(tmp_path / "s.zarr", "r+")
-    store.commit(0, content(store, 0))
-    before = (store.path / commit_key(0)).read_bytes()
-    with pytest.raises(StoreError, match="committed by another process"):
-        other.commit(0, content(store, 0))
-    assert (store.path / commit_key(0)).read_bytes() == before
+    store, other = create(tmp_path / "s.zarr"), Store(tmp_path / "s.zarr")
+    assert store.commit(0, content(store, 0))
+    before = every_object(store)
+    assert not other.commit(0, content(store, 0, seed=1))
+    other.commit(0, content(store, 0))
+    assert every_object(store) == before
+
+
+def test_a_writer_that_lost_its_claim_changes_nothing(tmp_path: Path) -> None:
+    store = create(tmp_path / "s.zarr")
+    _, objects = store.encode(0, content(store, 0))
+    for key, data in list(objects.items())[:2]:
+        store.objects.put(key, data)
+    before = every_object(store)
+    assert not store.commit(0, content(store, 0, seed=1), lambda: False)
+    assert every_object(store).items() >= before.items()
+    assert commit_key(0) not in every_object(store)
 
 
 def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
-    store = create(tmp_path / "s.zarr")
-    store.commit(0, content(store, 0))
-    path = store.path / "features/patch/c/0/0/0/0/0"
+    store = full_store(tmp_path / "s.zarr")
+    path = Path(store.location, "features/patch/c/0/0/0/0/0")
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(bytes(data))
-    for start, stop in ((0, 4), (1, 2), (3, 4), (2, 6)):
-        with pytest.raises(StoreError, match=r"(?i)features/patch, rows .*checksum"):
-            Store(store.path, "r").read_features("patch", start, stop)
+    for start, stop in ((0, 4), (1, 2), (3, 4), (2, 6), (0, 10)):
+        with pytest.raises(StoreError, match=r"features/patch/c/0/0/0/0/0: the checksums of 1 row"):
+            store.read_features("patch", start, stop)
+    assert store.read_features("patch", 4, 10).shape == (6, 1, 4, 6, 6)
 
 
-@pytest.mark.parametrize("key", ["samples/id/c/0", "samples/label/c/0", "statistics/c/0/0/0"])
-def test_a_damaged_table_is_one_clear_error(tmp_path: Path, key: str) -> None:
-    store = create(tmp_path / "s.zarr")
-    store.commit(0, content(store, 0))
-    data = bytearray((store.path / key).read_bytes())
+@pytest.mark.parametrize("column", ["id", "label", "split", "group"])
+def test_a_damaged_table_is_one_clear_error(tmp_path: Path, column: str) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    path = Path(store.location, f"samples/00000000/{column}/c/0")
+    data = bytearray(path.read_bytes())
     data[9] ^= 1
-    (store.path / key).write_bytes(bytes(data))
-    store = Store(store.path, "r")
-    with pytest.raises(StoreError, match="cannot be read"):
-        store.samples if key.startswith("samples") else store.statistics("patch")
+    path.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=f"samples/00000000/{column}/c/0 is missing or damaged"):
+        _ = store.samples
 
 
-def test_statistics_come_from_committed_shards_alone(tmp_path: Path) -> None:
+def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    expected = Moments.zero(4)
+    rows = []
     for shard in (0, 2):
-        store.commit(shard, content(store, shard))
-        expected = expected.merge(content(store, shard).moments["patch"])
-    found = Store(store.path, "r").statistics("patch")
-    assert found.count == 20
+        first, last = store.layout.rows_of(shard)
+        made = content(store, shard, failures={first + 1: "bad"})
+        store.commit(shard, made)
+        train = [row for row in range(first, last) if row % 3 and row != first + 1]
+        rows.append(made.blocks["statistics"][np.array(train) - first])
+    values = np.concatenate(rows)[:, :, :4].astype(np.float64)
+    expected = Moments.of_images(values[:, 0], values[:, 1])
+    found = Store(store.location).moments()["patch"]
+    assert found.count == len(values)
     np.testing.assert_allclose(found.mean, expected.mean)
-    np.testing.assert_allclose(found.m2, expected.m2)
+    np.testing.assert_allclose(found.variance, expected.variance)
 
 
 def test_failed_rows_keep_their_reason(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    good = content(store, 0)
-    sources = ("", *good.sources[1:])
-    store.commit(0, ShardContent(good.features, good.images, good.moments, sources, {0: "empty"}))
-    row = Store(store.path, "r").samples.iloc[0]
+    sources = ("", *content(store, 0).sources[1:])
+    store.commit(0, content(store, 0, sources=sources, failures={0: "empty"}))
+    row = Store(store.location).samples.iloc[0]
     assert (row["status"], row["reason"], row["sha256"]) == ("unreadable", "empty", "")
 
 
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    first, second = full_store(tmp_path / "a.zarr"), full_store(tmp_path / "b.zarr")
+    keys = [spec.key(shard) for spec in first.arrays.values() for shard in range(3)]
+    assert [first.objects.get(key) for key in keys] == [second.objects.get(key) for key in keys]
+
+
 def test_a_store_is_a_plain_zarr_group(tmp_path: Path) -> None:
-    store = create(tmp_path / "s.zarr")
-    store.commit(0, content(store, 0))
-    group = zarr.open_group(store.path, mode="r")
+    store = full_store(tmp_path / "s.zarr")
+    group = zarr.open_group(store.location, mode="r")
     assert dict(group.members(max_depth=None)).keys() >= {
-        "features/patch", "features/neck", "images", "samples/id", "commits/00000000", "statistics",
+        "features/patch", "features/neck", "images", "samples/00000000/id", "commits/00000000",
+        "statistics", "claims",
     }  # fmt: skip
-    assert group["commits/00000000"].attrs["rows"] == [0, 4]
+    assert group["commits/00000000"].attrs["samcache"]["rows"] == [0, 4]
 
 
-def test_interrupted_creation_is_no_store_and_may_be_repeated(tmp_path: Path) -> None:
-    (tmp_path / "t.zarr").mkdir()
-    (tmp_path / "t.zarr/zarr.0123.partial").write_bytes(b"{")
-    assert create(tmp_path / "t.zarr").pending() == [0, 1, 2]
-    path = tmp_path / "s.zarr"
-    zarr.open_group(path, mode="w", attributes={"samcache": {"creating": True}})
-    with pytest.raises(StoreError, match="not a finished samcache store"):
-        Store(path, "r")
-    assert create(path).pending() == [0, 1, 2]
+@pytest.mark.parametrize("written", [0, 1, 7, 30])
+def test_interrupted_creation_is_no_store_and_may_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    objects = open_objects(tmp_path / "s.zarr")
+    put, count = type(objects).put, []
+
+    def until_the_power_goes(self: Any, key: str, data: bytes) -> None:
+        if len(count) == written:
+            raise KeyboardInterrupt
+        count.append(key)
+        put(self, key, data)
+
+    monkeypatch.setattr(type(objects), "put", until_the_power_goes)
+    if written < 30:
+        with pytest.raises(KeyboardInterrupt):
+            create(tmp_path / "s.zarr")
+        assert not store_exists(objects)
+        with pytest.raises(StoreError, match="no store at"):
+            Store(tmp_path / "s.zarr")
+    monkeypatch.setattr(type(objects), "put", put)
+    assert create(tmp_path / "s.zarr").pending() == [0, 1, 2]
 
 
-def test_other_folders_are_never_overwritten(tmp_path: Path) -> None:
+def test_other_folders_are_never_taken_for_an_unfinished_store(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(StoreError, match="not a samcache store"):
-        create(tmp_path)
+    with pytest.raises(StoreError, match=r"holds thesis\.tex, and is not a samcache store"):
+        store_exists(open_objects(tmp_path))
+    with pytest.raises(StoreError, match="is a file"):
+        store_exists(open_objects(tmp_path / "thesis.tex"))
     zarr.open_group(tmp_path / "other.zarr", mode="w", attributes={"mine": 1})
-    with pytest.raises(StoreError, match="not a samcache store"):
-        create(tmp_path / "other.zarr")
+    with pytest.raises(StoreError, match="is not a samcache store"):
+        Store(tmp_path / "other.zarr")
 
 
-def damage_root(path: Path, **changes: object) -> None:
-    file = path / "zarr.json"
-    node = json.loads(file.read_text())
-    node["attributes"]["samcache"].update(changes)
-    file.write_text(json.dumps(node))
+def change(store: Store, key: str, **changes: object) -> None:
+    """Seal a record anew with other content, as someone with bad intentions would."""
+    store.objects.put(key, seal({**unseal(store.objects.get(key)), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fingerprint": "0" * 64}, "fingerprint and identity disagree"),
+        ({"identity": 7}, "identity is not a JSON object"),
+        ({"dataset": 7}, "root record is damaged"),
+        ({"level_shapes": {"patch": [1, 2]}}, "root record is damaged"),
+        ({"level_shapes": {"patch": [10**9, 10**9, 1], "neck": [1, 1, 1]}}, "claims rows of shape"),
+        ({"level_shapes": {"patch": [-4, 6, 6], "neck": [3, 2, 2]}}, "claims rows of shape"),
+        ({"rows_per_shard": 0}, "claims 0 rows in shards of 0"),
+        ({"rows_per_shard": 10**15}, "in shards of 1000000000000000"),
+    ],
+)
+def test_a_hostile_root_record_ends_in_one_clear_error(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    change(store, "zarr.json", **changes)
+    with pytest.raises(StoreError, match=message):
+        Store(store.location)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "..", ""])
+def test_level_names_cannot_lead_out_of_the_store(tmp_path: Path, name: str) -> None:
+    store = create(tmp_path / "s.zarr")
+    layout = Layout(1, 1, {name: (1, 1, 1)})
+    identity = type(store.identity)(**{**vars(store.identity), "levels": (name,)})
+    with pytest.raises(StoreError, match="are no names"):
+        check_extents(layout, identity)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runs": [[5, 3]]}, "out of order"),
+        ({"runs": [[-5, 3]]}, "out of order"),
+        ({"runs": [[0, 10**14]], "extent": 10**14}, "claims 100000000000000 rows"),
+        ({"runs": [[0, 11]], "extent": 11}, "holds 10 values instead of 11"),
+        ({"objects": {"../../etc/passwd": {"bytes": 1, "checksum": ""}}}, "names other objects"),
+        ({"extent": 9}, "more than its extent"),
+        ({"number": 3}, "record of another table|names other objects"),
+    ],
+)
+def test_a_hostile_sample_record_ends_in_one_clear_error(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    change(store, generation_key(0), **changes)
+    with pytest.raises(StoreError, match=message):
+        _ = Store(store.location).layout, Store(store.location).samples
+
+
+def test_records_of_absurd_size_are_not_even_read(tmp_path: Path) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    with Path(store.location, "zarr.json").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(StoreError, match="has 1000000000000 bytes: it is damaged"):
+        Store(store.location)
 
 
 def test_damaged_stores_end_in_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store at"):
-        Store(tmp_path / "nowhere", "r")
-    store = create(tmp_path / "a.zarr")
-    damage_root(store.path, fingerprint="0" * 64)
-    with pytest.raises(StoreError, match="fingerprint and identity disagree"):
-        Store(store.path, "r")
+        Store(tmp_path / "nowhere")
     store = create(tmp_path / "b.zarr")
-    (store.path / "zarr.json").write_text("{")
-    with pytest.raises(StoreError, match="not a Zarr group"):
-        Store(store.path, "r")
-    store = create(tmp_path / "c.zarr")
-    (store.path / "features/neck/zarr.json").unlink()
-    with pytest.raises(StoreError, match="features/neck is missing"):
-        Store(store.path, "r")
-    store = create(tmp_path / "d.zarr")
-    damage_root(store.path, dataset=7)
-    with pytest.raises(StoreError, match="dataset attribute is damaged"):
-        Store(store.path, "r")
+    for text in (b"{", b"", b"\xff\xfe", b"[" * 100_000, b'{"attributes": {}}', b"7"):
+        Path(store.location, "zarr.json").write_bytes(text)
+        with pytest.raises(StoreError, match=r"is not a samcache store, or its zarr\.json is"):
+            Store(store.location)
 
 
 @pytest.mark.parametrize(
@@ -203,14 +305,48 @@ def test_damaged_stores_end_in_one_clear_error(tmp_path: Path) -> None:
         lambda record: record.update(rows=[0, 400]),
         lambda record: record.update(shard=1),
         lambda record: record.update(failures={"9": "x"}),
+        lambda record: record.update(holes=[-1]),
         lambda record: record.update(objects={"a": {}}),
         lambda record: record.update(sources=3),
     ],
 )
-def test_a_damaged_commit_record_is_refused(tmp_path: Path, damage: object) -> None:
-    store = create(tmp_path / "s.zarr")
-    store.commit(0, content(store, 0))
-    node = json.loads((store.path / commit_key(0)).read_text())
-    damage(node["attributes"])  # type: ignore[operator]
+def test_a_hostile_commit_record_is_refused(tmp_path: Path, damage: Any) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    record = unseal(store.objects.get(commit_key(0)))
+    damage(record)
     with pytest.raises(StoreError, match="commit record of shard 0 is damaged"):
-        Commit.from_bytes(json.dumps(node).encode(), 0)
+        Commit.from_bytes(seal(record), 0)
+
+
+def test_levels_have_a_place_each_in_the_statistics() -> None:
+    assert Layout(1, 1, SHAPES).channels == {"patch": slice(0, 4), "neck": slice(4, 7)}
+
+
+@pytest.mark.parametrize("kept", [9, 4, 1])
+def test_dropping_the_last_rows_never_frees_them_for_others(tmp_path: Path, kept: int) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    shorter = add_generation(store, store.table.iloc[:kept])
+    assert len(shorter.samples) == kept
+    assert (shorter.samples["status"] == "ok").all()
+    assert (shorter.layout.shards, shorter.pending()) == (3, [])
+    assert verify(shorter) == []
+    grown = pd.concat([shorter.table, store.table.iloc[9:].assign(id="new", row=12)])
+    longer = add_generation(shorter, grown)
+    assert longer.pending() == [3]
+    assert longer.samples["status"].tolist() == ["ok"] * kept + ["missing"]
+    shown = zarr.open_group(store.location, mode="r")["features/neck"].shape
+    assert shown == (13, 1, 3, 2, 2)
+
+
+def test_a_table_without_samples_is_refused(tmp_path: Path) -> None:
+    store = full_store(tmp_path / "s.zarr")
+    with pytest.raises(StoreError, match="needs at least one sample"):
+        add_generation(store, store.table.iloc[:0])
+
+
+def test_what_is_left_of_a_store_is_not_taken_for_an_unfinished_one(tmp_path: Path) -> None:
+    """Its commits would count for the samples of another."""
+    store = full_store(tmp_path / "s.zarr")
+    Path(store.location, "zarr.json").unlink()
+    with pytest.raises(StoreError, match=r"without its root record: run samcache cache repair"):
+        store_exists(store.objects)

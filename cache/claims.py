@@ -1,0 +1,172 @@
+"""Who is writing a shard: a claim made by conditional create, renewed, and taken over when it ends.
+
+Claims are ``claims/<name>.<attempt>/zarr.json``, each created once. The highest attempt counts;
+the next may be created when its holder is dead or has let it expire. Creating is atomic on disk
+and on S3, so of any number of processes exactly one makes each attempt. A claim keeps work from
+being done twice; what a commit promises rests on conditional creates (cache/store.py).
+"""
+
+import hashlib
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+from samcache.cache.errors import StoreError
+from samcache.cache.objects import LARGEST_RECORD, Objects
+from samcache.cache.records import seal, unseal
+
+CLAIMS = "claims"
+EXPIRY = 120.0  # seconds without renewal; clocks of different machines may differ by half of it
+_RENEWALS = 4  # within one expiry
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at a piece of work; names no host, only a hash of where its holder runs."""
+
+    attempt: int
+    token: str
+    place: str
+    process: int
+    started: str  # of the process, so that a reused number is no sign of life
+    expires: float  # seconds since 1970
+
+    def is_live(self) -> bool:
+        """Whether its holder may still be at work."""
+        if self.place == _place():
+            return _start_of(self.process) == self.started
+        return time.time() < self.expires
+
+
+class Claims:
+    """This process's claims in one store, renewed by a thread until the context ends."""
+
+    def __init__(self, objects: Objects, expiry: float = EXPIRY) -> None:
+        self._objects = objects
+        self._expiry = expiry
+        self._held: dict[str, Claim] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> "Claims":
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._renewer.join()
+        for name in list(self._held):
+            self.release(name)
+
+    def take(self, name: str) -> Claim | None:
+        """Claim a piece of work, over a dead holder if there is one; None where one is alive."""
+        standing = newest_claim(self._objects, name)
+        if standing is not None and standing.is_live():
+            return None
+        claim = Claim(
+            attempt=standing.attempt + 1 if standing else 0,
+            token=uuid.uuid4().hex,
+            place=_place(),
+            process=os.getpid(),
+            started=_start_of(os.getpid()),
+            expires=time.time() + self._expiry,
+        )
+        if not self._objects.create(claim_key(name, claim.attempt), seal(asdict(claim))):
+            return None
+        with self._lock:
+            self._held[name] = claim
+        return claim
+
+    def holds(self, claim: Claim, name: str) -> bool:
+        """Whether a claim is still the newest, read afresh."""
+        standing = newest_claim(self._objects, name)
+        return standing is not None and standing.token == claim.token
+
+    def release(self, name: str) -> None:
+        """Give a claim up, and remove what earlier attempts left."""
+        with self._lock:
+            claim = self._held.pop(name)
+            self._objects.delete(claim_key(name, n) for n in range(claim.attempt, -1, -1))
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._expiry / _RENEWALS):
+            with self._lock:
+                for name, claim in self._held.items():
+                    fresh = replace(claim, expires=time.time() + self._expiry)
+                    try:
+                        self._objects.put(claim_key(name, claim.attempt), seal(asdict(fresh)))
+                    except StoreError:
+                        continue  # the other side is away: the work itself will say so
+
+
+def claim_key(name: str, attempt: int) -> str:
+    """The object of one attempt."""
+    return f"{CLAIMS}/{name}.{attempt:04d}/zarr.json"
+
+
+def newest_claim(objects: Objects, name: str) -> Claim | None:
+    """The highest attempt at a piece of work, or None; a damaged claim counts as dead."""
+    attempts = [
+        int(part) for key in objects.listing(CLAIMS) if (part := _attempt_in(key, name)).isdigit()
+    ]
+    if not attempts:
+        return None
+    attempt = max(attempts)
+    data = objects.find(claim_key(name, attempt), LARGEST_RECORD)
+    if data is None:
+        return None
+    try:
+        value = unseal(data)
+        token, place, started = (str(value[field]) for field in ("token", "place", "started"))
+        process, expires = int(value["process"]), float(value["expires"])
+        return Claim(attempt, token, place, process, started, expires)
+    except (ValueError, TypeError, KeyError):
+        return Claim(attempt, "", "", 0, "", 0.0)
+
+
+def _attempt_in(key: str, name: str) -> str:
+    """The attempt that a key stands for, as text; empty where it is of another piece of work."""
+    parts = key.split("/")
+    return parts[1].removeprefix(f"{name}.") if len(parts) == 3 and name in parts[1] else ""
+
+
+def _place() -> str:
+    """A hash of what makes a process number unique: machine, its boot, and process namespace."""
+    parts = [socket.gethostname()]
+    for path in ("/proc/sys/kernel/random/boot_id",):
+        parts.append(Path(path).read_text() if Path(path).exists() else "")
+    namespace = Path("/proc/self/ns/pid")
+    parts.append(str(namespace.readlink()) if namespace.is_symlink() else "")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _start_of(process: int) -> str:
+    """When a process of this machine began, in ticks since boot; empty where there is none."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return "" if _gone(process) else "unknown"
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else fields[18]
+
+
+def _gone(process: int) -> bool:
+    """Whether a process does not exist, on systems without /proc."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,229 @@
+"""``samcache cache …``: look at stores, move them, and keep them whole.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXIT_DAMAGED = 1  # also what ``diff`` exits with where stores differ
+
+_file = functools.partial(click.Path, path_type=Path)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+
+
+@click.group()
+def cache() -> None:
+    """Look at stores, move them, and keep them whole.
+
+    STORE is a folder or a URL: s3://, gs://, az://, or https:// for reading. Credentials and
+    endpoint come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
+    """
+
+
+@cache.command()
+@click.argument("store")
+@_as_json
+def info(store: str, as_json: bool) -> None:
+    """Show what STORE holds and what it lacks.
+
+    \b
+    samcache cache info breast.zarr
+    samcache cache info s3://team/breast.zarr --json
+    """
+    from rich.console import Console
+
+    from samcache.cache.info import describe, render
+    from samcache.cache.store import Store
+
+    description = describe(Store(store))
+    if as_json:
+        _print_json(description)
+    else:
+        Console().print(render(description))
+
+
+@cache.command("ls")
+@click.argument("root")
+@_as_json
+def list_(root: str, as_json: bool) -> None:
+    """List the stores under ROOT, a folder or a bucket.
+
+    \b
+    samcache cache ls /data/stores
+    samcache cache ls s3://team --json
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from samcache.cache.listing import list_stores, render
+
+    rows = list_stores(root)
+    if as_json:
+        _print_json([asdict(row) for row in rows])
+    else:
+        # A table that is piped is as wide as it needs to be; a terminal's has its width.
+        width = None if sys.stdout.isatty() else 400
+        Console(width=width).print(render(rows, root))
+
+
+@cache.command()
+@click.argument("store")
+@click.option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
+@_as_json
+def verify(store: str, fast: bool, as_json: bool) -> None:
+    """Re-read every committed object of STORE against its checksum.
+
+    Lists what is damaged and which samples it costs, and exits with 1 if anything is.
+
+    \b
+    samcache cache verify breast.zarr
+    samcache cache verify s3://team/breast.zarr --fast
+    """
+    from rich.console import Console
+
+    from samcache.cache.verify import report
+
+    result = report(store, fast, Console(stderr=True))
+    _print_json(result.to_json()) if as_json else click.echo(result.text())
+    if result.damage:
+        sys.exit(EXIT_DAMAGED)
+
+
+@cache.command()
+@click.argument("source")
+@click.argument("destination")
+def copy(source: str, destination: str) -> None:
+    """Copy the store SOURCE to DESTINATION, every object checked on arrival.
+
+    Interrupted, the same command goes on; where SOURCE has grown, it brings what is new. What is
+    damaged in SOURCE is left out and listed, and the exit status is 1.
+
+    \b
+    samcache cache copy breast.zarr s3://team/breast.zarr
+    samcache cache copy https://lab.example/breast.zarr breast.zarr
+    """
+    from rich.console import Console
+
+    from samcache.cache.copy import copy_store
+    from samcache.cache.store import Store
+
+    summary = copy_store(Store(source), destination, Console(stderr=True))
+    click.echo(summary.text())
+    if summary.damaged:
+        sys.exit(EXIT_DAMAGED)
+
+
+@cache.command()
+@click.argument("stores", nargs=-1, required=True)
+@click.option("--out", required=True, help="Store to create.")
+@click.option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool) -> None:
+    """Join STORES of one identity into a new store.
+
+    Samples that were dropped from a store are left behind: merging a single store rewrites it
+    without them.
+
+    \b
+    samcache cache merge ward-a.zarr ward-b.zarr --out both.zarr
+    samcache cache merge pruned.zarr --out compact.zarr
+    """
+    from rich.console import Console
+
+    from samcache.cache.merge import merge_stores
+    from samcache.cache.store import Store
+
+    opened = [Store(store) for store in stores]
+    merged = merge_stores(opened, out, allow_split_groups, Console(stderr=True))
+    click.echo(f"{merged.location}: {len(merged.table)} images of {merged.dataset.name}")
+
+
+@cache.command()
+@click.argument("first")
+@click.argument("second")
+@_as_json
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Name what differs between two stores in identity, samples and features.
+
+    Exits with 1 where they differ.
+
+    \b
+    samcache cache diff breast.zarr s3://team/breast.zarr
+    """
+    from samcache.cache.diff import diff_stores
+    from samcache.cache.store import Store
+
+    difference = diff_stores(Store(first), Store(second))
+    _print_json(difference.to_json()) if as_json else click.echo(difference.text())
+    if not difference.same:
+        sys.exit(EXIT_DAMAGED)
+
+
+@cache.command()
+@click.argument("store")
+@click.option("--delete", is_flag=True, help="Remove it.  [default: only show it]")
+@_as_json
+def gc(store: str, delete: bool, as_json: bool) -> None:
+    """Show objects that no commit of STORE refers to, or remove them.
+
+    \b
+    samcache cache gc breast.zarr
+    samcache cache gc breast.zarr --delete
+    """
+    from samcache.cache.gc import collect, find_garbage, garbage_json, garbage_text
+    from samcache.cache.store import Store
+
+    opened = Store(store)
+    garbage = find_garbage(opened)
+    if delete:
+        garbage = collect(opened, garbage)
+    _print_json(garbage_json(garbage)) if as_json else click.echo(garbage_text(garbage))
+    if not delete and garbage and not as_json:
+        click.echo("Nothing was removed: --delete does it.")
+
+
+@cache.command()
+@click.argument("store")
+@click.argument("file", type=_file())
+def export(store: str, file: Path) -> None:
+    """Write STORE to one HDF5 FILE, from which import makes the same store, bit for bit.
+
+    \b
+    samcache cache export breast.zarr breast.h5
+    """
+    from rich.console import Console
+
+    from samcache.cache.hdf5 import export_store
+    from samcache.cache.store import Store
+
+    export_store(Store(store), file, Console(stderr=True))
+    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+
+
+@cache.command("import")
+@click.argument("file", type=_file())
+@click.argument("store")
+def import_(file: Path, store: str) -> None:
+    """Make STORE from an HDF5 FILE that export has written.
+
+    \b
+    samcache cache import breast.h5 breast.zarr
+    """
+    from rich.console import Console
+
+    from samcache.cache.hdf5 import import_store
+
+    made = import_store(file, store, Console(stderr=True))
+    click.echo(f"{made.location}: {len(made.table)} images of {made.dataset.name}")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))

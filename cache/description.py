@@ -1,0 +1,84 @@
+"""The root record of a store: identity, data set, shapes. Written once, last, with a spare copy."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from samcache.cache.errors import StoreError
+from samcache.cache.identity import Identity
+from samcache.cache.layout import Layout, check_extents
+from samcache.cache.objects import LARGEST_RECORD, Objects
+from samcache.cache.records import seal, unseal
+
+ROOT = "zarr.json"
+SPARE = "commits/zarr.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the store was made from."""
+
+    name: str
+    classes: tuple[str, ...]  # class names; a sample's label indexes them
+    split_origin: str  # "source", or how the split was drawn
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything about a store that never changes; provenance changes no number."""
+
+    identity: Identity
+    dataset: Dataset
+    rows_per_shard: int
+    level_shapes: dict[str, tuple[int, int, int]]  # level -> (C, h, w) as cached
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def layout(self, rows: int) -> Layout:
+        """The layout for so many rows; raises StoreError where no honest store has it."""
+        layout = Layout(rows, self.rows_per_shard, self.level_shapes)
+        check_extents(layout, self.identity)
+        return layout
+
+    def to_bytes(self) -> bytes:
+        """The sealed record."""
+        return seal({**asdict(self), "fingerprint": self.identity.fingerprint()})
+
+
+def read_description(objects: Objects, key: str = ROOT) -> Description:
+    """Read a store's root record, or its spare; raises StoreError where it is no samcache store."""
+    data = objects.find(key, LARGEST_RECORD)
+    if data is None:
+        raise StoreError(
+            f"no store at {objects.name}: run samcache extract first, or check the path"
+        )
+    try:
+        value = unseal(data)
+    except ValueError as error:
+        raise StoreError(
+            f"{objects.name} is not a samcache store, or its {key} is damaged ({error}): "
+            "samcache cache repair restores a damaged one"
+        ) from None
+    identity = Identity.from_json(value.get("identity"))
+    if value.get("fingerprint") != identity.fingerprint():
+        raise StoreError(f"{objects.name}: fingerprint and identity disagree: it is damaged")
+    description = _parse(value, identity, objects.name)
+    description.layout(0)
+    return description
+
+
+def _parse(value: dict[str, Any], identity: Identity, name: str) -> Description:
+    try:
+        dataset = value["dataset"]
+        classes = tuple(str(text) for text in dataset["classes"])
+        shapes = {}
+        for level, shape in value["level_shapes"].items():
+            channels, height, width = (int(extent) for extent in shape)
+            shapes[str(level)] = (channels, height, width)
+        return Description(
+            identity,
+            Dataset(str(dataset["name"]), classes, str(dataset["split_origin"])),
+            int(value["rows_per_shard"]),
+            {level: shapes[level] for level in identity.levels},
+            dict(value["provenance"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{name}: the root record is damaged ({error!r})") from None

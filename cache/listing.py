@@ -1,0 +1,179 @@
+"""Every store under a folder or a bucket's prefix, one row each, for ``samcache cache ls``."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from samcache.cache.description import ROOT, SPARE
+from samcache.cache.errors import StoreError
+from samcache.cache.location import is_remote, open_objects
+from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.store import Store
+from samcache.cache.transfer import committed_bytes
+
+_OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
+
+
+@dataclass(frozen=True)
+class StoreRow:
+    """One store. Where it is damaged, ``problem`` says how, and what cannot be known is empty."""
+
+    location: str
+    dataset: str = ""
+    encoder: str = ""
+    image_size: int = 0  # side of the encoder's input, pixels
+    levels: tuple[str, ...] = ()
+    samples: int = 0
+    bytes: int = 0  # of the committed shards' objects, were every image readable
+    missing: int = 0  # shards that hold a sample and are not committed
+    fingerprint: str = ""
+    last_commit: int | None = None  # seconds since 1970, of the last shard
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return asdict(self)
+
+
+def list_stores(root: str | Path) -> list[StoreRow]:
+    """Every store at or below a folder, or a prefix of a bucket, in the order of location.
+
+    Looks neither into stores and other Zarr hierarchies nor into hidden folders, and into a folder
+    that several links lead to once. Of a store its small records are read and its commits listed.
+    Raises StoreError where there is no such folder, or where nothing can be listed.
+    """
+    if is_remote(root):
+        objects = open_objects(root)
+        if not objects.listable:
+            raise StoreError(
+                f"{objects.name} is a web server and cannot be listed: give the folder or bucket "
+                "behind it, or one store's address to samcache cache info"
+            )
+        found = _below_prefix(objects, "")
+    else:
+        if not Path(root).is_dir():
+            raise StoreError(f"{root} is no folder: give one that holds stores")
+        found = _below_folder(Path(root), set())
+    return list(in_parallel(row_of, sorted(found)))
+
+
+def row_of(location: str) -> StoreRow:
+    """The row of one store; where it is damaged, of its location and the reason."""
+    try:
+        store = Store(location)
+        shards = store.committed()
+        last = store.read_commit(shards[-1]).written if shards else None
+        return StoreRow(
+            location=location,
+            dataset=store.dataset.name,
+            encoder=store.identity.encoder,
+            image_size=store.identity.image_size,
+            levels=store.identity.levels,
+            samples=store.generation.count,
+            bytes=committed_bytes(store, shards),
+            missing=len(_used(store) - set(shards)),
+            fingerprint=store.fingerprint,
+            last_commit=last,
+        )
+    except (StoreError, OSError) as error:
+        return StoreRow(location, problem=str(error))
+
+
+def render(rows: list[StoreRow], root: str | Path) -> Group:
+    """The rows as an aligned table, locations told from ``root``; below it what is damaged."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("store", overflow="fold", min_width=12)
+    for name in ("data set", "encoder", "levels"):
+        table.add_column(name)
+    for name in ("images", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state")
+    table.add_column("fingerprint", no_wrap=True)
+    table.add_column("last commit", min_width=10)
+    for row in rows:
+        name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
+        if row.problem:
+            table.add_row(name, *[""] * 5, "[red]damaged[/red]")
+            continue
+        table.add_row(
+            name,
+            escape(row.dataset),
+            escape(f"{row.encoder} {row.image_size} px"),
+            escape(" ".join(row.levels)),
+            str(row.samples),
+            decimal(row.bytes),
+            f"{row.missing} shards missing" if row.missing else "complete",
+            row.fingerprint[:8],
+            _date(row.last_commit),
+        )
+    return Group(table, *("\n" + escape(row.problem) for row in rows if row.problem))
+
+
+def _below_folder(folder: Path, seen: set[str]) -> Iterator[str]:
+    """Stores at or below a folder; links are followed, each folder is entered once."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = {entry.name: entry for entry in os.scandir(folder)}
+    except OSError:
+        return  # not ours to read, or gone meanwhile
+    if ROOT in entries or set(entries) >= _OURS:
+        if _is_ours(open_objects(folder), set(entries)):
+            yield str(folder)
+        return
+    for name, entry in sorted(entries.items()):
+        if not name.startswith(".") and entry.is_dir():
+            yield from _below_folder(folder / name, seen)
+
+
+def _below_prefix(objects: Objects, prefix: str) -> Iterator[str]:
+    """Stores at or below a prefix of a bucket."""
+    prefixes, keys = objects.children(prefix)
+    names = {path.rstrip("/").rpartition("/")[2] for path in (*prefixes, *keys)}
+    location = f"{objects.name}/{prefix}".rstrip("/")
+    if ROOT in names or names >= _OURS:
+        if _is_ours(open_objects(location), names):
+            yield location
+        return
+    for path in sorted(prefixes):
+        if not path.rstrip("/").rpartition("/")[2].startswith("."):
+            yield from _below_prefix(objects, path.rstrip("/"))
+
+
+def _is_ours(objects: Objects, names: set[str]) -> bool:
+    """Whether a Zarr hierarchy is a samcache store, sound or damaged, or was to become one."""
+    if names >= _OURS:
+        return True
+    try:
+        return any(_says_samcache(objects.find(key, LARGEST_RECORD)) for key in (ROOT, SPARE))
+    except (StoreError, OSError):
+        return True  # its row will say what is wrong
+
+
+def _says_samcache(data: bytes | None) -> bool:
+    try:
+        return "samcache" in json.loads(data or b"")["attributes"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _used(store: Store) -> set[int]:
+    """Shards that hold a sample."""
+    size = store.rows_per_shard
+    runs = store.generation.runs
+    return {n for start, stop in runs for n in range(start // size, (stop - 1) // size + 1)}
+
+
+def _date(seconds: int | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds is not None else ""

@@ -1,0 +1,133 @@
+"""Of any number of processes one holds a claim; a dead holder's is taken over, a live one's not."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from samcache.cache.claims import Claim, Claims, claim_key, newest_claim
+from samcache.cache.location import open_objects
+from samcache.cache.objects import Objects
+from samcache.cache.records import seal
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Objects:
+    return open_objects(tmp_path / "s.zarr")
+
+
+def put(objects: Objects, claim: Claim) -> None:
+    objects.put(claim_key("00000000", claim.attempt), seal(asdict(claim)))
+
+
+def of_another_machine(claim: Claim, expires: float) -> Claim:
+    return replace(claim, token="other", place="elsewhere", expires=time.time() + expires)
+
+
+def test_one_of_many_threads_gets_each_claim(objects: Objects) -> None:
+    won: list[tuple[str, int]] = []
+
+    def work(worker: int) -> None:
+        with Claims(objects) as claims:
+            for shard in range(20):
+                if claims.take(f"{shard:08d}") is not None:
+                    won.append((f"{shard:08d}", worker))
+            everyone.wait()
+
+    everyone = threading.Barrier(4)
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(name for name, _ in won) == [f"{shard:08d}" for shard in range(20)]
+    assert objects.listing("claims") == {}, "all are given up at the end"
+
+
+def test_a_claim_of_a_living_process_stands_however_old(objects: Objects) -> None:
+    with Claims(objects, expiry=0.0) as first, Claims(objects) as second:
+        claim = first.take("00000000")
+        assert claim is not None
+        assert second.take("00000000") is None
+        assert first.holds(claim, "00000000")
+
+
+def test_a_dead_process_of_this_machine_is_succeeded_at_once(
+    objects: Objects, tmp_path: Path
+) -> None:
+    code = (
+        "import os, sys; from samcache.cache.claims import Claims;"
+        "from samcache.cache.location import open_objects;"
+        "claims = Claims(open_objects(sys.argv[1])); claims.take('00000000'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.zarr")], check=False)
+    left = newest_claim(objects, "00000000")
+    assert left is not None
+    assert left.process != os.getpid()
+    with Claims(objects) as claims:
+        taken = claims.take("00000000")
+        assert taken is not None
+        assert taken.attempt == 1
+    assert objects.listing("claims") == {}
+
+
+def test_another_machines_claim_stands_until_it_expires(objects: Objects) -> None:
+    with Claims(objects) as claims:
+        claim = claims.take("00000000")
+        assert claim is not None
+        put(objects, of_another_machine(claim, expires=60))
+        assert claims.take("00000000") is None
+        put(objects, of_another_machine(claim, expires=-1))
+        taken = claims.take("00000000")
+        assert taken is not None
+        assert taken.attempt == 1
+
+
+def test_who_was_succeeded_holds_nothing_and_removes_nothing(objects: Objects) -> None:
+    with Claims(objects) as claims:
+        claim = claims.take("00000000")
+        assert claim is not None
+        put(objects, replace(of_another_machine(claim, 60), attempt=1))
+        assert not claims.holds(claim, "00000000")
+        claims.release("00000000")
+    assert list(objects.listing("claims")) == [claim_key("00000000", 1)]
+
+
+def test_a_claim_is_renewed_while_its_holder_works(objects: Objects) -> None:
+    with Claims(objects, expiry=0.2) as claims:
+        claim = claims.take("00000000")
+        assert claim is not None
+        deadline = time.monotonic() + 10
+        while newest_claim(objects, "00000000").expires <= claim.expires:  # type: ignore[union-attr]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_a_damaged_claim_counts_as_dead(objects: Objects) -> None:
+    odd = {**asdict(Claim(0, "", "", 0, "", 0.0)), "expires": "soon"}
+    for data in (b"", b"{", b"\xff" * 40, seal({"attempt": 0}), seal(odd)):
+        objects.put(claim_key("00000000", 0), data)
+        with Claims(objects) as claims:
+            assert claims.take("00000000") is not None
+        assert objects.listing("claims") == {}
+
+
+def test_a_claim_names_no_machine(objects: Objects) -> None:
+    import socket
+
+    with Claims(objects) as claims:
+        claims.take("00000000")
+        data = objects.get(claim_key("00000000", 0))
+    assert socket.gethostname().encode() not in data
+
+
+def test_claims_of_one_name_are_not_those_of_a_longer_one(objects: Objects) -> None:
+    with Claims(objects) as claims:
+        assert claims.take("10000000") is not None
+        assert claims.take("0000000") is not None
+        assert claims.take("table") is not None
