@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 
 from samcache.cache.errors import SourceError
-from samcache.extract.sources import FileSource, class_index, draw_splits, split_name
+from samcache.extract.sources import DRAWN, FileSource, class_index, draw_splits, split_name
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
 
@@ -113,7 +113,7 @@ def _with_drawn_splits(
     name: str, root: Path, classes: tuple[str, ...], samples: pd.DataFrame, seed: int
 ) -> FileSource:
     samples["split"] = draw_splits(samples, seed)
-    origin = f"drawn: 70/10/20 %, stratified, groups whole, seed {seed}"
+    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {seed}"
     return FileSource(name, root, classes, samples, origin)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from samcache.cache.errors import SourceError
 from samcache.cache.samples import SPLITS
 from samcache.extract.decode import pixels_to_rgb
-from samcache.extract.sources import LoadedImage, Source, class_index
+from samcache.extract.sources import Source, SourceImage, class_index
 
 Array = npt.NDArray[np.generic]
 
@@ -25,11 +26,11 @@ class NpzSource(Source):
         super().__init__(name, classes, samples, "source")
         self._images = images
 
-    def load(self, row: int) -> LoadedImage:
+    def image(self, row: int) -> SourceImage:
         pixels = self._images[row]
         header = f"{pixels.dtype.str}{pixels.shape}".encode()
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()
-        return LoadedImage(pixels_to_rgb(pixels), digest)
+        return SourceImage(digest, partial(pixels_to_rgb, pixels))
 
     def take(self, rows: list[int]) -> "NpzSource":
         images = [self._images[row] for row in rows]

@@ -2,42 +2,46 @@
 
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
+from samcache.cache.claims import Claims
+from samcache.cache.create import (
+    TABLE,
+    add_generation,
+    create_store,
+    stale_metadata,
+    store_exists,
+    write_metadata,
+)
+from samcache.cache.description import Dataset, Description
+from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.identity import Identity
-from samcache.cache.layout import Layout
-from samcache.cache.objects import exclusive_writer
-from samcache.cache.samples import describe_difference
-from samcache.cache.store import Dataset, Store, creation_was_interrupted
+from samcache.cache.location import open_objects
+from samcache.cache.objects import Objects
+from samcache.cache.store import Store
+from samcache.extract.division import Division, division
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
-from samcache.extract.pipeline import encode_pending
+from samcache.extract.pipeline import Work, fill
+from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
+from samcache.extract.progress import encoding_progress
 from samcache.extract.pseudonyms import hashed_ids
+from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
+from samcache.extract.summary import ExtractSummary, summarise
 from samcache.extract.weights import official_checkpoint
 
 _DEFAULT_FRAME = 256
+_PATIENCE = 0.5  # seconds between looks at a store that another process is creating
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ExtractOptions:
     """The options of ``samcache extract``; None means the default of the encoder or machine."""
 
     source: Path
-    store: Path
+    store: str | Path  # a folder or a URL
     encoder: str
     checkpoint: Path | None = None
     image_size: int | None = None
@@ -61,38 +65,10 @@ class ExtractOptions:
     strict: bool = False
     allow_split_groups: bool = False
     hash_ids: bool = False
+    prune: bool = False
+    reuse: tuple[str, ...] = ()  # stores of the same identity to copy from
+    assume_unchanged: bool = False
     columns: ManifestColumns = field(default_factory=ManifestColumns)
-
-
-@dataclass(frozen=True)
-class ExtractSummary:
-    """What a run did, and what the store holds after it."""
-
-    rows: int
-    encoded: int  # in this run
-    unreadable: dict[str, str]  # sample id -> reason, in the whole store
-    seconds: float  # spent in encoding and writing
-    fingerprint: str
-    duplicates: list[Duplicates]
-    classes: tuple[str, ...]
-
-    def text(self) -> str:
-        """A few lines for the terminal: what was done, and which images could not be read."""
-        rate = f", {self.encoded / self.seconds:.1f} images/s" if self.encoded else ""
-        lines = [
-            f"{self.rows} images in the store, {self.encoded} encoded in this run "
-            f"({self.seconds:.1f} s{rate}), fingerprint {self.fingerprint[:12]}"
-        ]
-        if self.unreadable:
-            lines.append(f"{len(self.unreadable)} unreadable, recorded in the store:")
-            lines += [f"  {name}: {reason}" for name, reason in self.unreadable.items()]
-        leaks = [same for same in self.duplicates if same.leaks]
-        if leaks:
-            lines.append(f"{len(leaks)} images stand in more than one split:")
-            lines += [f"  {same.text(self.classes)}" for same in leaks]
-        if len(self.duplicates) > len(leaks):
-            lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
-        return "\n".join(lines)
 
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
@@ -106,60 +82,147 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples
-    with exclusive_writer(options.store):
-        store = open_or_create(source, samples, encoder, options)
-        todo = sum(stop - start for start, stop in map(store.layout.rows_of, store.pending()))
+    share = division()
+    objects = open_objects(options.store)
+    with Claims(objects) as claims:
+        store = open_or_create(objects, source, samples, encoder, options, claims)
+        store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
+        places = source_places(store, samples)
+        known = KnownRows(_reusable(store, options.reuse))
+        work = Work(store, source, places, known, share, options.strict)
         started = time.perf_counter()
-        _fill(store, source, encoder, options, todo, console)
+        encoded = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
         seconds = time.perf_counter() - started
-    failed = store.samples[store.samples["status"] == "unreadable"]
-    unreadable = dict(zip(failed["id"], failed["reason"], strict=True))
-    return ExtractSummary(
-        store.layout.rows,
-        todo,
-        unreadable,
-        seconds,
-        store.fingerprint,
-        find_duplicates(store.samples),
-        store.dataset.classes,
-    )
+    finished = Store(options.store, objects)
+    return summarise(finished, encoded, seconds, changes.lines(options.prune))
 
 
-def _fill(
-    store: Store,
-    source: Source,
-    encoder: Encoder,
-    options: ExtractOptions,
-    todo: int,
-    console: Console,
-) -> None:
-    """Encode what is pending, behind a progress bar that starts at what is done."""
-    rows, device = store.layout.rows, torch.device(options.device)
-    with _progress(console) as progress:
-        task = progress.add_task("encoding", total=rows, completed=rows - todo)
+def run_encoder(
+    work: Work, encoder: Encoder, device: str, batch_size: int, claims: Claims, console: Console
+) -> int:
+    """Fill the store behind a progress bar that starts at what is done; the images committed."""
+    store = work.store
+    todo = sum(len(work.rows(shard)) for shard in work.pending())
+    total = len(store.table) if work.division.size == 1 else todo
+    with encoding_progress(console) as progress:
+        task = progress.add_task("encoding", total=total, completed=total - todo)
         shard_encoder = ShardEncoder(
-            model=encoder.model.to(device),
-            device=device,
+            model=encoder.model.to(torch.device(device)),
+            device=torch.device(device),
             identity=store.identity,
-            shapes=store.layout.level_shapes,
-            is_train=(source.samples["split"] == "train").to_numpy(),
-            batch_size=options.batch_size,
+            arrays=store.arrays,
+            channels=store.layout.channels,
+            batch_size=batch_size,
             on_progress=lambda images: progress.advance(task, images),
         )
-        encode_pending(source, store, shard_encoder, options.strict)
+        return fill(
+            work,
+            shard_encoder,
+            claims,
+            lambda held: progress.update(task, description=f"waiting for {held} shards of others"),
+        )
 
 
 def open_or_create(
-    source: Source, samples: pd.DataFrame, encoder: Encoder, options: ExtractOptions
+    objects: Objects,
+    source: Source,
+    samples: pd.DataFrame,
+    encoder: Encoder,
+    options: ExtractOptions,
+    claims: Claims,
 ) -> Store:
-    """The store of these options: an existing one if identity and samples agree, or a new one.
+    """The store of these options: an existing one if identities agree, or a new one.
 
-    samples: the source's table as the store shall have it. Raises StoreError naming what differs.
+    samples: the source's table as a new store shall have it. Of processes that start together one
+    creates the store and the others wait for it. Raises StoreError naming what differs.
     """
+    identity = _identity(encoder, options)
+    while not store_exists(objects):
+        if claims.take(TABLE) is None:
+            time.sleep(_PATIENCE)
+            continue
+        if not store_exists(objects):
+            shapes = {
+                level: (channels, height // options.pool, width // options.pool)
+                for level, (channels, height, width) in encoder.shapes.items()
+            }
+            dataset = Dataset(source.name, source.classes, source.split_origin)
+            made = Description(identity, dataset, options.shard_rows, shapes, _provenance())
+            create_store(options.store, objects, made, samples)
+        claims.release(TABLE)
+    store = Store(options.store, objects)
+    differences = store.identity.differences(identity)
+    if differences:
+        raise StoreError(
+            f"{store.location} was made with other settings: {'; '.join(differences)}. Use the "
+            "same settings to resume it, or another --store"
+        )
+    return store
+
+
+def bring_up_to_date(
+    store: Store,
+    source: Source,
+    samples: pd.DataFrame,
+    options: ExtractOptions,
+    share: Division,
+    claims: Claims,
+    console: Console,
+) -> tuple[Store, Changes]:
+    """Give the store the sample table that follows from the source, and say what has changed.
+
+    Source bytes are compared by a single process alone, and not with ``assume_unchanged``; workers
+    of one job all come to the same table from ids, and the first of them writes it.
+    """
+    compared = share.size == 1 and not options.assume_unchanged
+    found: Changes | None = None
+    while True:
+        given = fitted(samples, source, store, options.columns.split_seed)
+        changes = compare(given, store)
+        if compared and store.committed():
+            changed, mended = _compared_bytes(given, source, store, console)
+            changes = replace(changes, changed=changed, mended=mended)
+        found = found or changes
+        table = next_table(given, store, changes, options.prune)
+        if table is None and not stale_metadata(store):
+            return store, found
+        if claims.take(TABLE) is None:
+            time.sleep(_PATIENCE)
+        else:
+            newest = Store(store.location, store.objects)
+            if table is None:  # a process was killed between a table and what follows from it
+                write_metadata(newest)
+            elif newest.generation.number == store.generation.number:
+                add_generation(newest, table)
+            claims.release(TABLE)
+        store = Store(store.location, store.objects)
+
+
+def source_places(store: Store, samples: pd.DataFrame) -> dict[int, int | None]:
+    """Row of the store -> place in the source, None for samples that the source lacks."""
+    places = {name: place for place, name in enumerate(samples["id"].tolist())}
+    rows, names = store.table["row"].tolist(), store.table["id"].tolist()
+    return {row: places.get(name) for row, name in zip(rows, names, strict=True)}
+
+
+def _compared_bytes(
+    samples: pd.DataFrame, source: Source, store: Store, console: Console
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    with encoding_progress(console) as progress:
+        task = progress.add_task("comparing with the source", total=len(samples))
+        return compare_bytes(samples, source, store, lambda: progress.advance(task))
+
+
+def _reusable(store: Store, locations: tuple[str, ...]) -> list[Store]:
+    """Where known images are looked up; the store itself only once its table has changed."""
+    return open_reusable(locations, store) + ([store] if store.generation.number else [])
+
+
+def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
     frame = options.frame_size
     if frame is None:
         frame = min(encoder.image_size, _DEFAULT_FRAME)
-    identity = Identity(
+    return Identity(
         encoder=encoder.name,
         weights=encoder.weights,
         preprocessing=options.preprocessing or ARCHITECTURES[encoder.name].preprocessing,
@@ -169,18 +232,6 @@ def open_or_create(
         pool=options.pool,
         dtype=options.dtype,
     )
-    path = options.store
-    if path.is_dir() and not creation_was_interrupted(path):
-        store = Store(path, "r+")
-        _check_same(store, identity, source.classes, samples)
-        return store
-    shapes = {
-        level: (channels, height // options.pool, width // options.pool)
-        for level, (channels, height, width) in encoder.shapes.items()
-    }
-    layout = Layout(len(samples), options.shard_rows, shapes)
-    dataset = Dataset(source.name, source.classes, source.split_origin)
-    return Store.create(path, identity, dataset, samples, layout, _provenance())
 
 
 def _refuse_split_groups(source: Source) -> None:
@@ -190,24 +241,6 @@ def _refuse_split_groups(source: Source) -> None:
         raise SourceError(
             f"{len(divided)} groups stand in more than one split, first {group!r} in "
             f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
-        )
-
-
-def _check_same(
-    store: Store, identity: Identity, classes: tuple[str, ...], samples: pd.DataFrame
-) -> None:
-    differences = store.identity.differences(identity)
-    if differences:
-        raise StoreError(
-            f"{store.path} was made with other settings: {'; '.join(differences)}. Use the same "
-            "settings to resume it, or another --store"
-        )
-    difference = describe_difference(store.samples, samples)
-    if store.dataset.classes != classes:
-        difference = f"classes {store.dataset.classes} in the store, {classes} in the source"
-    if difference:
-        raise StoreError(
-            f"{store.path} was made from other samples: {difference}. Use another --store"
         )
 
 
@@ -227,24 +260,3 @@ def _provenance() -> dict[str, object]:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
     }
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "", style="progress.data.speed")
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        speed_estimate_period=60,
-    )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
-from samcache.cache.statistics import Moments
+from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec, feature_path
 from samcache.cache.store import ShardContent
 from samcache.extract.preprocess import normalise, stack_frames
 from samcache.extract.rows import ReadyImage, Row
@@ -22,42 +22,58 @@ from samcache.extract.rows import ReadyImage, Row
 class ShardEncoder:
     """An encoder on its device, and how its maps are pooled, cast and gathered.
 
-    shapes: level -> (C, h, w) as cached. is_train: for every row of the store, whether the
-    statistics count it. on_progress: told the images of each finished batch.
+    arrays: what the store keeps of each image, by path; channels: each level's place in the
+    statistics. on_progress: told the images of each finished batch.
     """
 
     model: nn.Module
     device: torch.device
     identity: Identity
-    shapes: dict[str, tuple[int, int, int]]
-    is_train: npt.NDArray[np.bool_]
+    arrays: dict[str, ArraySpec]
+    channels: dict[str, slice]
     batch_size: int
     on_progress: Callable[[int], None]
 
     @torch.inference_mode()
-    def encode(self, rows: list[Row]) -> ShardContent:
-        """Encode a shard's rows in batches; rows without an image stay zero.
+    def encode(self, rows: list[Row], span: tuple[int, int]) -> ShardContent:
+        """Encode a shard's rows in batches; ``span`` is its first row and one past its last.
 
         Raises ConfigError, naming the level, where the storage dtype cannot hold a value.
         """
-        features: dict[str, npt.NDArray[Any]] = {
-            level: np.zeros((len(rows), 1, *shape), dtype=self.identity.dtype)
-            for level, shape in self.shapes.items()
+        start, stop = span
+        blocks = {
+            path: np.zeros((stop - start, *spec.row), spec.dtype)
+            for path, spec in self.arrays.items()
         }
-        moments = {level: Moments.zero(shape[0]) for level, shape in self.shapes.items()}
-        readable = [place for place, row in enumerate(rows) if row.image is not None]
-        self.on_progress(len(rows) - len(readable))
-        for start in range(0, len(readable), self.batch_size):
-            places = readable[start : start + self.batch_size]
-            maps = self._maps([image for p in places if (image := rows[p].image)])
-            train = [i for i, place in enumerate(places) if self.is_train[rows[place].number]]
-            for level, full in maps.items():
-                moments[level] = moments[level].merge(_moments(full[train]))
-                features[level][places, 0] = self._stored(level, full)
-            self.on_progress(len(places))
-        images = _cached_images(rows, self.identity.frame_size)
-        failures = {row.number: row.reason for row in rows if row.image is None}
-        return ShardContent(features, images, moments, tuple(r.sha256 for r in rows), failures)
+        for row in rows:
+            for path, values in (row.known or {}).items():
+                blocks[path][row.number - start] = values
+        fresh = [row for row in rows if row.image is not None]
+        self.on_progress(len(rows) - len(fresh))
+        for first in range(0, len(fresh), self.batch_size):
+            batch = fresh[first : first + self.batch_size]
+            self._encode_batch(batch, [row.number - start for row in batch], blocks)
+            self.on_progress(len(batch))
+        by_number = {row.number: row for row in rows}
+        failures = {row.number: row.reason for row in rows if row.reason}
+        holes = tuple(number for number in range(start, stop) if number not in by_number)
+        sources = tuple(
+            by_number[number].sha256 if number in by_number else "" for number in range(start, stop)
+        )
+        return ShardContent(blocks, sources, failures, holes)
+
+    def _encode_batch(
+        self, batch: list[Row], places: list[int], blocks: dict[str, npt.NDArray[Any]]
+    ) -> None:
+        images = [row.image for row in batch if row.image is not None]
+        for level, full in self._maps(images).items():
+            variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
+            moments = torch.stack([mean, variance], dim=1).cpu().numpy()  # (B, 2, C)
+            blocks[STATISTICS][places, :, self.channels[level]] = moments
+            blocks[feature_path(level)][places, 0] = self._stored(level, full)
+        if IMAGES in blocks:
+            for place, image in zip(places, images, strict=True):
+                blocks[IMAGES][place] = image.cached
 
     def _maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
         """Every level's unpooled maps, (B, C, H, W) float32 on the device."""
@@ -79,23 +95,3 @@ class ShardEncoder:
             )
         values: npt.NDArray[Any] = stored.cpu().numpy()
         return values
-
-
-def _moments(maps: Tensor) -> Moments:
-    """Moments of (B, C, h, w) maps over everything but channels."""
-    if len(maps) == 0:
-        return Moments.zero(maps.shape[1])
-    variance, mean = torch.var_mean(maps, dim=(0, 2, 3), correction=0)
-    count = maps.numel() // maps.shape[1]
-    mean64, variance64 = (v.double().cpu().numpy() for v in (mean, variance))
-    return Moments(count, mean64, variance64 * count)
-
-
-def _cached_images(rows: list[Row], side: int) -> npt.NDArray[np.uint8] | None:
-    if not side:
-        return None
-    images = np.zeros((len(rows), side, side, 3), dtype=np.uint8)
-    for place, row in enumerate(rows):
-        if row.image is not None and row.image.cached is not None:
-            images[place] = row.image.cached
-    return images

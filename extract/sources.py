@@ -2,7 +2,9 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +16,26 @@ from samcache.extract.decode import RGB, decode_image
 
 
 @dataclass(frozen=True)
-class LoadedImage:
-    """One image: RGB pixels (H, W, 3) uint8, and the SHA-256 (hex) of its source bytes."""
+class SourceImage:
+    """One image as its source has it: the SHA-256 (hex) of its bytes, and how to decode them.
 
-    pixels: RGB
+    ``decode`` gives RGB pixels (H, W, 3) uint8 and raises ImageError where the bytes are no
+    readable image.
+    """
+
     sha256: str
+    decode: Callable[[], RGB]
 
 
-class UnreadableImageError(ImageError):
-    """An image whose bytes could be had, but not decoded; keeps their SHA-256 (hex)."""
-
-    def __init__(self, reason: str, sha256: str) -> None:
-        super().__init__(reason)
-        self.sha256 = sha256
+DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
 
 
 class Source(ABC):
     """A named, ordered set of labelled images.
 
     ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
-    "val" or "test") and group (text, "" where unknown).
+    "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
+    how it was drawn.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class Source(ABC):
         self._check()
 
     @abstractmethod
-    def load(self, row: int) -> LoadedImage:
-        """Load one image by its row; raises ImageError where it cannot be read."""
+    def image(self, row: int) -> SourceImage:
+        """Read one image's bytes by its row; raises ImageError where they cannot be had."""
 
     @abstractmethod
     def take(self, rows: list[int]) -> "Source":
@@ -85,17 +87,13 @@ class FileSource(Source):
         super().__init__(name, classes, samples, split_origin)
         self.root = root
 
-    def load(self, row: int) -> LoadedImage:
+    def image(self, row: int) -> SourceImage:
         path = self.root / self.samples["id"].iloc[row]
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
-        digest = hashlib.sha256(data).hexdigest()
-        try:
-            return LoadedImage(decode_image(data), digest)
-        except ImageError as error:
-            raise UnreadableImageError(str(error), digest) from None
+        return SourceImage(hashlib.sha256(data).hexdigest(), partial(decode_image, data))
 
     def take(self, rows: list[int]) -> "FileSource":
         taken = self.samples.iloc[rows]

@@ -2,8 +2,8 @@
 
     python killed_extract.py SOURCE STORE CHECKPOINT MOMENT
 
-MOMENT counts the steps at which a store changes: each array write, flush and commit record. At
-that step the process sends itself SIGKILL; 0 lets it finish.
+MOMENT counts the steps at which a store changes: before and after each object created, replaced,
+removed or flushed. At that step the process sends itself SIGKILL; 0 lets it finish.
 """
 
 import os
@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import zarr
 from rich.console import Console
 from tiny_encoder import SIDE
 
-from samcache.cache.objects import ObjectFolder
+from samcache.cache.folder import FolderObjects
 from samcache.extract.run import ExtractOptions, extract
 
 
@@ -42,13 +41,11 @@ def _step(steps: list[int]) -> None:
 if __name__ == "__main__":
     source, store, checkpoint, moment = sys.argv[1:]
     remaining = [int(moment)]
-    zarr.Array.__setitem__ = killing(zarr.Array.__setitem__, remaining)
-    ObjectFolder.create = killing(ObjectFolder.create, remaining)
-    ObjectFolder.delete = killing(ObjectFolder.delete, remaining)
-    ObjectFolder._flush = killing(ObjectFolder._flush, remaining)
+    for name in ("create", "put", "delete", "_flush"):
+        setattr(FolderObjects, name, killing(getattr(FolderObjects, name), remaining))
     options = ExtractOptions(
         Path(source),
-        Path(store),
+        store,
         "vit_tiny",
         Path(checkpoint),
         image_size=SIDE,

@@ -1,0 +1,162 @@
+"""What a store's sample table has to become, given what the source holds now."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from samcache.cache.errors import ImageError, StoreError
+from samcache.cache.samples import COLUMNS
+from samcache.cache.store import Store
+from samcache.extract.sources import DRAWN, Source, draw_splits
+
+_HASHERS = 8  # threads that read source bytes
+_TOGETHER = 16  # images that a thread is given at a time: of a million, each would cost a kilobyte
+_SHOWN = 5  # ids named in a summary
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Ids of samples by what became of them in the source since they were stored."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    relabelled: tuple[str, ...] = ()  # another class, split or group
+    changed: tuple[str, ...] = ()  # other bytes
+    mended: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
+
+    def lines(self, pruned: bool) -> list[str]:
+        """What a user should know, a line for each kind."""
+        kept = "dropped" if pruned else "kept as they are; --prune drops them"
+        redone = "encoded anew" if pruned else "kept as they were; --prune encodes them anew"
+        followed = "changed" if pruned else "kept as they were; --prune follows the source"
+        texts = {
+            "new in the source: added": self.added,
+            f"no longer in the source: {kept}": self.removed,
+            f"with other bytes in the source: {redone}": self.changed,
+            f"with another class, split or group in the source: {followed}": self.relabelled,
+            "unreadable before and changed since: read again": self.mended,
+        }
+        return [f"{len(ids)} images {text} ({_some(ids)})" for text, ids in texts.items() if ids]
+
+
+def fitted(samples: pd.DataFrame, source: Source, store: Store, split_seed: int) -> pd.DataFrame:
+    """A source's table in a store's terms: labels by class name, drawn splits never drawn again.
+
+    Raises StoreError where the source has a class that the store does not know, another kind of
+    split, or not one sample of the store.
+    """
+    if not samples["id"].isin(store.table["id"]).any():
+        raise StoreError(
+            f"{store.location} holds {store.dataset.name}, and not one sample of the source: "
+            "extract another data set into another --store"
+        )
+    if source.split_origin != store.dataset.split_origin:
+        raise StoreError(
+            f"splits in {store.location}: {store.dataset.split_origin!r}, in this run: "
+            f"{source.split_origin!r}: use the same source and --split-seed, or another --store"
+        )
+    samples = with_the_stores_labels(samples, source, store)
+    if source.split_origin.startswith(DRAWN):
+        samples["split"] = _kept_splits(samples, store.table, split_seed)
+    return samples
+
+
+def with_the_stores_labels(samples: pd.DataFrame, source: Source, store: Store) -> pd.DataFrame:
+    """A source's table with labels that index the store's classes; raises StoreError as above."""
+    unknown = [name for name in source.classes if name not in store.dataset.classes]
+    if unknown:
+        raise StoreError(
+            f"{store.location} has the classes {', '.join(store.dataset.classes)}, the source also "
+            f"{', '.join(unknown)}: labels would shift; extract into another --store"
+        )
+    numbers = [store.dataset.classes.index(name) for name in source.classes]
+    return samples.assign(label=np.array(numbers, np.int64)[samples["label"]])
+
+
+def compare(samples: pd.DataFrame, store: Store) -> Changes:
+    """What differs between a fitted table and the store's, ids and columns alone."""
+    before = store.table.set_index("id")
+    now = samples.set_index("id")
+    shared = now.index.intersection(before.index, sort=False)
+    columns = [column for column in COLUMNS if column != "id"]
+    differs = (before.loc[shared, columns] != now.loc[shared, columns]).any(axis=1)
+    return Changes(
+        added=tuple(now.index.difference(before.index, sort=False)),
+        removed=tuple(before.index.difference(now.index, sort=False)),
+        relabelled=tuple(shared[differs.to_numpy()]),
+    )
+
+
+def compare_bytes(
+    samples: pd.DataFrame, source: Source, store: Store, on_image: Callable[[], None]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Ids whose source bytes are not those that were stored: of readable images, of unreadable.
+
+    samples: the source's table with the store's ids, in the source's order. Images that cannot be
+    read now count as the same.
+    """
+    stored = store.samples[store.samples["status"] != "missing"]
+    known = samples[["id"]].assign(place=np.arange(len(samples)))
+    known = known.merge(stored[["id", "sha256", "status"]], on="id")
+    places, hashes = known["place"].tolist(), known["sha256"].tolist()
+
+    def differs(number: int) -> bool:
+        on_image()
+        try:
+            return bool(source.image(places[number]).sha256 != hashes[number])
+        except ImageError:
+            return False
+
+    def differing(first: int) -> list[int]:
+        return [n for n in range(first, min(first + _TOGETHER, len(places))) if differs(n)]
+
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        found = pool.map(differing, range(0, len(places), _TOGETHER))
+        other = known.iloc[[number for part in found for number in part]]
+    readable = other["status"] == "ok"
+    return tuple(other["id"][readable]), tuple(other["id"][~readable])
+
+
+def next_table(
+    samples: pd.DataFrame, store: Store, changes: Changes, prune: bool
+) -> pd.DataFrame | None:
+    """The sample table that follows the source, or None where the store's own will do.
+
+    New samples, and those to be encoded anew, get rows past all shards that exist, so that nothing
+    committed is touched.
+    """
+    anew = {*changes.mended, *(changes.changed if prune else ())}
+    table = store.table
+    kept = table[~table["id"].isin(anew | (set(changes.removed) if prune else set()))]
+    if prune and changes.relabelled:
+        now = samples.set_index("id")
+        known = kept["id"].isin(now.index).to_numpy()
+        kept = kept.copy()
+        for column in ("label", "split", "group"):
+            kept.loc[known, column] = now.loc[kept["id"][known], column].to_numpy()
+    fresh = samples[samples["id"].isin(anew | set(changes.added))]
+    first = store.layout.shards * store.rows_per_shard
+    fresh = fresh.assign(row=np.arange(first, first + len(fresh)))
+    following = pd.concat([kept, fresh[[*COLUMNS, "row"]]], ignore_index=True)
+    return None if following.equals(table) else following
+
+
+def _kept_splits(samples: pd.DataFrame, table: pd.DataFrame, seed: int) -> list[str]:
+    """The store's split for each id and group it knows; others are drawn among themselves."""
+    columns = (table[name].tolist() for name in ("id", "group", "split"))
+    ids, groups, splits = columns  # as lists: pandas takes long to iterate over text
+    by_id = dict(zip(ids, splits, strict=True))
+    by_group = {group: split for group, split in zip(groups, splits, strict=True) if group}
+    pairs = zip(samples["id"].tolist(), samples["group"].tolist(), strict=True)
+    known = [by_id.get(name) or by_group.get(group) for name, group in pairs]
+    fresh = samples[[split is None for split in known]].reset_index(drop=True)
+    drawn = iter(draw_splits(fresh, seed) if len(fresh) else ())
+    return [split or next(drawn) for split in known]
+
+
+def _some(ids: tuple[str, ...]) -> str:
+    shown = ", ".join(ids[:_SHOWN])
+    return shown + (", …" if len(ids) > _SHOWN else "")

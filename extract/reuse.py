@@ -1,0 +1,54 @@
+"""Features that were computed before, in this store or another of the same identity, by hash."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samcache.cache.errors import StoreError
+from samcache.cache.store import Store
+
+KnownRow = dict[str, npt.NDArray[Any]]  # array path -> one row of it
+
+
+class KnownRows:
+    """Looks rows up by the SHA-256 of their source bytes."""
+
+    def __init__(self, stores: Iterable[Store] = ()) -> None:
+        """Read the commit records of stores of one identity; raises StoreError where damaged."""
+        self._places: dict[str, tuple[Store, int]] = {}
+        for store in stores:
+            for commit in store.commits.values():
+                without = {*commit.failures, *commit.holes}
+                rows = zip(range(*commit.rows), commit.sources, strict=True)
+                self._places |= {sha: (store, row) for row, sha in rows if row not in without}
+        self._shard = lru_cache(maxsize=2)(_read_shard)
+
+    def find(self, sha256: str) -> KnownRow | None:
+        """Every array's row of an image, or None where it is unknown or damaged where it stands."""
+        place = self._places.get(sha256)
+        if place is None:
+            return None
+        store, row = place
+        try:
+            shard = self._shard(store, row // store.rows_per_shard)
+        except StoreError:
+            return None
+        return {path: block[row % store.rows_per_shard] for path, block in shard.items()}
+
+
+def open_reusable(locations: Iterable[str], like: Store) -> list[Store]:
+    """Open stores to copy from; raises StoreError naming what differs from ``like``'s identity."""
+    stores = [Store(location) for location in locations]
+    for store in stores:
+        differences = like.identity.differences(store.identity)
+        if differences:
+            raise StoreError(f"--reuse {store.location} has another identity: {differences[0]}")
+    return stores
+
+
+def _read_shard(store: Store, shard: int) -> dict[str, npt.NDArray[np.generic]]:
+    start, stop = store.layout.rows_of(shard)
+    return {path: store.read(path, start, stop) for path in store.arrays}

@@ -1,0 +1,277 @@
+"""A source changes after it was stored: what is new is added, nothing is lost, all is told."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Extract
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from samcache.cache.errors import StoreError
+from samcache.cache.store import Store
+from samcache.cache.verify import verify
+from samcache.extract.shard_encoder import ShardEncoder
+
+
+def draw(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Twelve images of two classes in three splits."""
+    for number in range(12):
+        split = ("train", "train", "val", "test")[number % 4]
+        draw(tmp_path / "images" / split / "ab"[number // 4 % 2] / f"{number}.png", number)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows that went through the encoder."""
+    rows: list[int] = []
+    batch = ShardEncoder._encode_batch
+
+    def counted(self: ShardEncoder, items: list, *rest: object) -> None:  # type: ignore[type-arg]
+        rows.extend(row.number for row in items)
+        batch(self, items, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ShardEncoder, "_encode_batch", counted)
+    return rows
+
+
+def features(store: Store) -> dict[str, np.ndarray]:
+    """Sample id -> its neck."""
+    table = store.table
+    neck = store.read_features("neck", 0, store.layout.rows)
+    return {name: neck[row] for name, row in zip(table["id"], table["row"], strict=True)}
+
+
+def same(first: Store, second: Store) -> bool:
+    """Whether two stores hold the same samples with the same features, to float16's last bits.
+
+    Images that stand in other batches come out with other last bits.
+    """
+    a, b = features(first), features(second)
+    return a.keys() == b.keys() and all(
+        np.allclose(a[name].astype(float), b[name].astype(float), atol=2e-3, rtol=2e-3)
+        for name in a
+    )
+
+
+def test_new_images_are_appended_and_nothing_else_is_touched(
+    run_extract: Extract, images: Path, encoded: list[int]
+) -> None:
+    store, _ = run_extract(source=images)
+    before = {key: store.objects.get(key) for key in store.objects.listing("features")}
+    encoded.clear()
+    for number in (20, 21, 22):
+        draw(images / "train" / "a" / f"{number}.png", number)
+    grown, summary = run_extract(source=images)
+    assert summary.encoded == 3
+    assert len(encoded) == 3
+    assert "3 images new in the source: added (train/a/20.png" in summary.text()
+    assert len(grown.samples) == 15
+    assert (grown.samples["status"] == "ok").all()
+    after = {key: grown.objects.get(key) for key in before if key.endswith("0")}
+    assert all(before[key] == data for key, data in after.items())
+    fresh, _ = run_extract("fresh", source=images)
+    assert same(fresh, grown)
+    assert verify(grown) == []
+    for level, moments in fresh.moments().items():
+        np.testing.assert_allclose(moments.mean, grown.moments()[level].mean, rtol=1e-5)
+
+
+def test_a_source_that_did_not_change_adds_no_generation(
+    run_extract: Extract, images: Path
+) -> None:
+    run_extract(source=images)
+    store, summary = run_extract(source=images)
+    assert store.generation.number == 0
+    assert summary.changes == []
+
+
+def test_removed_images_are_told_and_dropped_only_on_request(
+    run_extract: Extract, images: Path
+) -> None:
+    run_extract(source=images)
+    (images / "train" / "a" / "0.png").unlink()
+    store, summary = run_extract(source=images)
+    assert (
+        "1 images no longer in the source: kept as they are; --prune drops them" in summary.text()
+    )
+    assert "train/a/0.png" in set(store.table["id"])
+    store, summary = run_extract(source=images, prune=True)
+    assert "no longer in the source: dropped (train/a/0.png)" in summary.text()
+    assert "train/a/0.png" not in set(store.samples["id"])
+    assert len(store.samples) == 11
+    assert verify(store) == []
+
+
+def test_changed_images_are_told_and_encoded_anew_only_on_request(
+    run_extract: Extract, images: Path, encoded: list[int]
+) -> None:
+    before, _ = run_extract(source=images)
+    old = features(before)["train/a/0.png"]
+    draw(images / "train" / "a" / "0.png", 99)
+    encoded.clear()
+    store, summary = run_extract(source=images)
+    assert "1 images with other bytes in the source: kept as they were" in summary.text()
+    assert same(store, before)
+    assert encoded == []
+    _, summary = run_extract(source=images, assume_unchanged=True)
+    assert summary.changes == []
+    store, summary = run_extract(source=images, prune=True)
+    assert "encoded anew (train/a/0.png)" in summary.text()
+    assert len(encoded) == 1
+    fresh, _ = run_extract("fresh", source=images)
+    assert same(store, fresh)
+    assert not np.allclose(features(store)["train/a/0.png"], old, atol=2e-3, rtol=2e-3)
+
+
+def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
+    run_extract: Extract, images: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "labels.csv"
+    rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in images.rglob("*.png")]
+    manifest.write_text("\n".join(["file,class,split", *rows]))
+    from samcache.extract.file_sources import ManifestColumns
+
+    options = {"source": manifest, "columns": ManifestColumns(root=images)}
+    run_extract(**options)
+    manifest.write_text(
+        manifest.read_text().replace("train/a/0.png,a,train", "train/a/0.png,b,val")
+    )
+    encoded.clear()
+    store, summary = run_extract(**options)
+    assert "1 images with another class, split or group in the source: kept" in summary.text()
+    assert set(store.samples["split"]) == {"train"}
+    store, _ = run_extract(**options, prune=True)
+    row = store.samples.set_index("id").loc["train/a/0.png"]
+    assert (store.dataset.classes[row["label"]], row["split"], row["status"]) == ("b", "val", "ok")
+    assert encoded == []
+
+
+def test_a_moved_image_is_copied_and_not_encoded(
+    run_extract: Extract, images: Path, encoded: list[int]
+) -> None:
+    """Its bytes are in the store under another name."""
+    run_extract(source=images)
+    shutil.move(images / "train" / "a" / "0.png", images / "train" / "a" / "renamed.png")
+    encoded.clear()
+    store, _ = run_extract(source=images, prune=True)
+    assert encoded == []
+    fresh, _ = run_extract("fresh", source=images)
+    assert same(store, fresh)
+
+
+def test_images_of_another_store_are_copied(
+    run_extract: Extract, images: Path, encoded: list[int]
+) -> None:
+    first, _ = run_extract("first", source=images)
+    for number in (20, 21):
+        draw(images / "val" / "b" / f"{number}.png", number)
+    encoded.clear()
+    second, _ = run_extract("second", source=images, reuse=(first.location,))
+    assert len(encoded) == 2
+    fresh, _ = run_extract("fresh", source=images)
+    assert same(second, fresh)
+    for path in fresh.arrays:
+        rows = fresh.layout.rows
+        found, expected = second.read(path, 0, rows), fresh.read(path, 0, rows)
+        np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)
+    other, _ = run_extract("other", source=images, pool=1)
+    with pytest.raises(StoreError, match="another identity: pool is 2 in the store, 1 in this run"):
+        run_extract("third", source=images, reuse=(other.location,))
+
+
+def test_damaged_rows_of_another_store_are_encoded_instead(
+    run_extract: Extract, images: Path, encoded: list[int]
+) -> None:
+    first, _ = run_extract("first", source=images)
+    path = Path(first.location, "features/neck/c/0/0/0/0/0")
+    data = bytearray(path.read_bytes())
+    data[3] ^= 1
+    path.write_bytes(bytes(data))
+    encoded.clear()
+    second, _ = run_extract("second", source=images, reuse=(first.location,))
+    assert len(encoded) == 8, "the first shard"
+    fresh, _ = run_extract("fresh", source=images)
+    assert same(second, fresh)
+
+
+def test_an_image_that_was_unreadable_is_read_again_when_its_bytes_change(
+    run_extract: Extract, images: Path
+) -> None:
+    path = images / "train" / "a" / "0.png"
+    path.write_bytes(b"not an image")
+    store, summary = run_extract(source=images)
+    assert list(summary.unreadable) == ["train/a/0.png"]
+    draw(path, 0)
+    store, summary = run_extract(source=images)
+    assert "1 images unreadable before and changed since: read again" in summary.text()
+    assert (store.samples["status"] == "ok").all()
+    assert len(store.samples) == 12
+
+
+def test_drawn_splits_stay_when_images_are_added(run_extract: Extract, tmp_path: Path) -> None:
+    for number in range(20):
+        draw(tmp_path / "plain" / "ab"[number % 2] / f"{number}.png", number)
+    store, _ = run_extract(source=tmp_path / "plain")
+    before = store.table.set_index("id")["split"]
+    for number in range(30, 40):
+        draw(tmp_path / "plain" / "ab"[number % 2] / f"{number}.png", number)
+    store, _ = run_extract(source=tmp_path / "plain")
+    after = store.table.set_index("id")["split"]
+    assert (after[before.index] == before).all()
+    assert set(after.drop(before.index)) == {"train", "val", "test"}
+
+
+def test_a_row_that_left_the_source_before_it_was_encoded_says_so(
+    run_extract: Extract, images: Path
+) -> None:
+    store, _ = run_extract(source=images)
+    Path(store.location, "commits/00000001/zarr.json").unlink()
+    gone = store.table["id"].iloc[9]
+    (images / gone).unlink()
+    _, summary = run_extract(source=images)
+    assert summary.unreadable == {gone: "it is no longer in the source"}
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.lists(
+        st.tuples(st.dictionaries(st.integers(0, 9), st.integers(0, 5)), st.booleans()),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_after_any_history_a_pruned_store_is_what_a_fresh_one_would_be(
+    run_extract: Extract, tmp_path_factory: pytest.TempPathFactory, steps: list
+) -> None:  # type: ignore[type-arg]
+    """Each step is a source: image number -> seed of its pixels. Three images always stay."""
+    root = tmp_path_factory.mktemp("history")
+    store: Store | None = None
+    for contents, prune in [*steps, (steps[-1][0], True)]:
+        shutil.rmtree(root / "images", ignore_errors=True)
+        for place, split in enumerate(("train", "val", "test")):
+            draw(root / "images" / split / "a" / "x.png", 100 + place)
+        for number, seed in contents.items():
+            draw(root / "images" / "train" / "a" / f"{number}.png", seed)
+        store, _ = run_extract(store=root / "s.zarr", source=root / "images", prune=prune)
+        assert store.pending() == []
+        assert verify(store) == []
+    fresh, _ = run_extract(store=root / "fresh.zarr", source=root / "images")
+    assert store is not None
+    assert same(store, fresh)
+    columns = ["id", "label", "split", "status", "sha256"]
+    assert sorted(map(tuple, store.samples[columns].to_numpy())) == sorted(
+        map(tuple, fresh.samples[columns].to_numpy())
+    )
