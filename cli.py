@@ -6,7 +6,6 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import functools
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 import click
 
+from samcache.cache.commands import EXIT_DAMAGED, cache
 from samcache.cache.errors import SamcacheError
 
-EXIT_DAMAGED = 1
 EXIT_UNREADABLE = 3
 EXIT_INTERRUPTED = 130
 
@@ -71,6 +70,22 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
+_SOURCE_OPTIONS = (
+    option("--root", type=_path(), help="Manifest: where files start.  [default: its own folder]"),
+    option("--label-column", help="Manifest: column of the class.  [default: class or label]"),
+    option("--group-column", help="Manifest: column of the patient or lesion."),
+    option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY."),
+    option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
+)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how to read a source."""
+    for decorate in reversed(_SOURCE_OPTIONS):
+        command = decorate(command)
+    return command
+
+
 class OneLineErrors(click.Group):
     """A group whose commands' errors reach the user as one line, without a traceback."""
 
@@ -91,7 +106,7 @@ def cli() -> None:
     \b
     samcache extract  images -> store of features   (once, on a GPU node)
     samcache train    store -> classifier           (many times, anywhere)
-    samcache cache    look at stores
+    samcache cache    look at stores, move them, keep them whole
 
     Exit status: 0 done, 1 an error (one line says which), 2 wrong usage, 3 done, but some images
     could not be read and are recorded in the store, 130 interrupted.
@@ -100,7 +115,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("source", type=_path())
-@option("--store", type=_path(), required=True, help="Zarr store to create or resume.")
+@option("--store", required=True, help="Zarr store to create or resume: a folder or a URL.")
 @option("--encoder", type=click.Choice(ENCODERS), required=True, help="SAM, MobileSAM, LiteMedSAM.")
 @option(
     "--checkpoint", type=_path(), help="Weights.  [default: the official file, downloaded once]"
@@ -117,12 +132,11 @@ def cli() -> None:
 @option("--shard-rows", type=At(1), default=64, help="Images a shard, the unit of work.")
 @option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
 @option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
-@option("--root", type=_path(), help="Manifest: where its files start.  [default: its own folder]")
-@option("--label-column", help="Manifest: column of the class.  [default: class or label]")
-@option("--group-column", help="Manifest: column of the patient or lesion.")
+@option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
+@option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
+@option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
+@source_options
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
-@option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")
-@option("--split-seed", type=int, default=0, help="Seed of a split the source does not have.")
 def extract(
     source: Path,
     root: Path | None,
@@ -136,11 +150,13 @@ def extract(
 
     SOURCE is a MedMNIST .npz, a CSV manifest (columns file, class, and optionally split) or a
     folder of class folders, with or without train/val/test folders above them. A second run
-    encodes only what is not committed yet.
+    encodes only what is not committed yet, and what is new in the source. Any number of processes
+    may work on one store; under torchrun and Slurm the shards are divided among the ranks.
 
     \b
     samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
-    samcache extract labels.csv --root images --store isic.zarr --encoder vit_b --device cuda
+    samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
+    torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
     """
     from rich.console import Console
 
@@ -163,7 +179,7 @@ def extract(
 
 
 @cli.command()
-@click.argument("store", type=_path())
+@click.argument("store")
 @option("--out", type=_path(), required=True, help="Run folder to write.")
 @option("--attention", type=ATTENTION, default="slca", help="SLCA, or the backbone without it.")
 @option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
@@ -184,8 +200,10 @@ def extract(
 def train(**options: Any) -> None:
     """Train a classifier from STORE, once per seed, and test it.
 
-    The epoch with the best validation AUC is tested. The run folder gets config.json, metrics.csv,
-    predictions.csv, results.json and one safetensors file per seed.
+    A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
+    SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
+    folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
+    per seed.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
@@ -200,54 +218,44 @@ def train(**options: Any) -> None:
     click.echo(results.text())
 
 
-@cli.group()
-def cache() -> None:
-    """Look at stores."""
+cli.add_command(cache)
 
 
 @cache.command()
-@click.argument("store", type=_path())
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def info(store: Path, as_json: bool) -> None:
-    """Show what STORE holds and what it lacks.
+@click.argument("store")
+@option("--source", type=_path(), required=True, help="The images, as extract was given them.")
+@option(
+    "--checkpoint", type=_path(), help="Weights.  [default: the official file, downloaded once]"
+)
+@source_options
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=At(1), default=8)
+def repair(
+    store: str,
+    root: Path | None,
+    label_column: str | None,
+    group_column: str | None,
+    split_seed: int,
+    **options: Any,
+) -> None:
+    """Restore what verify finds damaged in STORE, and encode what is missing.
+
+    Records come from their spare copies, the sample table from the source, features from the
+    encoder: exactly the damaged rows, and only where the source still has the very same bytes.
 
     \b
-    samcache cache info breast.zarr
-    samcache cache info breast.zarr --json
+    samcache cache repair breast.zarr --source breastmnist.npz
     """
     from rich.console import Console
 
-    from samcache.cache.info import describe, render
-    from samcache.cache.store import Store
+    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.repair import RepairOptions
+    from samcache.extract.repair import repair as run
 
-    description = describe(Store(store, "r"))
-    if as_json:
-        click.echo(json.dumps(description, indent=2))
-    else:
-        Console().print(render(description))
-
-
-@cache.command()
-@click.argument("store", type=_path())
-@option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
-@option("--json", "as_json", is_flag=True, help="The damage as JSON.")
-def verify(store: Path, fast: bool, as_json: bool) -> None:
-    """Re-read every committed object of STORE against its checksum.
-
-    Lists what is damaged and which samples it costs, and exits with 1 if anything is.
-
-    \b
-    samcache cache verify breast.zarr
-    samcache cache verify breast.zarr --fast
-    """
-    from rich.console import Console
-
-    from samcache.cache.store import Store
-    from samcache.cache.verify import report
-
-    result = report(Store(store, "r"), fast, Console(stderr=True))
-    click.echo(json.dumps(result.to_json(), indent=2) if as_json else result.text())
-    if result.damage:
+    columns = ManifestColumns(label_column, group_column, root, split_seed)
+    summary = run(RepairOptions(store=store, columns=columns, **options), Console(stderr=True))
+    click.echo(summary.text())
+    if summary.left:
         sys.exit(EXIT_DAMAGED)
 
 

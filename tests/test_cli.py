@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from samcache.cache.commands import cache
 from samcache.cli import ENCODERS, LEVELS, cli
 from samcache.extract import encoders
 from samcache.extract.weights import OFFICIAL
@@ -96,7 +97,7 @@ def test_mistakes_end_in_one_line(
             "--checkpoint", checkpoint, "--pool", 1,
         )
     )  # fmt: skip
-    assert json.loads(command("cache", "info", extracted, "--json").output)["missing_rows"] == 0
+    assert json.loads(command("cache", "info", extracted, "--json").output)["missing"] == 0
 
 
 def test_unreadable_images_set_the_exit_status(
@@ -123,7 +124,7 @@ def test_verify_names_the_damage_and_sets_the_exit_status(
     assert command("cache", "verify", extracted, "--fast").exit_code == 0
     damaged = command("cache", "verify", extracted)
     assert damaged.exit_code == 1
-    assert "features/neck/c/1/0/0/0/0 has another SHA-256: costs 16 samples" in damaged.stdout
+    assert "features/neck/c/1/0/0/0/0 has another checksum: costs 16 samples" in damaged.stdout
     assert "  val/000000" in damaged.stdout
     as_json = json.loads(command("cache", "verify", extracted, "--json").stdout)
     assert len(as_json["lost"]) == 16
@@ -157,7 +158,7 @@ def test_wrong_usage_exits_with_2(command: Command, words: list[str]) -> None:
 
 
 def leaf_commands() -> list[tuple[str, ...]]:
-    return [("extract",), ("train",), ("cache", "info"), ("cache", "verify")]
+    return [("extract",), ("train",)] + [("cache", name) for name in sorted(cache.commands)]
 
 
 @pytest.mark.parametrize("words", leaf_commands(), ids=" ".join)
@@ -167,14 +168,37 @@ def test_every_command_shows_an_example(command: Command, words: tuple[str, ...]
     assert "Usage:" in output
 
 
-def test_no_command_is_missing_from_these_tests() -> None:
-    found = []
-    for name, item in cli.commands.items():
-        if isinstance(item, click.Group):
-            found += [(name, sub) for sub in item.commands]
-        else:
-            found.append((name,))
-    assert sorted(found) == sorted(leaf_commands())
+def test_a_store_is_shared_from_the_command_line(
+    command: Command, extracted: Path, npz: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    def told(*words: object, status: int = 0) -> str:
+        result = command("cache", *words)
+        assert result.exit_code == status, result.output
+        return result.stdout
+
+    copied, other = tmp_path / "copy.zarr", tmp_path / "imported.zarr"
+    told("copy", extracted, copied)
+    told("export", extracted, tmp_path / "toy.h5")
+    told("import", tmp_path / "toy.h5", other)
+    for store in (copied, other):
+        told("diff", extracted, store)
+    told("merge", extracted, "--out", tmp_path / "merged.zarr")
+    rows = json.loads(told("ls", tmp_path, "--json"))
+    names = ["copy.zarr", "imported.zarr", "merged.zarr", "toy.zarr"]
+    assert sorted(Path(row["location"]).name for row in rows) == names
+    assert "complete" in told("ls", tmp_path)
+
+    (copied / "features/neck/c/0/0/0/0/0").write_bytes(b"")
+    (copied / "commits/00000001/zarr.json").unlink()
+    assert "Nothing was removed" in told("gc", copied)
+    assert "features/neck/c/1/0/0/0/0" in told("gc", copied, "--delete")
+    assert not (copied / "features/neck/c/1/0/0/0/0").exists()
+    told("verify", copied, status=1)
+    told("diff", extracted, copied, status=1)
+    told("copy", copied, tmp_path / "half.zarr", status=1)
+    mended = told("repair", copied, "--source", npz, "--checkpoint", checkpoint)
+    assert "32 images encoded" in mended
+    assert "all well" in told("verify", copied)
 
 
 def test_choices_are_those_of_the_encoders() -> None:

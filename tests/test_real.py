@@ -43,7 +43,7 @@ def test_extract_info_and_train_on_real_images(
     assert "60 images in the store, 0 encoded" in samcache(*words)
     info = json.loads(samcache("cache", "info", store, "--json"))
     assert info["readable"] == 60
-    opened = Store(store, "r")
+    opened = Store(store)
     for level in opened.identity.levels:
         values = opened.read_features(level, 0, 60).astype(np.float32)
         assert np.isfinite(values).all()

@@ -19,7 +19,7 @@ DEFAULT_TAPS = {
 class TrainConfig:
     """The options of ``samcache train``; None means a default that the store decides."""
 
-    store: Path
+    store: str | Path  # a folder or a URL
     out: Path
     attention: str = "slca"  # or "none"
     backbone: str = "resnet18"

@@ -1,5 +1,6 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.samples import SPLITS
+from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 
 _DEFAULT_IMAGE_SIZE = 224
+_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class TrainingData:
 def load_training_data(
     store: Store, levels: tuple[str, ...], kernel: int, image_size: int | None
 ) -> TrainingData:
-    """Read a store's images and the given levels, pooled to the kernel, one shard at a time.
+    """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
 
     Raises ConfigError where the store has no cached images, a kernel the store's pool does not
     divide, or a split or class that cannot be trained on; StoreError where objects are damaged.
@@ -85,36 +88,42 @@ def load_training_data(
     damage = verify(store, fast=True)
     if damage:
         raise StoreError(
-            f"{store.path}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: see "
-            "samcache cache verify"
+            f"{store.location}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: "
+            "see samcache cache verify"
         )
-    usable = (store.samples["status"] == "ok").to_numpy(copy=True)
-    samples = store.samples[usable].reset_index(drop=True)
+    samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
     _check_splits(samples, store.dataset.classes)
     if not store.identity.frame_size:
-        raise ConfigError(f"{store.path} holds no images (--no-images): extract it anew with them")
+        raise ConfigError(
+            f"{store.location} holds no images (--no-images): extract it anew with them"
+        )
     factor = {level: _pool_factor(store, level, kernel) for level in levels}
     side = image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
     images = torch.empty(len(samples), 3, side, side, dtype=torch.uint8)
     pooled = {level: _empty_maps(store, level, factor[level], len(samples)) for level in levels}
-    place = 0
-    for shard in sorted(store.commits):
-        start, stop = store.layout.rows_of(shard)
-        keep = torch.from_numpy(usable[start:stop])
-        rows = slice(place, place + int(keep.sum()))
-        images[rows] = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
+    rows = samples["row"].to_numpy()
+
+    def fill(shard: int) -> None:
+        start, stop = store.commits[shard].rows
+        first, last = np.searchsorted(rows, (start, stop))
+        keep = torch.from_numpy(rows[first:last] - start)
+        raw = torch.from_numpy(store.read_images(start, stop))
+        images[first:last] = _resized(raw[keep], side)
         for level in levels:
             maps = torch.from_numpy(store.read_features(level, start, stop))
-            pooled[level][rows] = _averaged(maps[keep, 0], factor[level])
-        place = rows.stop
+            pooled[level][first:last] = _averaged(maps[keep, 0], factor[level])
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        list(pool.map(fill, store.commits))
     train = torch.from_numpy((samples["split"] == "train").to_numpy(copy=True))
+    moments = store.moments()
     return TrainingData(
         samples,
         store.dataset.classes,
         images,
         _image_scale(images[train]),
         pooled,
-        {level: _level_scale(store, level) for level in levels},
+        {level: _level_scale(moments[level]) for level in levels},
         torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True)),
     )
 
@@ -151,17 +160,16 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 
 def _image_scale(images: Tensor) -> Scale:
-    """The scale of (n, 3, s, s) uint8 images, from exact integer sums."""
-    count = images.numel() // 3
-    total = images.sum(dim=(0, 2, 3)).double()
-    squares = torch.stack([image.long().square().sum(dim=(1, 2)) for image in images]).sum(dim=0)
-    mean = total / count
-    return Scale.of(mean, (squares.double() / count - mean**2).clamp(min=0).sqrt())
+    """The scale of (n, 3, s, s) uint8 images, from exact counts of each channel's values."""
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+    values = torch.arange(256)
+    total, squares = (counts * values).sum(dim=1), (counts * values**2).sum(dim=1)
+    mean = total.double() / counts.sum(dim=1)
+    return Scale.of(mean, (squares / counts.sum(dim=1) - mean**2).clamp(min=0).sqrt())
 
 
-def _level_scale(store: Store, level: str) -> Scale:
-    moments = store.statistics(level)
-    return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(moments.std()))
+def _level_scale(moments: Moments) -> Scale:
+    return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(np.sqrt(moments.variance)))
 
 
 def _check_splits(samples: pd.DataFrame, classes: tuple[str, ...]) -> None:

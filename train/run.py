@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
@@ -15,7 +16,7 @@ from samcache.train.outputs import Results, open_run_folder, summarise, write_ru
 
 def train(config: TrainConfig, console: Console) -> Results:
     """Train all seeds with a progress bar on ``console``; raises SamcacheError."""
-    store = Store(config.store, "r")
+    store = staged(Store(config.store), console)
     taps = config.tapped(store.identity.levels)
     folder = open_run_folder(config)
     started = time.perf_counter()
@@ -23,7 +24,9 @@ def train(config: TrainConfig, console: Console) -> Results:
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
-        console.print(f"warning: {missing} images of {store.path} are not extracted yet: left out")
+        console.print(
+            f"warning: {missing} images of {store.location} are not extracted yet: left out"
+        )
     on_device = data.to(torch.device(config.device))
     seeds: list[SeedResult] = []
     with _progress(console) as progress:
