@@ -22,9 +22,9 @@ OPTIONS = ("backbone", "kernel", "reduction", "fusion", "image_size")
 
 def main() -> None:
     """Print one line a level for the run's first seed."""
-    store, run = Store(Path(sys.argv[1]), "r"), Path(sys.argv[2])
+    store, run = Store(sys.argv[1]), Path(sys.argv[2])
     saved = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    config = TrainConfig(store.path, run, **{name: saved[name] for name in OPTIONS})
+    config = TrainConfig(store.location, run, **{name: saved[name] for name in OPTIONS})
     taps = saved["taps"]
     data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
     model = build_classifier(config, data, taps)

@@ -6,7 +6,6 @@ The regularisation is chosen on validation AUC; test is read once for the chosen
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 def main() -> None:
     """Print one line a level, and one for all levels together."""
-    store = Store(Path(sys.argv[1]), "r")
+    store = Store(sys.argv[1])
     data = load_training_data(store, store.identity.levels, store.identity.pool, 32)
     _, maps = data.inputs(torch.arange(len(data.labels)))
     means = {level: values.mean(dim=(2, 3)).numpy() for level, values in maps.items()}
