@@ -238,10 +238,11 @@ def repair(
     split_seed: int,
     **options: Any,
 ) -> None:
-    """Restore what verify finds damaged in STORE, and encode what is missing.
+    """Restore what is damaged in STORE.
 
-    Records come from their spare copies, the sample table from the source, features from the
-    encoder: exactly the damaged rows, and only where the source still has the very same bytes.
+    Encodes what is missing, too. Records come from their spare copies, the sample table from the
+    source, features from the encoder: exactly the damaged rows, and only where the source still
+    has the very same bytes.
 
     \b
     samcache cache repair breast.zarr --source breastmnist.npz

@@ -80,7 +80,7 @@ def list_(root: str, as_json: bool) -> None:
 @click.option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
 @_as_json
 def verify(store: str, fast: bool, as_json: bool) -> None:
-    """Re-read every committed object of STORE against its checksum.
+    """Re-read STORE against its checksums.
 
     Lists what is damaged and which samples it costs, and exits with 1 if anything is.
 
@@ -102,10 +102,11 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 @click.argument("source")
 @click.argument("destination")
 def copy(source: str, destination: str) -> None:
-    """Copy the store SOURCE to DESTINATION, every object checked on arrival.
+    """Copy the store SOURCE to DESTINATION.
 
-    Interrupted, the same command goes on; where SOURCE has grown, it brings what is new. What is
-    damaged in SOURCE is left out and listed, and the exit status is 1.
+    Every object is checked on arrival. Interrupted, the same command goes on; where SOURCE has
+    grown, it brings what is new. What is damaged in SOURCE is left out and listed, and the exit
+    status is 1.
 
     \b
     samcache cache copy breast.zarr s3://team/breast.zarr
@@ -151,9 +152,9 @@ def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool) -> None:
 @click.argument("second")
 @_as_json
 def diff(first: str, second: str, as_json: bool) -> None:
-    """Name what differs between two stores in identity, samples and features.
+    """Name what differs between two stores.
 
-    Exits with 1 where they differ.
+    Compares identity, samples and features. Exits with 1 where they differ.
 
     \b
     samcache cache diff breast.zarr s3://team/breast.zarr
@@ -194,7 +195,9 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
 @click.argument("store")
 @click.argument("file", type=_file())
 def export(store: str, file: Path) -> None:
-    """Write STORE to one HDF5 FILE, from which import makes the same store, bit for bit.
+    """Write STORE to one HDF5 FILE.
+
+    From it, import makes the same store, bit for bit.
 
     \b
     samcache cache export breast.zarr breast.h5

@@ -28,13 +28,16 @@ def store_exists(objects: Objects) -> bool:
     if objects.folder is not None and objects.folder.is_file():
         raise StoreError(f"{objects.name} is a file: choose another place")
     prefixes, keys = objects.children("")
+    begun = objects.children("commits")[0]
+    if objects.size(ROOT) is not None:
+        return True  # another process has just created it
     foreign = [*keys, *(prefix for prefix in prefixes if prefix.rstrip("/") not in _TOP)]
     if foreign:
         raise StoreError(
             f"{objects.name} exists, holds {foreign[0]}, and is not a samcache store: choose "
             "another place"
         )
-    if objects.children("commits")[0]:
+    if begun:
         raise StoreError(
             f"{objects.name} holds what is left of another store, without its root record: run "
             "samcache cache repair there, or choose another place"

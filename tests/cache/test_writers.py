@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_content import content, create
+from store_content import content, create, full_store
 
 from samcache.cache.commits import commit_key
+from samcache.cache.create import store_exists
 from samcache.cache.folder import FolderObjects
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
@@ -129,3 +130,19 @@ def test_two_sleepers_leave_one_writers_data(tmp_path: Path, sleep: int, second:
     shard.work(0, 3, die)
     shard.work(1, sleep, lambda: shard.work(2, second, lambda: shard.work(3)))
     assert len(shard.writers()) == 1
+
+
+@pytest.mark.parametrize("moment", ["", "commits"])
+def test_a_store_that_appears_while_it_is_looked_for_is_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    children = FolderObjects.children
+
+    def after_another(self: FolderObjects, prefix: str) -> tuple[list[str], list[str]]:
+        if prefix == moment:
+            monkeypatch.undo()
+            full_store(tmp_path / "s.zarr")
+        return children(self, prefix)
+
+    monkeypatch.setattr(FolderObjects, "children", after_another)
+    assert store_exists(FolderObjects(tmp_path / "s.zarr"))
