@@ -90,15 +90,16 @@ def row_of(location: str) -> StoreRow:
 
 def render(rows: list[StoreRow], root: str | Path) -> Group:
     """The rows as an aligned table, locations told from ``root``; below it what is damaged."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("store", overflow="fold", min_width=12)
-    for name in ("data set", "encoder", "levels"):
-        table.add_column(name)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("store", "data set"):
+        table.add_column(name, overflow="fold")
+    for name in ("encoder", "levels"):
+        table.add_column(name, min_width=6)
     for name in ("images", "size"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state")
-    table.add_column("fingerprint", no_wrap=True)
-    table.add_column("last commit", min_width=10)
+    for name in ("state", "identity"):
+        table.add_column(name, min_width=8)
+    table.add_column("committed", no_wrap=True)
     for row in rows:
         name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
         if row.problem:
@@ -176,4 +177,4 @@ def _used(store: Store) -> set[int]:
 
 
 def _date(seconds: int | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds is not None else ""
+    return time.strftime("%Y-%m-%d", time.localtime(seconds)) if seconds is not None else ""
