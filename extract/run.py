@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from rich.console import Console
@@ -26,13 +28,14 @@ from samcache.cache.identity import Identity
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.store import Store
-from samcache.extract.division import Division, division
+from samcache.extract.batch_size import BatchSize
+from samcache.extract.division import Division, division, own_gpu
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
-from samcache.extract.progress import encoding_progress
+from samcache.extract.progress import encoding_progress, job_progress
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.shard_encoder import ShardEncoder
@@ -59,7 +62,7 @@ class ExtractOptions:
     dtype: str = "float16"
     frame_size: int | None = None
     device: str = "cpu"
-    batch_size: int = 8
+    batch_size: int | None = None  # None: what fits
     shard_rows: int = 64
     limit: int | None = None
     strict: bool = False
@@ -94,33 +97,44 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         encoded = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
-    return summarise(finished, encoded, seconds, changes.lines(options.prune))
+    return summarise(finished, encoded, seconds, changes.lines(options.prune), share)
 
 
 def run_encoder(
-    work: Work, encoder: Encoder, device: str, batch_size: int, claims: Claims, console: Console
+    work: Work,
+    encoder: Encoder,
+    device: str,
+    batch_size: int | None,
+    claims: Claims,
+    console: Console,
 ) -> int:
     """Fill the store behind a progress bar that starts at what is done; the images committed."""
-    store = work.store
-    todo = sum(len(work.rows(shard)) for shard in work.pending())
-    total = len(store.table) if work.division.size == 1 else todo
-    with encoding_progress(console) as progress:
-        task = progress.add_task("encoding", total=total, completed=total - todo)
+    store, place = work.store, open_device(device)
+    batch = BatchSize.chosen(batch_size, place, store.rows_per_shard)
+    with job_progress(store, work.division, console) as progress:
         shard_encoder = ShardEncoder(
-            model=encoder.model.to(torch.device(device)),
-            device=torch.device(device),
+            model=encoder.model.to(place),
+            device=place,
             identity=store.identity,
             arrays=store.arrays,
-            channels=store.layout.channels,
-            batch_size=batch_size,
-            on_progress=lambda images: progress.advance(task, images),
+            batch=batch,
+            on_images=progress.add,
         )
-        return fill(
-            work,
-            shard_encoder,
-            claims,
-            lambda held: progress.update(task, description=f"waiting for {held} shards of others"),
-        )
+        encoded = fill(work, shard_encoder, claims, progress.wait_for)
+    if encoded and not batch.fixed and not work.division.rank:
+        console.print(f"--batch-size auto: {batch.size} on {place}")
+    return encoded
+
+
+def open_device(name: str) -> torch.device:
+    """The device of a name; "cuda" without a number is this process's own among the visible."""
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", own_gpu(torch.cuda.device_count()))
+    torch.cuda.set_device(device)  # else page-locked memory would open the first GPU as well
+    return device
 
 
 def open_or_create(
@@ -198,11 +212,10 @@ def bring_up_to_date(
         store = Store(store.location, store.objects)
 
 
-def source_places(store: Store, samples: pd.DataFrame) -> dict[int, int | None]:
-    """Row of the store -> place in the source, None for samples that the source lacks."""
-    places = {name: place for place, name in enumerate(samples["id"].tolist())}
-    rows, names = store.table["row"].tolist(), store.table["id"].tolist()
-    return {row: places.get(name) for row, name in zip(rows, names, strict=True)}
+def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """For each sample of the store's table its place in the source, -1 where it is not there."""
+    places: npt.NDArray[np.int64] = pd.Index(samples["id"]).get_indexer(store.table["id"])
+    return places
 
 
 def _compared_bytes(

@@ -1,6 +1,8 @@
 """The commands as a user types them: output, exit status, one line for every mistake."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,7 +136,7 @@ def test_interruption_says_how_to_resume(
     command: Command, npz: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("samcache.extract.shard_encoder.ShardEncoder.encode", interrupted)
     words = ["--store", tmp_path / "s.zarr", "--encoder", "vit_tiny", "--checkpoint", checkpoint]
