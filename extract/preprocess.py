@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import RGB
+from samcache.extract.colour import RGB
 
 # segment_anything/build_sam.py, on the scale 0 to 255
 _SAM_MEAN = (123.675, 116.28, 103.53)

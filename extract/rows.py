@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import RGB
+from samcache.extract.colour import RGB
 from samcache.extract.preprocess import to_frame
 from samcache.extract.reuse import KnownRow, KnownRows
 from samcache.extract.sources import Source
