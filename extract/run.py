@@ -25,8 +25,10 @@ from samcache.cache.description import Dataset, Description
 from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.identity import Identity
+from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
+from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division, division, own_gpu
@@ -35,6 +37,7 @@ from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
+from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.reuse import KnownRows, open_reusable
@@ -44,6 +47,8 @@ from samcache.extract.summary import ExtractSummary, summarise
 from samcache.extract.weights import official_checkpoint
 
 _DEFAULT_FRAME = 256
+Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
+
 _PATIENCE = 0.5  # seconds between looks at a store that another process is creating
 
 
@@ -161,7 +166,9 @@ def open_or_create(
                 for level, (channels, height, width) in encoder.shapes.items()
             }
             dataset = Dataset(source.name, source.classes, source.split_origin)
-            made = Description(identity, dataset, options.shard_rows, shapes, _provenance())
+            precision = _measured(encoder, identity, shapes, options, source)
+            provenance = _provenance(precision)
+            made = Description(identity, dataset, options.shard_rows, shapes, provenance)
             create_store(options.store, objects, made, samples)
         claims.release(TABLE)
     store = Store(options.store, objects)
@@ -247,6 +254,22 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
     )
 
 
+def _measured(
+    encoder: Encoder, identity: Identity, shapes: Shapes, options: ExtractOptions, source: Source
+) -> Precision | None:
+    """The precision contract of a store to be made."""
+    device = open_device(options.device)
+    configured = ShardEncoder(
+        model=encoder.model.to(device),
+        device=device,
+        identity=identity,
+        arrays=Layout(0, options.shard_rows, shapes).arrays(identity),
+        batch=BatchSize.chosen(options.batch_size, device, options.shard_rows),
+        on_images=lambda *_: None,
+    )
+    return measure_precision(configured, probe_images(source, identity.image_size))
+
+
 def _refuse_split_groups(source: Source) -> None:
     """A patient in two splits makes the test split easier than the world: raises SourceError."""
     divided = split_groups(source.samples)
@@ -266,10 +289,11 @@ def _check_pool(shapes: dict[str, tuple[int, int, int]], pool: int, image_size: 
             )
 
 
-def _provenance() -> dict[str, object]:
+def _provenance(precision: Precision | None) -> dict[str, object]:
     packages = ("samcache", "torch", "torchvision", "timm", "numpy", "zarr", "pillow")
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
+        **({"precision": precision.to_json()} if precision else {}),
     }

@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
 from samcache.cache.store import ShardContent
@@ -20,10 +18,11 @@ from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.open_shard import OpenShard, ShardRows
 from samcache.extract.preprocess import normalise
 from samcache.extract.rows import ReadyImage, Row
+from samcache.extract.stored import refuse_lost, stored
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
-_LOST = "lost"  # per level: values that the storage dtype cannot hold, and the largest value
+_LOST = "lost"  # levels, 3: what ``stored`` tells of each
 _IN_FLIGHT = 2  # batches and ends of shards given to the device before the oldest is waited for
 
 
@@ -88,7 +87,8 @@ class ShardEncoder:
             yield step.source.shard, step.content()
             return
         values = step.arrived()
-        self._refuse_lost(values.pop(_LOST))
+        for level, lost in zip(self.identity.levels, values.pop(_LOST), strict=True):
+            refuse_lost(level, lost, self.identity)
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
 
@@ -117,13 +117,13 @@ class ShardEncoder:
         """Begin to encode images, pool and cast on the device, and begin to copy back."""
         kept: dict[str, Tensor] = {}
         moments, lost = [], []
-        maps = self._maps(images)
+        maps = self.maps(images)
         for level in self.identity.levels:
             full = maps.pop(level)
             variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
             moments.append(torch.stack([mean, variance], dim=1))  # B, 2, C
-            stored, unfit = self._stored(full)
-            kept[feature_path(level)] = stored[:, None]  # B, 1, C, h, w
+            values, unfit = stored(full, self.identity)
+            kept[feature_path(level)] = values[:, None]  # B, 1, C, h, w
             lost.append(unfit)
         kept[STATISTICS] = torch.cat(moments, dim=2)
         kept[_LOST] = torch.stack(lost)
@@ -133,30 +133,9 @@ class ShardEncoder:
     def _copies(self) -> DeviceCopies:
         return DeviceCopies(self.device)
 
-    def _maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
+    def maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
         """Every level's unpooled maps, (B, C, H, W) float32 on the device."""
         frames = self._copies.upload([image.frame for image in images])
         extents = [image.extent for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))
         return {level: values.float().contiguous() for level, values in maps.items()}
-
-    def _stored(self, full: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps averaged over pool x pool cells in the storage dtype, and what it cannot hold.
-
-        The second is (2,) float32: how many values are lost, and the largest. Both stay on the
-        device: asking for a number here would make the host wait.
-        """
-        pool = self.identity.pool
-        pooled = F.avg_pool2d(full, pool) if pool > 1 else full
-        stored = pooled.to(getattr(torch, self.identity.dtype))
-        count = (~torch.isfinite(stored)).sum().float()
-        return stored, torch.stack([count, pooled.abs().amax()])
-
-    def _refuse_lost(self, lost: npt.NDArray[Any]) -> None:
-        """lost: (levels, 2) as ``_stored`` counts; raises ConfigError at the first that lost."""
-        for level, (count, largest) in zip(self.identity.levels, lost, strict=True):
-            if count:
-                raise ConfigError(
-                    f"level {level} has {count:.0f} values that {self.identity.dtype} cannot hold "
-                    f"(largest {largest:.3g}): use --dtype float32"
-                )

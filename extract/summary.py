@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from samcache.cache.duplicates import Duplicates, find_duplicates
+from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.division import Division
 
@@ -21,6 +22,7 @@ class ExtractSummary:
     classes: tuple[str, ...]
     changes: list[str]  # of the source since it was stored, a line each
     worker: str = ""  # which of several this is
+    precision: Precision | None = None
 
     def text(self) -> str:
         """A few lines for the terminal: what was done, and which images could not be read."""
@@ -30,6 +32,7 @@ class ExtractSummary:
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
             f"fingerprint {self.fingerprint[:12]}",
             *self.changes,
+            *self._precision_lines(),
         ]
         if self.missing:
             lines.append(f"{self.missing} images are not committed yet")
@@ -43,6 +46,15 @@ class ExtractSummary:
         if len(self.duplicates) > len(leaks):
             lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
         return "\n".join(lines)
+
+    def _precision_lines(self) -> list[str]:
+        if self.precision is None:
+            return []
+        head = f"against float32 ({self.precision.images} images, {self.precision.device}):"
+        return [head] + [
+            f"  {level}: cosine {mean}, least {least}; error {error} of the greatest value"
+            for level, mean, least, error in self.precision.rows()
+        ]
 
 
 def summarise(
@@ -79,4 +91,5 @@ def summarise(
         store.dataset.classes,
         changes,
         worker,
+        Precision.from_provenance(store.provenance),
     )
