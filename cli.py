@@ -6,15 +6,19 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samcache.cache.commands import EXIT_DAMAGED, cache
 from samcache.cache.errors import SamcacheError
+
+if TYPE_CHECKING:
+    from samcache.extract.run import ExtractOptions
 
 EXIT_UNREADABLE = 3
 
@@ -148,6 +152,8 @@ def cli() -> None:
 @option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
 @option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
 @option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
+@option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
+@option("--json", "as_json", is_flag=True, help="The plan as JSON.")
 @source_options
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 def extract(
@@ -157,6 +163,8 @@ def extract(
     group_column: str | None,
     split_seed: int,
     no_images: bool,
+    plan: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
@@ -170,11 +178,14 @@ def extract(
     samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
     samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
     torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
+    samcache extract images --store team.zarr --encoder vit_h --plan
     """
     from samcache.extract.interruption import Interrupted, interruptible
 
     if no_images:
         options["frame_size"] = 0
+    if as_json and not plan:
+        raise click.UsageError("--json goes with --plan")
     try:
         with interruptible():
             from rich.console import Console
@@ -185,6 +196,9 @@ def extract(
 
             columns = ManifestColumns(label_column, group_column, root, split_seed)
             settings = ExtractOptions(source=source, columns=columns, **options)
+            if plan:
+                _tell_plan(settings, as_json)
+                return
             summary = run(settings, Console(stderr=True))
     except Interrupted as stop:
         click.echo(
@@ -195,6 +209,14 @@ def extract(
     click.echo(summary.text())
     if summary.unreadable:
         sys.exit(EXIT_UNREADABLE)
+
+
+def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
+    from samcache.extract.forecast import forecast
+
+    planned = forecast(settings)
+    text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
+    click.echo(text)
 
 
 @cli.command()

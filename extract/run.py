@@ -79,8 +79,22 @@ class ExtractOptions:
     columns: ManifestColumns = field(default_factory=ManifestColumns)
 
 
-def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
-    """Encode what the store lacks, with a progress bar on ``console``; raises SamcacheError."""
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before a store is looked at.
+
+    samples: the source's table as a new store shall have it; shapes: each level's as cached.
+    """
+
+    source: Source
+    samples: pd.DataFrame
+    encoder: Encoder
+    identity: Identity
+    shapes: Shapes
+
+
+def prepare(options: ExtractOptions) -> Prepared:
+    """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
     source = open_source(options.source, options.columns)
     if options.limit is not None:
         source = source.limited(options.limit)
@@ -90,10 +104,21 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples
+    shapes = {
+        level: (channels, height // options.pool, width // options.pool)
+        for level, (channels, height, width) in encoder.shapes.items()
+    }
+    return Prepared(source, samples, encoder, _identity(encoder, options), shapes)
+
+
+def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
+    """Encode what the store lacks, with a progress bar on ``console``; raises SamcacheError."""
+    prepared = prepare(options)
+    source, samples, encoder = prepared.source, prepared.samples, prepared.encoder
     share = division()
     objects = open_objects(options.store)
     with Claims(objects) as claims:
-        store = open_or_create(objects, source, samples, encoder, options, claims)
+        store = open_or_create(objects, prepared, options, claims)
         store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
@@ -143,42 +168,56 @@ def open_device(name: str) -> torch.device:
 
 
 def open_or_create(
-    objects: Objects,
-    source: Source,
-    samples: pd.DataFrame,
-    encoder: Encoder,
-    options: ExtractOptions,
-    claims: Claims,
+    objects: Objects, prepared: Prepared, options: ExtractOptions, claims: Claims
 ) -> Store:
     """The store of these options: an existing one if identities agree, or a new one.
 
-    samples: the source's table as a new store shall have it. Of processes that start together one
-    creates the store and the others wait for it. Raises StoreError naming what differs.
+    Of processes that start together one creates the store and the others wait for it. Raises
+    StoreError naming what differs.
     """
-    identity = _identity(encoder, options)
     while not store_exists(objects):
         if claims.take(TABLE) is None:
             time.sleep(_PATIENCE)
             continue
         if not store_exists(objects):
-            shapes = {
-                level: (channels, height // options.pool, width // options.pool)
-                for level, (channels, height, width) in encoder.shapes.items()
-            }
-            dataset = Dataset(source.name, source.classes, source.split_origin)
-            precision = _measured(encoder, identity, shapes, options, source)
-            provenance = _provenance(precision)
-            made = Description(identity, dataset, options.shard_rows, shapes, provenance)
-            create_store(options.store, objects, made, samples)
+            source = prepared.source
+            images = probe_images(source, prepared.identity.image_size)
+            precision = measure_precision(configured_encoder(prepared, options), images)
+            made = Description(
+                prepared.identity,
+                Dataset(source.name, source.classes, source.split_origin),
+                options.shard_rows,
+                prepared.shapes,
+                _provenance(precision),
+            )
+            create_store(options.store, objects, made, prepared.samples)
         claims.release(TABLE)
+    return open_existing(objects, prepared, options)
+
+
+def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions) -> Store:
+    """The store that stands there; raises StoreError naming what differs from these options."""
     store = Store(options.store, objects)
-    differences = store.identity.differences(identity)
+    differences = store.identity.differences(prepared.identity)
     if differences:
         raise StoreError(
             f"{store.location} was made with other settings: {'; '.join(differences)}. Use the "
             "same settings to resume it, or another --store"
         )
     return store
+
+
+def configured_encoder(prepared: Prepared, options: ExtractOptions) -> ShardEncoder:
+    """The encoder as these options run it, for measuring before there is a store."""
+    device = open_device(options.device)
+    return ShardEncoder(
+        model=prepared.encoder.model.to(device),
+        device=device,
+        identity=prepared.identity,
+        arrays=Layout(0, options.shard_rows, prepared.shapes).arrays(prepared.identity),
+        batch=BatchSize.chosen(options.batch_size, device, options.shard_rows),
+        on_images=lambda *_: None,
+    )
 
 
 def bring_up_to_date(
@@ -252,22 +291,6 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         pool=options.pool,
         dtype=options.dtype,
     )
-
-
-def _measured(
-    encoder: Encoder, identity: Identity, shapes: Shapes, options: ExtractOptions, source: Source
-) -> Precision | None:
-    """The precision contract of a store to be made."""
-    device = open_device(options.device)
-    configured = ShardEncoder(
-        model=encoder.model.to(device),
-        device=device,
-        identity=identity,
-        arrays=Layout(0, options.shard_rows, shapes).arrays(identity),
-        batch=BatchSize.chosen(options.batch_size, device, options.shard_rows),
-        on_images=lambda *_: None,
-    )
-    return measure_precision(configured, probe_images(source, identity.image_size))
 
 
 def _refuse_split_groups(source: Source) -> None:
