@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.filesize import decimal
 
 from samcache.cache.create import store_exists
-from samcache.cache.layout import IMAGES, ArraySpec, Layout
+from samcache.cache.layout import ArraySpec, Layout
 from samcache.cache.location import open_objects
 from samcache.cache.shards import shard_size
 from samcache.extract.division import division
@@ -130,13 +130,12 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
     """
     few = source.limited(PROBE)
     started = time.perf_counter()
-    images = probe_images(few, encoder.identity.image_size)
+    images = probe_images(few, encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
     if not images:
         return None
-    cached = np.zeros(encoder.arrays[IMAGES].row, np.uint8) if IMAGES in encoder.arrays else None
     batch = [
-        Row(number, "", replace(images[number % len(images)], cached=cached))
+        Row(number, "", images[number % len(images)])
         for number in range(min(encoder.batch.size, _LARGEST_BATCH))
     ]
     times: list[float] = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samcache.cache.layout import IMAGES, ArraySpec
+from samcache.cache.layout import EXTENTS, IMAGES, ArraySpec
 from samcache.cache.store import ShardContent
 from samcache.extract.rows import Row
 
@@ -45,6 +45,8 @@ class OpenShard:
             self._blocks[path][place] = values
         if row.image is not None and IMAGES in self._blocks:
             self._blocks[IMAGES][place] = row.image.cached
+        if row.image is not None and EXTENTS in self._blocks:
+            self._blocks[EXTENTS][place] = row.image.cached_extent
 
     def place(self, numbers: list[int], values: dict[str, npt.NDArray[Any]]) -> None:
         """Take in what the encoder made of some rows, by path, (B, …) in the rows' order."""

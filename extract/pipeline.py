@@ -149,7 +149,7 @@ def _submitted(
 
     A claim costs some requests, so the next is made when half of a shard has been asked for.
     """
-    sizes = work.store.identity.image_size, work.store.identity.frame_size
+    identity = work.store.identity
     remaining = iter(shards)
     claimed = claimer.submit(_next_claim, work.store, remaining, claims)
     while (found := claimed.result()) is not None:
@@ -162,7 +162,7 @@ def _submitted(
             if place < 0:
                 yield shard, readers.submit(Row, row, "", reason=GONE)
             else:
-                yield shard, readers.submit(read_row, work.source, place, row, work.known, *sizes)
+                yield shard, readers.submit(read_row, work.source, place, row, work.known, identity)
 
 
 def _next_claim(store: Store, shards: Iterator[int], claims: Claims) -> tuple[int, Claim] | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from samcache.cache.identity import Identity
 from samcache.cache.precision import LevelPrecision, Precision
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import ReadyImage, read_row
@@ -15,10 +16,10 @@ from samcache.extract.stored import pooled, refuse_lost, stored
 PROBE = 8  # images
 
 
-def probe_images(source: Source, image_size: int, count: int = PROBE) -> list[ReadyImage]:
-    """Up to ``count`` images spread over the source; those that cannot be read are left out."""
-    chosen = source.limited(count)
-    rows = [read_row(chosen, n, n, KnownRows(), image_size, 0) for n in range(len(chosen.samples))]
+def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
+    """Up to PROBE images spread over the source; those that cannot be read are left out."""
+    chosen = source.limited(PROBE)
+    rows = [read_row(chosen, n, n, KnownRows(), identity) for n in range(len(chosen.samples))]
     return [row.image for row in rows if row.image is not None]
 
 

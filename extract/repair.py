@@ -112,9 +112,9 @@ class _EncoderOnDemand:
 
     def encode(self, commit: Commit, numbers: set[int]) -> tuple[ShardContent, dict[int, str]]:
         """Encode some rows of a committed shard; the content, and why some could not be."""
-        identity, reasons, rows = self._store.identity, {}, []
+        reasons, rows = {}, []
         for number in sorted(numbers):
-            row = self._read(number, identity.image_size, identity.frame_size)
+            row = self._read(number)
             if row.sha256 != commit.sources[number - commit.rows[0]] or row.image is None:
                 reasons[number] = row.reason or "the source has other bytes"
             else:
@@ -130,11 +130,11 @@ class _EncoderOnDemand:
             return 0
         return fill(self._work, self._loaded(), claims, lambda _: None)
 
-    def _read(self, number: int, image_size: int, frame_size: int) -> Row:
+    def _read(self, number: int) -> Row:
         place = dict(self._work.rows(number // self._store.rows_per_shard)).get(number, -1)
         if place < 0:
             return Row(number, "", reason="the source has no such sample")
-        return read_row(self._source, place, number, KnownRows(), image_size, frame_size)
+        return read_row(self._source, place, number, KnownRows(), self._store.identity)
 
     def _loaded(self) -> ShardEncoder:
         if self._encoder is None:

@@ -30,6 +30,7 @@ from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
+from samcache.cache.views import VIEW_SETS
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division, division, own_gpu
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
@@ -65,6 +66,7 @@ class ExtractOptions:
     levels: tuple[str, ...] = LEVELS
     pool: int = 4
     dtype: str = "float16"
+    views: str = "identity"  # or flips, dihedral
     frame_size: int | None = None
     device: str = "cpu"
     batch_size: int | None = None  # None: what fits
@@ -181,7 +183,7 @@ def open_or_create(
             continue
         if not store_exists(objects):
             source = prepared.source
-            images = probe_images(source, prepared.identity.image_size)
+            images = probe_images(source, prepared.identity)
             precision = measure_precision(configured_encoder(prepared, options), images)
             made = Description(
                 prepared.identity,
@@ -290,6 +292,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         levels=tuple(encoder.levels),
         pool=options.pool,
         dtype=options.dtype,
+        views=VIEW_SETS[options.views],
     )
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from samcache.extract.stored import refuse_lost, stored
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
-_LOST = "lost"  # levels, 3: what ``stored`` tells of each
+_LOST = "lost"  # (V levels, 3): what ``stored`` tells of each
 _IN_FLIGHT = 2  # batches and ends of shards given to the device before the oldest is waited for
 
 
@@ -87,7 +88,7 @@ class ShardEncoder:
             yield step.source.shard, step.content()
             return
         values = step.arrived()
-        for level, lost in zip(self.identity.levels, values.pop(_LOST), strict=True):
+        for level, lost in zip(cycle(self.identity.levels), values.pop(_LOST), strict=False):
             refuse_lost(level, lost, self.identity)
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
@@ -115,16 +116,21 @@ class ShardEncoder:
     @torch.inference_mode()
     def _encode(self, images: list[ReadyImage]) -> Callable[[], Arrays]:
         """Begin to encode images, pool and cast on the device, and begin to copy back."""
-        kept: dict[str, Tensor] = {}
+        views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
         moments, lost = [], []
-        maps = self.maps(images)
-        for level in self.identity.levels:
-            full = maps.pop(level)
-            variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
-            moments.append(torch.stack([mean, variance], dim=1))  # B, 2, C
-            values, unfit = stored(full, self.identity)
-            kept[feature_path(level)] = values[:, None]  # B, 1, C, h, w
-            lost.append(unfit)
+        for view in range(len(self.identity.views)):
+            maps = self.maps(images, view)
+            for level, found in views.items():
+                full = maps.pop(level)
+                if view == 0:
+                    variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
+                    moments.append(torch.stack([mean, variance], dim=1))  # B, 2, C
+                values, unfit = stored(full, self.identity)
+                found.append(values)
+                lost.append(unfit)
+        kept = {  # B, V, C, h, w
+            feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
+        }
         kept[STATISTICS] = torch.cat(moments, dim=2)
         kept[_LOST] = torch.stack(lost)
         return self._copies.download(kept)
@@ -133,9 +139,9 @@ class ShardEncoder:
     def _copies(self) -> DeviceCopies:
         return DeviceCopies(self.device)
 
-    def maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
-        """Every level's unpooled maps, (B, C, H, W) float32 on the device."""
-        frames = self._copies.upload([image.frame for image in images])
-        extents = [image.extent for image in images]
+    def maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
+        """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
+        frames = self._copies.upload([image.frames[view] for image in images])
+        extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))
         return {level: values.float().contiguous() for level, values in maps.items()}

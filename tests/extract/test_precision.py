@@ -65,8 +65,8 @@ def test_the_figures_are_those_of_the_stored_values(run_extract: Extract) -> Non
 class HalfArithmetic(ShardEncoder):
     """A run in bfloat16; counts its passes by precision."""
 
-    def maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
-        found = super().maps(images)
+    def maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
+        found = super().maps(images, view)
         PASSES.append((self.identity.precision, len(images)))
         if self.identity.precision == "float32":
             return found
@@ -87,7 +87,7 @@ def configured(
     made = HalfArithmetic(
         encoder.model, torch.device("cpu"), identity, {}, BatchSize(3), lambda *_: None
     )
-    return made, probe_images(open_source(npz, ManifestColumns()), 64)
+    return made, probe_images(open_source(npz, ManifestColumns()), identity)
 
 
 def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path) -> None:
