@@ -7,6 +7,7 @@ from torch import Tensor
 
 from samcache.cache.identity import Identity
 from samcache.cache.precision import LevelPrecision, Precision
+from samcache.extract.levels import LevelEncoder
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import ReadyImage, read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -24,16 +25,17 @@ def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
 
 
 @torch.inference_mode()
-def measure_precision(encoder: ShardEncoder, images: list[ReadyImage]) -> Precision | None:
+def measure_precision(
+    encoder: ShardEncoder, images: list[ReadyImage], exact: LevelEncoder | None = None
+) -> Precision | None:
     """Compare what the store would keep of some images with float32's; None without images.
 
-    ``encoder`` is configured as the run will be. The reference is encoded one image at a time, in
-    float32 without TensorFloat-32, and pooled in float32; where the run is float32 on a CPU, it is
-    the run's own pass. Raises ConfigError where the storage dtype cannot hold a value.
+    ``encoder`` is configured as the run will be, ``exact`` the same encoder in float32, or None
+    where the run itself is float32. The reference is encoded one image at a time, pooled in
+    float32. Raises ConfigError where the storage dtype cannot hold a value.
     """
-    identity = encoder.identity
-    exact = replace(encoder, identity=replace(identity, precision="float32"))
-    one_pass = identity.precision == "float32" and encoder.device.type == "cpu"
+    identity, device = encoder.identity, encoder.device
+    reference = replace(encoder, model=exact.to(device)) if exact else None
     figures: dict[str, list[Tensor]] = {level: [] for level in identity.levels}
     left = list(images)
     while left:
@@ -41,7 +43,7 @@ def measure_precision(encoder: ShardEncoder, images: list[ReadyImage]) -> Precis
         try:
             configured = encoder.maps(batch)
         except torch.OutOfMemoryError:
-            encoder.batch.halve(encoder.device)
+            encoder.batch.halve(device)
             continue
         left = left[len(batch) :]
         kept = {}
@@ -49,25 +51,18 @@ def measure_precision(encoder: ShardEncoder, images: list[ReadyImage]) -> Precis
             kept[level], lost = stored(full, identity)
             refuse_lost(level, lost, identity)
         for place, image in enumerate(batch):
-            reference = (
-                {level: full[place : place + 1] for level, full in configured.items()}
-                if one_pass
-                else _exactly(exact, image)
-            )
-            for level, full in reference.items():
+            maps = reference.maps([image]) if reference else _one(configured, place)
+            for level, full in maps.items():
                 figures[level].append(_compared(pooled(full, identity.pool)[0], kept[level][place]))
     if not images:
         return None
-    device = encoder.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     levels = {level: _summary(torch.stack(found)) for level, found in figures.items()}
     return Precision(len(images), name, levels)
 
 
-def _exactly(encoder: ShardEncoder, image: ReadyImage) -> dict[str, Tensor]:
-    # cuDNN's convolutions round their inputs to 10 bits unless told not to
-    with torch.backends.cudnn.flags(allow_tf32=False):
-        return encoder.maps([image])
+def _one(maps: dict[str, Tensor], place: int) -> dict[str, Tensor]:
+    return {level: full[place : place + 1] for level, full in maps.items()}
 
 
 def _compared(reference: Tensor, kept: Tensor) -> Tensor:

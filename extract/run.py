@@ -90,6 +90,7 @@ class Prepared:
 
     source: Source
     samples: pd.DataFrame
+    checkpoint: Path
     encoder: Encoder
     identity: Identity
     shapes: Shapes
@@ -110,7 +111,7 @@ def prepare(options: ExtractOptions) -> Prepared:
         level: (channels, height // options.pool, width // options.pool)
         for level, (channels, height, width) in encoder.shapes.items()
     }
-    return Prepared(source, samples, encoder, _identity(encoder, options), shapes)
+    return Prepared(source, samples, checkpoint, encoder, _identity(encoder, options), shapes)
 
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
@@ -183,14 +184,12 @@ def open_or_create(
             continue
         if not store_exists(objects):
             source = prepared.source
-            images = probe_images(source, prepared.identity)
-            precision = measure_precision(configured_encoder(prepared, options), images)
             made = Description(
                 prepared.identity,
                 Dataset(source.name, source.classes, source.split_origin),
                 options.shard_rows,
                 prepared.shapes,
-                _provenance(precision),
+                _provenance(_measured(prepared, options)),
             )
             create_store(options.store, objects, made, prepared.samples)
         claims.release(TABLE)
@@ -220,6 +219,16 @@ def configured_encoder(prepared: Prepared, options: ExtractOptions) -> ShardEnco
         batch=BatchSize.chosen(options.batch_size, device, options.shard_rows),
         on_images=lambda *_: None,
     )
+
+
+def _measured(prepared: Prepared, options: ExtractOptions) -> Precision | None:
+    """The precision contract; the float32 encoder is loaded anew where the run's is not."""
+    exact = None
+    if prepared.identity.precision != "float32":
+        name, levels = prepared.encoder.name, options.levels
+        exact = load_encoder(name, prepared.checkpoint, levels, options.image_size).model
+    images = probe_images(prepared.source, prepared.identity)
+    return measure_precision(configured_encoder(prepared, options), images, exact)
 
 
 def bring_up_to_date(
