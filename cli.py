@@ -6,24 +6,28 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samcache.cache.commands import EXIT_DAMAGED, cache
 from samcache.cache.errors import SamcacheError
 
+if TYPE_CHECKING:
+    from samcache.extract.run import ExtractOptions
+
 EXIT_UNREADABLE = 3
-EXIT_INTERRUPTED = 130
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
 PREPROCESSING = click.Choice(["sam", "medsam"])
 DTYPE = click.Choice(["float16", "float32"])
+VIEWS = click.Choice(["identity", "flips", "dihedral"])
 ATTENTION = click.Choice(["slca", "none"])
 FUSION = click.Choice(["gate", "residual"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
@@ -53,8 +57,19 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
+class BatchSize(click.ParamType[int | None]):
+    """A whole number from 1, or "auto", which is None: as many as the device's memory holds."""
+
+    name = "auto|n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        return None if value == "auto" else At(1).convert(value, param, ctx)
+
+
 class Device(click.ParamType[str]):
-    """A torch device; "auto" is the first GPU, or else the CPU."""
+    """A torch device; "auto" is a GPU, each local rank's own, or else the CPU."""
 
     name = "device"
 
@@ -63,6 +78,8 @@ class Device(click.ParamType[str]):
 
         if value == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
+        if value == "cuda" and torch.cuda.is_available():
+            return "cuda"  # not tried here: every process would open the first GPU
         try:
             torch.empty(1, device=value)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -109,7 +126,8 @@ def cli() -> None:
     samcache cache    look at stores, move them, keep them whole
 
     Exit status: 0 done, 1 an error (one line says which), 2 wrong usage, 3 done, but some images
-    could not be read and are recorded in the store, 130 interrupted.
+    could not be read and are recorded in the store, 130 interrupted (Ctrl-C), 143 told to end
+    (SIGTERM).
     """
 
 
@@ -125,16 +143,19 @@ def cli() -> None:
 @option("--levels", type=CommaList(), default=",".join(LEVELS), help="Names or block numbers.")
 @option("--pool", type=At(1), default=4, help="Average maps over P x P cells before caching.")
 @option("--dtype", type=DTYPE, default="float16", help="Storage type of the features.")
+@option("--views", type=VIEWS, default="identity", help="Also cache flipped, turned images.")
 @option("--frame-size", type=At(1), help="Side of the cached images.  [default: at most 256]")
 @option("--no-images", is_flag=True, help="Cache features alone; train needs the images.")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=At(1), default=8)
+@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
 @option("--shard-rows", type=At(1), default=64, help="Images a shard, the unit of work.")
 @option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
 @option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
 @option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
 @option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
 @option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
+@option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
+@option("--json", "as_json", is_flag=True, help="The plan as JSON.")
 @source_options
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 def extract(
@@ -144,6 +165,8 @@ def extract(
     group_column: str | None,
     split_seed: int,
     no_images: bool,
+    plan: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
@@ -157,25 +180,45 @@ def extract(
     samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
     samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
     torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
+    samcache extract images --store team.zarr --encoder vit_h --plan
     """
-    from rich.console import Console
-
-    from samcache.extract.file_sources import ManifestColumns
-    from samcache.extract.run import ExtractOptions
-    from samcache.extract.run import extract as run
+    from samcache.extract.interruption import Interrupted, interruptible
 
     if no_images:
         options["frame_size"] = 0
-    columns = ManifestColumns(label_column, group_column, root, split_seed)
-    settings = ExtractOptions(source=source, columns=columns, **options)
+    if as_json and not plan:
+        raise click.UsageError("--json goes with --plan")
     try:
-        summary = run(settings, Console(stderr=True))
-    except KeyboardInterrupt:
-        click.echo("Interrupted: finished shards stand; run the same command again.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        with interruptible():
+            from rich.console import Console
+
+            from samcache.extract.file_sources import ManifestColumns
+            from samcache.extract.run import ExtractOptions
+            from samcache.extract.run import extract as run
+
+            columns = ManifestColumns(label_column, group_column, root, split_seed)
+            settings = ExtractOptions(source=source, columns=columns, **options)
+            if plan:
+                _tell_plan(settings, as_json)
+                return
+            summary = run(settings, Console(stderr=True))
+    except Interrupted as stop:
+        click.echo(
+            f"Stopped by {stop}: finished shards stand; run the same command again to go on.",
+            err=True,
+        )
+        sys.exit(128 + stop.number)
     click.echo(summary.text())
     if summary.unreadable:
         sys.exit(EXIT_UNREADABLE)
+
+
+def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
+    from samcache.extract.forecast import forecast
+
+    planned = forecast(settings)
+    text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
+    click.echo(text)
 
 
 @cli.command()
@@ -229,7 +272,7 @@ cli.add_command(cache)
 )
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=At(1), default=8)
+@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
 def repair(
     store: str,
     root: Path | None,

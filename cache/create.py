@@ -15,7 +15,7 @@ from samcache.cache.store import Store
 TABLE = "table"  # the claim under which a store's table and metadata are written
 
 _PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
-_TOP = {"features", "images", "statistics", SAMPLES, "commits", CLAIMS}
+_TOP = {"features", "images", "extents", "statistics", SAMPLES, "commits", CLAIMS}
 
 
 def store_exists(objects: Objects) -> bool:

@@ -20,7 +20,7 @@ from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.create import TABLE, expected_metadata
 from samcache.cache.description import ROOT
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import IMAGES, STATISTICS
+from samcache.cache.layout import EXTENTS, IMAGES, STATISTICS
 from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.samples import (
     NEWEST,
@@ -31,7 +31,7 @@ from samcache.cache.samples import (
 )
 from samcache.cache.store import Store
 
-_ARRAYS = ("features", IMAGES, STATISTICS)
+_ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
 _COMMITS = "commits"
 _OURS = (*_ARRAYS, SAMPLES, _COMMITS, CLAIMS)
 

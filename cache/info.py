@@ -9,6 +9,7 @@ from rich.table import Table
 
 from samcache.cache.duplicates import find_duplicates
 from samcache.cache.layout import IMAGES, feature_path
+from samcache.cache.precision import Precision
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 
@@ -88,6 +89,8 @@ def render(description: dict[str, Any]) -> Group:
         "",
         _array_table(description),
     ]
+    if precision := Precision.from_provenance(description["provenance"]):
+        parts += ["", _precision_table(precision)]
     if unreadable:
         bad = _table("unreadable", "reason")
         for name, reason in unreadable.items():
@@ -112,6 +115,14 @@ def _array_table(description: dict[str, Any]) -> Table:
     for name, entry in arrays.items():
         shape = " x ".join(map(str, entry["shape"]))
         table.add_row(name, shape, entry["dtype"], f"{entry['bytes'] / 1e6:.1f}")
+    return table
+
+
+def _precision_table(precision: Precision) -> Table:
+    images = f"against float32, {precision.images} images on {precision.device}"
+    table = _table(escape(images), "cosine", "least", "error", numbers_from=1)
+    for level, *figures in precision.rows():
+        table.add_row(escape(level), *figures)
     return table
 
 

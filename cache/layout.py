@@ -13,8 +13,10 @@ from zarr.storage import MemoryStore
 
 from samcache.cache.errors import StoreError
 from samcache.cache.identity import Identity
+from samcache.cache.views import VIEW_SETS
 
 IMAGES = "images"
+EXTENTS = "extents"
 STATISTICS = "statistics"
 
 _LARGEST_ROW = (
@@ -36,7 +38,7 @@ class ArraySpec:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return prod(self.row) * {"uint8": 1, "float16": 2, "float32": 4}[self.dtype]
+        return prod(self.row) * {"uint8": 1, "uint16": 2, "float16": 2, "float32": 4}[self.dtype]
 
     def key(self, shard: int) -> str:
         """The object that holds one shard of this array."""
@@ -75,6 +77,7 @@ class Layout:
 
         features/<level>  (N, V, C, h, w) identity.dtype
         images            (N, F, F, 3) uint8 RGB, where identity.frame_size F is not 0
+        extents           (N, 2) uint16, height and width in it, where there are views besides
         statistics        (N, 2, sum of C) float32: mean and variance of each unpooled map
         """
         views, frame = len(identity.views), identity.frame_size
@@ -86,6 +89,8 @@ class Layout:
         ]
         if frame:
             specs.append(ArraySpec(IMAGES, (frame, frame, 3), "uint8", ("y", "x", "rgb")))
+        if frame and views > 1:
+            specs.append(ArraySpec(EXTENTS, (2,), "uint16", ("side",)))
         channels = sum(shape[0] for shape in self.level_shapes.values())
         specs.append(ArraySpec(STATISTICS, (2, channels), "float32", ("moment", "channel")))
         return {spec.path: spec for spec in specs}
@@ -104,6 +109,8 @@ def check_extents(layout: Layout, identity: Identity) -> None:
         raise StoreError(f"the store's levels {identity.levels} are no names: it is damaged")
     if identity.dtype not in ("float16", "float32"):
         raise StoreError(f"the store's dtype {identity.dtype!r} is unknown: it is damaged")
+    if identity.views not in VIEW_SETS.values():
+        raise StoreError(f"the store's views {identity.views} are unknown: it is damaged")
     rows_fit = 0 <= layout.rows <= _MOST_ROWS
     if not rows_fit or not 0 < layout.rows_per_shard <= _MOST_ROWS_PER_SHARD:
         raise StoreError(

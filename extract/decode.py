@@ -2,44 +2,50 @@
 
 import io
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
+from samcache.extract.colour import RGB, to_rgb
 
-RGB = npt.NDArray[np.uint8]
+# Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
+LARGEST = 89_478_485  # pixels, Pillow's own limit; more end as an ImageError, not decoded
 
-# Pillow warns of odd metadata, which no viewer minds, and of more than 90 megapixels, which end as
-# an ImageError here. Filters are set once, since changing them is not safe while threads decode.
+# Pillow warns of odd metadata, which no viewer minds, and of too many pixels. Filters are set once,
+# since changing them is not safe while threads decode.
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
-
 
 def decode_image(data: bytes) -> RGB:
-    """Decode an image file to RGB, (H, W, 3) uint8.
+    """Decode an image file to RGB, (H, W, 3) uint8, as docs/inputs.md tells for each kind.
 
-    EXIF rotation is applied, transparency is laid over white, the first frame of an animation
-    stands for the whole, and greyscale deeper than 8 bits is stretched from its least to its
-    greatest value. Raises ImageError with the reason where the bytes are no readable image.
+    The size is checked before anything is decoded. EXIF rotation is applied, and the first frame of
+    an animation or page of a TIFF stands for the whole. Raises ImageError with the reason where the
+    bytes are no readable image.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_to_rgb(upright))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > LARGEST:  # should another library reset the filters
+                raise ImageError(f"too large: {image.width} x {image.height} pixels")
+            image.load()
+            return to_rgb(_upright(image), getattr(image, "tag_v2", {}))
+    except ImageError:
+        raise
     except UnidentifiedImageError:
-        raise ImageError("not an image format that Pillow knows") from None
-    except Image.DecompressionBombWarning as error:
+        raise ImageError(
+            "not an image format that Pillow knows, or a variant that it cannot read"
+        ) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ImageError(f"too large: {error}") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"too large: {error}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise ImageError(f"cannot be decoded: {error}") from None
+    except Exception as error:  # decoders raise anything, and one bad image must not end a run
+        raise ImageError(f"cannot be decoded: {error or type(error).__name__}") from None
 
 
 def pixels_to_rgb(pixels: npt.NDArray[np.generic]) -> RGB:
@@ -51,18 +57,8 @@ def pixels_to_rgb(pixels: npt.NDArray[np.generic]) -> RGB:
     return np.ascontiguousarray(pixels, dtype=np.uint8)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_MODES:
-        return _stretch(image)
-    if "A" in image.getbands() or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _stretch(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    low, high = values.min(), values.max()
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
+def _upright(image: Image.Image) -> Image.Image:
+    """A loaded image turned as its EXIF says; damaged EXIF says nothing."""
+    with suppress(Exception):
+        return ImageOps.exif_transpose(image)
+    return image

@@ -1,4 +1,4 @@
-"""Which shards this process works on, from what torchrun or Slurm say about it."""
+"""Which part of a job this process is, from what torchrun or Slurm say about it."""
 
 import os
 from collections.abc import Mapping
@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 from samcache.cache.errors import ConfigError
 
-# rank and size, the first pair that is set counts; an array's first task need not be 0
-_VARIABLES = (
-    ("RANK", "WORLD_SIZE", None),
-    ("SLURM_PROCID", "SLURM_NTASKS", None),
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-)
+# rank, size and first rank; torchrun's count before those of the srun that may have started it
+_LAUNCHERS = (("RANK", "WORLD_SIZE", None), ("SLURM_PROCID", "SLURM_NTASKS", None))
+_ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
+_LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
+_LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
 
 
 @dataclass(frozen=True)
 class Division:
-    """Worker ``rank`` of ``size``: shard s belongs to worker s mod size."""
+    """Worker ``rank`` of ``size``: shard s is first of all for worker s mod size."""
 
     rank: int = 0
     size: int = 1
@@ -29,21 +28,49 @@ class Division:
 def division(environment: Mapping[str, str] = os.environ) -> Division:
     """This process's share; everything where no launcher set the variables.
 
-    Slurm numbers an array's tasks by steps of 1 from any start. Raises ConfigError where rank and
+    In a job array whose tasks have several ranks each, all ranks of all tasks are counted. Slurm
+    numbers an array's tasks by steps of 1 from any start. Raises ConfigError where rank and
     size do not fit each other.
     """
-    for rank_name, size_name, start_name in _VARIABLES:
-        if size_name in environment and rank_name in environment:
-            try:
-                start = int(environment.get(start_name, "0")) if start_name else 0
-                found = Division(int(environment[rank_name]) - start, int(environment[size_name]))
-            except ValueError:
-                raise ConfigError(f"{rank_name} and {size_name} should be whole numbers") from None
-            if not 0 <= found.rank < found.size:
-                raise ConfigError(
-                    f"{rank_name} {environment[rank_name]} and {size_name} {found.size} do not "
-                    "fit: number array tasks by steps of 1"
-                )
-            if found.size > 1:
-                return found
-    return Division()
+    found = (_share(environment, *names) for names in _LAUNCHERS)
+    within = next((share for share in found if share.size > 1), Division())
+    task = _share(environment, *_ARRAY)
+    return Division(task.rank * within.size + within.rank, task.size * within.size)
+
+
+def _share(
+    environment: Mapping[str, str], rank_name: str, size_name: str, start_name: str | None
+) -> Division:
+    if size_name not in environment or rank_name not in environment:
+        return Division()
+    try:
+        start = int(environment.get(start_name, "0")) if start_name else 0
+        found = Division(int(environment[rank_name]) - start, int(environment[size_name]))
+    except ValueError:
+        raise ConfigError(f"{rank_name} and {size_name} should be whole numbers") from None
+    if not 0 <= found.rank < found.size:
+        raise ConfigError(
+            f"{rank_name} {environment[rank_name]} and {size_name} {found.size} do not "
+            "fit: number array tasks by steps of 1"
+        )
+    return found
+
+
+def own_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
+    """Which of the visible GPUs is this process's: by its place among the processes of its machine.
+
+    A launcher may show each process one GPU alone, which then is number 0 for all of them.
+    """
+    return _first_number(environment, _LOCAL_RANKS, 0) % max(1, gpus)
+
+
+def own_cores(environment: Mapping[str, str] = os.environ) -> int:
+    """The CPU cores that are this process's share of those that it may run on, at least 1."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux; knows of containers and cgroups
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, cores // max(1, _first_number(environment, _LOCAL_SIZES, 1)))
+
+
+def _first_number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
+    found = (environment.get(name, "") for name in names)
+    return next((int(text) for text in found if text.isdecimal()), default)

@@ -123,7 +123,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
     files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
+        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()
     )
     if not files:
         raise SourceError(

@@ -1,23 +1,30 @@
-"""Fill a store from a source: read one shard ahead of the encoder, write one behind it."""
+"""Fill a store from a source: reading ahead of the encoder, writing behind it, shard by shard."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
 
 from samcache.cache.claims import Claim, Claims
 from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.errors import ImageError
 from samcache.cache.store import ShardContent, Store
-from samcache.extract.division import Division
+from samcache.extract.division import Division, own_cores
+from samcache.extract.open_shard import ShardRows
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 
 _PATIENCE = 2.0  # seconds between looks at shards that others hold
+_READERS = 16  # threads at most; they decode and scale images
+_WRITERS = 3  # shards written at the same time, where writing is slower than encoding
 
 GONE = "it is no longer in the source"
 
@@ -26,45 +33,50 @@ GONE = "it is no longer in the source"
 class Work:
     """What is to be encoded and from where.
 
-    places: row of the store -> place in the source, or None where the source lacks the sample.
+    places: (n,) for each sample of the store's table its place in the source, or -1.
     """
 
     store: Store
     source: Source
-    places: dict[int, int | None]
+    places: npt.NDArray[np.int64]
     known: KnownRows
     division: Division
     strict: bool = False
 
     def pending(self) -> list[int]:
-        """This worker's shards without a commit, in order."""
-        return [shard for shard in self.store.pending() if self.division.owns(shard)]
+        """Shards without a commit: this worker's own in order, then those of others from the end.
 
-    def rows(self, shard: int) -> list[int]:
-        """The rows of a shard that hold a sample."""
-        return [row for row in range(*self.store.layout.rows_of(shard)) if row in self.places]
+        So a job ends when all is done, whoever was slow, late or lost.
+        """
+        pending = self.store.pending()
+        own = [shard for shard in pending if self.division.owns(shard)]
+        return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 
+    def rows(self, shard: int) -> list[tuple[int, int]]:
+        """The rows of a shard that hold a sample, each with its place in the source or -1."""
+        first, last = np.searchsorted(self._rows, self.store.layout.rows_of(shard))
+        rows, places = self._rows[first:last], self.places[first:last]
+        return list(zip(rows.tolist(), places.tolist(), strict=True))
 
-@dataclass(frozen=True)
-class Held:
-    """A shard under this process's claim, and its rows as they are read."""
-
-    shard: int
-    claim: Claim
-    rows: list[Future[Row]]
+    @cached_property
+    def _rows(self) -> npt.NDArray[np.int64]:
+        return self.store.table["row"].to_numpy()
 
 
 def fill(work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]) -> int:
-    """Encode and commit all of this worker's shards; the images that this process committed.
+    """Encode and commit what is pending; the images that this process committed.
 
     Shards that another process holds are waited for, and taken over where it dies; ``on_wait`` is
-    told how many. With ``strict`` the first unreadable image raises ImageError; otherwise it is
-    recorded and the run goes on.
+    told how many. Of a job's ranks only rank 0 waits, the others end when nothing is free. With
+    ``strict`` the first unreadable image raises ImageError; otherwise it is recorded and the run
+    goes on.
     """
     images = 0
-    while pending := work.pending():
-        done = _encode(work, pending, encoder, claims)
+    while shards := work.pending():
+        done = _encode(work, shards, encoder, claims)
         images += done
+        if not done and work.division.rank:
+            break
         if not done and (held := len(work.pending())):
             on_wait(held)
             time.sleep(_PATIENCE)
@@ -72,71 +84,102 @@ def fill(work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[i
 
 
 def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> int:
-    """Encode those shards that nobody else holds, with at most three in memory."""
+    """Encode those shards that nobody else holds; the images committed.
+
+    In memory are the images of two batches and a few more that are read, and the content of at
+    most three shards on their way out besides the one or two being filled.
+    """
     images = 0
-    workers = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(1) as writer:
-        written: Future[int] | None = None
+    held: dict[int, Claim] = {}
+    writing: deque[Future[int]] = deque()
+    with (
+        ThreadPoolExecutor(min(_READERS, own_cores())) as readers,
+        ThreadPoolExecutor(1) as claimer,
+        ThreadPoolExecutor(_WRITERS) as writers,
+    ):
         try:
-            for held in _read_ahead(work, shards, claims, readers):
-                rows = [row.result() for row in held.rows]
-                if work.strict:
-                    _refuse_unreadable(work, rows)
-                content = encoder.encode(rows, work.store.layout.rows_of(held.shard))
-                if written is not None:
-                    images += written.result()
-                written = writer.submit(_commit, work.store, held, content, claims)
-            if written is not None:
-                images += written.result()
+            rows = _submitted(work, shards, held, claims, claimer, readers)
+            for shard, content in encoder.encode(_read_ahead(work, rows, encoder)):
+                while len(writing) == _WRITERS or (writing and writing[0].done()):
+                    images += writing.popleft().result()
+                claim = held.pop(shard)
+                writing.append(writers.submit(_commit, work, shard, content, claim, claims))
+            images += sum(written.result() for written in writing)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
     return images
 
 
-def _commit(store: Store, held: Held, content: ShardContent, claims: Claims) -> int:
+def _commit(work: Work, shard: int, content: ShardContent, claim: Claim, claims: Claims) -> int:
     """Commit a shard and give its claim up; its images, or none where another's data stands."""
-    name = shard_name(held.shard)
-    done = store.commit(held.shard, content, lambda: claims.holds(held.claim, name))
+    name = shard_name(shard)
+    done = work.store.commit(shard, content, lambda: claims.holds(claim, name))
     claims.release(name)
-    return len(held.rows) if done else 0
+    return len(work.rows(shard)) if done else 0
 
 
 def _read_ahead(
-    work: Work, shards: list[int], claims: Claims, readers: ThreadPoolExecutor
-) -> Iterator[Held]:
-    """Claim each shard that is free and yield it, while the next one is being read."""
-    sizes = work.store.identity.image_size, work.store.identity.frame_size
-    reading: deque[Held] = deque()
+    work: Work, rows: Iterator[tuple[int, Future[Row]]], encoder: ShardEncoder
+) -> Iterator[ShardRows]:
+    """Shards with their rows, which are read two batches ahead, in the shards that follow too."""
+
+    def window() -> Iterator[tuple[int, Future[Row]]]:
+        reading: deque[tuple[int, Future[Row]]] = deque()
+        for row in rows:
+            reading.append(row)
+            if len(reading) > 2 * encoder.batch.size + min(_READERS, own_cores()):
+                yield reading.popleft()
+        while reading:
+            yield reading.popleft()
+
+    for shard, group in groupby(window(), key=lambda row: row[0]):
+        span = work.store.layout.rows_of(shard)
+        yield ShardRows(shard, span, (_checked(work, row.result()) for _, row in group))
+
+
+def _submitted(
+    work: Work,
+    shards: list[int],
+    held: dict[int, Claim],
+    claims: Claims,
+    claimer: ThreadPoolExecutor,
+    readers: ThreadPoolExecutor,
+) -> Iterator[tuple[int, Future[Row]]]:
+    """Rows that are being read, each with its shard, in order; claims of shards go to ``held``.
+
+    A claim costs some requests, so the next is made when half of a shard has been asked for.
+    """
+    identity = work.store.identity
+    remaining = iter(shards)
+    claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+    while (found := claimed.result()) is not None:
+        shard, claim = found
+        held[shard] = claim
+        rows = work.rows(shard)
+        for number, (row, place) in enumerate(rows):
+            if number == len(rows) // 2:
+                claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+            if place < 0:
+                yield shard, readers.submit(Row, row, "", reason=GONE)
+            else:
+                yield shard, readers.submit(read_row, work.source, place, row, work.known, identity)
+
+
+def _next_claim(store: Store, shards: Iterator[int], claims: Claims) -> tuple[int, Claim] | None:
+    """The next shard that nobody holds and nobody has committed meanwhile, claimed, or None."""
     for shard in shards:
-        claim = _claimed(work.store, shard, claims)
+        claim = claims.take(shard_name(shard))
         if claim is None:
             continue
-        rows = [
-            readers.submit(read_row, work.source, place, row, work.known, *sizes)
-            if (place := work.places[row]) is not None
-            else readers.submit(Row, row, "", reason=GONE)
-            for row in work.rows(shard)
-        ]
-        reading.append(Held(shard, claim, rows))
-        if len(reading) == 2:
-            yield reading.popleft()
-    while reading:
-        yield reading.popleft()
-
-
-def _claimed(store: Store, shard: int, claims: Claims) -> Claim | None:
-    """A claim on a shard that nobody holds and nobody has committed meanwhile, or None."""
-    claim = claims.take(shard_name(shard))
-    if claim is not None and store.objects.size(commit_key(shard)) is not None:
+        if store.objects.size(commit_key(shard)) is None:
+            return shard, claim
         claims.release(shard_name(shard))
-        return None
-    return claim
+    return None
 
 
-def _refuse_unreadable(work: Work, rows: list[Row]) -> None:
-    names = work.store.table.set_index("row")["id"]
-    for row in rows:
-        if row.reason:
-            raise ImageError(
-                f"{names[row.number]}: {row.reason}; mend or remove it, or run without --strict"
-            )
+def _checked(work: Work, row: Row) -> Row:
+    """The row; raises ImageError where the run is strict and the row's image unreadable."""
+    if work.strict and row.reason:
+        name = work.store.table.set_index("row")["id"][row.number]
+        raise ImageError(f"{name}: {row.reason}; mend or remove it, or run without --strict")
+    return row

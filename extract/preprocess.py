@@ -1,5 +1,7 @@
 """From an RGB image to the encoder's square input, as SAM and MedSAM do it."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import RGB
+from samcache.extract.colour import RGB
 
 # segment_anything/build_sam.py, on the scale 0 to 255
 _SAM_MEAN = (123.675, 116.28, 103.53)
@@ -45,7 +47,7 @@ def normalise(frames: Tensor, extents: list[tuple[int, int]], preprocessing: str
     """
     x = frames.permute(0, 3, 1, 2).float()
     if preprocessing == "sam":
-        mean, std = (x.new_tensor(v).view(3, 1, 1) for v in (_SAM_MEAN, _SAM_STD))
+        mean, std = _sam_scale(x.device)
         x = (x - mean) / std
     for image, (height, width) in zip(x, extents, strict=True):
         if preprocessing == "medsam":
@@ -54,6 +56,13 @@ def normalise(frames: Tensor, extents: list[tuple[int, int]], preprocessing: str
         image[:, height:] = 0
         image[:, :, width:] = 0
     return x
+
+
+@lru_cache
+def _sam_scale(device: torch.device) -> tuple[Tensor, Tensor]:
+    """SAM's mean and deviation, (3, 1, 1) each; made once, since a GPU is waited for each time."""
+    mean, std = (torch.tensor(values, device=device) for values in (_SAM_MEAN, _SAM_STD))
+    return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
 def stack_frames(frames: list[RGB]) -> Tensor:

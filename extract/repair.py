@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from rich.console import Console
 
 from samcache.cache.claims import Claims
@@ -22,15 +21,18 @@ from samcache.cache.samples import generation_key, generation_objects, read_colu
 from samcache.cache.shards import DamagedShardError
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.verify import Damage, open_damaged, verify
+from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division
 from samcache.extract.encoders import load_encoder
 from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.open_shard import ShardRows
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import with_the_stores_labels
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
+from samcache.extract.run import open_device, source_places
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 from samcache.extract.weights import official_checkpoint
@@ -44,7 +46,7 @@ class RepairOptions:
     source: Path
     checkpoint: Path | None = None
     device: str = "cpu"
-    batch_size: int = 8
+    batch_size: int | None = None  # None: what fits
     hash_ids: bool = False
     columns: ManifestColumns = field(default_factory=ManifestColumns)
 
@@ -104,36 +106,35 @@ class _EncoderOnDemand:
         console: Console,
     ) -> None:
         self._store, self._source, self._options, self._console = store, source, options, console
-        places = {name: place for place, name in enumerate(samples["id"])}
-        rows = zip(store.table["row"], store.table["id"], strict=True)
-        self._places = {int(row): places.get(name) for row, name in rows}
+        self._work = Work(store, source, source_places(store, samples), KnownRows(), Division())
         self._encoder: ShardEncoder | None = None
         self.restored = 0
 
     def encode(self, commit: Commit, numbers: set[int]) -> tuple[ShardContent, dict[int, str]]:
         """Encode some rows of a committed shard; the content, and why some could not be."""
-        identity, reasons, rows = self._store.identity, {}, []
+        reasons, rows = {}, []
         for number in sorted(numbers):
-            row = self._read(number, identity.image_size, identity.frame_size)
+            row = self._read(number)
             if row.sha256 != commit.sources[number - commit.rows[0]] or row.image is None:
                 reasons[number] = row.reason or "the source has other bytes"
             else:
                 rows.append(row)
         self.restored += len(rows)
-        return self._loaded().encode(rows, commit.rows), reasons
+        shard = ShardRows(commit.shard, commit.rows, rows)
+        [(_, content)] = self._loaded().encode([shard])
+        return content, reasons
 
     def fill_pending(self, claims: Claims) -> int:
         """Encode the shards that have no commit; the images."""
         if not self._store.pending():
             return 0
-        work = Work(self._store, self._source, self._places, KnownRows(), Division())
-        return fill(work, self._loaded(), claims, lambda _: None)
+        return fill(self._work, self._loaded(), claims, lambda _: None)
 
-    def _read(self, number: int, image_size: int, frame_size: int) -> Row:
-        place = self._places.get(number)
-        if place is None:
+    def _read(self, number: int) -> Row:
+        place = dict(self._work.rows(number // self._store.rows_per_shard)).get(number, -1)
+        if place < 0:
             return Row(number, "", reason="the source has no such sample")
-        return read_row(self._source, place, number, KnownRows(), image_size, frame_size)
+        return read_row(self._source, place, number, KnownRows(), self._store.identity)
 
     def _loaded(self) -> ShardEncoder:
         if self._encoder is None:
@@ -147,15 +148,14 @@ class _EncoderOnDemand:
                     f"{checkpoint} has SHA-256 {loaded.weights[:12]}…, the store was made with "
                     f"{identity.weights[:12]}…: give that file with --checkpoint"
                 )
-            device = torch.device(options.device)
+            device = open_device(options.device)
             self._encoder = ShardEncoder(
                 loaded.model.to(device),
                 device,
                 identity,
                 self._store.arrays,
-                self._store.layout.channels,
-                options.batch_size,
-                lambda _: None,
+                BatchSize.chosen(options.batch_size, device, self._store.rows_per_shard),
+                lambda *_: None,
             )
         return self._encoder
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import RGB
+from samcache.cache.identity import Identity
+from samcache.cache.views import turned
+from samcache.extract.colour import RGB
 from samcache.extract.preprocess import to_frame
 from samcache.extract.reuse import KnownRow, KnownRows
 from samcache.extract.sources import Source
@@ -13,13 +15,15 @@ from samcache.extract.sources import Source
 class ReadyImage:
     """What the encoder and the store need of an image.
 
-    frame: (S, S, 3) uint8, the encoder's input before normalisation; extent: the image's height
-    and width in it; cached: (F, F, 3) uint8, the image as the store keeps it, or None.
+    frames: each view's (S, S, 3) uint8, the encoder's input before normalisation; extents: the
+    image's height and width in each; cached: (F, F, 3) uint8, the image as the store keeps it, or
+    None, and its height and width in that.
     """
 
-    frame: RGB
-    extent: tuple[int, int]
+    frames: tuple[RGB, ...]
+    extents: tuple[tuple[int, int], ...]
     cached: RGB | None
+    cached_extent: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,7 @@ class Row:
     reason: str = ""
 
 
-def read_row(
-    source: Source, place: int, number: int, known: KnownRows, image_size: int, frame_size: int
-) -> Row:
+def read_row(source: Source, place: int, number: int, known: KnownRows, identity: Identity) -> Row:
     """Load the sample at a place of the source for a row of the store; never raises for an image.
 
     Bytes that were encoded before are not even decoded.
@@ -50,9 +52,15 @@ def read_row(
     if (found := known.find(image.sha256)) is not None:
         return Row(number, image.sha256, known=found)
     try:
-        pixels = image.decode()
-        frame, extent = to_frame(pixels, image_size)
-        cached = to_frame(pixels, frame_size)[0] if frame_size else None
-        return Row(number, image.sha256, ReadyImage(frame, extent, cached))
+        return Row(number, image.sha256, _ready(image.decode(), identity))
     except ImageError as error:
         return Row(number, image.sha256, reason=str(error))
+
+
+def _ready(pixels: RGB, identity: Identity) -> ReadyImage:
+    """Every view of an image in a frame of its own: the image is turned first, and padded then."""
+    views = (to_frame(turned(pixels, view), identity.image_size) for view in identity.views)
+    frames, extents = zip(*views, strict=True)
+    if not identity.frame_size:
+        return ReadyImage(frames, extents, None)
+    return ReadyImage(frames, extents, *to_frame(pixels, identity.frame_size))

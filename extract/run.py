@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from rich.console import Console
@@ -23,16 +25,21 @@ from samcache.cache.description import Dataset, Description
 from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.identity import Identity
+from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
+from samcache.cache.precision import Precision
 from samcache.cache.store import Store
-from samcache.extract.division import Division, division
+from samcache.cache.views import VIEW_SETS
+from samcache.extract.batch_size import BatchSize
+from samcache.extract.division import Division, division, own_gpu
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
-from samcache.extract.progress import encoding_progress
+from samcache.extract.probe import measure_precision, probe_images
+from samcache.extract.progress import encoding_progress, job_progress
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.shard_encoder import ShardEncoder
@@ -41,6 +48,8 @@ from samcache.extract.summary import ExtractSummary, summarise
 from samcache.extract.weights import official_checkpoint
 
 _DEFAULT_FRAME = 256
+Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
+
 _PATIENCE = 0.5  # seconds between looks at a store that another process is creating
 
 
@@ -57,9 +66,10 @@ class ExtractOptions:
     levels: tuple[str, ...] = LEVELS
     pool: int = 4
     dtype: str = "float16"
+    views: str = "identity"  # or flips, dihedral
     frame_size: int | None = None
     device: str = "cpu"
-    batch_size: int = 8
+    batch_size: int | None = None  # None: what fits
     shard_rows: int = 64
     limit: int | None = None
     strict: bool = False
@@ -71,8 +81,23 @@ class ExtractOptions:
     columns: ManifestColumns = field(default_factory=ManifestColumns)
 
 
-def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
-    """Encode what the store lacks, with a progress bar on ``console``; raises SamcacheError."""
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before a store is looked at.
+
+    samples: the source's table as a new store shall have it; shapes: each level's as cached.
+    """
+
+    source: Source
+    samples: pd.DataFrame
+    checkpoint: Path
+    encoder: Encoder
+    identity: Identity
+    shapes: Shapes
+
+
+def prepare(options: ExtractOptions) -> Prepared:
+    """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
     source = open_source(options.source, options.columns)
     if options.limit is not None:
         source = source.limited(options.limit)
@@ -82,10 +107,21 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples
+    shapes = {
+        level: (channels, height // options.pool, width // options.pool)
+        for level, (channels, height, width) in encoder.shapes.items()
+    }
+    return Prepared(source, samples, checkpoint, encoder, _identity(encoder, options), shapes)
+
+
+def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
+    """Encode what the store lacks, with a progress bar on ``console``; raises SamcacheError."""
+    prepared = prepare(options)
+    source, samples, encoder = prepared.source, prepared.samples, prepared.encoder
     share = division()
     objects = open_objects(options.store)
     with Claims(objects) as claims:
-        store = open_or_create(objects, source, samples, encoder, options, claims)
+        store = open_or_create(objects, prepared, options, claims)
         store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
@@ -94,70 +130,105 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         encoded = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
-    return summarise(finished, encoded, seconds, changes.lines(options.prune))
+    return summarise(finished, encoded, seconds, changes.lines(options.prune), share)
 
 
 def run_encoder(
-    work: Work, encoder: Encoder, device: str, batch_size: int, claims: Claims, console: Console
+    work: Work,
+    encoder: Encoder,
+    device: str,
+    batch_size: int | None,
+    claims: Claims,
+    console: Console,
 ) -> int:
     """Fill the store behind a progress bar that starts at what is done; the images committed."""
-    store = work.store
-    todo = sum(len(work.rows(shard)) for shard in work.pending())
-    total = len(store.table) if work.division.size == 1 else todo
-    with encoding_progress(console) as progress:
-        task = progress.add_task("encoding", total=total, completed=total - todo)
+    store, place = work.store, open_device(device)
+    batch = BatchSize.chosen(batch_size, place, store.rows_per_shard)
+    with job_progress(store, work.division, console) as progress:
         shard_encoder = ShardEncoder(
-            model=encoder.model.to(torch.device(device)),
-            device=torch.device(device),
+            model=encoder.model.to(place),
+            device=place,
             identity=store.identity,
             arrays=store.arrays,
-            channels=store.layout.channels,
-            batch_size=batch_size,
-            on_progress=lambda images: progress.advance(task, images),
+            batch=batch,
+            on_images=progress.add,
         )
-        return fill(
-            work,
-            shard_encoder,
-            claims,
-            lambda held: progress.update(task, description=f"waiting for {held} shards of others"),
-        )
+        encoded = fill(work, shard_encoder, claims, progress.wait_for)
+    if encoded and not batch.fixed and not work.division.rank:
+        console.print(f"--batch-size auto: {batch.size} on {place}")
+    return encoded
+
+
+def open_device(name: str) -> torch.device:
+    """The device of a name; "cuda" without a number is this process's own among the visible."""
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", own_gpu(torch.cuda.device_count()))
+    torch.cuda.set_device(device)  # else page-locked memory would open the first GPU as well
+    return device
 
 
 def open_or_create(
-    objects: Objects,
-    source: Source,
-    samples: pd.DataFrame,
-    encoder: Encoder,
-    options: ExtractOptions,
-    claims: Claims,
+    objects: Objects, prepared: Prepared, options: ExtractOptions, claims: Claims
 ) -> Store:
     """The store of these options: an existing one if identities agree, or a new one.
 
-    samples: the source's table as a new store shall have it. Of processes that start together one
-    creates the store and the others wait for it. Raises StoreError naming what differs.
+    Of processes that start together one creates the store and the others wait for it. Raises
+    StoreError naming what differs.
     """
-    identity = _identity(encoder, options)
     while not store_exists(objects):
         if claims.take(TABLE) is None:
             time.sleep(_PATIENCE)
             continue
         if not store_exists(objects):
-            shapes = {
-                level: (channels, height // options.pool, width // options.pool)
-                for level, (channels, height, width) in encoder.shapes.items()
-            }
-            dataset = Dataset(source.name, source.classes, source.split_origin)
-            made = Description(identity, dataset, options.shard_rows, shapes, _provenance())
-            create_store(options.store, objects, made, samples)
+            source = prepared.source
+            made = Description(
+                prepared.identity,
+                Dataset(source.name, source.classes, source.split_origin),
+                options.shard_rows,
+                prepared.shapes,
+                _provenance(_measured(prepared, options)),
+            )
+            create_store(options.store, objects, made, prepared.samples)
         claims.release(TABLE)
+    return open_existing(objects, prepared, options)
+
+
+def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions) -> Store:
+    """The store that stands there; raises StoreError naming what differs from these options."""
     store = Store(options.store, objects)
-    differences = store.identity.differences(identity)
+    differences = store.identity.differences(prepared.identity)
     if differences:
         raise StoreError(
             f"{store.location} was made with other settings: {'; '.join(differences)}. Use the "
             "same settings to resume it, or another --store"
         )
     return store
+
+
+def configured_encoder(prepared: Prepared, options: ExtractOptions) -> ShardEncoder:
+    """The encoder as these options run it, for measuring before there is a store."""
+    device = open_device(options.device)
+    return ShardEncoder(
+        model=prepared.encoder.model.to(device),
+        device=device,
+        identity=prepared.identity,
+        arrays=Layout(0, options.shard_rows, prepared.shapes).arrays(prepared.identity),
+        batch=BatchSize.chosen(options.batch_size, device, options.shard_rows),
+        on_images=lambda *_: None,
+    )
+
+
+def _measured(prepared: Prepared, options: ExtractOptions) -> Precision | None:
+    """The precision contract; the float32 encoder is loaded anew where the run's is not."""
+    exact = None
+    if prepared.identity.precision != "float32":
+        name, levels = prepared.encoder.name, options.levels
+        exact = load_encoder(name, prepared.checkpoint, levels, options.image_size).model
+    images = probe_images(prepared.source, prepared.identity)
+    return measure_precision(configured_encoder(prepared, options), images, exact)
 
 
 def bring_up_to_date(
@@ -198,11 +269,10 @@ def bring_up_to_date(
         store = Store(store.location, store.objects)
 
 
-def source_places(store: Store, samples: pd.DataFrame) -> dict[int, int | None]:
-    """Row of the store -> place in the source, None for samples that the source lacks."""
-    places = {name: place for place, name in enumerate(samples["id"].tolist())}
-    rows, names = store.table["row"].tolist(), store.table["id"].tolist()
-    return {row: places.get(name) for row, name in zip(rows, names, strict=True)}
+def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """For each sample of the store's table its place in the source, -1 where it is not there."""
+    places: npt.NDArray[np.int64] = pd.Index(samples["id"]).get_indexer(store.table["id"])
+    return places
 
 
 def _compared_bytes(
@@ -231,6 +301,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         levels=tuple(encoder.levels),
         pool=options.pool,
         dtype=options.dtype,
+        views=VIEW_SETS[options.views],
     )
 
 
@@ -253,10 +324,11 @@ def _check_pool(shapes: dict[str, tuple[int, int, int]], pool: int, image_size: 
             )
 
 
-def _provenance() -> dict[str, object]:
+def _provenance(precision: Precision | None) -> dict[str, object]:
     packages = ("samcache", "torch", "torchvision", "timm", "numpy", "zarr", "pillow")
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
+        **({"precision": precision.to_json()} if precision else {}),
     }

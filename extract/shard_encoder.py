@@ -1,97 +1,147 @@
-"""From the images of a shard to everything the store keeps of them."""
+"""From rows that are read to all that the store keeps of them, without making a device wait."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import cycle
+from typing import Any, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
-from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec, feature_path
+from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
 from samcache.cache.store import ShardContent
-from samcache.extract.preprocess import normalise, stack_frames
+from samcache.extract.batch_size import BatchSize
+from samcache.extract.device_copies import DeviceCopies
+from samcache.extract.open_shard import OpenShard, ShardRows
+from samcache.extract.preprocess import normalise
 from samcache.extract.rows import ReadyImage, Row
+from samcache.extract.stored import refuse_lost, stored
+
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+_LOST = "lost"  # (V levels, 3): what ``stored`` tells of each
+_IN_FLIGHT = 2  # batches and ends of shards given to the device before the oldest is waited for
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows of a shard on the device; ``arrived`` waits for what the store keeps of them."""
+
+    shard: OpenShard
+    numbers: list[int]
+    arrived: Callable[[], Arrays]
 
 
 @dataclass(frozen=True)
 class ShardEncoder:
     """An encoder on its device, and how its maps are pooled, cast and gathered.
 
-    arrays: what the store keeps of each image, by path; channels: each level's place in the
-    statistics. on_progress: told the images of each finished batch.
+    arrays: what the store keeps of each image, by path. on_images: told a shard and how many of
+    its images are through.
     """
 
     model: nn.Module
     device: torch.device
     identity: Identity
     arrays: dict[str, ArraySpec]
-    channels: dict[str, slice]
-    batch_size: int
-    on_progress: Callable[[int], None]
+    batch: BatchSize
+    on_images: Callable[[int, int], None]
+
+    def encode(self, shards: Iterable[ShardRows]) -> Iterator[tuple[int, ShardContent]]:
+        """Encode shards one after another; yields the number and content of each.
+
+        Batches never cross shards. While the device computes one batch, the next is given to it
+        and the one before is copied back, across the ends of shards too. Raises ConfigError,
+        naming the level, where the storage dtype cannot hold a value.
+        """
+        flying: deque[_Batch | OpenShard] = deque()
+        for step in self._steps(shards):
+            flying.append(step)
+            if len(flying) > _IN_FLIGHT:
+                yield from self._land(flying.popleft())
+        while flying:
+            yield from self._land(flying.popleft())
+
+    def _steps(self, shards: Iterable[ShardRows]) -> Iterator[_Batch | OpenShard]:
+        """Every batch once it has begun, and every shard after its last batch."""
+        for shard in shards:
+            opened, waiting = OpenShard(shard, self.arrays), list[Row]()
+            for row in shard.rows:
+                opened.add(row)
+                if row.image is None:
+                    self.on_images(shard.shard, 1)
+                    continue
+                waiting.append(row)
+                if len(waiting) >= self.batch.size:
+                    yield from self._begin(opened, waiting)
+                    waiting = []
+            yield from self._begin(opened, waiting)
+            yield opened
+
+    def _land(self, step: _Batch | OpenShard) -> Iterator[tuple[int, ShardContent]]:
+        """Bring a batch into its shard, or hand out a shard all of whose batches have landed."""
+        if isinstance(step, OpenShard):
+            yield step.source.shard, step.content()
+            return
+        values = step.arrived()
+        for level, lost in zip(cycle(self.identity.levels), values.pop(_LOST), strict=False):
+            refuse_lost(level, lost, self.identity)
+        step.shard.place(step.numbers, values)
+        self.on_images(step.shard.source.shard, len(step.numbers))
+
+    def _begin(self, shard: OpenShard, rows: list[Row]) -> Iterator[_Batch]:
+        """Give rows to the device, in one batch or in as many as its memory asks for."""
+        while rows:
+            part = rows[: self.batch.size]
+            arrived = self._try([row.image for row in part if row.image is not None])
+            if arrived is None:  # here, since an exception holds on to the tensors of its frames
+                self.batch.halve(self.device)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            yield _Batch(shard, [row.number for row in part], arrived)
+            rows = rows[len(part) :]
+
+    def _try(self, images: list[ReadyImage]) -> Callable[[], Arrays] | None:
+        """Begin a batch; None where the device has no memory for it."""
+        try:
+            return self._encode(images)
+        except torch.OutOfMemoryError:
+            return None
 
     @torch.inference_mode()
-    def encode(self, rows: list[Row], span: tuple[int, int]) -> ShardContent:
-        """Encode a shard's rows in batches; ``span`` is its first row and one past its last.
-
-        Raises ConfigError, naming the level, where the storage dtype cannot hold a value.
-        """
-        start, stop = span
-        blocks = {
-            path: np.zeros((stop - start, *spec.row), spec.dtype)
-            for path, spec in self.arrays.items()
+    def _encode(self, images: list[ReadyImage]) -> Callable[[], Arrays]:
+        """Begin to encode images, pool and cast on the device, and begin to copy back."""
+        views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
+        moments, lost = [], []
+        for view in range(len(self.identity.views)):
+            maps = self.maps(images, view)
+            for level, found in views.items():
+                full = maps.pop(level)
+                if view == 0:
+                    variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
+                    moments.append(torch.stack([mean, variance], dim=1))  # B, 2, C
+                values, unfit = stored(full, self.identity)
+                found.append(values)
+                lost.append(unfit)
+        kept = {  # B, V, C, h, w
+            feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
         }
-        for row in rows:
-            for path, values in (row.known or {}).items():
-                blocks[path][row.number - start] = values
-        fresh = [row for row in rows if row.image is not None]
-        self.on_progress(len(rows) - len(fresh))
-        for first in range(0, len(fresh), self.batch_size):
-            batch = fresh[first : first + self.batch_size]
-            self._encode_batch(batch, [row.number - start for row in batch], blocks)
-            self.on_progress(len(batch))
-        by_number = {row.number: row for row in rows}
-        failures = {row.number: row.reason for row in rows if row.reason}
-        holes = tuple(number for number in range(start, stop) if number not in by_number)
-        sources = tuple(
-            by_number[number].sha256 if number in by_number else "" for number in range(start, stop)
-        )
-        return ShardContent(blocks, sources, failures, holes)
+        kept[STATISTICS] = torch.cat(moments, dim=2)
+        kept[_LOST] = torch.stack(lost)
+        return self._copies.download(kept)
 
-    def _encode_batch(
-        self, batch: list[Row], places: list[int], blocks: dict[str, npt.NDArray[Any]]
-    ) -> None:
-        images = [row.image for row in batch if row.image is not None]
-        for level, full in self._maps(images).items():
-            variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
-            moments = torch.stack([mean, variance], dim=1).cpu().numpy()  # (B, 2, C)
-            blocks[STATISTICS][places, :, self.channels[level]] = moments
-            blocks[feature_path(level)][places, 0] = self._stored(level, full)
-        if IMAGES in blocks:
-            for place, image in zip(places, images, strict=True):
-                blocks[IMAGES][place] = image.cached
+    @cached_property
+    def _copies(self) -> DeviceCopies:
+        return DeviceCopies(self.device)
 
-    def _maps(self, images: list[ReadyImage]) -> dict[str, Tensor]:
-        """Every level's unpooled maps, (B, C, H, W) float32 on the device."""
-        frames = stack_frames([image.frame for image in images]).to(self.device)
-        extents = [image.extent for image in images]
+    def maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
+        """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
+        frames = self._copies.upload([image.frames[view] for image in images])
+        extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))
         return {level: values.float().contiguous() for level, values in maps.items()}
-
-    def _stored(self, level: str, full: Tensor) -> npt.NDArray[Any]:
-        """Maps averaged over pool x pool cells, in the storage dtype, on the CPU."""
-        pool, dtype = self.identity.pool, self.identity.dtype
-        pooled = F.avg_pool2d(full, pool) if pool > 1 else full
-        stored = pooled.to(getattr(torch, dtype))
-        lost = int((~torch.isfinite(stored)).sum())
-        if lost:
-            raise ConfigError(
-                f"level {level} has {lost} values that {dtype} cannot hold (largest "
-                f"{pooled.abs().max().item():.3g}): use --dtype float32"
-            )
-        values: npt.NDArray[Any] = stored.cpu().numpy()
-        return values

@@ -1,6 +1,8 @@
 """Where images come from: a sample table and a way to load each image of it."""
 
 import hashlib
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +14,10 @@ import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.samples import SPLITS
-from samcache.extract.decode import RGB, decode_image
+from samcache.extract.colour import RGB
+from samcache.extract.decode import decode_image
+
+_LARGEST_FILE = 1 << 30  # bytes; the largest image that is decoded has 0.7e9 at 16 bits with alpha
 
 
 @dataclass(frozen=True)
@@ -85,19 +90,45 @@ class FileSource(Source):
         split_origin: str = "source",
     ) -> None:
         super().__init__(name, classes, samples, split_origin)
-        self.root = root
+        self.root = root.resolve()
 
     def image(self, row: int) -> SourceImage:
-        path = self.root / self.samples["id"].iloc[row]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"cannot be read: {error.strerror or error}") from None
+        data = _read_file(self.root, self.samples["id"].iloc[row])
         return SourceImage(hashlib.sha256(data).hexdigest(), partial(decode_image, data))
 
     def take(self, rows: list[int]) -> "FileSource":
         taken = self.samples.iloc[rows]
         return FileSource(self.name, self.root, self.classes, taken, self.split_origin)
+
+
+def _read_file(root: Path, name: str) -> bytes:
+    """The bytes of a regular file that really lies below ``root``; raises ImageError.
+
+    Names and links come from outside: none may lead elsewhere, and none may make us wait (a FIFO)
+    or read without end (a device).
+    """
+    try:
+        path = Path(os.path.realpath(root / name))
+        if not path.is_relative_to(root):
+            raise ImageError(
+                "is a link out of the image folder: copy the file there, or give a folder above "
+                "both with --root"
+            )
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise ImageError("is no regular file")
+            if found.st_size > _LARGEST_FILE:
+                raise ImageError(f"is too large: {found.st_size / 1e9:.1f} GB")
+            return file.read()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a name that no file can have
+        raise ImageError(f"cannot be read: {error}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def class_index(names: pd.Series) -> tuple[tuple[str, ...], pd.Series]:

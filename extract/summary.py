@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from samcache.cache.duplicates import Duplicates, find_duplicates
+from samcache.cache.precision import Precision
 from samcache.cache.store import Store
+from samcache.extract.division import Division
 
 
 @dataclass(frozen=True)
@@ -12,21 +14,25 @@ class ExtractSummary:
 
     samples: int  # in the store
     missing: int  # of them not committed, since they are other workers'
-    encoded: int  # in this run
+    encoded: int  # by this process
     unreadable: dict[str, str]  # sample id -> reason, in the whole store
     seconds: float  # spent in encoding and writing
     fingerprint: str
     duplicates: list[Duplicates]
     classes: tuple[str, ...]
     changes: list[str]  # of the source since it was stored, a line each
+    worker: str = ""  # which of several this is
+    precision: Precision | None = None
 
     def text(self) -> str:
         """A few lines for the terminal: what was done, and which images could not be read."""
         rate = f", {self.encoded / self.seconds:.1f} images/s" if self.encoded else ""
         lines = [
-            f"{self.samples} images in the store, {self.encoded} encoded in this run "
-            f"({self.seconds:.1f} s{rate}), fingerprint {self.fingerprint[:12]}",
+            f"{self.samples} images in the store, {self.encoded} encoded "
+            f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
+            f"fingerprint {self.fingerprint[:12]}",
             *self.changes,
+            *self._precision_lines(),
         ]
         if self.missing:
             lines.append(f"{self.missing} images are not committed yet")
@@ -41,9 +47,38 @@ class ExtractSummary:
             lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
         return "\n".join(lines)
 
+    def _precision_lines(self) -> list[str]:
+        if self.precision is None:
+            return []
+        head = f"against float32 ({self.precision.images} images, {self.precision.device}):"
+        return [head] + [
+            f"  {level}: cosine {mean}, least {least}; error {error} of the greatest value"
+            for level, mean, least, error in self.precision.rows()
+        ]
 
-def summarise(store: Store, encoded: int, seconds: float, changes: list[str]) -> ExtractSummary:
-    """The summary of a run, from the store as it now stands."""
+
+def summarise(
+    store: Store, encoded: int, seconds: float, changes: list[str], share: Division
+) -> ExtractSummary:
+    """The summary of a run, from the store as it now stands.
+
+    Of a job's ranks the first alone tells what the store holds: it stays to the end, and launchers
+    take a status like that of unreadable images for a failure that ends all other ranks.
+    """
+    worker = f"by rank {share.rank} of {share.size}" if share.size > 1 else ""
+    if share.rank:
+        return ExtractSummary(
+            samples=len(store.table),
+            missing=0,
+            encoded=encoded,
+            unreadable={},
+            seconds=seconds,
+            fingerprint=store.fingerprint,
+            duplicates=[],
+            classes=store.dataset.classes,
+            changes=[],
+            worker=worker,
+        )
     failed = store.samples[store.samples["status"] == "unreadable"]
     return ExtractSummary(
         len(store.samples),
@@ -55,4 +90,6 @@ def summarise(store: Store, encoded: int, seconds: float, changes: list[str]) ->
         find_duplicates(store.samples),
         store.dataset.classes,
         changes,
+        worker,
+        Precision.from_provenance(store.provenance),
     )

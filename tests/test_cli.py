@@ -1,6 +1,8 @@
 """The commands as a user types them: output, exit status, one line for every mistake."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -134,7 +136,7 @@ def test_interruption_says_how_to_resume(
     command: Command, npz: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("samcache.extract.shard_encoder.ShardEncoder.encode", interrupted)
     words = ["--store", tmp_path / "s.zarr", "--encoder", "vit_tiny", "--checkpoint", checkpoint]
@@ -214,3 +216,20 @@ def test_python_cli_py_works_from_the_root() -> None:
     )
     assert done.returncode == 0
     assert b"0.1.0" in done.stdout
+
+
+def test_a_plan_is_told_and_nothing_is_written(
+    command: Command, npz: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    words = ["extract", npz, "--encoder", "vit_tiny", "--checkpoint", checkpoint, "--pool", 1]
+    words += ["--store", tmp_path / "s.zarr"]
+    told = command(*words, "--plan")
+    assert told.exit_code == 0, told.output
+    assert "40 images, 40 to encode" in told.stdout
+    assert "Nothing was written." in told.stdout
+    planned = json.loads(command(*words, "--plan", "--json").stdout)
+    assert (planned["rows"], planned["objects"]) == (40, 8)
+    assert planned["total_bytes"] == sum(planned["bytes"].values())
+    assert planned["seconds"] > 0
+    assert command(*words, "--json").exit_code == 2
+    assert not (tmp_path / "s.zarr").exists()

@@ -1,6 +1,7 @@
 """A source changes after it was stored: what is new is added, nothing is lost, all is told."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from PIL import Image
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.extract.open_shard import OpenShard
+from samcache.extract.rows import Row
 from samcache.extract.shard_encoder import ShardEncoder
 
 
@@ -35,13 +38,13 @@ def images(tmp_path: Path) -> Path:
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The rows that went through the encoder."""
     rows: list[int] = []
-    batch = ShardEncoder._encode_batch
+    begin = ShardEncoder._begin
 
-    def counted(self: ShardEncoder, items: list, *rest: object) -> None:  # type: ignore[type-arg]
+    def counted(self: ShardEncoder, shard: OpenShard, items: list[Row]) -> Iterator[object]:
         rows.extend(row.number for row in items)
-        batch(self, items, *rest)  # type: ignore[arg-type]
+        return begin(self, shard, items)
 
-    monkeypatch.setattr(ShardEncoder, "_encode_batch", counted)
+    monkeypatch.setattr(ShardEncoder, "_begin", counted)
     return rows
 
 

@@ -1,0 +1,66 @@
+"""Views: the eight ways to lay down a square, and how each turns an image.
+
+A frozen encoder is not equivariant: the map of a flipped image is not the flipped map. So each view
+is encoded on its own, and whoever trains from view v turns the image as this module says.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class View:
+    """First exchange rows and columns, then reverse the rows, then the columns; or leave them."""
+
+    transpose: bool = False
+    flip_v: bool = False  # the last row comes first: upside down
+    flip_h: bool = False  # the last column comes first: mirrored
+
+
+# rot90 turns counterclockwise, as numpy.rot90 does
+VIEWS: dict[str, View] = {
+    "identity": View(),
+    "flip_h": View(flip_h=True),
+    "flip_v": View(flip_v=True),
+    "rot180": View(flip_v=True, flip_h=True),
+    "transpose": View(transpose=True),
+    "rot90": View(transpose=True, flip_v=True),
+    "rot270": View(transpose=True, flip_h=True),
+    "transverse": View(transpose=True, flip_v=True, flip_h=True),
+}
+
+# what --views takes, and the V axis in order
+VIEW_SETS: dict[str, tuple[str, ...]] = {
+    "identity": ("identity",),
+    "flips": ("identity", "flip_h", "flip_v", "rot180"),
+    "dihedral": tuple(VIEWS),
+}
+
+
+def turned(pixels: Array, view: str) -> Array:
+    """An image (H, W, …) as a view shows it, (H, W, …) or, transposed, (W, H, …)."""
+    how = VIEWS[view]
+    if how.transpose:
+        pixels = pixels.swapaxes(0, 1)
+    if how.flip_v:
+        pixels = pixels[::-1]
+    if how.flip_h:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def turned_frame(frame: Array, extent: tuple[int, int], view: str) -> Array:
+    """The cached frame of view 0, (F, F, …), as view ``view`` has it.
+
+    extent: the image's height and width in the frame, a row of the array ``extents``. The image is
+    turned and laid into the upper left corner again: padding stays below and to the right.
+    """
+    image = turned(frame[: extent[0], : extent[1]], view)
+    out = np.zeros_like(frame)
+    out[: image.shape[0], : image.shape[1]] = image
+    return out

@@ -1,0 +1,43 @@
+"""How many images go through the encoder at once: what the user says, or what the device holds."""
+
+from dataclasses import dataclass
+
+import torch
+
+from samcache.cache.errors import ConfigError
+
+_FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batches of the half size
+
+
+@dataclass
+class BatchSize:
+    """The images of a batch. A fixed size stays; another is halved when memory runs out."""
+
+    size: int
+    fixed: bool = True
+
+    @classmethod
+    def chosen(cls, wanted: int | None, device: torch.device, shard_rows: int) -> "BatchSize":
+        """The wanted size, or where it is None the largest that is worth a try.
+
+        On a CPU one image at a time is as fast as any number, and needs the least memory. On a GPU
+        it is the largest power of two up to 64 and the images of a shard, which no batch exceeds.
+        """
+        if wanted is not None:
+            return cls(wanted)
+        most = _FIRST_TRY if device.type == "cuda" else 1
+        return cls(1 << (min(most, shard_rows).bit_length() - 1), fixed=False)
+
+    def halve(self, device: torch.device) -> None:
+        """Go on with half; raises ConfigError where the size is fixed or 1."""
+        if self.fixed and self.size > 1:
+            raise ConfigError(
+                f"a batch of {self.size} images does not fit into the memory of {device}: use "
+                "--batch-size auto, or a smaller one"
+            )
+        if self.size == 1:
+            raise ConfigError(
+                f"one image does not fit into the memory of {device}: use a smaller --image-size, "
+                "a smaller encoder, or a device with more memory"
+            )
+        self.size //= 2

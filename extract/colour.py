@@ -1,0 +1,109 @@
+"""From a decoded Pillow image of any mode to 8-bit sRGB."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+
+from samcache.cache.errors import ImageError
+
+RGB = npt.NDArray[np.uint8]
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF 6.0's tags
+_WHITE_IS_ZERO, _SEPARATE, _UNSIGNED, _SIGNED = 0, 2, 1, 2  # and their values
+_STRIP = 256  # lines stretched at a time, so that float64 copies stay small
+
+# An ICC profile's colour space, the mode it applies to, and the modes it may stand in
+_PROFILES = {
+    "RGB": ("RGB", ("RGB", "RGBA", "P", "YCbCr")),
+    "GRAY": ("L", ("L", "LA", "1")),
+    "CMYK": ("CMYK", ("CMYK",)),
+}
+_SRGB = ImageCms.createProfile("sRGB")
+
+
+def to_rgb(image: Image.Image, tags: Mapping[int, Any]) -> RGB:
+    """An image as a viewer would show it, (H, W, 3) uint8; ``tags`` are a TIFF's, or empty.
+
+    Greyscale deeper than 8 bits is stretched from its least to its greatest value, transparency
+    laid over white, and an embedded ICC profile applied. Raises ImageError for what Pillow would
+    decode wrongly and for images without a finite value.
+    """
+    _refuse_deep_planes(tags)
+    signed_bytes = image.mode == "L" and _first(tags, _SAMPLE_FORMAT) == _SIGNED
+    if image.mode in _DEEP_MODES or signed_bytes:
+        grey = _stretched(_values(image, tags))
+        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes:
+            grey = 255 - grey
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    mode, profile = image.mode, image.info.get("icc_profile")
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return np.array(_in_srgb(image, mode, profile) if profile else image.convert("RGB"))
+
+
+def _in_srgb(image: Image.Image, mode: str, profile: bytes) -> Image.Image:
+    """Apply an ICC profile; one that is damaged or of another kind of image says nothing.
+
+    ``mode`` is the file's own. Pixels that are in sRGB already are left as they are.
+    """
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        applied, modes = _PROFILES[opened.profile.xcolor_space.strip()]
+        if mode not in modes or "sRGB" in (opened.profile.profile_description or ""):
+            return image.convert("RGB")
+        converted = ImageCms.profileToProfile(
+            image.convert(applied), opened, _SRGB, outputMode="RGB"
+        )
+    except (OSError, KeyError, ImageCms.PyCMSError):
+        return image.convert("RGB")
+    return converted or image.convert("RGB")
+
+
+def _values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
+    """Grey values as the file means them; Pillow takes 32 bits as signed and 8 as unsigned."""
+    values = np.asarray(image)
+    if image.mode == "L":
+        return values.view(np.int8)
+    unsigned = _first(tags, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
+    if image.mode == "I" and _first(tags, _BITS) == 32 and unsigned:
+        return values.view(np.uint32)
+    return values
+
+
+def _stretched(values: npt.NDArray[Any]) -> RGB:
+    """(H, W) numbers -> uint8, least to greatest as 0 to 255; NaN is black, infinities the ends."""
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ImageError("holds no finite value")
+    high_start, low_start = (-np.inf, np.inf) if values.dtype.kind == "f" else _ends(values.dtype)
+    low = float(values.min(where=finite, initial=low_start))
+    high = float(values.max(where=finite, initial=high_start))
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey = np.empty(values.shape, np.uint8)
+    for first in range(0, len(values), _STRIP):
+        strip = values[first : first + _STRIP].astype(np.float64)
+        strip = np.nan_to_num(strip, nan=low, posinf=high, neginf=low)
+        grey[first : first + _STRIP] = np.rint((strip - low) * scale)
+    return grey
+
+
+def _ends(dtype: np.dtype[Any]) -> tuple[int, int]:
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
+
+
+def _refuse_deep_planes(tags: Mapping[int, Any]) -> None:
+    """Pillow reads TIFFs of separate planes deeper than 8 bits without an error, and wrongly."""
+    if tags.get(_PLANES) == _SEPARATE and _first(tags, _BITS, 8) > 8 and len(tags[_BITS]) > 1:
+        raise ImageError("a TIFF of separate planes deeper than 8 bits: save it interleaved")
+
+
+def _first(tags: Mapping[int, Any], tag: int, default: int | None = None) -> Any:
+    value = tags.get(tag, default)
+    return value[0] if isinstance(value, tuple) and value else value

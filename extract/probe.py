@@ -1,0 +1,79 @@
+"""The precision contract: a few images encoded in float32 and as configured, and compared."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from samcache.cache.identity import Identity
+from samcache.cache.precision import LevelPrecision, Precision
+from samcache.extract.levels import LevelEncoder
+from samcache.extract.reuse import KnownRows
+from samcache.extract.rows import ReadyImage, read_row
+from samcache.extract.shard_encoder import ShardEncoder
+from samcache.extract.sources import Source
+from samcache.extract.stored import pooled, refuse_lost, stored
+
+PROBE = 8  # images
+
+
+def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
+    """Up to PROBE images spread over the source; those that cannot be read are left out."""
+    chosen = source.limited(PROBE)
+    rows = [read_row(chosen, n, n, KnownRows(), identity) for n in range(len(chosen.samples))]
+    return [row.image for row in rows if row.image is not None]
+
+
+@torch.inference_mode()
+def measure_precision(
+    encoder: ShardEncoder, images: list[ReadyImage], exact: LevelEncoder | None = None
+) -> Precision | None:
+    """Compare what the store would keep of some images with float32's; None without images.
+
+    ``encoder`` is configured as the run will be, ``exact`` the same encoder in float32, or None
+    where the run itself is float32. The reference is encoded one image at a time, pooled in
+    float32. Raises ConfigError where the storage dtype cannot hold a value.
+    """
+    identity, device = encoder.identity, encoder.device
+    reference = replace(encoder, model=exact.to(device)) if exact else None
+    figures: dict[str, list[Tensor]] = {level: [] for level in identity.levels}
+    left = list(images)
+    while left:
+        batch = left[: encoder.batch.size]
+        try:
+            configured = encoder.maps(batch)
+        except torch.OutOfMemoryError:
+            encoder.batch.halve(device)
+            continue
+        left = left[len(batch) :]
+        kept = {}
+        for level, full in configured.items():
+            kept[level], lost = stored(full, identity)
+            refuse_lost(level, lost, identity)
+        for place, image in enumerate(batch):
+            maps = reference.maps([image]) if reference else _one(configured, place)
+            for level, full in maps.items():
+                figures[level].append(_compared(pooled(full, identity.pool)[0], kept[level][place]))
+    if not images:
+        return None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    levels = {level: _summary(torch.stack(found)) for level, found in figures.items()}
+    return Precision(len(images), name, levels)
+
+
+def _one(maps: dict[str, Tensor], place: int) -> dict[str, Tensor]:
+    return {level: full[place : place + 1] for level, full in maps.items()}
+
+
+def _compared(reference: Tensor, kept: Tensor) -> Tensor:
+    """Cosine and relative error of one image's maps, (2,) float64 on the CPU."""
+    a, b = reference.double().cpu().flatten(), kept.double().cpu().flatten()
+    norms = a.norm() * b.norm()
+    cosine = (a @ b / norms).clamp(-1, 1) if norms > 0 else torch.equal(a, b)
+    scale = a.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.tensor([float(cosine), float((a - b).abs().amax() / scale)], dtype=torch.float64)
+
+
+def _summary(figures: Tensor) -> LevelPrecision:
+    cosine, error = figures.unbind(1)
+    return LevelPrecision(float(cosine.mean()), float(cosine.min()), float(error.max()))

@@ -1,0 +1,166 @@
+"""--plan tells what the run then does, for any state of the store, and writes nothing."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Extract, write_npz
+
+from samcache.cache.commits import commit_key
+from samcache.cache.errors import StoreError
+from samcache.cache.store import Store
+from samcache.extract.forecast import Forecast, Speed, forecast
+from samcache.extract.run import ExtractOptions
+from samcache.extract.sources import Source, SourceImage
+
+
+@pytest.fixture
+def options(npz: Path, checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
+    """The options of ``run_extract``."""
+    return {
+        "source": npz,
+        "store": tmp_path / "toy.zarr",
+        "encoder": "vit_tiny",
+        "checkpoint": checkpoint,
+        "pool": 2,
+        "batch_size": 3,
+        "shard_rows": 8,
+    }
+
+
+def plan(options: dict[str, Any], **changes: Any) -> Forecast:
+    return forecast(ExtractOptions(**{**options, **changes}))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_new_store_is_told_to_the_byte(
+    options: dict[str, Any], run_extract: Extract, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    told = plan(options)
+    assert sorted(tmp_path.rglob("*")) == before, "not even a folder was made"
+    assert (told.exists, told.images, told.rows, told.shards) == (False, 40, 40, 5)
+    store, _ = run_extract()
+    assert told.bytes == {path: store.bytes_of(path) for path in store.arrays}
+    written = [path for path in Path(store.location).rglob("*") if path.is_file()]
+    data = [path for path in written if "c" in path.parts and "samples" not in path.parts]
+    commits = [path for path in written if path.match("commits/0*/zarr.json")]
+    assert told.objects == len(data) + len(commits)
+
+
+def test_what_is_committed_is_not_told_again(options: dict[str, Any], run_extract: Extract) -> None:
+    store, _ = run_extract()
+    folder = Path(store.location)
+    assert (plan(options).rows, plan(options).objects) == (0, 0)
+    for shard in (1, 3):
+        (folder / commit_key(shard)).unlink()
+    before = files(folder)
+    told = plan(options, shard_rows=64)
+    assert files(folder) == before
+    assert (told.exists, told.images, told.rows, told.shards) == (True, 40, 16, 2)
+    assert told.objects == 2 * (len(store.arrays) + 1)
+    assert "exists: 40 images, 16 to encode" in told.text(prune=False)
+
+
+def test_new_images_of_the_source_are_told(
+    options: dict[str, Any], run_extract: Extract, tmp_path: Path
+) -> None:
+    run_extract()
+    larger = write_npz(tmp_path / "larger.npz", (30, 8, 8))
+    told = plan(options, source=larger)
+    assert (told.images, told.rows, told.shards) == (46, 6, 1)
+    assert "6 images new in the source" in told.text(prune=False)
+    store, summary = run_extract(source=larger)
+    assert summary.encoded == 6
+    assert told.bytes["images"] == store.commits[5].objects["images/c/5/0/0/0"].bytes
+
+
+def test_other_settings_are_refused_as_by_the_run(
+    options: dict[str, Any], run_extract: Extract
+) -> None:
+    run_extract()
+    with pytest.raises(StoreError, match="pool is 2 in the store, 1 in this run"):
+        plan(options, pool=1)
+
+
+def test_a_remote_store_is_told_and_untouched(
+    options: dict[str, Any], run_extract: Extract, s3: str
+) -> None:
+    from samcache.cache.location import open_objects
+
+    url = f"{s3}/planned.zarr"
+    assert plan(options, store=url).rows == 40
+    assert open_objects(url).children("") == ([], [])
+    run_extract(store=url)
+    assert plan(options, store=url).rows == 0
+    assert Store(url).pending() == []
+
+
+def test_time_is_measured_and_shared_by_workers(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = plan(options)
+    assert told.speed is not None
+    assert told.speed.encode > 0
+    assert told.speed.images >= 3
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    shared = plan(options)
+    assert (shared.workers, shared.rows) == (4, 40), "the whole job is told"
+    assert "with 4 workers" in shared.text(prune=False)
+
+
+def test_the_slower_of_encoding_and_reading_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert Speed(encode=0.5, read=0.1, images=8, device="cpu").seconds(100, workers=4) == 12.5
+    assert Speed(encode=0.5, read=4.0, images=8, device="cpu").seconds(100, workers=1) == 200
+
+
+def test_without_a_readable_image_there_is_no_estimate(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_text("file,class\na.png,x\nb.png,y\n")
+    told = plan(options, source=tmp_path / "labels.csv")
+    assert told.seconds is None
+    assert "about" not in told.text(prune=False)
+    assert json.dumps(told.to_json())
+
+
+class Synthetic(Source):
+    """Many equal images that take no memory."""
+
+    def __init__(self, samples: pd.DataFrame) -> None:
+        super().__init__("many", ("a", "b"), samples, "source")
+
+    def image(self, row: int) -> SourceImage:
+        return SourceImage(f"{row:064x}", partial(np.zeros, (8, 8, 3), np.uint8))
+
+    def take(self, rows: list[int]) -> "Synthetic":
+        return Synthetic(self.samples.iloc[rows])
+
+
+def test_a_million_images_are_planned(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 1_000_000
+    numbers = np.arange(count)
+    samples = pd.DataFrame(
+        {
+            "id": [f"images/{number:07d}.png" for number in range(count)],
+            "label": numbers % 2,
+            "split": np.where(numbers % 10 < 7, "train", np.where(numbers % 10 < 8, "val", "test")),
+            "group": "",
+        }
+    )
+    monkeypatch.setattr("samcache.extract.run.open_source", lambda *_: Synthetic(samples))
+    told = plan(options, shard_rows=64)
+    assert (told.rows, told.shards, told.objects) == (count, 15_625, 15_625 * 8)
+    neck = 256 * 2 * 2 * 2 + 4  # float16 and a checksum
+    assert told.bytes["features/neck"] == count * neck + 15_625 * (64 * 16 + 4)
