@@ -1,7 +1,7 @@
 """Several processes fill one store: killed or not, it ends as a single one would have left it."""
 
 import os
-import random
+import re
 import signal
 import subprocess
 import sys
@@ -11,137 +11,137 @@ from pathlib import Path
 import pytest
 from conftest import write_npz
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
-from samcache.extract.division import Division, division
 
-SCRIPT = Path(__file__).with_name("killed_extract.py")
+SCRIPT = Path(__file__).with_name("tiny_cli.py")
+IMAGES, SHARD = 160, 8
 
-
-def start(npz: Path, store: Path, checkpoint: Path, **variables: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(SCRIPT), str(npz), str(store), str(checkpoint), "0"]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), **variables}
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+Objects = dict[str, bytes]
 
 
-def finish(process: subprocess.Popen[bytes]) -> str:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
-    return errors.decode()
-
-
-def array_objects(store: Path) -> dict[str, bytes]:
+def array_objects(store: Path) -> Objects:
     """Every object of the arrays; what a killed process was writing (name#1) is none."""
     paths = (path for path in sorted(store.rglob("*")) if path.is_file() and "#" not in path.name)
     return {p.relative_to(store).as_posix(): p.read_bytes() for p in paths if p.name != "zarr.json"}
 
 
+class Job:
+    """Starts extractions of one source, alone or under torchrun."""
+
+    def __init__(self, folder: Path, checkpoint: Path) -> None:
+        self.npz = write_npz(folder / "toy.npz", (96, 32, 32))
+        self.checkpoint = checkpoint
+
+    def start(self, store: Path, ranks: int = 0, pause: float = 0.0) -> subprocess.Popen[str]:
+        """A process, or with ``ranks`` a torchrun of so many."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        words = ["extract", self.npz, "--store", store, "--encoder", "vit_tiny", "--pool", 2]
+        words += ["--checkpoint", self.checkpoint, "--shard-rows", SHARD, "--batch-size", 4]
+        command = [*(torchrun if ranks else []), SCRIPT, pause, *words, "--device", "cpu"]
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, store: Path, ranks: int = 0) -> str:
+        """Run to the end; what was printed."""
+        process = self.start(store, ranks)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return output + errors
+
+
 @pytest.fixture(scope="module")
-def alone(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, bytes]]:
-    """A source of 160 images, and the objects that one process makes of it."""
-    folder = tmp_path_factory.mktemp("alone")
-    npz = write_npz(folder / "toy.npz", (96, 32, 32))
-    finish(start(npz, folder / "alone.zarr", checkpoint))
-    return npz, array_objects(folder / "alone.zarr")
+def job(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return Job(tmp_path_factory.mktemp("job"), checkpoint)
+
+
+@pytest.fixture(scope="module")
+def alone(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Objects:
+    """What a single process makes of the source."""
+    store = tmp_path_factory.mktemp("alone") / "alone.zarr"
+    job.run(store)
+    return array_objects(store)
+
+
+def commits(store: Path) -> int:
+    return len(list(store.glob("commits/0*/zarr.json")))
+
+
+def wait_for_commits(store: Path, count: int, process: subprocess.Popen[str]) -> None:
+    while commits(store) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def children(process: int) -> list[int]:
+    """Processes that a process has started, lowest rank first."""
+    return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_share_the_work(
-    alone: tuple[Path, dict[str, bytes]], checkpoint: Path, tmp_path: Path
+def test_processes_without_a_launcher_share_the_work_though_one_is_killed(
+    job: Job, alone: Objects, tmp_path: Path
 ) -> None:
-    npz, expected = alone
-    workers = [start(npz, tmp_path / "s.zarr", checkpoint) for _ in range(3)]
-    for worker in workers:
-        finish(worker)
-    assert array_objects(tmp_path / "s.zarr") == expected
-    store = Store(tmp_path / "s.zarr")
-    assert store.pending() == []
-    assert verify(store) == []
-    assert list(store.objects.listing("claims")) == ["claims/zarr.json"]
-
-
-@pytest.mark.slow
-def test_killed_workers_lose_nothing_that_was_committed(
-    alone: tuple[Path, dict[str, bytes]], checkpoint: Path, tmp_path: Path
-) -> None:
-    npz, expected = alone
-    rng = random.Random(0)
-    before: set[int] = set()
-    for _ in range(2):
-        workers = [start(npz, tmp_path / "s.zarr", checkpoint) for _ in range(2)]
-        records = tmp_path / "s.zarr" / "commits"
-        while len(list(records.glob("0*/zarr.json"))) <= len(before):
-            assert all(worker.poll() is None for worker in workers)
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.1))
-        for worker in workers:
-            worker.send_signal(signal.SIGKILL)
-            worker.communicate()
-        store = Store(tmp_path / "s.zarr")
-        assert before < set(store.committed())
-        assert verify(store) == []
-        before = set(store.committed())
-    assert store.pending(), "the kills came too late to prove anything"
-    finish(start(npz, tmp_path / "s.zarr", checkpoint))
-    assert array_objects(tmp_path / "s.zarr") == expected
-
-
-@pytest.mark.slow
-def test_ranks_take_their_own_shards_and_another_number_of_ranks_goes_on(
-    alone: tuple[Path, dict[str, bytes]], checkpoint: Path, tmp_path: Path
-) -> None:
-    npz, expected = alone
     store = tmp_path / "s.zarr"
-    output = finish(start(npz, store, checkpoint, RANK="1", WORLD_SIZE="3"))
-    assert sorted(Store(store).commits) == [1, 4, 7, 10, 13, 16, 19]
-    assert "Traceback" not in output
-    workers = [start(npz, store, checkpoint, RANK=str(r), WORLD_SIZE="2") for r in range(2)]
-    for worker in workers:
-        finish(worker)
-    assert array_objects(store) == expected
+    killed = job.start(store, pause=0.1)
+    wait_for_commits(store, 1, killed)
+    others = [job.start(store) for _ in range(2)]
+    wait_for_commits(store, 2, killed)
+    killed.kill()
+    killed.communicate()
+    for other in others:
+        _, errors = other.communicate(timeout=300)
+        assert other.returncode == 0, errors
+    assert array_objects(store) == alone
+    assert Store(store).pending() == []
+    assert verify(Store(store)) == []
 
 
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Division(0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "8"}, Division(3, 8)),
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "4"}, Division(1, 4)),
-        (
-            {"RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "4"},
-            Division(0, 2),
-        ),
-        (
-            {
-                "SLURM_PROCID": "0",
-                "SLURM_NTASKS": "1",
-                "SLURM_ARRAY_TASK_ID": "7",
-                "SLURM_ARRAY_TASK_COUNT": "4",
-                "SLURM_ARRAY_TASK_MIN": "5",
-            },
-            Division(2, 4),
-        ),
-        ({"WORLD_SIZE": "4"}, Division(0, 1)),
-    ],
-)
-def test_the_share_of_work_comes_from_the_launcher(
-    environment: dict[str, str], expected: Division
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks a worker up in /proc")
+def test_a_lost_worker_costs_its_shards_in_flight_and_another_world_size_goes_on(
+    job: Job, alone: Objects, tmp_path: Path
 ) -> None:
-    assert division(environment) == expected
+    store = tmp_path / "s.zarr"
+    torchrun = job.start(store, ranks=2, pause=0.1)
+    wait_for_commits(store, 4, torchrun)
+    os.kill(children(torchrun.pid)[1], signal.SIGKILL)
+    _, errors = torchrun.communicate(timeout=120)
+    assert torchrun.returncode != 0
+    assert "Stopped by SIGTERM" in errors, "torchrun ends the worker that was left"
+    done = commits(store)
+    assert 4 <= done < IMAGES // SHARD, "the kill came too late"
+    assert verify(Store(store)) == []
+
+    output = job.run(store, ranks=4)
+    assert array_objects(store) == alone
+    assert verify(Store(store)) == []
+    encoded = [int(n) for n in re.findall(r"(\d+) encoded by rank \d of 4", output)]
+    assert sum(encoded) == IMAGES - SHARD * done
+    assert output.count("elapsed,") == 1, "one bar for the job"
 
 
-@pytest.mark.parametrize("rank", ["4", "-1", "one"])
-def test_a_rank_outside_the_job_is_refused(rank: str) -> None:
-    with pytest.raises(ConfigError, match="RANK"):
-        division({"RANK": rank, "WORLD_SIZE": "4"})
-
-
-def test_every_shard_has_one_owner() -> None:
-    for size in range(1, 6):
-        owners = [[r for r in range(size) if Division(r, size).owns(s)] for s in range(20)]
-        assert all(len(ranks) == 1 for ranks in owners)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_process_that_is_told_to_end_gives_its_claims_up(
+    job: Job, alone: Objects, tmp_path: Path, number: int, status: int
+) -> None:
+    store = tmp_path / "s.zarr"
+    process = job.start(store, pause=0.2)
+    wait_for_commits(store, 1, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)  # the grace that launchers give
+    assert process.returncode == status
+    assert "run the same command again" in errors
+    assert "Traceback" not in errors
+    assert list(Store(store).objects.listing("claims")) == ["claims/zarr.json"]
+    assert 0 < commits(store) < IMAGES // SHARD
+    if status == 143:
+        job.run(store)
+        assert array_objects(store) == alone
