@@ -27,7 +27,13 @@ from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.store import Store
 from samcache.extract.division import Division, division
-from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
+from samcache.extract.encoders import (
+    ARCHITECTURES,
+    LEVELS,
+    Encoder,
+    load_encoder,
+    resolve_precision,
+)
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
@@ -57,6 +63,7 @@ class ExtractOptions:
     levels: tuple[str, ...] = LEVELS
     pool: int = 4
     dtype: str = "float16"
+    precision: str = "auto"
     frame_size: int | None = None
     device: str = "cpu"
     batch_size: int = 8
@@ -79,7 +86,13 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     if not options.allow_split_groups:
         _refuse_split_groups(source)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
-    encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
+    encoder = load_encoder(
+        options.encoder,
+        checkpoint,
+        options.levels,
+        options.image_size,
+        resolve_precision(options.precision, options.device),
+    )
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples
     share = division()
@@ -231,6 +244,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         levels=tuple(encoder.levels),
         pool=options.pool,
         dtype=options.dtype,
+        precision=encoder.precision,
     )
 
 
