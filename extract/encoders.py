@@ -94,13 +94,29 @@ class Encoder:
     weights: str
     levels: Levels
     shapes: dict[str, tuple[int, int, int]]
+    precision: str  # of matrix products, e.g. "bfloat16"
     model: LevelEncoder
 
 
+def resolve_precision(precision: str, device: str) -> str:
+    """A precision's name, where "auto" is bfloat16 on GPUs that have it and else float32."""
+    if precision != "auto":
+        return precision
+    cuda = torch.device(device).type == "cuda"
+    fast = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if fast else "float32"
+
+
 def load_encoder(
-    name: str, checkpoint: Path, levels: tuple[str, ...], image_size: int | None = None
+    name: str,
+    checkpoint: Path,
+    levels: tuple[str, ...],
+    image_size: int | None = None,
+    precision: str = "float32",
 ) -> Encoder:
     """Build an encoder in evaluation mode on the CPU and load its weights.
+
+    precision: "float32", "bfloat16" or "float16", of its matrix products.
 
     Raises ConfigError for an input size it cannot take, CheckpointError for weights that are not
     this encoder's.
@@ -120,7 +136,9 @@ def load_encoder(
     model = architecture.build(size, places)
     _load(model, model.adapt(weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
-    return Encoder(name, size, digest, places, shapes, model)
+    model.prepare(getattr(torch, precision))
+    torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
+    return Encoder(name, size, digest, places, shapes, precision, model)
 
 
 def _level_shapes(model: LevelEncoder, size: int) -> dict[str, tuple[int, int, int]]:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 Levels = dict[str, str | int]  # level name -> "patch", "neck" or a block number from 0
@@ -21,3 +22,10 @@ class LevelEncoder(nn.Module):
     @abstractmethod
     def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A checkpoint's image encoder weights under this module's parameter names and sizes."""
+
+    @abstractmethod
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Make the loaded weights ready for inference with matrix products in ``dtype``.
+
+        Input and first and last layers stay float32; maps come out in float32 or ``dtype``.
+        """

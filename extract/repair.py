@@ -141,7 +141,11 @@ class _EncoderOnDemand:
             identity, options = self._store.identity, self._options
             checkpoint = options.checkpoint or official_checkpoint(identity.encoder)
             loaded = load_encoder(
-                identity.encoder, checkpoint, identity.levels, identity.image_size
+                identity.encoder,
+                checkpoint,
+                identity.levels,
+                identity.image_size,
+                identity.precision,
             )
             if loaded.weights != identity.weights:
                 raise CheckpointError(

@@ -33,7 +33,13 @@ from samcache.cache.store import Store
 from samcache.cache.views import VIEW_SETS
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division, division, own_gpu
-from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
+from samcache.extract.encoders import (
+    ARCHITECTURES,
+    LEVELS,
+    Encoder,
+    load_encoder,
+    resolve_precision,
+)
 from samcache.extract.file_sources import ManifestColumns
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
@@ -67,6 +73,7 @@ class ExtractOptions:
     pool: int = 4
     dtype: str = "float16"
     views: str = "identity"  # or flips, dihedral
+    precision: str = "auto"
     frame_size: int | None = None
     device: str = "cpu"
     batch_size: int | None = None  # None: what fits
@@ -104,7 +111,13 @@ def prepare(options: ExtractOptions) -> Prepared:
     if not options.allow_split_groups:
         _refuse_split_groups(source)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
-    encoder = load_encoder(options.encoder, checkpoint, options.levels, options.image_size)
+    encoder = load_encoder(
+        options.encoder,
+        checkpoint,
+        options.levels,
+        options.image_size,
+        resolve_precision(options.precision, options.device),
+    )
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples
     shapes = {
@@ -302,6 +315,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         pool=options.pool,
         dtype=options.dtype,
         views=VIEW_SETS[options.views],
+        precision=encoder.precision,
     )
 
 

@@ -3,9 +3,11 @@
 import re
 from typing import Any
 
+import torch
 from segment_anything.modeling.common import LayerNorm2d
-from timm.models.tiny_vit import TinyVit
+from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from samcache.extract.levels import LevelEncoder, Levels
 
@@ -19,6 +21,7 @@ class TinyViTLevels(LevelEncoder):
 
     def __init__(self, levels: Levels, patch_stride: int = 4) -> None:
         super().__init__(levels)
+        self._dtype = torch.float32
         self.trunk = TinyVit(
             embed_dims=(64, 128, 160, 320),
             depths=(2, 2, 6, 2),
@@ -46,14 +49,14 @@ class TinyViTLevels(LevelEncoder):
         names = {place: name for name, place in self.levels.items()}
         stages = self.trunk.stages
         maps: dict[str | int, Tensor] = {"patch": self.trunk.patch_embed(x)}
-        x = stages[0](maps["patch"])
+        x = stages[0](maps["patch"].to(self._dtype))
         for number in range(3):
             x = stages[number + 1].downsample(x)
             maps[number] = x
             x = _blocks(stages[number + 1], x)
         maps[3] = x
         if "neck" in names:
-            maps["neck"] = self.neck(x)
+            maps["neck"] = self.neck(x.float())
         return {name: maps[place] for place, name in names.items()}
 
     def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -65,10 +68,46 @@ class TinyViTLevels(LevelEncoder):
         }
         return {_timm_name(name): weight for name, weight in kept.items()}
 
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Fold batch norms into convolutions, lay weights out channels last, cast the stages."""
+        for name, module in list(self.named_modules()):
+            if isinstance(module, ConvNorm):
+                self.set_submodule(name, module.fuse().requires_grad_(False))
+            elif isinstance(module, Attention):
+                self.set_submodule(name, _WindowAttention(module))
+        self.trunk.stages.to(dtype)
+        self.to(memory_format=torch.channels_last)
+        self._dtype = dtype
+
     def _embed_single_pixels(self) -> None:
         embed = self.trunk.patch_embed
         for block, channels in ((embed.conv1, (3, 32)), (embed.conv2, (32, 64))):
             block.conv = nn.Conv2d(*channels, kernel_size=1, bias=False)
+
+
+class _WindowAttention(nn.Module):
+    """timm's attention of TinyViT with a bias that is a mask (1, heads, N, N) of its own.
+
+    timm gives attention a mask of three dimensions, for which torch has no fused kernel on CPUs.
+    """
+
+    bias: Tensor
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.norm, self.qkv, self.proj = attention.norm, attention.qkv, attention.proj
+        self.heads = attention.num_heads
+        bias = attention.attention_biases[:, attention.attention_bias_idxs]
+        self.register_buffer("bias", bias[None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B windows, N, D) tokens; the same shape."""
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(self.norm(x)).view(batch, tokens, self.heads, 3, -1)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias)
+        out: Tensor = self.proj(x.transpose(1, 2).reshape(batch, tokens, -1))
+        return out
 
 
 def _blocks(stage: Any, x: Tensor) -> Tensor:

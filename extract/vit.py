@@ -2,10 +2,12 @@
 
 from functools import partial
 
+import torch
 from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from samcache.extract.attention import compiled_block, run_block
 from samcache.extract.levels import LevelEncoder, Levels
 
 PATCH = 16  # pixels a token
@@ -68,10 +70,11 @@ class ViTLevels(LevelEncoder):
             x = x + encoder.pos_embed
         if "patch" in names:
             maps[names["patch"]] = x.permute(0, 3, 1, 2)
+        step = compiled_block() if x.is_cuda else run_block
         for number, block in enumerate(encoder.blocks):
             if len(maps) == len(names):
                 break
-            x = block(x)
+            x = step(block, x)
             if number in names:
                 maps[names[number]] = x.permute(0, 3, 1, 2)
         if "neck" in names:
@@ -82,3 +85,9 @@ class ViTLevels(LevelEncoder):
         """segment_anything's weights, position embeddings fitted to the input size."""
         fitted = fit_vit_weights(weights, self.encoder)
         return {f"encoder.{name}": weight for name, weight in fitted.items()}
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Cast the blocks' linear layers; embedding, norms, residuals and neck stay float32."""
+        for block in self.encoder.blocks:
+            block.attn.to(dtype)
+            block.mlp.to(dtype)

@@ -94,6 +94,7 @@ def test_a_run_that_stops_keeps_what_it_committed(
         ({"levels": ("neck",)}, "levels is patch,early,middle,late,neck in the store, neck in"),
         ({"image_size": 32}, "image_size is 64 in the store, 32 in this run"),
         ({"dtype": "float32"}, "dtype is 'float16' in the store"),
+        ({"precision": "bfloat16"}, "precision is 'float32' in the store, 'bfloat16' in this run"),
         ({"frame_size": 32}, "frame_size is 64 in the store"),
         ({"preprocessing": "medsam"}, "preprocessing is 'sam' in the store, 'medsam' in this run"),
     ],

@@ -1,14 +1,18 @@
 """MobileSAM's and LiteMedSAM's levels, real weights, against values of the original code."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from reference_input import sampled, wave
+from tiny_encoder import random_weights
+from torch import nn
 
 from samcache.cache.errors import CheckpointError
-from samcache.extract.encoders import LEVELS, load_encoder
+from samcache.extract.encoders import LEVELS, load_encoder, resolve_levels
+from samcache.extract.tiny_vit import TinyViTLevels
 
 REFERENCES = Path(__file__).with_name("references.npz")
 
@@ -29,7 +33,40 @@ def test_levels_equal_the_original_codes(
             values = maps[level]
             assert tuple(values.shape[1:]) == loaded.shapes[level]
             expected = references[f"{encoder}/{level}"]
-            assert np.abs(sampled(values) - expected).max() <= 1e-4, level
+            error = np.abs(sampled(values) - expected).max()
+            assert error <= 1e-5 * np.abs(expected).max(), level
+
+
+@pytest.mark.parametrize("patch_stride", [4, 1])
+def test_prepared_for_inference_the_numbers_are_timms(patch_stride: int) -> None:
+    levels = resolve_levels("vit_t", LEVELS)
+    original = TinyViTLevels(levels, patch_stride).eval()
+    weights = random_weights(original, seed=0)
+    weights |= {name: w.abs() + 0.5 for name, w in weights.items() if name.endswith("_var")}
+    original.load_state_dict(weights)
+    prepared = deepcopy(original)
+    prepared.prepare(torch.float32)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in prepared.modules())
+    x = torch.randn(2, 3, 18 * patch_stride, 18 * patch_stride)
+    with torch.inference_mode():
+        expected, found = original(x), prepared(x)
+    for level in LEVELS:
+        error = (found[level] - expected[level]).abs().max()
+        assert error <= 1e-5 * expected[level].abs().max(), level
+
+
+def test_lower_precision_keeps_the_maps_within_its_rounding() -> None:
+    levels = resolve_levels("vit_t", LEVELS)
+    original = TinyViTLevels(levels).eval()
+    prepared = deepcopy(original)
+    prepared.prepare(torch.bfloat16)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected, found = original(x), prepared(x)
+    assert (found["patch"].dtype, found["late"].dtype) == (torch.float32, torch.bfloat16)
+    for level in LEVELS:
+        error = (found[level] - expected[level]).abs().max()
+        assert error <= 0.05 * expected[level].abs().max(), level
 
 
 def test_other_input_sizes_work(real_weights: Path) -> None:

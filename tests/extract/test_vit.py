@@ -4,21 +4,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from segment_anything.modeling.image_encoder import ImageEncoderViT, get_rel_pos
+from segment_anything import sam_model_registry
+from segment_anything.modeling.image_encoder import Block, ImageEncoderViT, get_rel_pos
 from tiny_encoder import random_weights
 from torch import Tensor
 
 from samcache.cache.errors import CheckpointError, ConfigError
-from samcache.extract.encoders import ARCHITECTURES, LEVELS, load_encoder, resolve_levels
+from samcache.extract.attention import attend_augmented, attend_in_blocks, run_block
+from samcache.extract.encoders import (
+    ARCHITECTURES,
+    LEVELS,
+    load_encoder,
+    resolve_levels,
+    resolve_precision,
+)
+from samcache.extract.levels import Levels
 from samcache.extract.vit import build_vit, fit_vit_weights
 
-VIT_B = (768, 12, 12, (2, 5, 8, 11))
 
-
-def reference_maps(encoder: ImageEncoderViT, x: Tensor) -> dict[str, Tensor]:
+def reference_maps(encoder: ImageEncoderViT, x: Tensor, levels: Levels) -> dict[str, Tensor]:
     """The package's own forward pass, listened to."""
     maps = {}
-    for name, number in (("early", 2), ("middle", 5), ("late", 11)):
+    for name, number in levels.items():
+        if name in ("patch", "neck"):
+            continue
         encoder.blocks[number].register_forward_hook(
             lambda _, __, out, name=name: maps.update({name: out.permute(0, 3, 1, 2)})
         )
@@ -29,22 +38,103 @@ def reference_maps(encoder: ImageEncoderViT, x: Tensor) -> dict[str, Tensor]:
     return maps
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [1024, 256])
-def test_vit_b_levels_equal_the_packages(tmp_path: Path, size: int) -> None:
-    own = build_vit(size, *VIT_B)
-    weights = random_weights(own, seed=0)
-    own.load_state_dict(weights)
-    torch.save({f"image_encoder.{name}": w for name, w in weights.items()}, tmp_path / "b.pth")
-    encoder = load_encoder("vit_b", tmp_path / "b.pth", LEVELS, size)
-    x = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("size", [64, 112, 336])
+def test_levels_equal_the_packages(checkpoint: Path, size: int) -> None:
+    """Also at sizes that position embeddings are resampled to, and with windows cut at borders."""
+    encoder = load_encoder("vit_tiny", checkpoint, LEVELS, size)
+    native = torch.load(checkpoint, weights_only=True)
+    weights = {name.removeprefix("image_encoder."): w for name, w in native.items()}
+    own = build_vit(size, 32, 4, 2, (0, 1, 3))
+    own.load_state_dict(fit_vit_weights(weights, own))
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        expected = reference_maps(own.eval(), x)
+        expected = reference_maps(own.eval(), x, encoder.levels)
         found = encoder.model(x)
     assert list(found) == list(LEVELS)
     for level in LEVELS:
         assert tuple(found[level].shape[1:]) == encoder.shapes[level]
-        assert (found[level] - expected[level]).abs().max() <= 1e-4, level
+        error = (found[level] - expected[level]).abs().max()
+        assert error <= 1e-5 * expected[level].abs().max(), level
+
+
+@pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
+def test_architectures_are_the_packages(name: str) -> None:
+    with torch.device("meta"):
+        package = sam_model_registry[name]().image_encoder
+        own = ARCHITECTURES[name].build(1024, {}).encoder
+    shapes = [{key: w.shape for key, w in e.state_dict().items()} for e in (package, own)]
+    assert shapes[0] == shapes[1]
+    for theirs, ours in zip(package.blocks, own.blocks, strict=True):
+        assert theirs.window_size == ours.window_size
+        assert theirs.attn.num_heads == ours.attn.num_heads
+        assert theirs.norm1.eps == ours.norm1.eps
+
+
+def make_block(side: tuple[int, int], window: int, dim: int = 32, heads: int = 2) -> Block:
+    block = Block(dim, heads, use_rel_pos=True, window_size=window, input_size=side)
+    block.load_state_dict(random_weights(block, seed=2))
+    return block.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("window", [0, 14])
+@pytest.mark.parametrize("side", [(1, 1), (5, 5), (14, 14), (9, 17), (28, 30), (33, 16)])
+def test_a_block_equals_the_packages(side: tuple[int, int], window: int) -> None:
+    block = make_block(side, window)
+    x = torch.randn(3, *side, 32)
+    torch.testing.assert_close(run_block(block, x), block(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [0, 14])
+def test_a_block_equals_the_packages_at_1024_pixels(window: int) -> None:
+    block = make_block((64, 64), window, dim=160, heads=2)  # ViT-H's head dimension
+    x = torch.randn(1, 64, 64, 160)
+    torch.testing.assert_close(run_block(block, x), block(x), rtol=1e-5, atol=2e-5)
+
+
+def test_both_ways_of_attention_agree_with_the_bias_written_out() -> None:
+    rows, columns = torch.randn(6, 300, 20), torch.randn(6, 300, 15)
+    q, k, v = torch.randn(3, 6, 300, 10)
+    bias = (rows[..., None] + columns[..., None, :]).flatten(2)
+    expected = (0.4 * q @ k.mT + bias).softmax(-1) @ v
+    for attend in (attend_in_blocks, attend_augmented):
+        torch.testing.assert_close(attend(q, k, v, rows, columns, 0.4), expected)
+
+
+def test_many_heads_are_attended_to_group_by_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, columns, (q, k, v) = (
+        torch.randn(7, 12, 4),
+        torch.randn(7, 12, 3),
+        torch.randn(3, 7, 12, 8),
+    )
+    expected = attend_in_blocks(q, k, v, rows, columns, 0.3)
+    monkeypatch.setattr("samcache.extract.attention._SCORES", 3 * 12 * 5)
+    monkeypatch.setattr("samcache.extract.attention._QUERIES", 5)
+    torch.testing.assert_close(attend_in_blocks(q, k, v, rows, columns, 0.3), expected)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_keeps_the_maps_within_its_rounding(
+    checkpoint: Path, precision: str
+) -> None:
+    full = load_encoder("vit_tiny", checkpoint, LEVELS)
+    lower = load_encoder("vit_tiny", checkpoint, LEVELS, precision=precision)
+    block = lower.model.encoder.blocks[0]
+    assert block.mlp.lin1.weight.dtype == block.attn.qkv.weight.dtype == getattr(torch, precision)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, found = full.model(x), lower.model(x)
+    assert torch.equal(found["patch"], expected["patch"]), "the embedding stays float32"
+    for level in LEVELS[1:]:
+        error = (found[level] - expected[level]).abs().max()
+        assert 0 < error <= 0.02 * expected[level].abs().max(), level
+
+
+def test_auto_precision_is_bfloat16_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has_it=has_it, **_: has_it)
+        assert resolve_precision("auto", "cuda:1") == precision
+        assert resolve_precision("auto", "cpu") == "float32"
+        assert resolve_precision("float16", "cpu") == "float16"
 
 
 def test_relative_positions_are_resampled_as_segment_anything_does(checkpoint: Path) -> None:
@@ -88,7 +178,9 @@ def test_block_numbers_stand_in_the_order_of_depth(checkpoint: Path) -> None:
 
 def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
     encoder = load_encoder("vit_tiny", checkpoint, ("patch", "early"), 64)
-    encoder.model.encoder.blocks[1].register_forward_hook(lambda *_: pytest.fail("block 1 was run"))
+    encoder.model.encoder.blocks[1].norm1.register_forward_hook(
+        lambda *_: pytest.fail("block 1 was run")
+    )
     with torch.inference_mode():
         encoder.model(torch.zeros(1, 3, 64, 64))
 
