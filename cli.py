@@ -263,6 +263,35 @@ def train(**options: Any) -> None:
     click.echo(results.text())
 
 
+@cli.command()
+@click.argument("stores", nargs=-1)
+@option("--checkpoint", "checkpoints", type=_path(), multiple=True, help="Weights to recognise.")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
+    """Look at this machine, and say what to do.
+
+    Packages, devices, memory, disk, checkpoint files by their hash, and whether STORES (folders,
+    buckets or single stores) can be reached. Exits with 1 where something needs to be done.
+
+    \b
+    samcache doctor
+    samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
+    """
+    import json
+
+    from rich.console import Console
+
+    from samcache.extract.doctor import examine, render
+
+    findings = examine(checkpoints, stores)
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+    else:
+        Console().print(render(findings))
+    if not all(finding.ok for finding in findings):
+        sys.exit(EXIT_DAMAGED)
+
+
 cli.add_command(cache)
 
 
