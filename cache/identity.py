@@ -26,6 +26,7 @@ class Identity:
     pool: int  # side of the square averaged before caching, in encoder map cells
     dtype: str = "float16"  # of the cached features
     precision: str = "float32"  # of the encoder's arithmetic
+    window: str = "auto"  # values shown of deep greyscale: each image's own, or "-160,240"
     views: tuple[str, ...] = ("identity",)
     format: int = FORMAT
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from samcache.cache.errors import ImageError
 
 RGB = npt.NDArray[np.uint8]
+Window = tuple[float, float]  # the least and the greatest value shown
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF 6.0's tags
@@ -26,20 +27,31 @@ _PROFILES = {
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def to_rgb(image: Image.Image, tags: Mapping[int, Any]) -> RGB:
+def window_text(window: Window | None) -> str:
+    """A window as a store's identity has it: "auto", or its two ends."""
+    return "auto" if window is None else f"{window[0]:g},{window[1]:g}"
+
+
+def parse_window(text: str) -> Window | None:
+    """The window of a store's identity."""
+    if text == "auto":
+        return None
+    low, high = (float(part) for part in text.split(","))
+    return low, high
+
+
+def to_rgb(image: Image.Image, tags: Mapping[int, Any], window: Window | None = None) -> RGB:
     """An image as a viewer would show it, (H, W, 3) uint8; ``tags`` are a TIFF's, or empty.
 
-    Greyscale deeper than 8 bits is stretched from its least to its greatest value, transparency
-    laid over white, and an embedded ICC profile applied. Raises ImageError for what Pillow would
-    decode wrongly and for images without a finite value.
+    Greyscale deeper than 8 bits is stretched over ``window``, or else from its least to its
+    greatest value, transparency laid over white, and an embedded ICC profile applied. Raises
+    ImageError for what Pillow would decode wrongly and for images without a finite value.
     """
     _refuse_deep_planes(tags)
     signed_bytes = image.mode == "L" and _first(tags, _SAMPLE_FORMAT) == _SIGNED
     if image.mode in _DEEP_MODES or signed_bytes:
-        grey = _stretched(_values(image, tags))
-        if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes:
-            grey = 255 - grey
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes
+        return grey_to_rgb(_values(image, tags), window, inverted)
     mode, profile = image.mode, image.info.get("icc_profile")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -76,26 +88,45 @@ def _values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
     return values
 
 
-def _stretched(values: npt.NDArray[Any]) -> RGB:
-    """(H, W) numbers -> uint8, least to greatest as 0 to 255; NaN is black, infinities the ends."""
-    finite = np.isfinite(values)
-    if not finite.any():
+def grey_to_rgb(
+    values: npt.NDArray[Any],
+    window: Window | None = None,
+    inverted: bool = False,
+    background: npt.NDArray[np.bool_] | None = None,
+) -> RGB:
+    """(H, W) numbers -> (H, W, 3) uint8: the window's ends, or the values' own, as 0 and 255.
+
+    NaN and ``background`` pixels, which do not count for the ends, are black; infinities are the
+    ends. Raises ImageError where no value is finite.
+    """
+    counted = np.isfinite(values)
+    if background is not None:
+        counted &= ~background
+    if not counted.any():
         raise ImageError("holds no finite value")
-    high_start, low_start = (-np.inf, np.inf) if values.dtype.kind == "f" else _ends(values.dtype)
-    low = float(values.min(where=finite, initial=low_start))
-    high = float(values.max(where=finite, initial=high_start))
+    low, high = window or _ends(values, counted)
     scale = 255.0 / (high - low) if high > low else 0.0
     grey = np.empty(values.shape, np.uint8)
     for first in range(0, len(values), _STRIP):
         strip = values[first : first + _STRIP].astype(np.float64)
-        strip = np.nan_to_num(strip, nan=low, posinf=high, neginf=low)
+        strip = np.nan_to_num(strip, nan=low, posinf=high, neginf=low).clip(low, high)
         grey[first : first + _STRIP] = np.rint((strip - low) * scale)
-    return grey
+    if inverted:
+        grey = 255 - grey
+    if background is not None:
+        grey[background] = 0
+    return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _ends(dtype: np.dtype[Any]) -> tuple[int, int]:
-    limits = np.iinfo(dtype)
-    return int(limits.min), int(limits.max)
+def _ends(values: npt.NDArray[Any], counted: npt.NDArray[np.bool_]) -> Window:
+    """The least and the greatest of the values that count."""
+    if values.dtype.kind == "f":
+        start = (np.inf, -np.inf)
+    else:
+        limits = np.iinfo(values.dtype)
+        start = (int(limits.max), int(limits.min))
+    low = values.min(where=counted, initial=start[0])
+    return float(low), float(values.max(where=counted, initial=start[1]))
 
 
 def _refuse_deep_planes(tags: Mapping[int, Any]) -> None:

@@ -9,7 +9,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
-from samcache.extract.colour import RGB, to_rgb
+from samcache.extract.colour import RGB, Window, to_rgb
+from samcache.extract.dicom import decode_dicom, is_dicom
 
 # Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
@@ -21,8 +22,11 @@ warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def decode_image(data: bytes) -> RGB:
+def decode_image(data: bytes, window: Window | None = None) -> RGB:
     """Decode an image file to RGB, (H, W, 3) uint8, as docs/inputs.md tells for each kind.
+
+    window: the range of values shown, of DICOM and of greyscale deeper than 8 bits; by default the
+    file's own window, or else its least to its greatest value.
 
     The size is checked before anything is decoded. EXIF rotation is applied, and the first frame of
     an animation or page of a TIFF stands for the whole. Raises ImageError with the reason where the
@@ -30,12 +34,14 @@ def decode_image(data: bytes) -> RGB:
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
+    if is_dicom(data):
+        return decode_dicom(data, LARGEST, window)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:  # should another library reset the filters
                 raise ImageError(f"too large: {image.width} x {image.height} pixels")
             image.load()
-            return to_rgb(_upright(image), getattr(image, "tag_v2", {}))
+            return to_rgb(_upright(image), getattr(image, "tag_v2", {}), window)
     except ImageError:
         raise
     except UnidentifiedImageError:

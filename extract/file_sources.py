@@ -6,23 +6,30 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 
 from samcache.cache.errors import SourceError
+from samcache.extract import dicom
+from samcache.extract.colour import Window
 from samcache.extract.sources import DRAWN, FileSource, class_index, draw_splits, split_name
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"})
+IMAGE_SUFFIXES = dicom.SUFFIXES | {
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ManifestColumns:
-    """How to read a manifest; None means the usual name, or none where it is absent."""
+    """How to read a source; None means the usual name, or none where it is absent."""
 
     label: str | None = None  # "class" or "label" where not given
     group: str | None = None  # patient or lesion; samples of one group belong together
     root: Path | None = None  # folder the file column starts from; the manifest's own by default
-    split_seed: int = 0  # for manifests without a split column
+    split_seed: int = 0  # for sources without splits
+    images_key: str = "x"  # of HDF5 files
+    labels_key: str = "y"
+    window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
 
 
 def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
-    """Read a CSV manifest with the columns file, class (or label) and optionally split.
+    """Read a CSV or Parquet manifest: columns file, class (or label) and optionally split.
 
     Files are paths below the root; they are not opened here. Without a split column one is drawn
     by ``draw_splits``. Raises SourceError naming the line and what it should hold.
@@ -51,15 +58,17 @@ def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
             "group": table[columns.group] if columns.group else "",
         }
     )
+    if not columns.group:
+        samples["group"] = _patients(root, samples["id"])
     if "split" in table:
         samples["split"] = [
             _known_split(path, line, text) for line, text in enumerate(table["split"], start=2)
         ]
-        return FileSource(path.stem, root, classes, samples)
-    return _with_drawn_splits(path.stem, root, classes, samples, columns.split_seed)
+        return FileSource(path.stem, root, classes, samples, window=columns.window)
+    return _with_drawn_splits(path.stem, root, classes, samples, columns)
 
 
-def open_folder(path: Path, split_seed: int = 0) -> FileSource:
+def open_folder(path: Path, columns: ManifestColumns) -> FileSource:
     """Read a folder of class folders, with or without train, val and test folders above them.
 
     Raises SourceError for a class or split folder without images.
@@ -69,8 +78,8 @@ def open_folder(path: Path, split_seed: int = 0) -> FileSource:
         raise SourceError(f"{path} should hold one folder per class, found no folders in it")
     if not all(split_name(folder.name) for folder in folders):
         rows = [row for folder in folders for row in _class_rows(path, folder)]
-        classes, samples = _folder_table(rows)
-        return _with_drawn_splits(path.name, path, classes, samples, split_seed)
+        classes, samples = _folder_table(path, rows)
+        return _with_drawn_splits(path.name, path, classes, samples, columns)
     rows = []
     for folder in folders:
         if not _subfolders(folder):
@@ -80,15 +89,20 @@ def open_folder(path: Path, split_seed: int = 0) -> FileSource:
                 {**row, "split": str(split_name(folder.name))}
                 for row in _class_rows(path, class_folder)
             ]
-    classes, samples = _folder_table(rows)
-    return FileSource(path.name, path, classes, samples)
+    classes, samples = _folder_table(path, rows)
+    return FileSource(path.name, path, classes, samples, window=columns.window)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    kind = path.suffix[1:].upper()
     try:
+        if kind == "PARQUET":
+            return pd.read_parquet(path).astype("string").fillna("").astype(object)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ImportError:
+        raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
     except (ValueError, OSError) as error:
-        raise SourceError(f"{path} is not a readable CSV manifest: {error}") from None
+        raise SourceError(f"{path} is not a readable {kind} manifest: {error}") from None
 
 
 def _inside(manifest: Path, line: int, text: str) -> str:
@@ -110,11 +124,15 @@ def _known_split(manifest: Path, line: int, text: str) -> str:
 
 
 def _with_drawn_splits(
-    name: str, root: Path, classes: tuple[str, ...], samples: pd.DataFrame, seed: int
+    name: str,
+    root: Path,
+    classes: tuple[str, ...],
+    samples: pd.DataFrame,
+    columns: ManifestColumns,
 ) -> FileSource:
-    samples["split"] = draw_splits(samples, seed)
-    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {seed}"
-    return FileSource(name, root, classes, samples, origin)
+    samples["split"] = draw_splits(samples, columns.split_seed)
+    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {columns.split_seed}"
+    return FileSource(name, root, classes, samples, origin, columns.window)
 
 
 def _subfolders(path: Path) -> list[Path]:
@@ -122,9 +140,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
-    files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir()
-    )
+    files = sorted(path for path in folder.rglob("*") if _is_image(path))
     if not files:
         raise SourceError(
             f"class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
@@ -133,7 +149,28 @@ def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
     return [{"id": p.relative_to(root).as_posix(), "class": folder.name} for p in files]
 
 
-def _folder_table(rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:
-    samples = pd.DataFrame(rows).assign(group="")
+def _is_image(path: Path) -> bool:
+    """Whether a file of a class folder is meant as an image."""
+    if path.name.startswith(".") or path.is_dir():
+        return False
+    return path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM; scanners' exports have no suffix, or a number for one."""
+    unnamed = path.suffix.strip(".0123456789") == ""
+    named = path.suffix.lower() in dicom.SUFFIXES
+    return (named or unnamed) and path.is_file() and dicom.is_dicom_file(path)
+
+
+def _folder_table(root: Path, rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:
+    samples = pd.DataFrame(rows)
+    samples["group"] = _patients(root, samples["id"])
     classes, samples["label"] = class_index(samples.pop("class"))
     return classes, samples
+
+
+def _patients(root: Path, names: pd.Series) -> list[str]:
+    """A group for each DICOM file, from its patient; "" for other files."""
+    paths = [root / name for name in names.tolist()]
+    return [dicom.patient_group(path) if _is_dicom(path) else "" for path in paths]

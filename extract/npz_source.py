@@ -32,6 +32,10 @@ class NpzSource(Source):
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()
         return SourceImage(digest, partial(pixels_to_rgb, pixels))
 
+    def with_classes(self, classes: tuple[str, ...]) -> "NpzSource":
+        """The same source with other names for its classes."""
+        return NpzSource(self.name, classes, self.samples, self._images)
+
     def take(self, rows: list[int]) -> "NpzSource":
         images = [self._images[row] for row in rows]
         return NpzSource(self.name, self.classes, self.samples.iloc[rows], images)

@@ -3,27 +3,38 @@
 from pathlib import Path
 
 from samcache.cache.errors import SourceError
+from samcache.extract import hdf5_source
 from samcache.extract.file_sources import ManifestColumns, open_folder, open_manifest
+from samcache.extract.hdf5_source import open_hdf5
+from samcache.extract.medmnist_source import PREFIX, open_medmnist
 from samcache.extract.npz_source import open_npz
 from samcache.extract.sources import Source
 
 
 def open_source(path: Path, columns: ManifestColumns) -> Source:
-    """Open a MedMNIST ``.npz``, a ``.csv`` manifest or a folder of class folders.
+    """Open a MedMNIST name or ``.npz``, a CSV or Parquet manifest, HDF5, or a folder of classes.
 
     Raises SourceError where the path is missing or none of these.
     """
+    if str(path).startswith(PREFIX):
+        return open_medmnist(str(path))
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}")
-    if path.is_dir():
-        return open_folder(path.resolve(), columns.split_seed)
+    if path.is_dir() and not any(_is_hdf5(file) for file in path.iterdir()):
+        return open_folder(path.resolve(), columns)
+    if path.is_dir() or _is_hdf5(path):
+        return open_hdf5(path, columns.images_key, columns.labels_key, columns.split_seed)
     match path.suffix.lower():
         case ".npz":
             return open_npz(path)
-        case ".csv":
+        case ".csv" | ".parquet":
             return open_manifest(path, columns)
         case suffix:
             raise SourceError(
-                f"{path}: expected a .npz, a .csv manifest or a folder of class folders, "
-                f"found {suffix or 'no suffix'!r}"
+                f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of "
+                f"class folders, found {suffix or 'no suffix'!r}"
             )
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.suffix.lower() in hdf5_source.SUFFIXES

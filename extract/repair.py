@@ -22,6 +22,7 @@ from samcache.cache.shards import DamagedShardError
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.verify import Damage, open_damaged, verify
 from samcache.extract.batch_size import BatchSize
+from samcache.extract.colour import parse_window
 from samcache.extract.division import Division
 from samcache.extract.encoders import load_encoder
 from samcache.extract.file_sources import ManifestColumns
@@ -76,7 +77,8 @@ def repair(options: RepairOptions, console: Console) -> RepairSummary:
     store, damage = open_damaged(options.store)
     damage += verify(store)
     with Claims(store.objects) as claims:
-        source = open_source(options.source, options.columns)
+        window = parse_window(store.identity.window)
+        source = open_source(options.source, replace(options.columns, window=window))
         samples = with_the_stores_labels(source.samples, source, store)
         if options.hash_ids:
             samples = hashed_ids(samples)

@@ -32,6 +32,7 @@ from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.cache.views import VIEW_SETS
 from samcache.extract.batch_size import BatchSize
+from samcache.extract.colour import window_text
 from samcache.extract.division import Division, division, own_gpu
 from samcache.extract.encoders import (
     ARCHITECTURES,
@@ -316,6 +317,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         dtype=options.dtype,
         views=VIEW_SETS[options.views],
         precision=encoder.precision,
+        window=window_text(options.columns.window),
     )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.samples import SPLITS
-from samcache.extract.colour import RGB
+from samcache.extract.colour import RGB, Window
 from samcache.extract.decode import decode_image
 
 _LARGEST_FILE = 1 << 30  # bytes; the largest image that is decoded has 0.7e9 at 16 bits with alpha
@@ -88,17 +88,22 @@ class FileSource(Source):
         classes: tuple[str, ...],
         samples: pd.DataFrame,
         split_origin: str = "source",
+        window: Window | None = None,
     ) -> None:
+        """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own."""
         super().__init__(name, classes, samples, split_origin)
         self.root = root.resolve()
+        self.window = window
 
     def image(self, row: int) -> SourceImage:
         data = _read_file(self.root, self.samples["id"].iloc[row])
-        return SourceImage(hashlib.sha256(data).hexdigest(), partial(decode_image, data))
+        return SourceImage(
+            hashlib.sha256(data).hexdigest(), partial(decode_image, data, self.window)
+        )
 
     def take(self, rows: list[int]) -> "FileSource":
         taken = self.samples.iloc[rows]
-        return FileSource(self.name, self.root, self.classes, taken, self.split_origin)
+        return FileSource(self.name, self.root, self.classes, taken, self.split_origin, self.window)
 
 
 def _read_file(root: Path, name: str) -> bytes:

@@ -1,0 +1,123 @@
+"""``samcache extract SOURCE --check``: read every image, encode nothing, and tell what is there."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
+from samcache.cache.errors import ImageError
+from samcache.cache.samples import SPLITS
+from samcache.extract.progress import encoding_progress
+from samcache.extract.sources import Source
+
+_SHOWN = 20  # of each kind of trouble; the JSON has all
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What a source holds.
+
+    counts: split -> class -> images; sizes: "height x width" -> images; unreadable: id -> reason;
+    groups: group -> its splits, where it stands in more than one.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    split_origin: str
+    counts: dict[str, dict[str, int]]
+    sizes: dict[str, int]
+    unreadable: dict[str, str]
+    duplicates: list[Duplicates]
+    groups: dict[str, tuple[str, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """A table of counts, the sizes, and a line for each image or group that needs a look."""
+        lines = [
+            f"{self.name}: {self._total()} images, splits: {self.split_origin}",
+            *self._table(),
+        ]
+        shapes = sorted(self.sizes.items(), key=lambda item: -item[1])
+        told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
+        lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
+        bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
+        lines += _listed("images cannot be read", bad)
+        across = [same.text(self.classes) for same in self.duplicates if same.leaks]
+        within = [same.text(self.classes) for same in self.duplicates if not same.leaks]
+        lines += _listed("images stand in more than one split", across)
+        lines += _listed("images repeat within a split", within)
+        divided = [f"{group}: {', '.join(splits)}" for group, splits in self.groups.items()]
+        lines += _listed("groups stand in more than one split", divided)
+        return "\n".join(lines)
+
+    def _total(self) -> int:
+        return sum(sum(row.values()) for row in self.counts.values())
+
+    def _table(self) -> list[str]:
+        table = pd.DataFrame(self.counts).T.reindex(columns=list(self.classes))
+        table["total"] = table.sum(axis=1)
+        return table.to_string().splitlines()
+
+
+def check_source(source: Source, console: Console) -> SourceReport:
+    """Read and decode every image of a source, behind a progress bar on ``console``."""
+    rows = range(len(source.samples))
+    with encoding_progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        task = progress.add_task("reading", total=len(rows))
+
+        def read(row: int) -> tuple[str, str, str]:
+            found = _read(source, row)
+            progress.advance(task)
+            return found
+
+        found = pd.DataFrame(pool.map(read, rows), columns=["sha256", "size", "reason"])
+    samples = source.samples.assign(**found)
+    bad = samples[samples["reason"] != ""]
+    sizes = samples.loc[samples["reason"] == "", "size"].value_counts()
+    return SourceReport(
+        source.name,
+        source.classes,
+        source.split_origin,
+        _counts(samples, source.classes),
+        {str(size): int(count) for size, count in sizes.items()},
+        dict(zip(bad["id"], bad["reason"], strict=True)),
+        find_duplicates(samples),
+        split_groups(samples),
+    )
+
+
+def _read(source: Source, row: int) -> tuple[str, str, str]:
+    """SHA-256, size and the reason why it could not be read, of one image."""
+    sha256 = ""
+    try:
+        image = source.image(row)
+        sha256 = image.sha256
+        height, width = image.decode().shape[:2]
+    except ImageError as error:
+        return sha256, "", str(error)
+    return sha256, f"{height} x {width}", ""
+
+
+def _counts(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    counts = {}
+    for split in SPLITS:
+        labels = samples.loc[samples["split"] == split, "label"].to_numpy()
+        number = np.bincount(labels, minlength=len(classes))
+        counts[split] = {name: int(n) for name, n in zip(classes, number, strict=True)}
+    return counts
+
+
+def _listed(what: str, found: list[str]) -> list[str]:
+    """A heading with the count and the first few; nothing where there is none."""
+    if not found:
+        return []
+    more = [f"  … and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return [f"{len(found)} {what}:", *(f"  {text}" for text in found[:_SHOWN]), *more]

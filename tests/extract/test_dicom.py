@@ -1,0 +1,147 @@
+"""DICOM files, real ones from pydicom's own test data, look as in a viewer."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from samcache.cache.errors import ImageError
+from samcache.extract.decode import decode_image
+from samcache.extract.dicom import patient_group
+from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.open_source import open_source
+
+
+def real(name: str) -> Path:
+    return Path(str(get_testdata_file(name, download=False)))
+
+
+def changed(name: str, **elements: object) -> bytes:
+    """A real file with other elements."""
+    header = pydicom.dcmread(real(name))
+    for keyword, value in elements.items():
+        setattr(header, keyword, value)
+    buffer = io.BytesIO()
+    header.save_as(buffer)
+    return buffer.getvalue()
+
+
+def test_the_same_slice_looks_the_same_in_every_transfer_syntax() -> None:
+    plain = decode_image(real("MR_small.dcm").read_bytes())
+    for name in ("RLE", "bigendian", "implicit", "jp2klossless", "jpeg_ls_lossless"):
+        found = decode_image(real(f"MR_small_{name}.dcm").read_bytes())
+        np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SC_rgb_dcmtk_+eb+cy+n1.dcm", "SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle_16bit.dcm",
+     "SC_rgb_rle_32bit_2frame.dcm", "SC_rgb_jls_lossy_line.dcm",
+     "SC_ybr_full_422_uncompressed.dcm"],
+)  # fmt: skip
+def test_colours_are_rgb_whatever_the_file_has(name: str) -> None:
+    """pydicom's test card: bars of red, light red, green, light green, blue, … from the top."""
+    bars = decode_image(real(name).read_bytes())[5:60:10, 50].astype(int)
+    expected = [(255, 0, 0), (255, 128, 128), (0, 255, 0), (128, 255, 128), (0, 0, 255)]
+    np.testing.assert_allclose(bars[:5], expected, atol=6)
+
+
+def test_a_palette_becomes_its_colours() -> None:
+    shown = decode_image(real("examples_palette.dcm").read_bytes())
+    assert shown.shape == (350, 800, 3)
+    assert (shown[..., 0] != shown[..., 2]).any()
+
+
+def test_the_files_window_counts_and_a_given_one_before_it() -> None:
+    """PS3.3, C.11.2.1.2.1: c - 0.5 - (w - 1) / 2 is black, c - 0.5 + (w - 1) / 2 white."""
+    header = pydicom.dcmread(real("CT_small.dcm"))
+    units = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
+    data = changed("CT_small.dcm", WindowCenter=40, WindowWidth=400)
+    expected = np.clip((units - (40 - 0.5 - 199.5)) / 399 * 255, 0, 255)
+    np.testing.assert_allclose(decode_image(data)[..., 0], expected, atol=0.51)
+    given = np.clip((units + 1000) / 1500 * 255, 0, 255)
+    np.testing.assert_allclose(decode_image(data, (-1000.0, 500.0))[..., 0], given, atol=0.51)
+
+
+def test_without_a_window_the_whole_range_is_shown_and_padding_is_black() -> None:
+    shown = decode_image(real("CT_small.dcm").read_bytes())
+    assert (shown.min(), shown.max()) == (0, 255)
+    values = pydicom.dcmread(real("CT_small.dcm")).pixel_array
+    darkest = int(values.min())
+    padded = decode_image(changed("CT_small.dcm", PixelPaddingValue=darkest))
+    assert (padded[values == darkest] == 0).all()
+    assert padded[values > darkest].mean() < shown[values > darkest].mean()
+
+
+def test_monochrome1_is_inverted() -> None:
+    shown = decode_image(real("MR_small.dcm").read_bytes())
+    inverted = decode_image(changed("MR_small.dcm", PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_array_equal(inverted, 255 - shown)
+
+
+def test_enhanced_objects_keep_rescaling_and_window_in_their_frames() -> None:
+    transformation, window, groups = Dataset(), Dataset(), Dataset()
+    transformation.RescaleSlope, transformation.RescaleIntercept = 2, -100
+    transformation.RescaleType = "HU"
+    window.WindowCenter, window.WindowWidth = 900, 1001
+    groups.PixelValueTransformationSequence = Sequence([transformation])
+    groups.FrameVOILUTSequence = Sequence([window])
+    data = changed("MR_small.dcm", PerFrameFunctionalGroupsSequence=Sequence([groups]))
+    values = pydicom.dcmread(real("MR_small.dcm")).pixel_array.astype(float) * 2 - 100
+    expected = np.clip((values - 399.5) / 1000 * 255, 0, 255)
+    np.testing.assert_allclose(decode_image(data)[..., 0], expected, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("MR_truncated.dcm", "less than expected"),
+        ("rtplan.dcm", "without pixels"),
+        ("badVR.dcm", "cannot be decoded"),
+        ("JPEG-lossy.dcm", "does not support"),
+    ],
+)
+def test_what_cannot_be_shown_is_told(name: str, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        decode_image(real(name).read_bytes())
+
+
+def test_an_absurd_size_is_refused_before_decoding() -> None:
+    with pytest.raises(ImageError, match="too large"):
+        decode_image(changed("MR_small.dcm", Rows=65535, Columns=65535))
+
+
+def test_folders_of_dicom_files_have_patients_as_groups_and_never_their_numbers(
+    tmp_path: Path,
+) -> None:
+    for place, name in {
+        "train/a/1.dcm": "CT_small.dcm",
+        "train/b/IM0001": "MR_small.dcm",  # as scanners name them
+        "train/b/1.2.840.17": "MR_small_RLE.dcm",
+        "test/a/x.DCM": "CT_small.dcm",
+        "test/b/y.dcm": "MR_small_implicit.dcm",
+        "val/a/z.dcm": "examples_rgb_color.dcm",
+    }.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(real(name), tmp_path / place)
+    (tmp_path / "train/a/notes.txt").write_text("not an image")
+    samples = open_source(tmp_path, ManifestColumns()).samples.set_index("id")
+    assert len(samples) == 6
+    assert samples.loc["train/a/1.dcm", "group"] == samples.loc["test/a/x.DCM", "group"] != ""
+    assert samples.loc["train/b/IM0001", "group"] != samples.loc["train/a/1.dcm", "group"]
+    patient = str(pydicom.dcmread(real("CT_small.dcm")).PatientID)
+    assert patient
+    assert not samples.astype(str).apply(lambda c: c.str.contains(patient, regex=False)).any().any()
+
+
+def test_a_file_without_a_patient_has_no_group(tmp_path: Path) -> None:
+    (tmp_path / "x.dcm").write_bytes(changed("MR_small.dcm", PatientID=""))
+    assert patient_group(tmp_path / "x.dcm") == ""
+    (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
+    assert patient_group(tmp_path / "broken.dcm") == ""

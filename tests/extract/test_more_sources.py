@@ -1,0 +1,113 @@
+"""MedMNIST by name, Parquet manifests, windows, and what --check tells."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import medmnist
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import write_npz
+from PIL import Image
+from rich.console import Console
+
+from samcache.cache.errors import SourceError
+from samcache.extract.check import check_source
+from samcache.extract.decode import decode_image
+from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.open_source import open_source
+
+
+def saved(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_medmnist_name_is_found_by_its_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    (tmp_path / ".medmnist").mkdir()
+    path = write_npz(tmp_path / ".medmnist" / "breastmnist_64.npz", (8, 4, 4))
+    digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(medmnist.INFO["breastmnist"], "MD5_64", digest)
+    source = open_source(Path("medmnist:breastmnist@64"), ManifestColumns())
+    assert source.classes == ("malignant", "normal, benign")
+    assert len(source.samples) == 16
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("medmnist:brestmnist", "expected one of bloodmnist, breastmnist"),
+        ("medmnist:chestmnist", "is not there"),  # several labels an image
+        ("medmnist:organmnist3d", "is not there"),
+        ("medmnist:breastmnist@32", "sizes are 28, 64, 128, 224"),
+    ],
+)
+def test_medmnist_names_that_do_not_exist_are_told(name: str, reason: str) -> None:
+    with pytest.raises(SourceError, match=reason):
+        open_source(Path(name), ManifestColumns())
+
+
+def test_without_a_network_the_address_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setitem(medmnist.INFO["breastmnist"], "url", "http://127.0.0.1:9/b.npz")
+    with pytest.raises(SourceError, match=r"get it from http://127\.0\.0\.1:9/b\.npz"):
+        open_source(Path("medmnist:breastmnist"), ManifestColumns())
+
+
+def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"file": ["a.png", "b.png", "c.png"], "class": [1, 2, 1], "split": ["train", "val", "test"]}
+    )
+    table.to_parquet(tmp_path / "m.parquet")
+    table.to_csv(tmp_path / "m.csv", index=False)
+    found, expected = (
+        open_source(tmp_path / name, ManifestColumns()) for name in ("m.parquet", "m.csv")
+    )
+    pd.testing.assert_frame_equal(found.samples, expected.samples)
+    assert found.classes == expected.classes
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceError, match="not a readable PARQUET manifest"):
+        open_source(tmp_path / "bad.parquet", ManifestColumns())
+
+
+def test_a_window_shows_the_same_grey_for_the_same_value(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name, top in (("x", 1000), ("y", 60000)):
+        pixels = np.array([[0, 500], [1000, top]], np.uint16)
+        (tmp_path / "a" / f"{name}.png").write_bytes(saved(pixels))
+    source = open_source(tmp_path, ManifestColumns(window=(0.0, 1000.0)))
+    for row in range(2):
+        shown = source.image(row).decode()[..., 0]
+        assert shown.tolist() == [[0, 128], [255, 255]]
+    eight_bits = saved(np.array([[7]], np.uint8))
+    assert decode_image(eight_bits, (0.0, 1000.0))[0, 0, 0] == 7
+
+
+def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["file,class,split,patient"]
+    for n, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 2):
+        (tmp_path / f"{n}.png").write_bytes(saved(rng.integers(0, 256, (8, 9), dtype=np.uint8)))
+        lines.append(f"{n}.png,{'ab'[n % 2]},{split},p{n}")
+    (tmp_path / "7.png").write_bytes((tmp_path / "0.png").read_bytes())
+    (tmp_path / "3.png").write_bytes(b"")
+    lines[-2] = lines[-2].replace("p6", "p0")
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    source = open_source(tmp_path / "m.csv", ManifestColumns(group="patient"))
+    report = check_source(source, Console(file=io.StringIO()))
+    assert report.counts["train"] == {"a": 2, "b": 2}
+    assert report.sizes == {"8 x 9": 7}
+    assert report.unreadable == {"3.png": "the file is empty (0 bytes)"}
+    assert report.groups == {"p0": ("test", "train")}
+    text = report.text()
+    assert "0.png (train, a) = 7.png (test, b)" in text
+    assert "p0: test, train" in text
+    assert json.loads(json.dumps(report.to_json()))["duplicates"][0]["ids"] == ["0.png", "7.png"]
