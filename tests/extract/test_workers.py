@@ -39,7 +39,12 @@ class Job:
         words = ["extract", self.npz, "--store", store, "--encoder", "vit_tiny", "--pool", 2]
         words += ["--checkpoint", self.checkpoint, "--shard-rows", SHARD, "--batch-size", 4]
         command = [*(torchrun if ranks else []), SCRIPT, pause, *words, "--device", "cpu"]
-        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1]), "OMP_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(SCRIPT.parents[1]),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "140",  # a bar in one line
+        }
         return subprocess.Popen(
             [sys.executable, *map(str, command)],
             env=environment,
