@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.samples import SPLITS
 from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.train.splits import readable_samples
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
@@ -21,7 +21,7 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and deviation per channel over the training split, (C, 1, 1) float32 each."""
+    """Mean and deviation per channel over the training rows, (C, 1, 1) float32 each."""
 
     mean: Tensor
     std: Tensor
@@ -31,8 +31,13 @@ class Scale:
         """From (C,) values; a channel that never varies keeps a tiny deviation."""
         return cls(mean.float().view(-1, 1, 1), std.float().clamp(min=1e-6).view(-1, 1, 1))
 
+    @classmethod
+    def none(cls, channels: int) -> "Scale":
+        """The scale that changes nothing."""
+        return cls(torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1))
+
     def apply(self, values: Tensor) -> Tensor:
-        """(B, C, H, W) of any dtype -> float32 in units of the training split."""
+        """(B, C, H, W) of any dtype -> float32 in units of the training rows."""
         return values.float().sub(self.mean).div_(self.std)
 
     def to(self, device: torch.device) -> "Scale":
@@ -82,8 +87,9 @@ def load_training_data(
 ) -> TrainingData:
     """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
 
-    Raises ConfigError where the store has no cached images, a kernel the store's pool does not
-    divide, or a split or class that cannot be trained on; StoreError where objects are damaged.
+    The scales are those of the training split; ``scaled_to`` takes those of other rows. Raises
+    ConfigError where the store has no cached images or its pool does not divide the kernel;
+    StoreError where objects are damaged.
     """
     damage = verify(store, fast=True)
     if damage:
@@ -91,8 +97,7 @@ def load_training_data(
             f"{store.location}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: "
             "see samcache cache verify"
         )
-    samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
-    _check_splits(samples, store.dataset.classes)
+    samples = readable_samples(store)
     if not store.identity.frame_size:
         raise ConfigError(
             f"{store.location} holds no images (--no-images): extract it anew with them"
@@ -115,16 +120,22 @@ def load_training_data(
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
-    train = torch.from_numpy((samples["split"] == "train").to_numpy(copy=True))
-    moments = store.moments()
-    return TrainingData(
-        samples,
-        store.dataset.classes,
-        images,
-        _image_scale(images[train]),
-        pooled,
-        {level: _level_scale(moments[level]) for level in levels},
-        torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True)),
+    train = torch.from_numpy(np.flatnonzero((samples["split"] == "train").to_numpy()))
+    labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
+    unscaled = TrainingData(
+        samples, store.dataset.classes, images, Scale.none(3), pooled, {}, labels
+    )
+    return scaled_to(unscaled, store, train)
+
+
+def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
+    """The same data in units of some rows (m,) int64, the ones a member is trained on."""
+    moments = store.moments(data.samples["row"].to_numpy()[rows.cpu().numpy()])
+    device = data.images.device
+    return replace(
+        data,
+        image_scale=_image_scale(data.images[rows.to(device)]).to(device),
+        scales={level: _level_scale(moments[level]).to(device) for level in data.pooled},
     )
 
 
@@ -161,7 +172,8 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 def _image_scale(images: Tensor) -> Scale:
     """The scale of (n, 3, s, s) uint8 images, from exact counts of each channel's values."""
-    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+    planes = images.unbind(1)
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in planes]).cpu()
     values = torch.arange(256)
     total, squares = (counts * values).sum(dim=1), (counts * values**2).sum(dim=1)
     mean = total.double() / counts.sum(dim=1)
@@ -170,19 +182,3 @@ def _image_scale(images: Tensor) -> Scale:
 
 def _level_scale(moments: Moments) -> Scale:
     return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(np.sqrt(moments.variance)))
-
-
-def _check_splits(samples: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    for split in SPLITS:
-        chosen = samples[samples["split"] == split]
-        if chosen.empty:
-            raise ConfigError(
-                f"split {split} holds no readable samples: training needs train, val and test; "
-                "add them to the source, or leave its splits out to have them drawn"
-            )
-        absent = sorted(set(range(len(classes))) - set(chosen["label"]))
-        if absent:
-            raise ConfigError(
-                f"class {classes[absent[0]]!r} has no readable sample in split {split}: every "
-                "class needs one in every split"
-            )

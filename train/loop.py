@@ -1,4 +1,4 @@
-"""One training from a seed: epochs of AdamW, the best by validation AUC, its test predictions."""
+"""One training: epochs of AdamW, the best by validation AUC, its predictions."""
 
 import math
 import time
@@ -16,6 +16,7 @@ from samcache.train.classifier import Classifier, build_backbone
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.splits import Member
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class EpochMetrics:
     """One line of metrics.csv; losses are cross-entropy in nats."""
 
     seed: int
+    fold: int | None
+    fraction: float
     epoch: int  # from 1
     lr: float  # at the epoch's end
     train_loss: float
@@ -33,41 +36,41 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
-class SeedResult:
-    """What one seed gave: its best epoch's weights and its probabilities for every sample.
+class MemberResult:
+    """What one member gave: its best epoch's weights and its probabilities for every sample.
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order.
     """
 
-    seed: int
+    member: Member
     best_epoch: int
     epochs: list[EpochMetrics]
     weights: dict[str, Tensor]
     probabilities: npt.NDArray[np.float32]
 
 
-def train_seed(
-    seed: int,
+def train_member(
+    member: Member,
     data: TrainingData,
     config: TrainConfig,
     taps: dict[str, str],
     on_epoch: Callable[[EpochMetrics], None],
-) -> SeedResult:
-    """Train from one seed on the device where the data lie; same seed, same CPU, same bits.
+) -> MemberResult:
+    """Train one member on the device where the data lie; same seed, same CPU, same bits.
 
     Raises ConfigError where the loss is no longer finite.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(member.seed)
         model = build_classifier(config, data, taps).to(data.images.device)
-        shuffle = torch.Generator().manual_seed(seed)
-        train_rows, val_rows = data.rows("train"), data.rows("val")
+        shuffle = torch.Generator().manual_seed(member.seed)
+        train_rows, val_rows = member.train, member.val
         steps = math.ceil(len(train_rows) / config.batch_size) * config.epochs
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
         scheduler = _scheduler(optimizer, config, steps)
-        weight = _class_weight(data) if config.class_weights else None
+        weight = _class_weight(data, train_rows) if config.class_weights else None
         epochs: list[EpochMetrics] = []
         best, best_epoch, best_weights = (-math.inf, -math.inf), 0, {}
         for epoch in range(1, config.epochs + 1):
@@ -77,19 +80,21 @@ def train_seed(
             train_loss = _train_epoch(model, data, batches, optimizer, scheduler, weight)
             if not math.isfinite(train_loss):
                 raise ConfigError(
-                    f"the loss of seed {seed} is {train_loss} in epoch {epoch}: try a lower --lr"
+                    f"the loss of {member.name} is {train_loss} in epoch {epoch}: "
+                    "try a lower --lr"
                 )
             scores = _validate(predict(model, data, val_rows), data.labels[val_rows])
             lr = float(scheduler.get_last_lr()[0])
             seconds = time.perf_counter() - started
-            epochs.append(EpochMetrics(seed, epoch, lr, train_loss, *scores, seconds))
+            key = member.seed, member.fold, member.fraction
+            epochs.append(EpochMetrics(*key, epoch, lr, train_loss, *scores, seconds))
             on_epoch(epochs[-1])
             if (epochs[-1].val_auc, -epochs[-1].val_loss) > best:
                 best, best_epoch = (epochs[-1].val_auc, -epochs[-1].val_loss), epoch
                 best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
         model.load_state_dict(best_weights)
         probabilities = predict(model, data, torch.arange(len(data.labels))).softmax(1).numpy()
-        return SeedResult(seed, best_epoch, epochs, best_weights, probabilities)
+        return MemberResult(member, best_epoch, epochs, best_weights, probabilities)
 
 
 def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
@@ -145,9 +150,9 @@ def _batches(order: Tensor, size: int) -> list[Tensor]:
     return [batch for batch in torch.split(order, size) if len(batch) > 1]
 
 
-def _class_weight(data: TrainingData) -> Tensor:
-    """Inverse class frequencies of the training split, (K,); a balanced set gives ones."""
-    labels = data.labels[data.rows("train").to(data.labels.device)]
+def _class_weight(data: TrainingData, rows: Tensor) -> Tensor:
+    """Inverse class frequencies of the training rows, (K,); a balanced set gives ones."""
+    labels = data.labels[rows.to(data.labels.device)]
     counts = torch.bincount(labels, minlength=len(data.classes)).float()
     return counts.sum() / (len(data.classes) * counts)
 

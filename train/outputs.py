@@ -16,7 +16,7 @@ from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
-from samcache.train.loop import SeedResult
+from samcache.train.loop import MemberResult
 from samcache.train.metrics import accuracy, macro_auc
 
 RESULTS = "results.json"
@@ -99,7 +99,7 @@ def open_run_folder(config: TrainConfig) -> Path:
 def summarise(
     store: Store,
     data: TrainingData,
-    seeds: list[SeedResult],
+    seeds: list[MemberResult],
     load_seconds: float,
     total_seconds: float,
 ) -> Results:
@@ -108,7 +108,7 @@ def summarise(
     labels = data.labels.numpy()[test]
     scores = [
         SeedScores(
-            seed=result.seed,
+            seed=result.member.seed,
             best_epoch=result.best_epoch,
             val_auc=result.epochs[result.best_epoch - 1].val_auc,
             test_accuracy=accuracy(labels, result.probabilities[test]),
@@ -138,7 +138,7 @@ def write_run(
     store: Store,
     taps: dict[str, str],
     data: TrainingData,
-    seeds: list[SeedResult],
+    seeds: list[MemberResult],
     results: Results,
 ) -> None:
     """Write every file of a finished run, results.json last."""
@@ -157,11 +157,11 @@ def write_run(
     _predictions(data, seeds).to_csv(folder / "predictions.csv", index=False)
     for result in seeds:
         weights = {name: tensor.contiguous() for name, tensor in result.weights.items()}
-        save_file(weights, folder / f"seed-{result.seed}.safetensors")
+        save_file(weights, folder / f"{result.member.name}.safetensors")
     _write_json(folder / RESULTS, results.to_json())
 
 
-def _predictions(data: TrainingData, seeds: list[SeedResult]) -> pd.DataFrame:
+def _predictions(data: TrainingData, seeds: list[MemberResult]) -> pd.DataFrame:
     """seed, id, split, label (class name), then one probability per class, for every sample."""
     names = [data.classes[label] for label in data.labels.tolist()]
     base = data.samples[["id", "split"]].assign(label=names)
@@ -170,7 +170,7 @@ def _predictions(data: TrainingData, seeds: list[SeedResult]) -> pd.DataFrame:
         columns = [f"p_{name}" for name in data.classes]
         scores = pd.DataFrame(result.probabilities, columns=columns)
         table = pd.concat([base, scores], axis=1)
-        table.insert(0, "seed", result.seed)
+        table.insert(0, "seed", result.member.seed)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -9,15 +9,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.data import load_training_data
-from samcache.train.loop import EpochMetrics, SeedResult, train_seed
+from samcache.train.data import load_training_data, scaled_to
+from samcache.train.loop import EpochMetrics, MemberResult, train_member
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
+from samcache.train.splits import plan_members, readable_samples
 
 
 def train(config: TrainConfig, console: Console) -> Results:
     """Train all seeds with a progress bar on ``console``; raises SamcacheError."""
     store = staged(Store(config.store), console)
     taps = config.tapped(store.identity.levels)
+    members = plan_members(readable_samples(store), store.dataset.classes, config.seeds)
     folder = open_run_folder(config)
     started = time.perf_counter()
     data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
@@ -28,19 +30,20 @@ def train(config: TrainConfig, console: Console) -> Results:
             f"warning: {missing} images of {store.location} are not extracted yet: left out"
         )
     on_device = data.to(torch.device(config.device))
-    seeds: list[SeedResult] = []
+    trained: list[MemberResult] = []
     with _progress(console) as progress:
-        task = progress.add_task("", total=len(config.seeds) * config.epochs, auc="")
+        task = progress.add_task("", total=len(members) * config.epochs, auc="")
 
         def on_epoch(line: EpochMetrics) -> None:
             label = f"seed {line.seed}, epoch {line.epoch}"
             auc = f"validation AUC {line.val_auc:.3f}"
             progress.update(task, advance=1, description=label, auc=auc)
 
-        for seed in config.seeds:
-            seeds.append(train_seed(seed, on_device, config, taps, on_epoch))
-    results = summarise(store, data, seeds, load_seconds, time.perf_counter() - started)
-    write_run(folder, config, store, taps, data, seeds, results)
+        for member in members:
+            scaled = scaled_to(on_device, store, member.train)
+            trained.append(train_member(member, scaled, config, taps, on_epoch))
+    results = summarise(store, data, trained, load_seconds, time.perf_counter() - started)
+    write_run(folder, config, store, taps, data, trained, results)
     return results
 
 

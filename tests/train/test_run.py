@@ -168,7 +168,7 @@ def test_options_that_do_not_fit_are_refused(
 
 
 def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"loss of seed 0 is nan in epoch \d"):
+    with pytest.raises(ConfigError, match=r"loss of seed-0 is nan in epoch \d"):
         run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
 
 
