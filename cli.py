@@ -24,7 +24,9 @@ LEVELS = ("patch", "early", "middle", "late", "neck")
 
 PREPROCESSING = click.Choice(["sam", "medsam"])
 DTYPE = click.Choice(["float16", "float32"])
-ATTENTION = click.Choice(["slca", "none"])
+ATTENTION = click.Choice(
+    ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
+)
 FUSION = click.Choice(["gate", "residual"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
 At = click.IntRange  # At(16): 16 or more
@@ -82,6 +84,23 @@ _SOURCE_OPTIONS = (
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to read a source."""
     for decorate in reversed(_SOURCE_OPTIONS):
+        command = decorate(command)
+    return command
+
+
+_PROTOCOL_OPTIONS = (
+    option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed."),
+    option("--folds", type=At(2), help="Cross-validate over all samples, patients whole."),
+    option(
+        "--fractions", type=CommaList(float), default="1", help="Shares of the training samples."
+    ),
+    option("--ordered", is_flag=True, help="Classes are grades in order: quadratic kappa too."),
+)
+
+
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which trainings make an experiment."""
+    for decorate in reversed(_PROTOCOL_OPTIONS):
         command = decorate(command)
     return command
 
@@ -181,14 +200,14 @@ def extract(
 @cli.command()
 @click.argument("store")
 @option("--out", type=_path(), required=True, help="Run folder to write.")
-@option("--attention", type=ATTENTION, default="slca", help="SLCA, or the backbone without it.")
+@option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it.")
 @option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
 @option("--taps", type=CommaList(), help="LEVEL:STAGE pairs.  [default: patch:stem … neck:stage4]")
 @option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
 @option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
 @option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
 @option("--epochs", type=At(1), default=30)
-@option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed.")
+@protocol_options
 @option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
 @option("--batch-size", type=At(2), default=64)
 @option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
@@ -198,24 +217,27 @@ def extract(
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
 def train(**options: Any) -> None:
-    """Train a classifier from STORE, once per seed, and test it.
+    """Train a classifier from STORE, once per seed, fold and fraction, and test it.
 
     A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
     SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
     folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
-    per seed.
+    per training. Intervals are bootstrapped over test samples, patients whole.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
     samcache train breast.zarr --out runs/none --image-size 64 --attention none
+    samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
+    samcache train breast.zarr --out runs/folds --folds 5
     """
     from rich.console import Console
 
     from samcache.train.config import TrainConfig
+    from samcache.train.report import text
     from samcache.train.run import train as run
 
     results = run(TrainConfig(**options), Console(stderr=True))
-    click.echo(results.text())
+    click.echo(text(results))
 
 
 cli.add_command(cache)

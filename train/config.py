@@ -21,7 +21,7 @@ class TrainConfig:
 
     store: str | Path  # a folder or a URL
     out: Path
-    attention: str = "slca"  # or "none"
+    attention: str = "slca"  # "none", or one of the controls in controls.py
     backbone: str = "resnet18"
     taps: tuple[str, ...] | None = None  # "level:stage"
     kernel: int = 4  # in cells of the encoder's unpooled maps
@@ -29,6 +29,9 @@ class TrainConfig:
     fusion: str = "gate"  # or "residual"
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
+    folds: int | None = None  # cross-validation instead of the store's splits
+    fractions: tuple[float, ...] = (1.0,)  # of the training rows
+    ordered: bool = False  # the classes are grades in their order
     image_size: int | None = None
     batch_size: int = 64
     lr: float = 1e-3

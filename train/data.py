@@ -50,7 +50,8 @@ class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
     images: (n, 3, s, s) uint8. pooled: level -> (n, C, h, w) in the store's dtype, averaged over
-    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64.
+    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64. feature_rows:
+    (n,) int64, whose maps each sample is given; None means its own.
     """
 
     samples: pd.DataFrame
@@ -60,6 +61,7 @@ class TrainingData:
     pooled: dict[str, Tensor]
     scales: dict[str, Scale]
     labels: Tensor
+    feature_rows: Tensor | None = None
 
     def rows(self, split: str) -> Tensor:
         """The rows of a split, (m,) int64 on the CPU."""
@@ -67,7 +69,10 @@ class TrainingData:
 
     def inputs(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w)."""
-        maps = {level: self.scales[level].apply(maps[rows]) for level, maps in self.pooled.items()}
+        places = rows if self.feature_rows is None else self.feature_rows[rows]
+        maps = {
+            level: self.scales[level].apply(maps[places]) for level, maps in self.pooled.items()
+        }
         return self.image_scale.apply(self.images[rows]), maps
 
     def to(self, device: torch.device) -> "TrainingData":
@@ -83,9 +88,11 @@ class TrainingData:
 
 
 def load_training_data(
-    store: Store, levels: tuple[str, ...], kernel: int, image_size: int | None
+    store: Store, levels: tuple[str, ...], kernel: int | None, image_size: int | None
 ) -> TrainingData:
     """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
+
+    Without a kernel, each map is averaged to one vector.
 
     The scales are those of the training split; ``scaled_to`` takes those of other rows. Raises
     ConfigError where the store has no cached images or its pool does not divide the kernel;
@@ -139,9 +146,11 @@ def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
     )
 
 
-def _pool_factor(store: Store, level: str, kernel: int) -> int:
+def _pool_factor(store: Store, level: str, kernel: int | None) -> int:
     pool = store.identity.pool
     side = store.layout.level_shapes[level][1]
+    if kernel is None:
+        return side
     if kernel % pool or side % (kernel // pool):
         raise ConfigError(
             f"--kernel {kernel} does not fit the store: its maps are pooled by {pool}, and level "

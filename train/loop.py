@@ -80,8 +80,7 @@ def train_member(
             train_loss = _train_epoch(model, data, batches, optimizer, scheduler, weight)
             if not math.isfinite(train_loss):
                 raise ConfigError(
-                    f"the loss of {member.name} is {train_loss} in epoch {epoch}: "
-                    "try a lower --lr"
+                    f"the loss of {member.name} is {train_loss} in epoch {epoch}: try a lower --lr"
                 )
             scores = _validate(predict(model, data, val_rows), data.labels[val_rows])
             lr = float(scheduler.get_last_lr()[0])

@@ -1,4 +1,4 @@
-"""``samcache train``: read the store once, train every seed from it, write the run folder."""
+"""``samcache train``: read the store once, train every member from it, write the run folder."""
 
 import time
 
@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
+from samcache.train.controls import resolved_kernel, with_noise, with_others_features
 from samcache.train.data import load_training_data, scaled_to
 from samcache.train.loop import EpochMetrics, MemberResult, train_member
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
@@ -16,13 +17,22 @@ from samcache.train.splits import plan_members, readable_samples
 
 
 def train(config: TrainConfig, console: Console) -> Results:
-    """Train all seeds with a progress bar on ``console``; raises SamcacheError."""
+    """Train all members with a progress bar on ``console``; raises SamcacheError."""
     store = staged(Store(config.store), console)
     taps = config.tapped(store.identity.levels)
-    members = plan_members(readable_samples(store), store.dataset.classes, config.seeds)
+    kernel = resolved_kernel(config, store)
+    members = plan_members(
+        readable_samples(store),
+        store.dataset.classes,
+        config.seeds,
+        config.folds,
+        config.fractions,
+    )
     folder = open_run_folder(config)
     started = time.perf_counter()
-    data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
+    data = load_training_data(store, tuple(taps), kernel, config.image_size)
+    if config.attention == "random":
+        data = with_noise(data)
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
@@ -35,16 +45,23 @@ def train(config: TrainConfig, console: Console) -> Results:
         task = progress.add_task("", total=len(members) * config.epochs, auc="")
 
         def on_epoch(line: EpochMetrics) -> None:
-            label = f"seed {line.seed}, epoch {line.epoch}"
+            label = f"seed {line.seed}{_part(line)}, epoch {line.epoch}"
             auc = f"validation AUC {line.val_auc:.3f}"
             progress.update(task, advance=1, description=label, auc=auc)
 
         for member in members:
             scaled = scaled_to(on_device, store, member.train)
+            if config.attention == "shuffled":
+                scaled = with_others_features(scaled, member)
             trained.append(train_member(member, scaled, config, taps, on_epoch))
-    results = summarise(store, data, trained, load_seconds, time.perf_counter() - started)
+    results = summarise(store, data, trained, config, load_seconds, time.perf_counter() - started)
     write_run(folder, config, store, taps, data, trained, results)
     return results
+
+
+def _part(line: EpochMetrics) -> str:
+    fold = "" if line.fold is None else f", fold {line.fold}"
+    return fold if line.fraction == 1 else f"{fold}, {line.fraction:g} of the training rows"
 
 
 def _progress(console: Console) -> Progress:

@@ -51,26 +51,33 @@ def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
     metrics = pd.read_csv(out / "metrics.csv")
     assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
     predictions = pd.read_csv(out / "predictions.csv", dtype={"label": str})
-    assert list(predictions.columns) == ["seed", "id", "split", "label", "p_0", "p_1"]
+    columns = ["seed", "fold", "fraction", "id", "split", "group", "label", "p_0", "p_1"]
+    assert list(predictions.columns) == columns
     assert len(predictions) == 2 * 40
     np.testing.assert_allclose(predictions[["p_0", "p_1"]].sum(axis=1), 1, atol=1e-5)
     saved = json.loads((out / "results.json").read_text())
     assert saved["fingerprint"] == store.fingerprint
-    assert saved["test_auc"]["mean"] == pytest.approx(np.mean([s.test_auc for s in results.seeds]))
-    assert saved["test_auc"]["sd"] == pytest.approx(
-        np.std([s.test_auc for s in results.seeds], ddof=1)
-    )
+    areas = [member.scores["auc"] for member in results.members]
+    auc = saved["fractions"][0]["metrics"]["auc"]
+    assert auc["mean"] == pytest.approx(np.mean(areas))
+    assert auc["sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert auc["interval"]["low"] <= auc["mean"] <= auc["interval"]["high"]
+    assert set(saved["members"][0]["scores"]) == {
+        *("accuracy", "balanced_accuracy", "auc", "f1", "ece"),
+        *("auc:0", "auc:1", "ap:0", "ap:1"),
+    }
 
 
 def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     results = run(quick(store, out))
     predictions = pd.read_csv(out / "predictions.csv")
-    for seed in results.seeds:
-        test = predictions.query(f"seed == {seed.seed} and split == 'test'")
+    for member in results.members:
+        test = predictions.query(f"seed == {member.seed} and split == 'test'")
         scores = test[["p_0", "p_1"]].to_numpy()
-        assert seed.test_accuracy == accuracy(test["label"].to_numpy(), scores)
-        assert seed.test_auc == pytest.approx(macro_auc(test["label"].to_numpy(), scores))
+        assert member.scores["accuracy"] == accuracy(test["label"].to_numpy(), scores)
+        area = macro_auc(test["label"].to_numpy(), scores)
+        assert member.scores["auc"] == pytest.approx(area)
 
 
 def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_the_store_is_read_once_for_all_seeds(
 
 def test_training_learns_what_the_images_show(store: Store, tmp_path: Path) -> None:
     results = run(quick(store, tmp_path / "run", epochs=8, seeds=(0,), lr=3e-3))
-    assert results.seeds[0].test_auc > 0.9
+    assert results.members[0].scores["auc"] > 0.9
     losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0] / 2
 
@@ -130,7 +137,7 @@ def test_without_attention_no_features_are_read(
 ) -> None:
     monkeypatch.setattr(Store, "read_features", lambda *_: pytest.fail("features were read"))
     results = run(quick(store, tmp_path / "run", attention="none"))
-    assert len(results.seeds) == 2
+    assert len(results.members) == 2
     assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
 
 
@@ -140,13 +147,14 @@ def test_without_attention_no_features_are_read(
         {"fusion": "residual"},
         {"schedule": "cosine"},
         {"class_weights": True},
+        {"ordered": True},
         {"taps": ("neck:stage2", "patch:stage2")},
         {"batch_size": 23},  # leaves a last batch of one
     ],
 )
 def test_every_option_trains(store: Store, tmp_path: Path, change: dict[str, object]) -> None:
     results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=1, **change))
-    assert 0 <= results.seeds[0].test_auc <= 1
+    assert 0 <= results.members[0].scores["auc"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,7 @@ def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path:
     results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
     assert "8 images of" in output.getvalue()
     assert results.missing == 8
-    assert results.counts["train"] == 16
+    assert results.members[0].samples["train"] == 16
 
 
 def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path) -> None:
