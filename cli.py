@@ -240,6 +240,30 @@ def train(**options: Any) -> None:
     click.echo(text(results))
 
 
+@cli.command()
+@click.argument("store")
+@option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def probe(store: str, as_json: bool) -> None:
+    """Ask each level of STORE what it knows by itself.
+
+    Logistic regression and nearest neighbours on each map's mean, fitted on train, chosen on
+    validation AUC: the cheapest look at whether a store holds signal. Needs no cached images.
+
+    \b
+    samcache probe breast.zarr
+    """
+    import json
+
+    from rich.console import Console
+
+    from samcache.cache.stage import staged
+    from samcache.cache.store import Store
+    from samcache.train.probe import probe as run
+
+    results = run(staged(Store(store), Console(stderr=True)))
+    click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
+
+
 cli.add_command(cache)
 
 
