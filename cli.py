@@ -264,6 +264,29 @@ def probe(store: str, as_json: bool) -> None:
     click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
 
 
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=_path())
+@option("--baseline", type=_path(), help="Run to compare with.  [default: the first]")
+@option("--format", "style", type=click.Choice(["text", "csv", "markdown"]), default="text")
+@option("--metric", "metrics", multiple=True, help="May be repeated.  [default: auc, accuracy]")
+def compare(
+    runs: tuple[Path, ...], baseline: Path | None, style: str, metrics: tuple[str, ...]
+) -> None:
+    """Compare RUNS, folders that train has written, on the same test samples.
+
+    Mean ± sd over seeds with its 95 % bootstrap interval over test samples; the difference to the
+    baseline is paired by sample and seed, and its interval and p-value cover both.
+
+    \b
+    samcache compare runs/none runs/slca runs/shuffled
+    samcache compare runs/* --baseline runs/none --metric auc --metric ece --format markdown
+    """
+    from samcache.train.compare import DEFAULT_METRICS, render
+    from samcache.train.compare import compare as run
+
+    click.echo(render(run(runs, baseline, metrics or DEFAULT_METRICS), style))
+
+
 cli.add_command(cache)
 
 
