@@ -222,7 +222,7 @@ def train(**options: Any) -> None:
     A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
     SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
     folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
-    per training. Intervals are bootstrapped over test samples, patients whole.
+    per training. Intervals are bootstrapped over test samples (patients whole) and seeds.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
@@ -274,8 +274,8 @@ def compare(
 ) -> None:
     """Compare RUNS, folders that train has written, on the same test samples.
 
-    Mean ± sd over seeds with its 95 % bootstrap interval over test samples; the difference to the
-    baseline is paired by sample and seed, and its interval and p-value cover both.
+    Mean ± sd over seeds with its 95 % bootstrap interval over test samples and seeds; the
+    difference to the baseline is paired by both.
 
     \b
     samcache compare runs/none runs/slca runs/shuffled

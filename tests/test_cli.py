@@ -158,7 +158,9 @@ def test_wrong_usage_exits_with_2(command: Command, words: list[str]) -> None:
 
 
 def leaf_commands() -> list[tuple[str, ...]]:
-    return [(name,) for name in sorted(cli.commands) if name != "cache"] + [("cache", name) for name in sorted(cache.commands)]
+    return [(name,) for name in sorted(cli.commands) if name != "cache"] + [
+        ("cache", name) for name in sorted(cache.commands)
+    ]
 
 
 @pytest.mark.parametrize("words", leaf_commands(), ids=" ".join)

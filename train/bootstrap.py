@@ -1,4 +1,4 @@
-"""Intervals by resampling test samples, whole patients where they are known."""
+"""Intervals by resampling seeds and test samples, whole patients where they are known."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +66,14 @@ class Predictions:
         """
         blocks = [self.scores(weights) for weights in resamples(self.groups)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def mean_over_seeds(resampled: Floats) -> Floats:
+    """The mean (R,) of as many seeds as there are, drawn anew in every resample (R, S)."""
+    count = resampled.shape[1]
+    drawn = np.random.default_rng(1).integers(0, count, resampled.shape)
+    mean: Floats = np.take_along_axis(resampled, drawn, axis=1).mean(axis=1)
+    return mean
 
 
 def resamples(groups: Ints) -> Iterator[Floats]:

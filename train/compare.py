@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
-from samcache.train.bootstrap import RESAMPLES, Interval, Predictions
+from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, mean_over_seeds
 from samcache.train.metrics import Floats
 from samcache.train.outputs import RESULTS, Summary
 from samcache.train.report import interval_text, mean_and_sd, title
 from samcache.train.splits import group_codes
 
 DEFAULT_METRICS = ("auc", "accuracy")
-_SEED = 1  # of the draws of seeds
 
 
 @dataclass(frozen=True)
@@ -122,13 +121,10 @@ def _scores(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[list[F
 def _difference(plain: Floats, resampled: Floats) -> Difference:
     """From each seed's difference (S,), and in every resample (R, S).
 
-    Each resample of the test samples draws as many seeds with replacement, too: the claim is about
-    the method, not about these trainings. p is twice the share of resamples on the other side of
-    zero, and 1 / RESAMPLES at the least (Efron and Tibshirani 1993, chapter 15).
+    p is twice the share of resamples on the other side of zero, and 1 / RESAMPLES at the least
+    (Efron and Tibshirani 1993, chapter 15).
     """
-    count = len(plain)
-    drawn = np.random.default_rng(_SEED).integers(0, count, (len(resampled), count))
-    values = np.take_along_axis(resampled, drawn, axis=1).mean(axis=1)
+    values = mean_over_seeds(resampled)
     defined = values[np.isfinite(values)]
     p = None
     if len(defined):

@@ -15,7 +15,7 @@ from samcache.cache.duplicates import find_duplicates
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
-from samcache.train.bootstrap import Interval, Predictions
+from samcache.train.bootstrap import Interval, Predictions, mean_over_seeds
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
@@ -45,13 +45,13 @@ class Summary:
 
     mean: float
     sd: float | None
-    interval: Interval | None  # of the mean over seeds, resampling test samples
+    interval: Interval | None  # of the mean, resampling test samples and seeds
 
     @classmethod
     def of(cls, values: Floats, resampled: Floats) -> "Summary":
         """From each seed's value (S,) and each resample's (R, S)."""
         spread = float(values.std(ddof=1)) if len(values) > 1 else None
-        return cls(float(values.mean()), spread, Interval.of(resampled.mean(axis=1)))
+        return cls(float(values.mean()), spread, Interval.of(mean_over_seeds(resampled)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, resamples
+from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, mean_over_seeds, resamples
 from samcache.train.metrics import Floats, Ints, accuracy, macro_auc, weighted_scores
 
 
@@ -107,6 +107,14 @@ def test_groups_are_drawn_whole_and_the_draws_repeat_themselves() -> None:
         assert (members == members[:, :1]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
     np.testing.assert_array_equal(weights, np.concatenate(list(resamples(groups))))
+
+
+def test_seeds_are_drawn_in_every_resample() -> None:
+    lucky = np.tile([0.0, 0.0, 3.0], (RESAMPLES, 1))
+    means = mean_over_seeds(lucky)
+    assert set(means.round(6)) == {0.0, 1.0, 2.0, 3.0}
+    assert means.mean() == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_array_equal(mean_over_seeds(lucky[:, 2:]), 3.0)
 
 
 def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
