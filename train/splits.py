@@ -81,7 +81,7 @@ def plan_members(
     _check_choices("--seeds", seeds)
     _check_choices("--fractions", fractions)
     if not all(0 < fraction <= 1 for fraction in fractions):
-        raise ConfigError(f"--fractions {fractions} should lie above 0 and be 1 at the most")
+        raise ConfigError(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
     divisions = _cross_validation(labels, groups, folds) if folds else _own_splits(samples)
     members = []
@@ -164,7 +164,11 @@ def _smallest_class(labels: Rows, groups: Rows) -> int:
 
 def _check_choices(option: str, values: tuple[Any, ...]) -> None:
     if not values or len(set(values)) < len(values):
-        raise ConfigError(f"{option} {values} should name at least one, and each once")
+        raise ConfigError(f"{option} '{_listed(values)}' should name at least one, and each once")
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _check_classes(

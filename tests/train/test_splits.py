@@ -117,10 +117,10 @@ def test_what_a_sample_is_in_a_member() -> None:
 @pytest.mark.parametrize(
     ("seeds", "folds", "fractions", "message"),
     [
-        ((), None, (1.0,), r"--seeds \(\) should name at least one"),
+        ((), None, (1.0,), "--seeds '' should name at least one"),
         ((1, 1), None, (1.0,), "each once"),
-        ((1,), None, (0.0, 1.0), "should lie above 0"),
-        ((1,), None, (1.5,), "1 at the most"),
+        ((1,), None, (0.0, 1.0), r"--fractions 0,1: each should lie in"),
+        ((1,), None, (1.5,), r"--fractions 1.5: each"),
         ((1,), 30, (1.0,), "fewer folds"),
     ],
 )
