@@ -28,6 +28,7 @@ ATTENTION = click.Choice(
     ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
 )
 FUSION = click.Choice(["gate", "residual"])
+STEM = click.Choice(["standard", "small"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
 At = click.IntRange  # At(16): 16 or more
 Positive = click.FloatRange(min=0, min_open=True)
@@ -201,8 +202,14 @@ def extract(
 @click.argument("store")
 @option("--out", type=_path(), required=True, help="Run folder to write.")
 @option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it.")
-@option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
-@option("--taps", type=CommaList(), help="LEVEL:STAGE pairs.  [default: patch:stem … neck:stage4]")
+@option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME.")
+@option("--pretrained", help="Weights: a file, or download.  [default: random]")
+@option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images.")
+@option(
+    "--taps",
+    type=CommaList(),
+    help="LEVEL:STAGE or LEVEL:MODULE.PATH.  [default: patch:stem … neck:stage4]",
+)
 @option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
 @option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
 @option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")

@@ -23,7 +23,9 @@ class TrainConfig:
     out: Path
     attention: str = "slca"  # "none", or one of the controls in controls.py
     backbone: str = "resnet18"
-    taps: tuple[str, ...] | None = None  # "level:stage"
+    pretrained: str | None = None  # a file of weights, or "download"
+    stem: str = "standard"  # or "small"
+    taps: tuple[str, ...] | None = None  # "level:stage", or "level:path of a module"
     kernel: int = 4  # in cells of the encoder's unpooled maps
     reduction: int = 4
     fusion: str = "gate"  # or "residual"

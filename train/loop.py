@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
-from samcache.train.classifier import Classifier, build_backbone
+from samcache.train.backbones import build_backbone
+from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.metrics import accuracy, macro_auc
@@ -99,8 +100,15 @@ def train_member(
 def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
     """The untrained classifier of a configuration."""
     channels = {level: maps.shape[1] for level, maps in data.pooled.items()}
-    backbone = build_backbone(config.backbone, len(data.classes))
-    return Classifier(backbone, taps, channels, config.reduction, config.fusion)
+    side = data.images.shape[-1]
+    backbone = build_backbone(
+        config.backbone,
+        len(data.classes),
+        side,
+        pretrained=config.pretrained,
+        stem=config.stem,
+    )
+    return Classifier(backbone, taps, channels, config.reduction, config.fusion, side)
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.store import Store
 from samcache.train import run as run_module
-from samcache.train.classifier import BACKBONES, build_backbone
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
 from samcache.train.loop import build_classifier
@@ -260,24 +259,3 @@ def test_a_store_without_images_cannot_be_trained_on(run_extract: Extract, tmp_p
     store, _ = run_extract(frame_size=0)
     with pytest.raises(ConfigError, match="holds no images"):
         run(quick(store, tmp_path / "run"))
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "swin_v2_t"])
-def test_backbones_cut_into_stages_equal_torchvisions(name: str) -> None:
-    import torchvision.models as models
-
-    torch.manual_seed(0)
-    whole = getattr(models, name)(weights=None, num_classes=3).eval()
-    torch.manual_seed(0)
-    backbone = build_backbone(name, 3)
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        out = x
-        for stage, module in backbone.stages.items():
-            out = module.eval()(out)
-            assert out.shape[1] == backbone.channels[stage]
-        torch.testing.assert_close(backbone.head.eval()(out), whole(x))
-
-
-def test_backbones_are_named_in_the_help() -> None:
-    assert {"resnet18", "resnet152", "swin_v2_b"} <= set(BACKBONES)
