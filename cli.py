@@ -28,6 +28,7 @@ ATTENTION = click.Choice(
     ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
 )
 FUSION = click.Choice(["gate", "residual"])
+RESIDENCY = click.Choice(["device", "memory", "disk"])
 STEM = click.Choice(["standard", "small"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
 At = click.IntRange  # At(16): 16 or more
@@ -221,7 +222,14 @@ def extract(
 @option("--weight-decay", type=click.FloatRange(min=0), default=0.05)
 @option("--schedule", type=SCHEDULE, default="onecycle")
 @option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
+@option("--balanced-sampling", is_flag=True, help="Draw every class equally often.")
+@option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@option("--mixup", type=click.FloatRange(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
+@option("--patience", type=At(1), help="Stop after so many epochs without a better one.")
+@option("--augment/--no-augment", default=True, help="Brightness, contrast, noise, erasing.")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]")
+@option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
 def train(**options: Any) -> None:
     """Train a classifier from STORE, once per seed, fold and fraction, and test it.
@@ -243,7 +251,11 @@ def train(**options: Any) -> None:
     from samcache.train.report import text
     from samcache.train.run import train as run
 
-    results = run(TrainConfig(**options), Console(stderr=True))
+    try:
+        results = run(TrainConfig(**options), Console(stderr=True))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: the same command goes on after the last finished epoch.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
     click.echo(text(results))
 
 

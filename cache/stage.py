@@ -66,12 +66,16 @@ def staged(store: Store, console: Console) -> Store:
 
 def stage_folder(store: Store) -> Path:
     """Where a store's copy lies: named after its fingerprint, and a hash of URL and root record."""
-    chosen = os.environ.get(FOLDER)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(chosen) if chosen else cache / "samcache" / "stage"
     url = store.objects.name.encode()
     digest = hashlib.sha256(url + b"\n" + store.description.to_bytes()).hexdigest()
-    return root / f"{store.fingerprint[:16]}-{digest[:12]}"
+    return stage_root() / f"{store.fingerprint[:16]}-{digest[:12]}"
+
+
+def stage_root() -> Path:
+    """The folder of all stages: ``$SAMCACHE_STAGE``, or one in the user's cache folder."""
+    chosen = os.environ.get(FOLDER)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else cache / "samcache" / "stage"
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,14 @@ class Classifier(nn.Module):
         self._pooled = {}
         return logits
 
+    def gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every tapped level's attention (B, C_s, h, w), before it is resized to its stage."""
+        found = {}
+        for level, module in self.attention.items():
+            assert isinstance(module, SLCA)
+            found[level] = module.attention(pooled[level])
+        return found
+
     def _gate(self, level: str) -> Callable[[nn.Module, object, Tensor], Tensor]:
         """The hook of one tap; hooks of one module run in the order of the taps."""
 

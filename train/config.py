@@ -40,7 +40,14 @@ class TrainConfig:
     weight_decay: float = 0.05
     schedule: str = "onecycle"  # or "cosine"
     class_weights: bool = False
+    balanced_sampling: bool = False
+    label_smoothing: float = 0.0
+    mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
+    patience: int | None = None  # epochs without a better one before a training stops
+    augment: bool = True
     device: str = "cpu"
+    residency: str | None = None  # "device", "memory" or "disk"; None is the first with room
+    tensorboard: bool = False
     overwrite: bool = False
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Predictions, mean_over_seeds
+from samcache.train.checkpoint import FOLDER as CHECKPOINTS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
@@ -91,7 +92,8 @@ def open_run_folder(config: TrainConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder} is a file: give a folder")
     taken = folder.is_dir() and any(folder.iterdir())
-    if taken and not (folder / "config.json").exists():
+    ours = (folder / "config.json").exists() or (folder / CHECKPOINTS).is_dir()
+    if taken and not ours:
         raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
     if (folder / RESULTS).exists() and not config.overwrite:
         raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")

@@ -1,6 +1,7 @@
 """Training reads a store once, writes a whole run folder, and repeats itself bit for bit."""
 
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.store import Store
+from samcache.train import loop
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
@@ -147,6 +149,7 @@ def test_without_attention_no_features_are_read(
         {"schedule": "cosine"},
         {"class_weights": True},
         {"ordered": True},
+        {"balanced_sampling": True, "label_smoothing": 0.2, "mixup": 0.5},
         {"taps": ("neck:stage2", "patch:stage2")},
         {"batch_size": 23},  # leaves a last batch of one
     ],
@@ -175,8 +178,22 @@ def test_options_that_do_not_fit_are_refused(
 
 
 def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"loss of seed-0 is nan in epoch \d"):
+    with pytest.raises(ConfigError, match=r"loss of seed-0 is nan in epoch \d") as caught:
         run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
+    told = str(caught.value)
+    assert "try a lower --lr than 1e+30" in told
+    assert "neck gates nan" in told
+    assert re.search(r"neck -?[\d.e-]+, [\d.]+, [\d.]+;", told), "the maps themselves are finite"
+
+
+def test_a_training_stops_when_patience_runs_out(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aucs = iter([0.6, 0.8, 0.7, 0.7, 0.9])
+    monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
+    results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=9, patience=2))
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["val_auc"].tolist() == [0.6, 0.8, 0.7, 0.7]
+    assert results.members[0].best_epoch == 2
 
 
 def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:
