@@ -17,6 +17,7 @@ from typing import Any
 DATASETS = ("breastmnist", "retinamnist")
 ATTENTIONS = {"none": [], "slca": ["--fusion", "gate"]}
 TRAINING = ["--backbone", "resnet18", "--image-size", "64", "--epochs", "15", "--seeds", "0,1,2"]
+TRAINING += ["--no-augment"]
 
 
 def main() -> None:
