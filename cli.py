@@ -206,11 +206,7 @@ def extract(
 @option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME.")
 @option("--pretrained", help="Weights: a file, or download.  [default: random]")
 @option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images.")
-@option(
-    "--taps",
-    type=CommaList(),
-    help="LEVEL:STAGE or LEVEL:MODULE.PATH.  [default: patch:stem … neck:stage4]",
-)
+@option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]")
 @option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
 @option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
 @option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
