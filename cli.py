@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,12 @@ import click
 
 from samcache.cache.commands import EXIT_DAMAGED, cache
 from samcache.cache.errors import SamcacheError
+from samcache.cache.options import At, BatchSize, CommaList, FilePath, Positive, Window, option
+from samcache.extract.commands import doctor
+from samcache.train.commands import compare, probe
 
 if TYPE_CHECKING:
+    from samcache.extract.file_sources import ManifestColumns
     from samcache.extract.run import ExtractOptions
 
 EXIT_UNREADABLE = 3
@@ -29,44 +34,13 @@ PREPROCESSING = click.Choice(["sam", "medsam"])
 DTYPE = click.Choice(["float16", "float32"])
 VIEWS = click.Choice(["identity", "flips", "dihedral"])
 PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
-ATTENTION = click.Choice(["slca", "none"])
+ATTENTION = click.Choice(
+    ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
+)
 FUSION = click.Choice(["gate", "residual"])
+RESIDENCY = click.Choice(["device", "memory", "disk"])
+STEM = click.Choice(["standard", "small"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
-At = click.IntRange  # At(16): 16 or more
-Positive = click.FloatRange(min=0, min_open=True)
-
-option = functools.partial(click.option, show_default=True)
-_path = functools.partial(click.Path, path_type=Path)
-
-
-class CommaList(click.ParamType[tuple[Any, ...]]):
-    """Comma-separated values of one type, such as ``0,1,2``."""
-
-    name = "a,b,…"
-
-    def __init__(self, item: Callable[[str], Any] = str) -> None:
-        self.item = item
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(self.item(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
-
-
-class BatchSize(click.ParamType[int | None]):
-    """A whole number from 1, or "auto", which is None: as many as the device's memory holds."""
-
-    name = "auto|n"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        return None if value == "auto" else At(1).convert(value, param, ctx)
 
 
 class Device(click.ParamType[str]):
@@ -89,17 +63,46 @@ class Device(click.ParamType[str]):
 
 
 _SOURCE_OPTIONS = (
-    option("--root", type=_path(), help="Manifest: where files start.  [default: its own folder]"),
-    option("--label-column", help="Manifest: column of the class.  [default: class or label]"),
-    option("--group-column", help="Manifest: column of the patient or lesion."),
-    option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY."),
+    option(
+        "--root", type=FilePath(), help="Manifest: where files start.  [default: its own folder]"
+    ),
+    option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
+    option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
+    option("--x", "images_key", default="x", help="HDF5: the array of images."),
+    option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
     option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
 )
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how to read a source."""
+    """The options that say how to read a source, passed on together as ``columns``."""
+
+    @functools.wraps(command)
+    def with_columns(**options: Any) -> Any:
+        names = ("root", "label", "group", "images_key", "labels_key", "split_seed")
+        return command(columns={name: options.pop(name) for name in names}, **options)
+
+    decorated: Callable[..., Any] = with_columns
     for decorate in reversed(_SOURCE_OPTIONS):
+        decorated = decorate(decorated)
+    return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(
+        decorated
+    )
+
+
+_PROTOCOL_OPTIONS = (
+    option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed."),
+    option("--folds", type=At(2), help="Cross-validate over all samples, patients whole."),
+    option(
+        "--fractions", type=CommaList(float), default="1", help="Shares of the training samples."
+    ),
+    option("--ordered", is_flag=True, help="Classes are grades in order: quadratic kappa too."),
+)
+
+
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which trainings make an experiment."""
+    for decorate in reversed(_PROTOCOL_OPTIONS):
         command = decorate(command)
     return command
 
@@ -133,11 +136,11 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("source", type=_path())
-@option("--store", required=True, help="Zarr store to create or resume: a folder or a URL.")
-@option("--encoder", type=click.Choice(ENCODERS), required=True, help="SAM, MobileSAM, LiteMedSAM.")
+@click.argument("source", type=FilePath())
+@option("--store", help="Zarr store to create or resume: a folder or a URL.  [required]")
+@option("--encoder", type=click.Choice(ENCODERS), help="SAM, MobileSAM, LiteMedSAM.  [required]")
 @option(
-    "--checkpoint", type=_path(), help="Weights.  [default: the official file, downloaded once]"
+    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
 )
 @option("--image-size", type=At(16), help="Side of the encoder's input.  [default: its own]")
 @option("--preprocessing", type=PREPROCESSING, help="[default: medsam for vit_t_med, else sam]")
@@ -157,39 +160,45 @@ def cli() -> None:
 @option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
 @option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
 @option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
-@option("--json", "as_json", is_flag=True, help="The plan as JSON.")
+@option("--check", is_flag=True, help="Only read all images and tell what SOURCE holds.")
+@option("--json", "as_json", is_flag=True, help="Plan or check as JSON.")
+@option("--window", type=Window(), help="Shown of DICOM and deep grey.  [default: the image's own]")
 @source_options
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 def extract(
     source: Path,
-    root: Path | None,
-    label_column: str | None,
-    group_column: str | None,
-    split_seed: int,
+    columns: dict[str, Any],
+    window: tuple[float, float] | None,
     no_images: bool,
     plan: bool,
+    check: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
 
-    SOURCE is a MedMNIST .npz, a CSV manifest (columns file, class, and optionally split) or a
-    folder of class folders, with or without train/val/test folders above them. A second run
-    encodes only what is not committed yet, and what is new in the source. Any number of processes
-    may work on one store; under torchrun and Slurm the shards are divided among the ranks.
+    SOURCE is a folder of class folders, with or without train/val/test folders above them, a
+    manifest (.csv or .parquet: columns file, class, and optionally split), a MedMNIST .npz or
+    medmnist:NAME@SIZE, or HDF5; images may be DICOM. A second run encodes only what is not
+    committed yet, and what is new in the source. Any number of processes may work on one store;
+    under torchrun and Slurm the shards are divided among the ranks.
 
     \b
     samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
     samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
     torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
     samcache extract images --store team.zarr --encoder vit_h --plan
+    samcache extract dicom-folder --check
     """
     from samcache.extract.interruption import Interrupted, interruptible
 
     if no_images:
         options["frame_size"] = 0
-    if as_json and not plan:
-        raise click.UsageError("--json goes with --plan")
+    if as_json and not (plan or check):
+        raise click.UsageError("--json goes with --plan and --check")
+    for name in () if check else ("store", "encoder"):
+        if options[name] is None:
+            raise click.UsageError(f"Missing option '--{name}'.")
     try:
         with interruptible():
             from rich.console import Console
@@ -198,8 +207,11 @@ def extract(
             from samcache.extract.run import ExtractOptions
             from samcache.extract.run import extract as run
 
-            columns = ManifestColumns(label_column, group_column, root, split_seed)
-            settings = ExtractOptions(source=source, columns=columns, **options)
+            reading = ManifestColumns(**columns, window=window)
+            if check:
+                _tell_what_is_there(source, reading, as_json)
+                return
+            settings = ExtractOptions(source=source, columns=reading, **options)
             if plan:
                 _tell_plan(settings, as_json)
                 return
@@ -223,95 +235,88 @@ def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
     click.echo(text)
 
 
+def _tell_what_is_there(source: Path, columns: ManifestColumns, as_json: bool) -> None:
+    from rich.console import Console
+
+    from samcache.extract.check import check_source
+    from samcache.extract.open_source import open_source
+
+    report = check_source(open_source(source, columns), Console(stderr=True))
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+    if report.unreadable:
+        sys.exit(EXIT_UNREADABLE)
+
+
 @cli.command()
 @click.argument("store")
-@option("--out", type=_path(), required=True, help="Run folder to write.")
-@option("--attention", type=ATTENTION, default="slca", help="SLCA, or the backbone without it.")
-@option("--backbone", default="resnet18", help="resnet18 to resnet152, swin_v2_t, _s or _b.")
-@option("--taps", type=CommaList(), help="LEVEL:STAGE pairs.  [default: patch:stem … neck:stage4]")
+@option("--out", type=FilePath(), required=True, help="Run folder to write.")
+@option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it.")
+@option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME.")
+@option("--pretrained", help="Weights: a file, or download.  [default: random]")
+@option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images.")
+@option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]")
 @option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
 @option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
 @option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
 @option("--epochs", type=At(1), default=30)
-@option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed.")
+@protocol_options
 @option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
 @option("--batch-size", type=At(2), default=64)
 @option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
 @option("--weight-decay", type=click.FloatRange(min=0), default=0.05)
 @option("--schedule", type=SCHEDULE, default="onecycle")
 @option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
+@option("--balanced-sampling", is_flag=True, help="Draw every class equally often.")
+@option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@option("--mixup", type=click.FloatRange(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
+@option("--patience", type=At(1), help="Stop after so many epochs without a better one.")
+@option("--augment/--no-augment", default=True, help="Brightness, contrast, noise, erasing.")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]")
+@option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
 def train(**options: Any) -> None:
-    """Train a classifier from STORE, once per seed, and test it.
+    """Train a classifier from STORE, once per seed, fold and fraction, and test it.
 
     A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
     SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
     folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
-    per seed.
+    per training. Intervals are bootstrapped over test samples (patients whole) and seeds.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
     samcache train breast.zarr --out runs/none --image-size 64 --attention none
+    samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
+    samcache train breast.zarr --out runs/folds --folds 5
     """
     from rich.console import Console
 
     from samcache.train.config import TrainConfig
+    from samcache.train.report import text
     from samcache.train.run import train as run
 
-    results = run(TrainConfig(**options), Console(stderr=True))
-    click.echo(results.text())
+    try:
+        results = run(TrainConfig(**options), Console(stderr=True))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: the same command goes on after the last finished epoch.", err=True)
+        sys.exit(128 + signal.SIGINT)
+    click.echo(text(results))
 
 
-@cli.command()
-@click.argument("stores", nargs=-1)
-@option("--checkpoint", "checkpoints", type=_path(), multiple=True, help="Weights to recognise.")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
-    """Look at this machine, and say what to do.
-
-    Packages, devices, memory, disk, checkpoint files by their hash, and whether STORES (folders,
-    buckets or single stores) can be reached. Exits with 1 where something needs to be done.
-
-    \b
-    samcache doctor
-    samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
-    """
-    import json
-
-    from rich.console import Console
-
-    from samcache.extract.doctor import examine, render
-
-    findings = examine(checkpoints, stores)
-    if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
-    else:
-        Console().print(render(findings))
-    if not all(finding.ok for finding in findings):
-        sys.exit(EXIT_DAMAGED)
-
-
-cli.add_command(cache)
+for command in (probe, compare, doctor, cache):
+    cli.add_command(command)
 
 
 @cache.command()
 @click.argument("store")
-@option("--source", type=_path(), required=True, help="The images, as extract was given them.")
+@option("--source", type=FilePath(), required=True, help="The images, as extract was given them.")
 @option(
-    "--checkpoint", type=_path(), help="Weights.  [default: the official file, downloaded once]"
+    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
 )
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
-def repair(
-    store: str,
-    root: Path | None,
-    label_column: str | None,
-    group_column: str | None,
-    split_seed: int,
-    **options: Any,
-) -> None:
+def repair(store: str, columns: dict[str, Any], **options: Any) -> None:
     """Restore what is damaged in STORE.
 
     Encodes what is missing, too. Records come from their spare copies, the sample table from the
@@ -327,8 +332,8 @@ def repair(
     from samcache.extract.repair import RepairOptions
     from samcache.extract.repair import repair as run
 
-    columns = ManifestColumns(label_column, group_column, root, split_seed)
-    summary = run(RepairOptions(store=store, columns=columns, **options), Console(stderr=True))
+    settings = RepairOptions(store=store, columns=ManifestColumns(**columns), **options)
+    summary = run(settings, Console(stderr=True))
     click.echo(summary.text())
     if summary.left:
         sys.exit(EXIT_DAMAGED)

@@ -17,7 +17,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
 from samcache.train.loop import build_classifier
 
-OPTIONS = ("backbone", "kernel", "reduction", "fusion", "image_size")
+OPTIONS = ("backbone", "pretrained", "stem", "kernel", "reduction", "fusion", "image_size")
 
 
 def main() -> None:

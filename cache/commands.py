@@ -5,7 +5,6 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 import click
 
+from samcache.cache.options import FilePath
+
 EXIT_DAMAGED = 1  # also what ``diff`` exits with where stores differ
 
-_file = functools.partial(click.Path, path_type=Path)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 
 
@@ -193,7 +193,7 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
 
 @cache.command()
 @click.argument("store")
-@click.argument("file", type=_file())
+@click.argument("file", type=FilePath())
 def export(store: str, file: Path) -> None:
     """Write STORE to one HDF5 FILE.
 
@@ -212,7 +212,7 @@ def export(store: str, file: Path) -> None:
 
 
 @cache.command("import")
-@click.argument("file", type=_file())
+@click.argument("file", type=FilePath())
 @click.argument("store")
 def import_(file: Path, store: str) -> None:
     """Make STORE from an HDF5 FILE that export has written.

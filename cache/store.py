@@ -313,18 +313,23 @@ class Store:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
         return self.read(IMAGES, start, stop)
 
-    def moments(self) -> dict[str, Moments]:
-        """Each level's moments per channel over the readable training images' unpooled maps."""
-        table = self.samples
-        used = (table["status"] == "ok") & (table["split"] == "train")
+    def moments(self, rows: npt.NDArray[np.int64] | None = None) -> dict[str, Moments]:
+        """Each level's moments per channel over the unpooled maps of some rows, (m,).
+
+        Rows are those of the table's column row and must be readable; None means every readable
+        one of the training split.
+        """
+        if rows is None:
+            table = self.samples
+            rows = table["row"][(table["status"] == "ok") & (table["split"] == "train")].to_numpy()
         chosen = np.zeros(self.layout.rows, np.bool_)
-        chosen[table["row"][used]] = True
+        chosen[rows] = True
         places = self.layout.channels
         total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
         for shard in sorted(self.commits):
             start, stop = self.layout.rows_of(shard)
-            rows = self.read(STATISTICS, start, stop)[chosen[start:stop]]
+            found = self.read(STATISTICS, start, stop)[chosen[start:stop]]
             for level, place in places.items():
-                part = Moments.of_images(rows[:, 0, place], rows[:, 1, place])
+                part = Moments.of_images(found[:, 0, place], found[:, 1, place])
                 total[level] = total[level].merge(part)
         return total

@@ -33,7 +33,8 @@ def main() -> None:
         scores[attention] = json.loads((out / "results.json").read_text(encoding="utf-8"))
     print(f"\n{images.stem}: test AUC and accuracy, mean of two seeds, eight epochs")
     for attention, result in scores.items():
-        auc, accuracy = result["test_auc"]["mean"], result["test_accuracy"]["mean"]
+        metrics = result["fractions"][0]["metrics"]
+        auc, accuracy = metrics["auc"]["mean"], metrics["accuracy"]["mean"]
         print(f"  --attention {attention:<5} AUC {auc:.3f}   accuracy {accuracy:.3f}")
     print("Two seeds on a few hundred images tell no difference between these; the point is that")
     print(f"the second training cost no encoding. Everything is in {OUTPUT.relative_to(ROOT)}/.")

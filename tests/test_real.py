@@ -49,4 +49,5 @@ def test_extract_info_and_train_on_real_images(
         assert np.isfinite(values).all()
         assert values.std() > 0.01, f"{level} says nothing"
     samcache("train", store, "--out", run, "--epochs", 1, "--seeds", "0", "--image-size", 32)
-    assert 0 <= json.loads((run / "results.json").read_text())["test_auc"]["mean"] <= 1
+    (scores,) = json.loads((run / "results.json").read_text())["fractions"]
+    assert 0 <= scores["metrics"]["auc"]["mean"] <= 1

@@ -1,85 +1,21 @@
-"""A torchvision backbone cut into stages, with SLCA after those that a level is tapped to."""
+"""A backbone whose tapped stages are gated by pooled frozen maps."""
 
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
-import torchvision.models as models
+import torch
 from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError
+from samcache.train.backbones import Backbone
 from samcache.train.slca import SLCA
-
-_RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-_SWINS = ("swin_v2_t", "swin_v2_s", "swin_v2_b")
-BACKBONES = _RESNETS + _SWINS
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """Stages from input to logits: stem, stage1 … stage4 on (B, C, H, W), then the head."""
-
-    stages: "OrderedDict[str, nn.Module]"
-    channels: dict[str, int]
-    head: nn.Module
-
-
-class NHWC(nn.Module):
-    """A module that works on (B, H, W, C), for (B, C, H, W) on either side."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.module(x.permute(0, 2, 3, 1))
-        return out.permute(0, 3, 1, 2)
-
-
-def build_backbone(name: str, classes: int) -> Backbone:
-    """A randomly initialised backbone from torchvision; raises ConfigError for unknown names."""
-    if name in _RESNETS:
-        return _cut_resnet(getattr(models, name)(weights=None, num_classes=classes))
-    if name in _SWINS:
-        return _cut_swin(getattr(models, name)(weights=None, num_classes=classes))
-    raise ConfigError(f"no backbone {name!r}: expected one of {', '.join(BACKBONES)}")
-
-
-def _cut_resnet(net: models.ResNet) -> Backbone:
-    stages = OrderedDict(
-        stem=nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool),
-        stage1=net.layer1,
-        stage2=net.layer2,
-        stage3=net.layer3,
-        stage4=net.layer4,
-    )
-    stem = net.conv1.out_channels
-    width = net.fc.in_features
-    counts = (stem, width // 8, width // 4, width // 2, width)
-    head = nn.Sequential(net.avgpool, nn.Flatten(), net.fc)
-    return Backbone(stages, dict(zip(stages, counts, strict=True)), head)
-
-
-def _cut_swin(net: models.SwinTransformer) -> Backbone:
-    """torchvision's features: patch embedding, then stage and patch merging by turns, all NHWC."""
-    parts = list(net.features)
-    stages = OrderedDict(stem=nn.Sequential(parts[0], _ToNCHW()), stage1=NHWC(parts[1]))
-    for number in (2, 3, 4):
-        merge, blocks = parts[2 * number - 2], parts[2 * number - 1]
-        stages[f"stage{number}"] = NHWC(nn.Sequential(merge, blocks))
-    width = net.head.in_features
-    counts = (width // 8, width // 8, width // 4, width // 2, width)
-    head = nn.Sequential(NHWC(net.norm), net.avgpool, nn.Flatten(), net.head)
-    return Backbone(stages, dict(zip(stages, counts, strict=True)), head)
-
-
-class _ToNCHW(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
 
 
 class Classifier(nn.Module):
-    """Images and pooled frozen maps in, logits out; without taps it is the plain backbone."""
+    """Images and pooled frozen maps in, logits out; without taps it is the plain backbone.
+
+    A tap is a forward hook that replaces the output of a module of the backbone, so any module of
+    any network can be tapped whose output is (B, C, H, W), or (B, H, W, C) in an NHWC backbone.
+    """
 
     def __init__(
         self,
@@ -88,30 +24,79 @@ class Classifier(nn.Module):
         level_channels: Mapping[str, int],
         reduction: int,
         fusion: str,
+        image_size: int,
     ) -> None:
-        """``taps`` maps a level to the stage it gates; raises ConfigError for unknown stages."""
+        """``taps`` maps a level to the stage, or path of a module, that it gates.
+
+        Raises ConfigError for unknown stages and those whose output is no map.
+        """
         super().__init__()
-        self.stages = nn.ModuleDict(backbone.stages)
-        self.head = backbone.head
-        self.taps = dict(taps)
-        attention = {}
-        for level, stage in taps.items():
-            if stage not in backbone.channels:
-                raise ConfigError(
-                    f"no stage {stage!r} to tap {level} to: expected one of "
-                    f"{', '.join(backbone.channels)}"
-                )
-            channels = level_channels[level], backbone.channels[stage]
-            attention[level] = SLCA(*channels, reduction, fusion)
-        self.attention = nn.ModuleDict(attention)
+        self.backbone = backbone.net
+        paths = {level: backbone.path(stage) for level, stage in taps.items()}
+        channels = _output_channels(backbone, set(paths.values()), image_size)
+        self.attention = nn.ModuleDict(
+            {
+                level: SLCA(level_channels[level], channels[path], reduction, fusion)
+                for level, path in paths.items()
+            }
+        )
+        self._nhwc = backbone.nhwc
+        self._pooled: Mapping[str, Tensor] = {}
+        for level, path in paths.items():
+            self.backbone.get_submodule(path).register_forward_hook(self._gate(level))
 
     def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
         """Logits (B, classes) of normalised images (B, 3, H, W) and pooled maps (B, C_l, h, w)."""
-        x = images
-        for name, stage in self.stages.items():
-            x = stage(x)
-            for level, tapped in self.taps.items():
-                if tapped == name:
-                    x = self.attention[level](x, pooled[level])
-        logits: Tensor = self.head(x)
+        self._pooled = pooled
+        logits: Tensor = self.backbone(images)
+        self._pooled = {}
         return logits
+
+    def gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every tapped level's attention (B, C_s, h, w), before it is resized to its stage."""
+        found = {}
+        for level, module in self.attention.items():
+            assert isinstance(module, SLCA)
+            found[level] = module.attention(pooled[level])
+        return found
+
+    def _gate(self, level: str) -> Callable[[nn.Module, object, Tensor], Tensor]:
+        """The hook of one tap; hooks of one module run in the order of the taps."""
+
+        def hook(_module: nn.Module, _inputs: object, x: Tensor) -> Tensor:
+            maps = x.permute(0, 3, 1, 2) if self._nhwc else x
+            out: Tensor = self.attention[level](maps, self._pooled[level])
+            return out.permute(0, 2, 3, 1) if self._nhwc else out
+
+        return hook
+
+
+@torch.no_grad()
+def _output_channels(backbone: Backbone, paths: set[str], image_size: int) -> dict[str, int]:
+    """Path -> channels of the module's output, from a pass of one black image."""
+    found: dict[str, int] = {}
+    handles = []
+    for path in paths:
+
+        def note(_module: nn.Module, _inputs: object, x: object, path: str = path) -> None:
+            if not isinstance(x, Tensor) or x.ndim != 4:
+                what = f"of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                raise ConfigError(
+                    f"{path} cannot be tapped: its output is {what}, not a batch of maps"
+                )
+            found[path] = x.shape[-1] if backbone.nhwc else x.shape[1]
+
+        handles.append(backbone.net.get_submodule(path).register_forward_hook(note))
+    training = backbone.net.training
+    if paths:
+        try:
+            backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
+        finally:
+            for handle in handles:
+                handle.remove()
+            backbone.net.train(training)
+    if paths - found.keys():
+        raise ConfigError(
+            f"{min(paths - found.keys())} cannot be tapped: the backbone never runs it by itself"
+        )
+    return found

@@ -21,21 +21,33 @@ class TrainConfig:
 
     store: str | Path  # a folder or a URL
     out: Path
-    attention: str = "slca"  # or "none"
+    attention: str = "slca"  # "none", or one of the controls in controls.py
     backbone: str = "resnet18"
-    taps: tuple[str, ...] | None = None  # "level:stage"
+    pretrained: str | None = None  # a file of weights, or "download"
+    stem: str = "standard"  # or "small"
+    taps: tuple[str, ...] | None = None  # "level:stage", or "level:path of a module"
     kernel: int = 4  # in cells of the encoder's unpooled maps
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
+    folds: int | None = None  # cross-validation instead of the store's splits
+    fractions: tuple[float, ...] = (1.0,)  # of the training rows
+    ordered: bool = False  # the classes are grades in their order
     image_size: int | None = None
     batch_size: int = 64
     lr: float = 1e-3
     weight_decay: float = 0.05
     schedule: str = "onecycle"  # or "cosine"
     class_weights: bool = False
+    balanced_sampling: bool = False
+    label_smoothing: float = 0.0
+    mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
+    patience: int | None = None  # epochs without a better one before a training stops
+    augment: bool = True
     device: str = "cpu"
+    residency: str | None = None  # "device", "memory" or "disk"; None is the first with room
+    tensorboard: bool = False
     overwrite: bool = False
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -10,18 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.samples import SPLITS
 from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.train.residency import allocate
+from samcache.train.splits import readable_samples
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
+_COUNTED = 1024  # images whose values are counted at a time
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and deviation per channel over the training split, (C, 1, 1) float32 each."""
+    """Mean and deviation per channel over the training rows, (C, 1, 1) float32 each."""
 
     mean: Tensor
     std: Tensor
@@ -31,8 +34,13 @@ class Scale:
         """From (C,) values; a channel that never varies keeps a tiny deviation."""
         return cls(mean.float().view(-1, 1, 1), std.float().clamp(min=1e-6).view(-1, 1, 1))
 
+    @classmethod
+    def none(cls, channels: int) -> "Scale":
+        """The scale that changes nothing."""
+        return cls(torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1))
+
     def apply(self, values: Tensor) -> Tensor:
-        """(B, C, H, W) of any dtype -> float32 in units of the training split."""
+        """(B, C, H, W) of any dtype -> float32 in units of the training rows."""
         return values.float().sub(self.mean).div_(self.std)
 
     def to(self, device: torch.device) -> "Scale":
@@ -45,7 +53,9 @@ class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
     images: (n, 3, s, s) uint8. pooled: level -> (n, C, h, w) in the store's dtype, averaged over
-    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64.
+    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64. feature_rows:
+    (n,) int64, whose maps each sample is given; None means its own. With residency "device" all lie
+    on one device, otherwise images and pooled maps stay in memory or on disk.
     """
 
     samples: pd.DataFrame
@@ -55,6 +65,13 @@ class TrainingData:
     pooled: dict[str, Tensor]
     scales: dict[str, Scale]
     labels: Tensor
+    residency: str = "memory"
+    feature_rows: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the classifier runs."""
+        return self.labels.device
 
     def rows(self, split: str) -> Tensor:
         """The rows of a split, (m,) int64 on the CPU."""
@@ -62,28 +79,52 @@ class TrainingData:
 
     def inputs(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w)."""
-        maps = {level: self.scales[level].apply(maps[rows]) for level, maps in self.pooled.items()}
-        return self.image_scale.apply(self.images[rows]), maps
+        places = rows
+        if self.feature_rows is not None:
+            places = self.feature_rows[rows.to(self.device)].to(rows.device)
+        maps = {
+            level: self.scales[level].apply(maps[places].to(self.device))
+            for level, maps in self.pooled.items()
+        }
+        return self.image_scale.apply(self.images[rows].to(self.device)), maps
 
     def to(self, device: torch.device) -> "TrainingData":
-        """The same data with every tensor on a device."""
+        """The same data for a device; images and maps move there if that is their residency."""
+        place = device if self.residency == "device" else torch.device("cpu")
         return replace(
             self,
-            images=self.images.to(device),
+            images=self.images.to(place),
             image_scale=self.image_scale.to(device),
-            pooled={level: maps.to(device) for level, maps in self.pooled.items()},
+            pooled={level: maps.to(place) for level, maps in self.pooled.items()},
             scales={level: scale.to(device) for level, scale in self.scales.items()},
             labels=self.labels.to(device),
         )
 
 
+def training_bytes(
+    store: Store, levels: tuple[str, ...], kernel: int | None, image_size: int | None
+) -> int:
+    """Bytes of the images and maps that ``load_training_data`` returns."""
+    side = _side(store, image_size)
+    shapes = [_map_shape(store, level, kernel) for level in levels]
+    maps = np.dtype(store.identity.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
+    return len(readable_samples(store)) * (3 * side**2 + maps)
+
+
 def load_training_data(
-    store: Store, levels: tuple[str, ...], kernel: int, image_size: int | None
+    store: Store,
+    levels: tuple[str, ...],
+    kernel: int | None,
+    image_size: int | None,
+    residency: str = "memory",
 ) -> TrainingData:
     """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
 
-    Raises ConfigError where the store has no cached images, a kernel the store's pool does not
-    divide, or a split or class that cannot be trained on; StoreError where objects are damaged.
+    Without a kernel, each map is averaged to one vector.
+
+    The scales are those of the training split; ``scaled_to`` takes those of other rows. Raises
+    ConfigError where the store has no cached images or its pool does not divide the kernel;
+    StoreError where objects are damaged.
     """
     damage = verify(store, fast=True)
     if damage:
@@ -91,16 +132,19 @@ def load_training_data(
             f"{store.location}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: "
             "see samcache cache verify"
         )
-    samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
-    _check_splits(samples, store.dataset.classes)
+    samples = readable_samples(store)
     if not store.identity.frame_size:
         raise ConfigError(
             f"{store.location} holds no images (--no-images): extract it anew with them"
         )
     factor = {level: _pool_factor(store, level, kernel) for level in levels}
-    side = image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
-    images = torch.empty(len(samples), 3, side, side, dtype=torch.uint8)
-    pooled = {level: _empty_maps(store, level, factor[level], len(samples)) for level in levels}
+    side = _side(store, image_size)
+    images = allocate((len(samples), 3, side, side), torch.uint8, residency)
+    dtype = getattr(torch, store.identity.dtype)
+    pooled = {
+        level: allocate((len(samples), *_map_shape(store, level, kernel)), dtype, residency)
+        for level in levels
+    }
     rows = samples["row"].to_numpy()
 
     def fill(shard: int) -> None:
@@ -115,22 +159,30 @@ def load_training_data(
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
-    train = torch.from_numpy((samples["split"] == "train").to_numpy(copy=True))
-    moments = store.moments()
-    return TrainingData(
-        samples,
-        store.dataset.classes,
-        images,
-        _image_scale(images[train]),
-        pooled,
-        {level: _level_scale(moments[level]) for level in levels},
-        torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True)),
+    train = torch.from_numpy(np.flatnonzero((samples["split"] == "train").to_numpy()))
+    labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
+    unscaled = TrainingData(
+        samples, store.dataset.classes, images, Scale.none(3), pooled, {}, labels, residency
+    )
+    return scaled_to(unscaled, store, train)
+
+
+def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
+    """The same data in units of some rows (m,) int64, the ones a member is trained on."""
+    moments = store.moments(data.samples["row"].to_numpy()[rows.cpu().numpy()])
+    device = data.device
+    return replace(
+        data,
+        image_scale=_image_scale(data.images, rows).to(device),
+        scales={level: _level_scale(moments[level]).to(device) for level in data.pooled},
     )
 
 
-def _pool_factor(store: Store, level: str, kernel: int) -> int:
+def _pool_factor(store: Store, level: str, kernel: int | None) -> int:
     pool = store.identity.pool
     side = store.layout.level_shapes[level][1]
+    if kernel is None:
+        return side
     if kernel % pool or side % (kernel // pool):
         raise ConfigError(
             f"--kernel {kernel} does not fit the store: its maps are pooled by {pool}, and level "
@@ -140,10 +192,14 @@ def _pool_factor(store: Store, level: str, kernel: int) -> int:
     return kernel // pool
 
 
-def _empty_maps(store: Store, level: str, factor: int, rows: int) -> Tensor:
+def _map_shape(store: Store, level: str, kernel: int | None) -> tuple[int, int, int]:
     channels, height, width = store.layout.level_shapes[level]
-    dtype = getattr(torch, store.identity.dtype)
-    return torch.empty(rows, channels, height // factor, width // factor, dtype=dtype)
+    factor = _pool_factor(store, level, kernel)
+    return channels, height // factor, width // factor
+
+
+def _side(store: Store, image_size: int | None) -> int:
+    return image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
 
 
 def _averaged(maps: Tensor, factor: int) -> Tensor:
@@ -159,9 +215,12 @@ def _resized(images: Tensor, side: int) -> Tensor:
     return scaled.round().clamp(0, 255).byte()
 
 
-def _image_scale(images: Tensor) -> Scale:
-    """The scale of (n, 3, s, s) uint8 images, from exact counts of each channel's values."""
-    counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+def _image_scale(images: Tensor, rows: Tensor) -> Scale:
+    """The scale of some rows of (n, 3, s, s) uint8 images, from exact counts of their values."""
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for part in torch.split(rows.to(images.device), _COUNTED):
+        planes = images[part].unbind(1)
+        counts += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in planes]).cpu()
     values = torch.arange(256)
     total, squares = (counts * values).sum(dim=1), (counts * values**2).sum(dim=1)
     mean = total.double() / counts.sum(dim=1)
@@ -170,19 +229,3 @@ def _image_scale(images: Tensor) -> Scale:
 
 def _level_scale(moments: Moments) -> Scale:
     return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(np.sqrt(moments.variance)))
-
-
-def _check_splits(samples: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    for split in SPLITS:
-        chosen = samples[samples["split"] == split]
-        if chosen.empty:
-            raise ConfigError(
-                f"split {split} holds no readable samples: training needs train, val and test; "
-                "add them to the source, or leave its splits out to have them drawn"
-            )
-        absent = sorted(set(range(len(classes))) - set(chosen["label"]))
-        if absent:
-            raise ConfigError(
-                f"class {classes[absent[0]]!r} has no readable sample in split {split}: every "
-                "class needs one in every split"
-            )

@@ -1,9 +1,10 @@
-"""One training from a seed: epochs of AdamW, the best by validation AUC, its test predictions."""
+"""One training: epochs of AdamW, the best by validation AUC, its predictions."""
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
-from samcache.train.classifier import Classifier, build_backbone
+from samcache.train.augment import Photometric
+from samcache.train.backbones import build_backbone
+from samcache.train.batches import mixed, mixing_shares, ordered_batches
+from samcache.train.checkpoint import Checkpoints
+from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.splits import Member
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,8 @@ class EpochMetrics:
     """One line of metrics.csv; losses are cross-entropy in nats."""
 
     seed: int
+    fold: int | None
+    fraction: float
     epoch: int  # from 1
     lr: float  # at the epoch's end
     train_loss: float
@@ -33,70 +41,203 @@ class EpochMetrics:
 
 
 @dataclass(frozen=True)
-class SeedResult:
-    """What one seed gave: its best epoch's weights and its probabilities for every sample.
+class MemberResult:
+    """What one member gave: its best epoch's weights and its probabilities for every sample.
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order.
     """
 
-    seed: int
+    member: Member
     best_epoch: int
     epochs: list[EpochMetrics]
     weights: dict[str, Tensor]
     probabilities: npt.NDArray[np.float32]
 
 
-def train_seed(
-    seed: int,
+def train_member(
+    member: Member,
     data: TrainingData,
     config: TrainConfig,
     taps: dict[str, str],
     on_epoch: Callable[[EpochMetrics], None],
-) -> SeedResult:
-    """Train from one seed on the device where the data lie; same seed, same CPU, same bits.
+    checkpoints: Checkpoints | None = None,
+) -> MemberResult:
+    """Train one member on the data's device; same seed, same CPU, same bits.
 
-    Raises ConfigError where the loss is no longer finite.
+    With checkpoints it goes on after the last epoch that they hold, to the same result as without
+    the interruption on a CPU, and a finished member is not trained again. Raises ConfigError where
+    the loss is no longer finite.
     """
+    saved = checkpoints.load(member.name) if checkpoints else None
+    if saved is not None and "probabilities" in saved:
+        epochs = [EpochMetrics(**line) for line in saved["epochs"]]
+        scores = saved["probabilities"].numpy()
+        return MemberResult(member, saved["best_epoch"], epochs, saved["best_weights"], scores)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build_classifier(config, data, taps).to(data.images.device)
-        shuffle = torch.Generator().manual_seed(seed)
-        train_rows, val_rows = data.rows("train"), data.rows("val")
-        steps = math.ceil(len(train_rows) / config.batch_size) * config.epochs
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        torch.manual_seed(member.seed)
+        training = _Training(member, data, config, taps)
+        if saved is not None:
+            training.restore(saved)
+        while not training.finished:
+            on_epoch(training.run_epoch())
+            if checkpoints:
+                checkpoints.save(member.name, training.state())
+        result = training.result()
+        if checkpoints:
+            done = training.summary() | {"probabilities": torch.from_numpy(result.probabilities)}
+            checkpoints.save(member.name, done)
+        return result
+
+
+class _Training:
+    """A member on its way: everything that its next epoch depends on."""
+
+    def __init__(
+        self, member: Member, data: TrainingData, config: TrainConfig, taps: dict[str, str]
+    ) -> None:
+        self.member, self.data, self.config = member, data, config
+        self.model = build_classifier(config, data, taps).to(data.device)
+        self.shuffle = torch.Generator().manual_seed(member.seed)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
-        scheduler = _scheduler(optimizer, config, steps)
-        weight = _class_weight(data) if config.class_weights else None
-        epochs: list[EpochMetrics] = []
-        best, best_epoch, best_weights = (-math.inf, -math.inf), 0, {}
-        for epoch in range(1, config.epochs + 1):
-            started = time.perf_counter()
-            order = train_rows[torch.randperm(len(train_rows), generator=shuffle)]
-            batches = _batches(order.to(data.images.device), config.batch_size)
-            train_loss = _train_epoch(model, data, batches, optimizer, scheduler, weight)
-            if not math.isfinite(train_loss):
-                raise ConfigError(
-                    f"the loss of seed {seed} is {train_loss} in epoch {epoch}: try a lower --lr"
-                )
-            scores = _validate(predict(model, data, val_rows), data.labels[val_rows])
-            lr = float(scheduler.get_last_lr()[0])
-            seconds = time.perf_counter() - started
-            epochs.append(EpochMetrics(seed, epoch, lr, train_loss, *scores, seconds))
-            on_epoch(epochs[-1])
-            if (epochs[-1].val_auc, -epochs[-1].val_loss) > best:
-                best, best_epoch = (epochs[-1].val_auc, -epochs[-1].val_loss), epoch
-                best_weights = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(best_weights)
-        probabilities = predict(model, data, torch.arange(len(data.labels))).softmax(1).numpy()
-        return SeedResult(seed, best_epoch, epochs, best_weights, probabilities)
+        steps = math.ceil(len(member.train) / config.batch_size) * config.epochs
+        self.scheduler = _scheduler(self.optimizer, config, steps)
+        frequency = _class_frequency(data, member.train)
+        self.weight = 1 / (len(frequency) * frequency) if config.class_weights else None
+        self.epochs: list[EpochMetrics] = []
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        """After the last epoch, or where patience has run out."""
+        waited = len(self.epochs) - self.best_epoch
+        impatient = self.config.patience is not None and waited >= self.config.patience
+        return len(self.epochs) >= self.config.epochs or (impatient and bool(self.epochs))
+
+    def run_epoch(self) -> EpochMetrics:
+        """Train one epoch, validate, and keep the weights if they are the best yet."""
+        started = time.perf_counter()
+        epoch = len(self.epochs) + 1
+        loss = self._train(epoch)
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"the loss of {self.member.name} is {loss} in epoch {epoch}: try a lower --lr "
+                f"than {self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up "
+                f"more slowly; {self._level_statistics()}"
+            )
+        rows = self.member.val
+        scores = _validate(predict(self.model, self.data, rows), self.data.labels[rows])
+        lr = float(self.scheduler.get_last_lr()[0])
+        key = self.member.seed, self.member.fold, self.member.fraction
+        seconds = time.perf_counter() - started
+        self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
+        if self.best_epoch == 0 or _rank(self.epochs[-1]) > _rank(self.epochs[self.best_epoch - 1]):
+            self.best_epoch = epoch
+            state = self.model.state_dict()
+            self.best_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
+        return self.epochs[-1]
+
+    def _train(self, epoch: int) -> float:
+        """One pass over the training rows; the mean loss."""
+        config, data, device = self.config, self.data, self.data.device
+        # drawn anew from seed and epoch, so that nothing of them needs to be saved
+        draws = torch.Generator(device).manual_seed(self.member.seed * 1_000_003 + epoch)
+        augment = Photometric() if config.augment else None
+        batches = ordered_batches(data.labels, self.member.train, config, self.shuffle)
+        shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
+        self.model.train()
+        losses = []
+        for rows, share in zip(batches, shares, strict=True):
+            images, maps = data.inputs(rows.to(data.images.device))
+            if augment:
+                images = augment(images, draws)
+            labels = data.labels[rows.to(device)]
+            partners = None
+            if share < 1:
+                partners = torch.randperm(len(rows), generator=draws, device=device)
+                images = mixed(images, partners, share)
+                maps = {level: mixed(values, partners, share) for level, values in maps.items()}
+            logits = self.model(images, maps)  # B, K
+            loss = self._loss(logits, labels)
+            if partners is not None:
+                loss = share * loss + (1 - share) * self._loss(logits, labels[partners])
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.config.label_smoothing
+        return F.cross_entropy(logits, labels, self.weight, label_smoothing=smoothing)
+
+    @torch.no_grad()
+    def _level_statistics(self) -> str:
+        """Mean, deviation and largest value of every level's maps and gates, of some images."""
+        rows = self.member.train[: self.config.batch_size].to(self.data.images.device)
+        images, maps = self.data.inputs(rows)
+        values = {"images": images, **maps}
+        for level, gates in self.model.gates(maps).items():
+            values[f"{level} gates"] = gates
+        told = [
+            f"{name} {x.mean():.3g}, {x.std():.3g}, {x.abs().max():.3g}"
+            for name, x in values.items()
+        ]
+        return f"mean, deviation and largest value now: {'; '.join(told)}"
+
+    def result(self) -> MemberResult:
+        """The best epoch's weights and what they say of every sample."""
+        self.model.load_state_dict(self.best_weights)
+        logits = predict(self.model, self.data, torch.arange(len(self.data.labels)))
+        probabilities = logits.softmax(1).numpy()
+        weights = self.best_weights
+        return MemberResult(self.member, self.best_epoch, self.epochs, weights, probabilities)
+
+    def summary(self) -> dict[str, Any]:
+        """What of a finished member is kept."""
+        return {
+            "epochs": [asdict(line) for line in self.epochs],
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, for ``restore``."""
+        state = self.summary()
+        for name in ("model", "optimizer", "scheduler"):
+            state[name] = getattr(self, name).state_dict()
+        state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
+        if self.data.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.data.device)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
+        self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        for name in ("model", "optimizer", "scheduler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.shuffle.set_state(state["shuffle"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.data.device)
 
 
 def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
     """The untrained classifier of a configuration."""
     channels = {level: maps.shape[1] for level, maps in data.pooled.items()}
-    backbone = build_backbone(config.backbone, len(data.classes))
-    return Classifier(backbone, taps, channels, config.reduction, config.fusion)
+    side = data.images.shape[-1]
+    backbone = build_backbone(
+        config.backbone,
+        len(data.classes),
+        side,
+        pretrained=config.pretrained,
+        stem=config.stem,
+    )
+    return Classifier(backbone, taps, channels, config.reduction, config.fusion, side)
 
 
 @torch.no_grad()
@@ -105,28 +246,6 @@ def predict(model: nn.Module, data: TrainingData, rows: Tensor) -> Tensor:
     model.eval()
     batches = torch.split(rows.to(data.images.device), 256)
     return torch.cat([model(*data.inputs(batch)).float().cpu() for batch in batches])
-
-
-def _train_epoch(
-    model: nn.Module,
-    data: TrainingData,
-    batches: list[Tensor],
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    weight: Tensor | None,
-) -> float:
-    """One pass over the batches; the mean loss."""
-    model.train()
-    losses = []
-    for rows in batches:
-        logits = model(*data.inputs(rows))  # B, K
-        loss = F.cross_entropy(logits, data.labels[rows], weight)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        scheduler.step()
-        losses.append(loss.detach())
-    return float(torch.stack(losses).mean())
 
 
 def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -140,16 +259,16 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     )
 
 
-def _batches(order: Tensor, size: int) -> list[Tensor]:
-    """Batches of ``size`` rows; a last batch of one is left out, batch norm cannot take it."""
-    return [batch for batch in torch.split(order, size) if len(batch) > 1]
+def _rank(line: EpochMetrics) -> tuple[float, float]:
+    """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
+    return line.val_auc, -line.val_loss
 
 
-def _class_weight(data: TrainingData) -> Tensor:
-    """Inverse class frequencies of the training split, (K,); a balanced set gives ones."""
-    labels = data.labels[data.rows("train").to(data.labels.device)]
+def _class_frequency(data: TrainingData, rows: Tensor) -> Tensor:
+    """Share of each class among the rows, (K,) float32."""
+    labels = data.labels[rows.to(data.device)]
     counts = torch.bincount(labels, minlength=len(data.classes)).float()
-    return counts.sum() / (len(data.classes) * counts)
+    return counts / counts.sum()
 
 
 def _scheduler(

@@ -1,37 +1,68 @@
 """The run folder: config.json, metrics.csv, predictions.csv, weights, and results.json last."""
 
 import json
-import statistics
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import save_file
 
 from samcache.cache.duplicates import find_duplicates
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.train.bootstrap import Interval, Predictions, mean_over_seeds
+from samcache.train.checkpoint import FOLDER as CHECKPOINTS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
-from samcache.train.loop import SeedResult
-from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.loop import MemberResult
+from samcache.train.metrics import Floats
+from samcache.train.splits import group_codes
 
 RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
-class SeedScores:
-    """What one seed reached; accuracy and AUC between 0 and 1."""
+class MemberScores:
+    """What one training reached on its own test rows; ``scores`` by the metric's name."""
 
     seed: int
+    fold: int | None
+    fraction: float
+    samples: dict[str, int]  # split -> samples of this training
     best_epoch: int
     val_auc: float
-    test_accuracy: float
-    test_auc: float
     train_seconds: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over the seeds: mean, sample standard deviation (None for one seed), interval."""
+
+    mean: float
+    sd: float | None
+    interval: Interval | None  # of the mean, resampling test samples and seeds
+
+    @classmethod
+    def of(cls, values: Floats, resampled: Floats) -> "Summary":
+        """From each seed's value (S,) and each resample's (R, S)."""
+        spread = float(values.std(ddof=1)) if len(values) > 1 else None
+        return cls(float(values.mean()), spread, Interval.of(mean_over_seeds(resampled)))
+
+
+@dataclass(frozen=True)
+class FractionScores:
+    """What a fraction of the training rows reached; folds are pooled, each sample tested once."""
+
+    fraction: float
+    train_samples: float  # mean over trainings
+    test_samples: int
+    metrics: dict[str, Summary]
 
 
 @dataclass(frozen=True)
@@ -41,43 +72,18 @@ class Results:
     dataset: str
     fingerprint: str  # of the store
     classes: tuple[str, ...]
-    counts: dict[str, int]  # split -> samples used
+    folds: int | None
     missing: int  # samples of the store that are not extracted yet
     unreadable: int
     leaks: list[dict[str, Any]]  # images that stand in more than one split
-    seeds: list[SeedScores]
+    fractions: list[FractionScores]
+    members: list[MemberScores]
     load_seconds: float
     total_seconds: float
 
-    def mean_and_sd(self, score: str) -> tuple[float, float | None]:
-        """Mean over seeds and sample standard deviation (None for a single seed)."""
-        values = [getattr(seed, score) for seed in self.seeds]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        return statistics.fmean(values), spread
-
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the means over seeds."""
-        means = {}
-        for score in ("test_accuracy", "test_auc"):
-            mean, spread = self.mean_and_sd(score)
-            means[score] = {"mean": mean, "sd": spread}
-        return {**means, **asdict(self)}
-
-    def text(self) -> str:
-        """A line per seed and one for the mean, for the terminal."""
-        lines = [f"{self.dataset}: test split, {self.counts['test']} samples"]
-        lines.append("seed    best epoch    accuracy       AUC")
-        for seed in self.seeds:
-            lines.append(
-                f"{seed.seed:<8}{seed.best_epoch:<14}{seed.test_accuracy:<15.3f}{seed.test_auc:.3f}"
-            )
-        cells = []
-        for score in ("test_accuracy", "test_auc"):
-            mean, spread = self.mean_and_sd(score)
-            cells.append(f"{mean:.3f}" + (f" ± {spread:.3f}" if spread is not None else ""))
-        lines.append(f"{'mean':<22}{cells[0]:<15}{cells[1]}")
-        lines.append(f"{self.total_seconds:.1f} s, of which {self.load_seconds:.1f} s loading")
-        return "\n".join(lines)
+        """All of it as plain values."""
+        return asdict(self)
 
 
 def open_run_folder(config: TrainConfig) -> Path:
@@ -86,7 +92,8 @@ def open_run_folder(config: TrainConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"--out {folder} is a file: give a folder")
     taken = folder.is_dir() and any(folder.iterdir())
-    if taken and not (folder / "config.json").exists():
+    ours = (folder / "config.json").exists() or (folder / CHECKPOINTS).is_dir()
+    if taken and not ours:
         raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
     if (folder / RESULTS).exists() and not config.overwrite:
         raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
@@ -99,36 +106,77 @@ def open_run_folder(config: TrainConfig) -> Path:
 def summarise(
     store: Store,
     data: TrainingData,
-    seeds: list[SeedResult],
+    trained: list[MemberResult],
+    config: TrainConfig,
     load_seconds: float,
     total_seconds: float,
 ) -> Results:
-    """Score every seed on the test split."""
-    test = data.rows("test").numpy()
-    labels = data.labels.numpy()[test]
-    scores = [
-        SeedScores(
-            seed=result.seed,
-            best_epoch=result.best_epoch,
-            val_auc=result.epochs[result.best_epoch - 1].val_auc,
-            test_accuracy=accuracy(labels, result.probabilities[test]),
-            test_auc=macro_auc(labels, result.probabilities[test]),
-            train_seconds=sum(line.seconds for line in result.epochs),
-        )
-        for result in seeds
-    ]
+    """Score every training on its test rows, and every fraction over all of them."""
     status = store.samples["status"]
     return Results(
         dataset=store.dataset.name,
         fingerprint=store.fingerprint,
         classes=data.classes,
-        counts={split: len(data.rows(split)) for split in SPLITS},
+        folds=config.folds,
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
         leaks=[asdict(same) for same in find_duplicates(store.samples) if same.leaks],
-        seeds=scores,
+        fractions=[
+            _fraction_scores(
+                data, [r for r in trained if r.member.fraction == fraction], config.ordered
+            )
+            for fraction in config.fractions
+        ],
+        members=[_member_scores(data, result, config.ordered) for result in trained],
         load_seconds=load_seconds,
         total_seconds=total_seconds,
+    )
+
+
+def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
+    member = result.member
+    parts = zip(SPLITS, (member.train, member.val, member.test), strict=True)
+    scores = _test_predictions(data, [[result]], ordered).plain()
+    return MemberScores(
+        seed=member.seed,
+        fold=member.fold,
+        fraction=member.fraction,
+        samples={split: len(rows) for split, rows in parts},
+        best_epoch=result.best_epoch,
+        val_auc=result.epochs[result.best_epoch - 1].val_auc,
+        train_seconds=sum(line.seconds for line in result.epochs),
+        scores={name: float(values[0]) for name, values in scores.items()},
+    )
+
+
+def _fraction_scores(
+    data: TrainingData, trained: list[MemberResult], ordered: bool
+) -> FractionScores:
+    seeds = dict.fromkeys(result.member.seed for result in trained)
+    by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
+    predictions = _test_predictions(data, by_seed, ordered)
+    plain, resampled = predictions.plain(), predictions.resampled()
+    return FractionScores(
+        fraction=trained[0].member.fraction,
+        train_samples=float(np.mean([len(result.member.train) for result in trained])),
+        test_samples=len(predictions.labels),
+        metrics={name: Summary.of(plain[name], resampled[name]) for name in plain},
+    )
+
+
+def _test_predictions(
+    data: TrainingData, by_seed: list[list[MemberResult]], ordered: bool
+) -> Predictions:
+    """Each seed's probabilities for the test rows of all its folds."""
+    rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
+    return Predictions(
+        labels=data.labels.numpy()[rows],
+        groups=group_codes(data.samples)[rows],
+        probabilities=np.stack(
+            [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]
+        ),
+        classes=data.classes,
+        ordered=ordered,
     )
 
 
@@ -138,7 +186,7 @@ def write_run(
     store: Store,
     taps: dict[str, str],
     data: TrainingData,
-    seeds: list[SeedResult],
+    trained: list[MemberResult],
     results: Results,
 ) -> None:
     """Write every file of a finished run, results.json last."""
@@ -152,26 +200,29 @@ def write_run(
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
     }
     _write_json(folder / "config.json", resolved)
-    lines = [asdict(line) for result in seeds for line in result.epochs]
+    lines = [asdict(line) for result in trained for line in result.epochs]
     pd.DataFrame(lines).to_csv(folder / "metrics.csv", index=False)
-    _predictions(data, seeds).to_csv(folder / "predictions.csv", index=False)
-    for result in seeds:
+    _predictions(data, trained).to_csv(folder / "predictions.csv", index=False)
+    for result in trained:
         weights = {name: tensor.contiguous() for name, tensor in result.weights.items()}
-        save_file(weights, folder / f"seed-{result.seed}.safetensors")
+        save_file(weights, folder / f"{result.member.name}.safetensors")
     _write_json(folder / RESULTS, results.to_json())
 
 
-def _predictions(data: TrainingData, seeds: list[SeedResult]) -> pd.DataFrame:
-    """seed, id, split, label (class name), then one probability per class, for every sample."""
+def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
+    """Every sample once for each training: who trained, what it was there, what it was given."""
     names = [data.classes[label] for label in data.labels.tolist()]
-    base = data.samples[["id", "split"]].assign(label=names)
     tables = []
-    for result in seeds:
+    for result in trained:
+        member = result.member
+        who = {"seed": member.seed, "fold": member.fold, "fraction": member.fraction}
+        table = data.samples[["id"]].assign(
+            split=member.roles(len(names)), group=data.samples["group"], label=names
+        )
+        for place, value in enumerate(who.items()):
+            table.insert(place, *value)
         columns = [f"p_{name}" for name in data.classes]
-        scores = pd.DataFrame(result.probabilities, columns=columns)
-        table = pd.concat([base, scores], axis=1)
-        table.insert(0, "seed", result.seed)
-        tables.append(table)
+        tables.append(table.join(pd.DataFrame(result.probabilities, columns=columns)))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -19,7 +19,7 @@ def quick(store: str, out: Path) -> tuple[str, float]:
     output = StringIO()
     config = TrainConfig(store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8)
     results = train(config, Console(file=output, width=200))
-    return output.getvalue(), results.seeds[0].test_auc
+    return output.getvalue(), results.members[0].scores["auc"]
 
 
 @pytest.mark.slow

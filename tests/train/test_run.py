@@ -1,6 +1,7 @@
 """Training reads a store once, writes a whole run folder, and repeats itself bit for bit."""
 
 import json
+import re
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,8 +17,8 @@ from safetensors.torch import load_file
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.store import Store
+from samcache.train import loop
 from samcache.train import run as run_module
-from samcache.train.classifier import BACKBONES, build_backbone
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
 from samcache.train.loop import build_classifier
@@ -51,26 +52,33 @@ def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
     metrics = pd.read_csv(out / "metrics.csv")
     assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
     predictions = pd.read_csv(out / "predictions.csv", dtype={"label": str})
-    assert list(predictions.columns) == ["seed", "id", "split", "label", "p_0", "p_1"]
+    columns = ["seed", "fold", "fraction", "id", "split", "group", "label", "p_0", "p_1"]
+    assert list(predictions.columns) == columns
     assert len(predictions) == 2 * 40
     np.testing.assert_allclose(predictions[["p_0", "p_1"]].sum(axis=1), 1, atol=1e-5)
     saved = json.loads((out / "results.json").read_text())
     assert saved["fingerprint"] == store.fingerprint
-    assert saved["test_auc"]["mean"] == pytest.approx(np.mean([s.test_auc for s in results.seeds]))
-    assert saved["test_auc"]["sd"] == pytest.approx(
-        np.std([s.test_auc for s in results.seeds], ddof=1)
-    )
+    areas = [member.scores["auc"] for member in results.members]
+    auc = saved["fractions"][0]["metrics"]["auc"]
+    assert auc["mean"] == pytest.approx(np.mean(areas))
+    assert auc["sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert auc["interval"]["low"] <= auc["mean"] <= auc["interval"]["high"]
+    assert set(saved["members"][0]["scores"]) == {
+        *("accuracy", "balanced_accuracy", "auc", "f1", "ece"),
+        *("auc:0", "auc:1", "ap:0", "ap:1"),
+    }
 
 
 def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     results = run(quick(store, out))
     predictions = pd.read_csv(out / "predictions.csv")
-    for seed in results.seeds:
-        test = predictions.query(f"seed == {seed.seed} and split == 'test'")
+    for member in results.members:
+        test = predictions.query(f"seed == {member.seed} and split == 'test'")
         scores = test[["p_0", "p_1"]].to_numpy()
-        assert seed.test_accuracy == accuracy(test["label"].to_numpy(), scores)
-        assert seed.test_auc == pytest.approx(macro_auc(test["label"].to_numpy(), scores))
+        assert member.scores["accuracy"] == accuracy(test["label"].to_numpy(), scores)
+        area = macro_auc(test["label"].to_numpy(), scores)
+        assert member.scores["auc"] == pytest.approx(area)
 
 
 def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:
@@ -120,7 +128,7 @@ def test_the_store_is_read_once_for_all_seeds(
 
 def test_training_learns_what_the_images_show(store: Store, tmp_path: Path) -> None:
     results = run(quick(store, tmp_path / "run", epochs=8, seeds=(0,), lr=3e-3))
-    assert results.seeds[0].test_auc > 0.9
+    assert results.members[0].scores["auc"] > 0.9
     losses = pd.read_csv(tmp_path / "run" / "metrics.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0] / 2
 
@@ -130,7 +138,7 @@ def test_without_attention_no_features_are_read(
 ) -> None:
     monkeypatch.setattr(Store, "read_features", lambda *_: pytest.fail("features were read"))
     results = run(quick(store, tmp_path / "run", attention="none"))
-    assert len(results.seeds) == 2
+    assert len(results.members) == 2
     assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
 
 
@@ -140,13 +148,15 @@ def test_without_attention_no_features_are_read(
         {"fusion": "residual"},
         {"schedule": "cosine"},
         {"class_weights": True},
+        {"ordered": True},
+        {"balanced_sampling": True, "label_smoothing": 0.2, "mixup": 0.5},
         {"taps": ("neck:stage2", "patch:stage2")},
         {"batch_size": 23},  # leaves a last batch of one
     ],
 )
 def test_every_option_trains(store: Store, tmp_path: Path, change: dict[str, object]) -> None:
     results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=1, **change))
-    assert 0 <= results.seeds[0].test_auc <= 1
+    assert 0 <= results.members[0].scores["auc"] <= 1
 
 
 @pytest.mark.parametrize(
@@ -168,8 +178,22 @@ def test_options_that_do_not_fit_are_refused(
 
 
 def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"loss of seed 0 is nan in epoch \d"):
+    with pytest.raises(ConfigError, match=r"loss of seed-0 is nan in epoch \d") as caught:
         run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
+    told = str(caught.value)
+    assert "try a lower --lr than 1e+30" in told
+    assert "neck gates nan" in told
+    assert re.search(r"neck -?[\d.e-]+, [\d.]+, [\d.]+;", told), "the maps themselves are finite"
+
+
+def test_a_training_stops_when_patience_runs_out(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aucs = iter([0.6, 0.8, 0.7, 0.7, 0.9])
+    monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
+    results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=9, patience=2))
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["val_auc"].tolist() == [0.6, 0.8, 0.7, 0.7]
+    assert results.members[0].best_epoch == 2
 
 
 def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:
@@ -215,7 +239,7 @@ def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path:
     results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
     assert "8 images of" in output.getvalue()
     assert results.missing == 8
-    assert results.counts["train"] == 16
+    assert results.members[0].samples["train"] == 16
 
 
 def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path) -> None:
@@ -252,24 +276,3 @@ def test_a_store_without_images_cannot_be_trained_on(run_extract: Extract, tmp_p
     store, _ = run_extract(frame_size=0)
     with pytest.raises(ConfigError, match="holds no images"):
         run(quick(store, tmp_path / "run"))
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "swin_v2_t"])
-def test_backbones_cut_into_stages_equal_torchvisions(name: str) -> None:
-    import torchvision.models as models
-
-    torch.manual_seed(0)
-    whole = getattr(models, name)(weights=None, num_classes=3).eval()
-    torch.manual_seed(0)
-    backbone = build_backbone(name, 3)
-    x = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        out = x
-        for stage, module in backbone.stages.items():
-            out = module.eval()(out)
-            assert out.shape[1] == backbone.channels[stage]
-        torch.testing.assert_close(backbone.head.eval()(out), whole(x))
-
-
-def test_backbones_are_named_in_the_help() -> None:
-    assert {"resnet18", "resnet152", "swin_v2_b"} <= set(BACKBONES)

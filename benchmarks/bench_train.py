@@ -1,0 +1,197 @@
+"""What an epoch costs with SLCA, without, and with the encoder run live; loading; a whole run.
+
+    python benchmarks/bench_train.py STORE --checkpoint mobile_sam.pt
+
+The three are measured by turns in one process on the same batches, and told as medians and as the
+median of the ratios within a round. A live step encodes its images with the store's encoder at the
+store's size and pools them, before the same step with SLCA; only a few of its steps are run, and
+scaled to an epoch by their number. On a CPU the times are CPU seconds, which other work on the
+machine disturbs less; on a GPU they are seconds. The whole run and loading are in seconds.
+"""
+
+import argparse
+import functools
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.nn import functional as F
+
+from samcache.cache.store import Store
+from samcache.extract.encoders import load_encoder
+from samcache.extract.preprocess import normalise
+from samcache.train.config import TrainConfig
+from samcache.train.data import TrainingData, load_training_data, scaled_to
+from samcache.train.loop import build_classifier
+from samcache.train.run import train
+
+LIVE_STEPS = 2
+
+
+def main() -> None:
+    """Print the table of benchmarks/training.md."""
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
+    store = Store(options.store)
+    config = TrainConfig(
+        store.location, Path(), backbone=options.backbone, image_size=options.image_size,
+        epochs=options.epochs, seeds=(0,), device=options.device,
+    )  # fmt: skip
+    print(f"{options.backbone}, {options.image_size} px, {options.threads} threads, {device}")
+    loading(store, options.rounds)
+    epochs(store, config, options.checkpoint, device, options.rounds)
+    whole_run(config)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of all of this: {peak:.0f} MiB")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Benchmark of training.")
+    parser.add_argument("store")
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=10, help="of the whole run")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def loading(store: Store, rounds: int) -> None:
+    """A store's images and levels against np.load of the same bytes from one file each."""
+    levels, pool, side = store.identity.levels, store.identity.pool, store.identity.frame_size
+    data = load_training_data(store, levels, pool, side)
+    arrays = [data.images.numpy(), *(maps.numpy() for maps in data.pooled.values())]
+    times: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.npy" for number in range(len(arrays))]
+        for path, array in zip(paths, arrays, strict=True):
+            np.save(path, array)
+        for _ in range(rounds):
+            ours = timed(lambda: load_training_data(store, levels, pool, side))
+            times.append((ours, timed(lambda: [np.load(path) for path in paths])))
+    ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
+    size = sum(array.nbytes for array in arrays) / 1e6
+    print(f"loading {size:.1f} MB: {ours:.3f} s, checked; np.load: {theirs:.3f} s")
+
+
+def epochs(
+    store: Store, config: TrainConfig, checkpoint: Path, device: torch.device, rounds: int
+) -> None:
+    """An epoch with SLCA, without, and with the live encoder, by turns."""
+    levels = store.identity.levels
+    loaded = load_training_data(store, levels, config.kernel, config.image_size)
+    data = scaled_to(loaded, store, loaded.rows("train"))
+    data = replace(data, residency="device").to(device)
+    batches = list(torch.split(data.rows("train").to(device), config.batch_size))
+    plain = replace(data, pooled={})
+    slca = stepper(config, data, config.tapped(levels), data.inputs)
+    live = stepper(
+        config, data, config.tapped(levels), live_inputs(store, data, config, checkpoint)
+    )
+    ways = {
+        "none": (stepper(config, plain, {}, plain.inputs), batches),
+        "slca": (slca, batches),
+        "live encoder": (live, batches[:LIVE_STEPS]),
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, (step, chosen) in ways.items():
+            seconds = timed(functools.partial(run_steps, step, chosen), device)
+            if number:  # the first round warms up
+                times[name].append(seconds * len(batches) / len(chosen))
+    for name, values in times.items():
+        ratio = statistics.median(a / b for a, b in zip(values, times["none"], strict=True))
+        print(f"epoch, {name}: {statistics.median(values):.2f} s, {ratio:.2f} x none")
+
+
+def run_steps(step: Callable[[Tensor], None], batches: list[Tensor]) -> None:
+    """A step for each batch."""
+    for rows in batches:
+        step(rows)
+
+
+def stepper(
+    config: TrainConfig,
+    data: TrainingData,
+    taps: dict[str, str],
+    inputs: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]],
+) -> Callable[[Tensor], None]:
+    """A training step from the rows of a batch, as the loop does it."""
+    torch.manual_seed(0)
+    model = build_classifier(config, data, taps).to(data.device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+
+    def step(rows: Tensor) -> None:
+        loss = F.cross_entropy(model(*inputs(rows)), data.labels[rows])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return step
+
+
+def live_inputs(
+    store: Store, data: TrainingData, config: TrainConfig, checkpoint: Path
+) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """Inputs whose maps the encoder computes on the spot, from the cached frames."""
+    identity = store.identity
+    encoder = load_encoder(identity.encoder, checkpoint, identity.levels, identity.image_size)
+    model = encoder.model.to(data.device)
+    side = identity.image_size
+    places = data.samples["row"].to_numpy()
+    frames = torch.from_numpy(store.read_images(0, int(places.max()) + 1)[places])
+
+    @torch.no_grad()
+    def inputs(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = frames[rows.cpu()].to(data.device)
+        if batch.shape[1] != side:
+            planes = F.interpolate(batch.permute(0, 3, 1, 2).float(), (side, side))
+            batch = planes.permute(0, 2, 3, 1).byte()
+        found = model(normalise(batch, [(side, side)] * len(batch), identity.preprocessing))
+        maps = {
+            level: data.scales[level].apply(F.avg_pool2d(values.float(), config.kernel))
+            for level, values in found.items()
+        }
+        return data.inputs(rows)[0], maps
+
+    return inputs
+
+
+def whole_run(config: TrainConfig) -> None:
+    """All of ``samcache train`` after its imports, against the sum of its epochs."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        results = train(replace(config, out=Path(folder) / "run"), Console(file=StringIO()))
+        total = time.perf_counter() - started
+    summed = sum(member.train_seconds for member in results.members)
+    print(
+        f"run of {config.epochs} epochs: {total:.1f} s, its epochs {summed:.1f} s, "
+        f"ratio {total / summed:.3f} (loading {results.load_seconds:.1f} s)"
+    )
+
+
+def timed(work: Callable[[], object], device: torch.device | None = None) -> float:
+    """Seconds of some work; CPU seconds where a CPU device is named."""
+    clock = time.process_time if device is not None and device.type == "cpu" else time.perf_counter
+    started = clock()
+    work()
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return clock() - started
+
+
+if __name__ == "__main__":
+    main()

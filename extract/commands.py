@@ -1,0 +1,44 @@
+"""``samcache doctor``: look at this machine.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from samcache.cache.commands import EXIT_DAMAGED
+from samcache.cache.options import FilePath
+
+
+@click.command()
+@click.argument("stores", nargs=-1)
+@click.option(
+    "--checkpoint", "checkpoints", type=FilePath(), multiple=True, help="Weights to look at."
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
+    """Look at this machine, and say what to do.
+
+    Packages, devices, memory, disk, checkpoint files by their hash, and whether STORES (folders,
+    buckets or single stores) can be reached. Exits with 1 where something needs to be done.
+
+    \b
+    samcache doctor
+    samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
+    """
+    from rich.console import Console
+
+    from samcache.extract.doctor import examine, render
+
+    findings = examine(checkpoints, stores)
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+    else:
+        Console().print(render(findings))
+    if not all(finding.ok for finding in findings):
+        sys.exit(EXIT_DAMAGED)

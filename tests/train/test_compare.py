@@ -1,0 +1,158 @@
+"""Runs are compared on the same test samples, seed by seed; others are refused in one line."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from samcache.cache.errors import ConfigError
+from samcache.train.compare import compare, render
+
+
+def write_run(
+    folder: Path,
+    skill: float,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    count: int = 200,
+    fractions: tuple[float, ...] = (1.0,),
+    patients: int = 0,
+    noise: int = 0,
+    **config: object,
+) -> Path:
+    """A run whose probabilities lean to the right class by ``skill``; others' noise is shared."""
+    folder.mkdir(parents=True)
+    labels = np.arange(count) % 2
+    tables = []
+    for fraction in fractions:
+        for seed in seeds:
+            rng = np.random.default_rng([noise, seed])
+            p = 1 / (1 + np.exp(-(skill * (2 * labels - 1) + rng.normal(size=count))))
+            table = pd.DataFrame({"seed": seed, "fold": "", "fraction": fraction}, range(count))
+            table["id"] = [f"i{row:04}" for row in range(count)]
+            table["split"] = "test"
+            table["group"] = [f"p{row % patients}" if patients else "" for row in range(count)]
+            table["label"] = np.where(labels == 1, "b", "a")
+            tables.append(table.assign(p_a=1 - p, p_b=p))
+    pd.concat(tables).sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
+    options = {"fingerprint": "f", "classes": ["a", "b"], "ordered": False, **config}
+    (folder / "config.json").write_text(json.dumps(options))
+    (folder / "results.json").write_text("{}")
+    return folder
+
+
+def test_a_better_run_is_told_from_an_equal_one(tmp_path: Path) -> None:
+    plain = write_run(tmp_path / "plain", 0.5)
+    better = write_run(tmp_path / "better", 1.2)
+    equal = write_run(tmp_path / "equal", 0.5, noise=1)
+    rows = {row.run: row for row in compare((better, equal), plain, ("auc",))}
+    assert list(rows) == [str(plain), str(better), str(equal)]
+    assert rows[str(plain)].difference is None
+    gain, tie = rows[str(better)].difference, rows[str(equal)].difference
+    assert gain is not None
+    assert tie is not None
+    assert gain.interval is not None
+    assert tie.interval is not None
+    assert gain.interval.low > 0
+    assert gain.p == 1 / 2000
+    assert tie.interval.low < 0 < tie.interval.high
+    assert tie.p is not None
+    assert tie.p > 0.05
+    expected = rows[str(better)].summary.mean - rows[str(plain)].summary.mean
+    assert gain.mean == pytest.approx(expected)
+
+
+def test_pairing_narrows_the_interval_of_a_difference(tmp_path: Path) -> None:
+    plain = write_run(tmp_path / "plain", 0.5, seeds=(0,))
+    paired = write_run(tmp_path / "paired", 0.6, seeds=(0,))
+    other = write_run(tmp_path / "other", 0.6, seeds=(0,), noise=1)
+    widths = []
+    for row in compare((plain, paired, other), None, ("auc",))[1:]:
+        assert row.difference is not None
+        assert row.difference.interval is not None
+        widths.append(row.difference.interval.high - row.difference.interval.low)
+    assert widths[0] < widths[1] / 2
+
+
+def test_a_lucky_seed_makes_a_wide_interval(tmp_path: Path) -> None:
+    plain, run = write_run(tmp_path / "plain", 0.5), write_run(tmp_path / "run", 0.5)
+    table = pd.read_csv(run / "predictions.csv", keep_default_na=False)
+    lucky = table["seed"] == 0
+    table.loc[lucky, "p_b"] = (table["label"] == "b")[lucky] * 1.0
+    table["p_a"] = 1 - table["p_b"]
+    table.to_csv(run / "predictions.csv", index=False)
+    (_, row) = compare((plain, run), None, ("auc",))
+    assert row.difference is not None
+    assert row.difference.mean > 0.05
+    assert row.difference.interval is not None
+    assert row.difference.interval.low <= 0  # two of three seeds gained nothing
+
+
+def test_patients_are_drawn_whole(tmp_path: Path) -> None:
+    widths = []
+    for patients in (0, 12):
+        folder = write_run(tmp_path / str(patients), 0.5, patients=patients)
+        (row,) = compare((folder,), None, ("accuracy",))
+        assert row.summary.interval is not None
+        widths.append(row.summary.interval.high - row.summary.interval.low)
+    assert widths[0] != widths[1]
+
+
+def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
+    runs = (write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.7))
+    rows = compare(runs, None, ("auc", "auc:b"))
+    table = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    assert len(table) == 4
+    assert table[0]["difference"] == ""
+    text, markdown = render(rows, "text"), render(rows, "markdown")
+    assert text.splitlines()[0].split()[:2] == ["run", "metric"]
+    assert "baseline" in text
+    assert markdown.splitlines()[1] == "| --- | --- | --- | --- | --- | --- |"
+    for line in table:
+        for shown in (text, markdown):
+            assert f"{float(line['mean']):.3f} ± {float(line['sd']):.3f}" in shown
+            assert f"{float(line['low']):.3f}-{float(line['high']):.3f}" in shown
+    assert f"{float(table[1]['difference']):+.3f}" in text
+
+
+def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:
+    fractions = (0.1, 1.0)
+    runs = [write_run(tmp_path / name, 0.5, fractions=fractions) for name in ("a", "b")]
+    rows = compare(tuple(runs), None, ("auc",))
+    assert [(row.fraction, row.difference is None) for row in rows] == [
+        (0.1, True), (0.1, False), (1.0, True), (1.0, False),
+    ]  # fmt: skip
+    assert render(rows, "text").splitlines()[0].split()[1] == "fraction"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": "other"}, "from stores of other features"),
+        ({"seeds": (0, 1)}, "train both with the same --seeds"),
+        ({"count": 198}, "other test samples"),
+        ({"fractions": (0.5,)}, "other --fractions"),
+        ({"classes": ["a", "c"]}, "other classes"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    first = write_run(tmp_path / "first", 0.5)
+    second = write_run(tmp_path / "second", 0.5, **change)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=message):
+        compare((first, second), None, ("auc",))
+
+
+def test_what_is_no_run_or_no_metric_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 0.5)
+    with pytest.raises(ConfigError, match="holds no finished run"):
+        compare((run, tmp_path), None, ("auc",))
+    with pytest.raises(ConfigError, match=r"--metric recall: .* has accuracy, "):
+        compare((run,), None, ("recall",))
+    (run / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="cannot be read as a run"):
+        compare((run,), None, ("auc",))

@@ -1,0 +1,47 @@
+"""A probe finds what a level's features hold, and nothing where they hold nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Extract, write_npz
+
+from samcache.cache.store import Store
+from samcache.train.probe import probe
+
+
+@pytest.fixture
+def store(run_extract: Extract, tmp_path: Path) -> Store:
+    source = write_npz(tmp_path / "more.npz", (60, 30, 30))
+    return run_extract(source=source, frame_size=0)[0]  # no images are needed
+
+
+def test_every_level_is_probed_by_both_and_brightness_is_found(store: Store) -> None:
+    results = probe(store)
+    levels = [*store.identity.levels, "all"]
+    expected = [(level, kind) for level in levels for kind in ("logistic", "kNN")]
+    assert [(row.level, row.probe) for row in results.scores] == expected
+    assert max(row.test_auc for row in results.scores) > 0.95
+    for row in results.scores:
+        assert row.auc_interval is not None
+        assert row.auc_interval.low <= row.test_auc <= row.auc_interval.high
+    assert results.majority == 0.5
+    assert json.loads(json.dumps(results.to_json()))["samples"]["train"] == 60
+    lines = results.text().splitlines()
+    assert len(lines) == 3 + 12
+    assert max(map(len, lines)) <= 80
+
+
+def test_features_that_hold_nothing_score_as_chance(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    real = Store.read_features
+
+    def noise(self: Store, level: str, start: int, stop: int) -> np.ndarray:
+        return rng.normal(size=real(self, level, start, stop).shape).astype(np.float16)
+
+    monkeypatch.setattr(Store, "read_features", noise)
+    results = probe(store)
+    assert np.mean([row.test_auc for row in results.scores]) < 0.7

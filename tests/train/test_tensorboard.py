@@ -1,0 +1,38 @@
+"""TensorBoard finds every epoch of every member."""
+
+import sys
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Extract
+from killed_train import config
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from samcache.cache.errors import ConfigError
+from samcache.train.run import train
+from samcache.train.tensorboard import event_writer
+
+
+def test_events_are_those_of_metrics_csv(run_extract: Extract, tmp_path: Path) -> None:
+    store, out = run_extract()[0], tmp_path / "run"
+    train(replace(config(store.location, str(out)), tensorboard=True), Console(file=StringIO()))
+    metrics = pd.read_csv(out / "metrics.csv")
+    for seed in (0, 1):
+        events = EventAccumulator(str(out / "tensorboard" / f"seed-{seed}")).Reload()
+        lines = metrics[metrics["seed"] == seed]
+        for curve in ("train_loss", "val_auc"):
+            found = events.Scalars(curve)
+            assert [event.step for event in found] == [1, 2, 3]
+            assert [event.value for event in found] == pytest.approx(lines[curve].tolist())
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"pip install 'samcache\[tensorboard\]'"):
+        event_writer(tmp_path)

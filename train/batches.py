@@ -1,0 +1,39 @@
+"""The rows of an epoch's batches, and mixup of what they hold."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samcache.train.config import TrainConfig
+
+
+def ordered_batches(
+    labels: Tensor, rows: Tensor, config: TrainConfig, generator: torch.Generator
+) -> list[Tensor]:
+    """The rows (m,) of an epoch in batches, shuffled, or drawn so that classes are equally likely.
+
+    labels: (n,) of all samples. A last batch of one is left out: batch norm cannot take it.
+    """
+    if config.balanced_sampling:
+        own = labels.cpu()[rows]
+        chances = 1 / torch.bincount(own).float()[own]
+        order = rows[torch.multinomial(chances, len(rows), replacement=True, generator=generator)]
+    else:
+        order = rows[torch.randperm(len(rows), generator=generator)]
+    return [batch for batch in torch.split(order, config.batch_size) if len(batch) > 1]
+
+
+def mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[float]:
+    """For every batch the share of each sample that is its own, at least a half; 1 without mixup.
+
+    Drawn from Beta(alpha, alpha) as in Zhang et al. 2018.
+    """
+    if alpha == 0:
+        return [1.0] * batches
+    drawn = np.random.default_rng((seed % 2**32, epoch)).beta(alpha, alpha, batches)
+    return [float(share) for share in np.maximum(drawn, 1 - drawn)]
+
+
+def mixed(values: Tensor, partners: Tensor, share: float) -> Tensor:
+    """Each sample of (B, …) with its partner's: share of its own, the rest of the partner's."""
+    return torch.lerp(values[partners], values, share)

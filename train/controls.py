@@ -1,0 +1,73 @@
+"""Controls of SLCA: what of its effect comes from the right features in the right place?
+
+shuffled: every image is attended by another image's features. random: by noise with the features'
+mean and deviation per channel. global: by one vector an image (squeeze-and-excitation);
+per-location: by every cell of the encoder's map.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.store import Store
+from samcache.train.config import TrainConfig
+from samcache.train.data import TrainingData
+from samcache.train.splits import Member
+
+_RANDOM_SEED = 0
+_CHUNK = 256
+
+
+def resolved_kernel(config: TrainConfig, store: Store) -> int | None:
+    """SLCA's pooling in the encoder's map cells; None is the whole map.
+
+    Raises ConfigError where each cell is wanted of a store that holds pooled maps.
+    """
+    if config.attention == "global":
+        return None
+    if config.attention == "per-location":
+        if store.identity.pool > 1:
+            raise ConfigError(
+                f"--attention per-location needs every cell, and {store.location} holds maps "
+                f"pooled by {store.identity.pool}: extract with --pool 1; the finest that this "
+                f"store allows is --attention slca --kernel {store.identity.pool}"
+            )
+        return 1
+    return config.kernel
+
+
+def with_noise(data: TrainingData) -> TrainingData:
+    """Every sample's maps replaced by Gaussian noise that stays its own for all trainings.
+
+    Mean and deviation of each channel are those of the pooled maps of all samples.
+    """
+    generator = torch.Generator().manual_seed(_RANDOM_SEED)
+    noise = {level: _noise_like(maps, generator) for level, maps in data.pooled.items()}
+    return replace(data, pooled=noise)
+
+
+def _noise_like(maps: Tensor, generator: torch.Generator) -> Tensor:
+    mean = maps.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64)
+    squares = [((part - mean) ** 2).sum(dim=(0, 2, 3)) for part in torch.split(maps, _CHUNK)]
+    variance = torch.stack(squares).sum(dim=0) / (maps.numel() / maps.shape[1])
+    std = variance.sqrt().view(1, -1, 1, 1).float()
+    noise = torch.empty_like(maps)
+    for part in torch.split(noise, _CHUNK):
+        drawn = torch.randn(part.shape, generator=generator)
+        part.copy_(mean.float() + std * drawn)
+    return noise
+
+
+def with_others_features(data: TrainingData, member: Member) -> TrainingData:
+    """Every sample takes the maps of another one of the same part of the member's rows.
+
+    A random cycle through the samples of train, of val and of test, so that none keeps its own.
+    """
+    source = torch.arange(len(data.labels))
+    generator = torch.Generator().manual_seed(member.seed)
+    for rows in (member.train, member.val, member.test):
+        cycle = rows[torch.randperm(len(rows), generator=generator)]
+        source[cycle] = cycle.roll(1)
+    return replace(data, feature_rows=source.to(data.labels.device))

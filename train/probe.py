@@ -1,0 +1,154 @@
+"""``samcache probe``: what each cached level knows by itself, without any training of a network."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from samcache.cache.store import Store
+from samcache.train.bootstrap import Interval, Predictions
+from samcache.train.metrics import Floats, Ints, macro_auc
+from samcache.train.splits import group_codes, plan_members, readable_samples
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
+NEIGHBOURS = (1, 5, 11, 21, 51)
+
+
+@dataclass(frozen=True)
+class ProbeScores:
+    """One probe of one level; ``chosen`` is C of the regression, k of the neighbours."""
+
+    level: str
+    probe: str
+    chosen: float
+    val_auc: float
+    test_auc: float
+    auc_interval: Interval | None
+    test_accuracy: float
+    accuracy_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class ProbeResults:
+    """All probes of a store."""
+
+    dataset: str
+    fingerprint: str
+    majority: float  # accuracy of always naming the commonest training class
+    samples: dict[str, int]
+    scores: list[ProbeScores]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """A line a probe, 80 columns wide."""
+        lines = [
+            f"{self.dataset}: test, {self.samples['test']} samples, {self.majority:.3f} of them "
+            "in the commonest training class",
+            "",
+            "level   probe             val AUC  test AUC              accuracy",
+        ]
+        for row in self.scores:
+            kind = f"{row.probe} {'C' if row.probe == 'logistic' else 'k'}={row.chosen:g}"
+            cells = (
+                _cell(row.test_auc, row.auc_interval),
+                _cell(row.test_accuracy, row.accuracy_interval),
+            )
+            lines.append(
+                f"{row.level:<7} {kind:<17} {row.val_auc:>7.3f}  {cells[0]:<20}  {cells[1]}"
+            )
+        return "\n".join(lines)
+
+
+def probe(store: Store) -> ProbeResults:
+    """Fit every probe on train, choose it on validation AUC, read test once for the chosen ones.
+
+    Raises ConfigError where a split or class cannot be probed, StoreError where data are damaged.
+    """
+    samples, classes = readable_samples(store), store.dataset.classes
+    (member,) = plan_members(samples, classes, (0,))
+    rows = {
+        "train": member.train.numpy(),
+        "val": member.val.numpy(),
+        "test": member.test.numpy(),
+    }
+    labels = samples["label"].to_numpy()
+    features = _mean_features(store, samples)
+    features["all"] = np.concatenate(list(features.values()), axis=1)
+    groups = group_codes(samples)[rows["test"]]
+    scores = []
+    for level, values in features.items():
+        for name, candidates in _candidates(len(rows["train"])).items():
+            chosen, val_auc, test = _fit_and_choose(candidates, values, labels, rows)
+            found = Predictions(labels[rows["test"]], groups, test[None], classes, ordered=False)
+            plain, resampled = found.plain(), found.resampled()
+            cells = [
+                value
+                for metric in ("auc", "accuracy")
+                for value in (float(plain[metric][0]), Interval.of(resampled[metric][:, 0]))
+            ]
+            scores.append(ProbeScores(level, name, chosen, val_auc, *cells))  # type: ignore[arg-type]
+    commonest = np.bincount(labels[rows["train"]]).argmax()
+    return ProbeResults(
+        store.dataset.name,
+        store.fingerprint,
+        float((labels[rows["test"]] == commonest).mean()),
+        {split: len(part) for split, part in rows.items()},
+        scores,
+    )
+
+
+def _mean_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
+    """Each level's maps averaged over places, level -> (n, C) float32, a shard at a time."""
+    rows = samples["row"].to_numpy()
+    features: dict[str, Floats] = {}
+    for level in store.identity.levels:
+        parts = []
+        for shard in sorted(store.commits):
+            start, stop = store.commits[shard].rows
+            kept = rows[(rows >= start) & (rows < stop)] - start
+            maps = store.read_features(level, start, stop)[kept, 0]
+            parts.append(maps.mean(axis=(2, 3), dtype=np.float32))
+        features[level] = np.concatenate(parts)
+    return features
+
+
+def _candidates(train: int) -> dict[str, dict[float, ClassifierMixin]]:
+    """Probe -> its hyperparameter -> the classifier."""
+    neighbours = [k for k in NEIGHBOURS if k <= train]
+    return {
+        "logistic": {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS},
+        "kNN": {k: KNeighborsClassifier(k) for k in neighbours},
+    }
+
+
+def _fit_and_choose(
+    candidates: dict[float, ClassifierMixin],
+    features: Floats,
+    labels: Ints,
+    rows: dict[str, Ints],
+) -> tuple[float, float, Floats]:
+    """The best by validation AUC, that AUC, and its probabilities for the test rows."""
+    train, val, test = rows["train"], rows["val"], rows["test"]
+    fitted = {}
+    for value, classifier in candidates.items():
+        model = make_pipeline(StandardScaler(), classifier).fit(features[train], labels[train])
+        area = macro_auc(labels[val], model.predict_proba(features[val]))
+        fitted[value] = area, model
+    chosen = max(fitted, key=lambda value: fitted[value][0])
+    area, model = fitted[chosen]
+    return chosen, area, model.predict_proba(features[test])
+
+
+def _cell(value: float, interval: Interval | None) -> str:
+    return f"{value:.3f} " + (
+        "" if interval is None else f"({interval.low:.3f}-{interval.high:.3f})"
+    )

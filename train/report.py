@@ -1,0 +1,98 @@
+"""The results of a run as text for the terminal, 80 columns wide."""
+
+import numpy as np
+
+from samcache.train.bootstrap import Interval
+from samcache.train.outputs import FractionScores, MemberScores, Results, Summary
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC (macro)",
+    "f1": "F1 (macro)",
+    "kappa": "quadratic kappa",
+    "ece": "calibration error",
+    "auc:": "AUC of ",
+    "ap:": "AP of ",
+}
+_MOST_LINES = 20  # of single trainings; beyond, their means say it
+
+
+def title(metric: str) -> str:
+    """A metric's name for people, such as "AUC of melanoma"."""
+    kind, colon, name = metric.partition(":")
+    return TITLES[kind + colon] + name
+
+
+def mean_and_sd(summary: Summary) -> str:
+    """Such as "0.895 ± 0.012"; the mean alone for one seed."""
+    return f"{summary.mean:.3f}" + ("" if summary.sd is None else f" ± {summary.sd:.3f}")
+
+
+def text(results: Results) -> str:
+    """A line a training, then every metric with its interval, or the curve over fractions."""
+    first = results.fractions[0]
+    tested = f"test, {first.test_samples} samples"
+    if results.folds:
+        tested = f"{results.folds} folds, {first.test_samples} samples, each tested once"
+    blocks = [[f"{results.dataset}: {tested}"]]
+    if len(results.members) <= _MOST_LINES:
+        blocks.append(_members(results.members))
+    elif results.folds:
+        blocks.append(_folds(results.members))
+    blocks.append(_curve(results.fractions) if len(results.fractions) > 1 else _metrics(first))
+    blocks.append([f"{results.total_seconds:.1f} s, of which {results.load_seconds:.1f} s loading"])
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _members(members: list[MemberScores]) -> list[str]:
+    fractions = any(member.fraction != 1 for member in members)
+    head = "seed  fold  " if members[0].fold is not None else "seed  "
+    lines = [f"{head}{'fraction  ' if fractions else ''}best epoch  accuracy    AUC"]
+    for member in members:
+        fold = "" if member.fold is None else f"{member.fold:>4}  "
+        fraction = f"{member.fraction:>8g}  " if fractions else ""
+        scores = f"{member.scores['accuracy']:>8.3f}  {member.scores['auc']:.3f}"
+        lines.append(f"{member.seed:>4}  {fold}{fraction}{member.best_epoch:>10}  {scores}")
+    return lines
+
+
+def _folds(members: list[MemberScores]) -> list[str]:
+    lines = ["fold  fraction  accuracy    AUC   (means over seeds)"]
+    for fold, fraction in dict.fromkeys((member.fold, member.fraction) for member in members):
+        chosen = [m.scores for m in members if (m.fold, m.fraction) == (fold, fraction)]
+        accuracy, auc = (np.mean([s[name] for s in chosen]) for name in ("accuracy", "auc"))
+        lines.append(f"{fold:>4}  {fraction:>8g}  {accuracy:>8.3f}  {auc:.3f}")
+    return lines
+
+
+def _metrics(scores: FractionScores) -> list[str]:
+    width = max(len(title(name)) for name in scores.metrics)
+    several = any(summary.sd is not None for summary in scores.metrics.values())
+    heading = "mean ± sd" if several else "value"
+    lines = [f"{'':<{width}}  {heading:<14}  95 % interval"]
+    for name, summary in scores.metrics.items():
+        lines.append(
+            f"{title(name):<{width}}  {mean_and_sd(summary):<14}  {interval_text(summary.interval)}"
+        )
+    return lines
+
+
+def _curve(fractions: list[FractionScores]) -> list[str]:
+    lines = [f"{'fraction':>8}  {'train':>6}  {'accuracy':<31}AUC (macro)"]
+    for scores in fractions:
+        cells = [
+            f"{mean_and_sd(summary)} ({interval_text(summary.interval)})"
+            for summary in (scores.metrics["accuracy"], scores.metrics["auc"])
+        ]
+        samples = f"{scores.train_samples:.0f}"
+        lines.append(f"{scores.fraction:>8g}  {samples:>6}  {cells[0]:<31}{cells[1]}")
+    return lines
+
+
+def interval_text(interval: Interval | None, sign: str = "") -> str:
+    """Such as "0.841-0.944", or with a sign "+0.010 to +0.031"; a dash where there is none."""
+    if interval is None:
+        return "-"
+    to = " to " if sign else "-"
+    return f"{interval.low:{sign}.3f}{to}{interval.high:{sign}.3f}"

@@ -1,0 +1,72 @@
+"""Where features and images lie while they are trained on: on the device, in memory, or on disk."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.filesize import decimal
+from torch import Tensor
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.stage import FOLDER, stage_root
+
+RESIDENCIES = ("device", "memory", "disk")
+_SHARE = 0.5  # of what is free; the rest is for the model, its activations and other programs
+
+
+def choose_residency(need: int, device: torch.device, asked: str | None) -> str:
+    """The first of device, memory and disk with room for so many bytes, or the one asked for.
+
+    On a CPU, memory is the device's. Raises ConfigError where the disk has no room either.
+    """
+    places: list[tuple[str, Callable[[], int]]] = [
+        ("device", lambda: torch.cuda.mem_get_info(device)[0]),
+        ("memory", free_memory),
+    ]
+    for residency, free in places[0 if device.type == "cuda" else 1 :]:
+        if asked is None and need <= _SHARE * free():
+            return residency
+    if asked in ("device", "memory"):
+        return asked if device.type != "cpu" else "memory"
+    root = stage_root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    free_bytes = shutil.disk_usage(root).free
+    if need > free_bytes:
+        raise ConfigError(
+            f"features and images have {decimal(need)}, {root} has {decimal(free_bytes)} left: set "
+            f"{FOLDER} to a larger disk, or choose a larger --kernel or fewer --taps"
+        )
+    return "disk"
+
+
+def allocate(shape: tuple[int, ...], dtype: torch.dtype, residency: str) -> Tensor:
+    """An empty tensor in memory, or mapped to a file in the stage folder that no name leads to.
+
+    The file's space is free again when the process ends, however it ends.
+    """
+    if residency != "disk":
+        return torch.empty(shape, dtype=dtype)
+    with tempfile.TemporaryFile(dir=stage_root()) as file:
+        kind = torch.empty(0, dtype=dtype).numpy().dtype
+        return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
+
+
+def free_memory() -> int:
+    """Bytes of main memory that are free, or can be freed, for this process."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        values = dict(line.split(":") for line in lines)
+        free = int(values["MemAvailable"].split()[0]) * 1024
+    except (FileNotFoundError, KeyError):  # not Linux: half of what there is
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    group = Path("/sys/fs/cgroup")  # a container's or a batch job's own limit
+    try:
+        limit = int((group / "memory.max").read_text("ascii"))
+        used = int((group / "memory.current").read_text("ascii"))
+    except (FileNotFoundError, ValueError):  # no such group, or the limit is "max"
+        return free
+    return min(free, limit - used)

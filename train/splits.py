@@ -1,0 +1,184 @@
+"""Which samples a training sees: the members of a run, over seeds, folds and fractions."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.samples import SPLITS
+from samcache.cache.store import Store
+
+Rows = npt.NDArray[np.int64]
+
+_VAL_PARTS = 8  # cross-validation: one part in eight of what is not held out chooses the epoch
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training of a run: a seed, and the rows it learns from, chooses by and is tested on.
+
+    train, val, test: rows of the readable samples, (m,) int64 on the CPU. fold: from 0 in
+    cross-validation, None where the store's own splits are used. fraction: the share of the
+    training rows that is used, in (0, 1].
+    """
+
+    seed: int
+    fold: int | None
+    fraction: float
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+    @property
+    def name(self) -> str:
+        """A file name's stem, such as "seed-0" or "seed-0-fold-2-fraction-0.25"."""
+        fold = "" if self.fold is None else f"-fold-{self.fold}"
+        fraction = "" if self.fraction == 1 else f"-fraction-{self.fraction:g}"
+        return f"seed-{self.seed}{fold}{fraction}"
+
+    def roles(self, count: int) -> npt.NDArray[np.object_]:
+        """Each sample's part in this training, (count,): a split's name, or "" for none."""
+        roles = np.full(count, "", dtype=object)
+        for split, rows in zip(SPLITS, (self.train, self.val, self.test), strict=True):
+            roles[rows.numpy()] = split
+        return roles
+
+
+def readable_samples(store: Store) -> pd.DataFrame:
+    """The samples that can be trained on, in the store's order, numbered from 0."""
+    return store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
+
+
+def group_codes(samples: pd.DataFrame) -> Rows:
+    """(n,) int64, equal for samples of one group; a sample without a group is one of its own.
+
+    Numbered by the names in columns id and group, whatever the samples' order.
+    """
+    names = samples["group"].where(samples["group"] != "", "\0" + samples["id"])
+    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+def plan_members(
+    samples: pd.DataFrame,
+    classes: tuple[str, ...],
+    seeds: tuple[int, ...],
+    folds: int | None = None,
+    fractions: tuple[float, ...] = (1.0,),
+) -> list[Member]:
+    """Every training of a run, by fraction, then fold, then seed.
+
+    Folds are the same for every seed; a seed draws its fractions of the training rows, each inside
+    the larger ones. Raises ConfigError where seeds or fractions make no sense, and where a class
+    would be missing from a part.
+    """
+    _check_choices("--seeds", seeds)
+    _check_choices("--fractions", fractions)
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise ConfigError(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
+    labels, groups = samples["label"].to_numpy(), group_codes(samples)
+    divisions = _cross_validation(labels, groups, folds) if folds else _own_splits(samples)
+    members = []
+    for fraction in fractions:
+        for fold, (train, val, test) in enumerate(divisions):
+            _check_classes(labels, classes, (train, val, test), fold if folds else None)
+            for seed in seeds:
+                kept = train[nested_subset(labels[train], groups[train], fraction, seed)]
+                rows = (torch.from_numpy(part) for part in (kept, val, test))
+                members.append(Member(seed, fold if folds else None, fraction, *rows))
+    return members
+
+
+def nested_subset(labels: Rows, groups: Rows, fraction: float, seed: int) -> Rows:
+    """Places (m,) of a share of n samples, ascending: stratified, groups whole.
+
+    labels, groups: (n,). A smaller fraction of the same seed is a subset of a larger one, and every
+    class that occurs is kept. Groups stand in line by chance, each in the line of its rarest
+    class, and a line is followed until the fraction of its samples is reached.
+    """
+    if fraction == 1:
+        return np.arange(len(labels))
+    rarity = np.bincount(labels)[labels]
+    table = pd.DataFrame({"group": groups, "label": labels, "rarity": rarity})
+    units = table.sort_values(["rarity", "label"]).groupby("group")["label"].first()
+    units = units.sample(frac=1, random_state=np.random.default_rng(seed))
+    line = pd.DataFrame({"label": units, "size": table.groupby("group").size()}).loc[units.index]
+    before = line.groupby("label")["size"].cumsum() - line["size"]
+    whole = line.groupby("label")["size"].transform("sum")
+    reached = before + line["size"] / 2 <= fraction * whole
+    chosen = set(line.index[reached | (before == 0)])
+    for label in set(labels.tolist()) - set(units):  # a class that only rarer ones' groups have
+        holders = set(groups[labels == label].tolist())
+        chosen.add(next(group for group in line.index if group in holders))
+    return np.flatnonzero(np.isin(groups, list(chosen)))
+
+
+def _own_splits(samples: pd.DataFrame) -> list[tuple[Rows, ...]]:
+    for split in SPLITS:
+        if not (samples["split"] == split).any():
+            raise ConfigError(
+                f"split {split} holds no readable samples: training needs train, val and test; "
+                "add them to the source, or leave its splits out to have them drawn"
+            )
+    return [tuple(np.flatnonzero((samples["split"] == split).to_numpy()) for split in SPLITS)]
+
+
+def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows, ...]]:
+    """Train, val and test rows of each fold, over all samples whatever their splits."""
+    smallest = _smallest_class(labels, groups)
+    if smallest < max(folds, 4):
+        raise ConfigError(
+            f"--folds {folds}: the rarest class has {smallest} samples or groups, too few for "
+            "training, validation and test of every fold: give fewer folds, or leave it out"
+        )
+    divisions: list[tuple[Rows, ...]] = []
+    for rest, test in _divide(labels, groups, folds):
+        count = min(_VAL_PARTS, _smallest_class(labels[rest], groups[rest]))
+        parts = _divide(labels[rest], groups[rest], max(2, count))
+        classes = len(set(labels.tolist()))
+        whole = [part for part in parts if all(len(set(labels[rest[p]])) == classes for p in part)]
+        train, val = (whole or parts)[0]  # groups are few: not every part has every class
+        divisions.append((rest[train], rest[val], test))
+    return divisions
+
+
+def _divide(labels: Rows, groups: Rows, parts: int) -> list[tuple[Rows, Rows]]:
+    """The rest and the part, for each part: stratified, groups whole, always the same."""
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
+    with warnings.catch_warnings():  # of small classes, which the caller looks for itself
+        warnings.simplefilter("ignore", UserWarning)
+        return list(splitter.split(labels, labels, groups))
+
+
+def _smallest_class(labels: Rows, groups: Rows) -> int:
+    """In how many groups the rarest class stands."""
+    table = pd.DataFrame({"label": labels, "group": groups})
+    return int(table.groupby("label")["group"].nunique().min())
+
+
+def _check_choices(option: str, values: tuple[Any, ...]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise ConfigError(f"{option} '{_listed(values)}' should name at least one, and each once")
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _check_classes(
+    labels: Rows, classes: tuple[str, ...], division: tuple[Rows, ...], fold: int | None
+) -> None:
+    for split, rows in zip(SPLITS, division, strict=True):
+        absent = sorted(set(range(len(classes))) - set(labels[rows].tolist()))
+        if absent:
+            where = f"split {split}" if fold is None else f"{split} of fold {fold}"
+            raise ConfigError(
+                f"class {classes[absent[0]]!r} has no readable sample in {where}: every class "
+                "needs one in every part"
+            )
