@@ -63,9 +63,7 @@ class Device(click.ParamType[str]):
 
 
 _SOURCE_OPTIONS = (
-    option(
-        "--root", type=FilePath(), help="Manifest: where files start.  [default: its own folder]"
-    ),
+    option("--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"),
     option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
     option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
     option("--x", "images_key", default="x", help="HDF5: the array of images."),

@@ -108,7 +108,9 @@ class Store:
             for row, text in commit.failures.items():
                 status[row], reason[row] = "unreadable", text
         rows = self.table["row"].to_numpy()
-        return self.table.assign(status=status[rows], reason=reason[rows], sha256=sha256[rows])
+        # as objects: a file's reason may hold what no text column of pandas takes
+        reasons = pd.Series(reason[rows], self.table.index, dtype=object)
+        return self.table.assign(status=status[rows], reason=reasons, sha256=sha256[rows])
 
     @cached_property
     def commits(self) -> dict[int, Commit]:

@@ -18,7 +18,7 @@ from samcache.cache.options import FilePath
 @click.command()
 @click.argument("stores", nargs=-1)
 @click.option(
-    "--checkpoint", "checkpoints", type=FilePath(), multiple=True, help="Weights to look at."
+    "--checkpoint", "checkpoints", type=FilePath(), multiple=True, help="Weights to check."
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:

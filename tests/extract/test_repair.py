@@ -97,10 +97,10 @@ def test_exactly_the_damaged_row_is_encoded_again(run_extract: Extract, mend: ob
 
 
 def test_repair_computes_in_the_stores_precision(run_extract: Extract, mend: object) -> None:
-    store = Path(run_extract(precision="bfloat16")[0].location)
+    store = Path(run_extract(precision="bfloat16", batch_size=1)[0].location)
     before = objects_of(store)
     flip(store / "features/neck/c/1/0/0/0/0", 3)
-    assert mend(store, batch_size=8).encoded > 0  # type: ignore[operator]
+    assert mend(store, batch_size=1).encoded == 1  # type: ignore[operator]
     assert objects_of(store) == before
 
 
