@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from samcache.cache.commands import cache
-from samcache.cli import ENCODERS, LEVELS, cli
+from samcache.cli import cli
+from samcache.commands.cache import cache
+from samcache.commands.extract import ENCODERS, LEVELS
 from samcache.extract import encoders
 from samcache.extract.weights import OFFICIAL
 

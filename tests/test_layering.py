@@ -1,4 +1,4 @@
-"""Data flows one way: cli -> extract, train -> cache; and cache knows no torch."""
+"""Data flows one way: cli -> commands -> extract, train -> cache; and cache knows no torch."""
 
 import ast
 import subprocess
@@ -12,6 +12,7 @@ ROOMS = {
     "cache": {"cache"},
     "extract": {"extract", "cache"},
     "train": {"train", "cache"},
+    "commands": {"commands", "extract", "train", "cache"},
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
 

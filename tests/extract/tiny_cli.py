@@ -12,7 +12,8 @@ from typing import Any
 import click
 import tiny_encoder  # noqa: F401 - makes vit_tiny known
 
-from samcache.cli import ENCODERS, cli
+from samcache.cli import cli
+from samcache.commands.extract import ENCODERS
 from samcache.extract.shard_encoder import ShardEncoder
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import click
 
-from samcache.cache.commands import EXIT_DAMAGED
-from samcache.cache.options import FilePath
+from samcache.commands.options import EXIT_DAMAGED, FilePath
 
 
 @click.command()

@@ -12,9 +12,14 @@ from typing import Any
 
 import click
 
-from samcache.cache.options import FilePath
-
-EXIT_DAMAGED = 1  # also what ``diff`` exits with where stores differ
+from samcache.commands.options import (
+    EXIT_DAMAGED,
+    BatchSize,
+    Device,
+    FilePath,
+    option,
+    source_options,
+)
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 
@@ -230,3 +235,35 @@ def import_(file: Path, store: str) -> None:
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+@cache.command()
+@click.argument("store")
+@option("--source", type=FilePath(), required=True, help="The images, as extract was given them.")
+@option(
+    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
+)
+@source_options
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
+def repair(store: str, columns: dict[str, Any], **options: Any) -> None:
+    """Restore what is damaged in STORE.
+
+    Encodes what is missing, too. Records come from their spare copies, the sample table from the
+    source, features from the encoder: exactly the damaged rows, and only where the source still
+    has the very same bytes.
+
+    \b
+    samcache cache repair breast.zarr --source breastmnist.npz
+    """
+    from rich.console import Console
+
+    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.repair import RepairOptions
+    from samcache.extract.repair import repair as run
+
+    settings = RepairOptions(store=store, columns=ManifestColumns(**columns), **options)
+    summary = run(settings, Console(stderr=True))
+    click.echo(summary.text())
+    if summary.left:
+        sys.exit(EXIT_DAMAGED)

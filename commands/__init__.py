@@ -1,0 +1,1 @@
+"""The command line's room: options and help texts, one call each, no logic."""

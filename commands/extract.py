@@ -1,0 +1,149 @@
+"""``samcache extract``: images to a store of features.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samcache.commands.options import (
+    EXIT_UNREADABLE,
+    At,
+    BatchSize,
+    CommaList,
+    Device,
+    FilePath,
+    Window,
+    option,
+    source_options,
+)
+
+if TYPE_CHECKING:
+    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.run import ExtractOptions
+
+ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
+LEVELS = ("patch", "early", "middle", "late", "neck")
+
+PREPROCESSING = click.Choice(["sam", "medsam"])
+DTYPE = click.Choice(["float16", "float32"])
+VIEWS = click.Choice(["identity", "flips", "dihedral"])
+PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
+
+
+@click.command()
+@click.argument("source", type=FilePath())
+@option("--store", help="Zarr store to create or resume: a folder or a URL.  [required]")
+@option("--encoder", type=click.Choice(ENCODERS), help="SAM, MobileSAM, LiteMedSAM.  [required]")
+@option(
+    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
+)
+@option("--image-size", type=At(16), help="Side of the encoder's input.  [default: its own]")
+@option("--preprocessing", type=PREPROCESSING, help="[default: medsam for vit_t_med, else sam]")
+@option("--levels", type=CommaList(), default=",".join(LEVELS), help="Names or block numbers.")
+@option("--pool", type=At(1), default=4, help="Average maps over P x P cells before caching.")
+@option("--dtype", type=DTYPE, default="float16", help="Storage type of the features.")
+@option("--views", type=VIEWS, default="identity", help="Also cache flipped, turned images.")
+@option("--precision", type=PRECISION, default="auto", help="auto: bfloat16 on GPUs that have it.")
+@option("--frame-size", type=At(1), help="Side of the cached images.  [default: at most 256]")
+@option("--no-images", is_flag=True, help="Cache features alone; train needs the images.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
+@option("--shard-rows", type=At(1), default=64, help="Images a shard, the unit of work.")
+@option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
+@option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
+@option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
+@option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
+@option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
+@option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
+@option("--check", is_flag=True, help="Only read all images and tell what SOURCE holds.")
+@option("--json", "as_json", is_flag=True, help="Plan or check as JSON.")
+@option("--window", type=Window(), help="Shown of DICOM and deep grey.  [default: the image's own]")
+@source_options
+@option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+def extract(
+    source: Path,
+    columns: dict[str, Any],
+    window: tuple[float, float] | None,
+    no_images: bool,
+    plan: bool,
+    check: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Encode SOURCE once and cache five levels of features in a store.
+
+    SOURCE is a folder of class folders, with or without train/val/test folders above them, a
+    manifest (.csv or .parquet: columns file, class, and optionally split), a MedMNIST .npz or
+    medmnist:NAME@SIZE, or HDF5; images may be DICOM. A second run encodes only what is not
+    committed yet, and what is new in the source. Any number of processes may work on one store;
+    under torchrun and Slurm the shards are divided among the ranks.
+
+    \b
+    samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
+    samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
+    torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
+    samcache extract images --store team.zarr --encoder vit_h --plan
+    samcache extract dicom-folder --check
+    """
+    from samcache.extract.interruption import Interrupted, interruptible
+
+    if no_images:
+        options["frame_size"] = 0
+    if as_json and not (plan or check):
+        raise click.UsageError("--json goes with --plan and --check")
+    for name in () if check else ("store", "encoder"):
+        if options[name] is None:
+            raise click.UsageError(f"Missing option '--{name}'.")
+    try:
+        with interruptible():
+            from rich.console import Console
+
+            from samcache.extract.file_sources import ManifestColumns
+            from samcache.extract.run import ExtractOptions
+            from samcache.extract.run import extract as run
+
+            reading = ManifestColumns(**columns, window=window)
+            if check:
+                _tell_what_is_there(source, reading, as_json)
+                return
+            settings = ExtractOptions(source=source, columns=reading, **options)
+            if plan:
+                _tell_plan(settings, as_json)
+                return
+            summary = run(settings, Console(stderr=True))
+    except Interrupted as stop:
+        click.echo(
+            f"Stopped by {stop}: finished shards stand; run the same command again to go on.",
+            err=True,
+        )
+        sys.exit(128 + stop.number)
+    click.echo(summary.text())
+    if summary.unreadable:
+        sys.exit(EXIT_UNREADABLE)
+
+
+def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
+    from samcache.extract.forecast import forecast
+
+    planned = forecast(settings)
+    text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
+    click.echo(text)
+
+
+def _tell_what_is_there(source: Path, columns: ManifestColumns, as_json: bool) -> None:
+    from rich.console import Console
+
+    from samcache.extract.check import check_source
+    from samcache.extract.open_source import open_source
+
+    report = check_source(open_source(source, columns), Console(stderr=True))
+    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+    if report.unreadable:
+        sys.exit(EXIT_UNREADABLE)

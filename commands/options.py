@@ -1,0 +1,114 @@
+"""What commands share: kinds of options, groups of options, exit codes.
+
+Heavy imports stand inside, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+At = click.IntRange  # At(16): 16 or more
+Positive = click.FloatRange(min=0, min_open=True)
+
+EXIT_DAMAGED = 1  # also what ``cache diff`` exits with where stores differ
+EXIT_UNREADABLE = 3  # done, but some images could not be read
+
+option = functools.partial(click.option, show_default=True)
+FilePath = functools.partial(click.Path, path_type=Path)
+
+
+class CommaList(click.ParamType[tuple[Any, ...]]):
+    """Comma-separated values of one type, such as ``0,1,2``."""
+
+    name = "a,b,…"
+
+    def __init__(self, item: Callable[[str], Any] = str) -> None:
+        self.item = item
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(self.item(part.strip()) for part in value.split(",") if part.strip())
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class BatchSize(click.ParamType[int | None]):
+    """A whole number from 1, or "auto", which is None: as many as the device's memory holds."""
+
+    name = "auto|n"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        return None if value == "auto" else At(1).convert(value, param, ctx)
+
+
+class Window(click.ParamType[tuple[float, float]]):
+    """A window's centre and width, as the least and the greatest value shown."""
+
+    name = "center,width"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        try:
+            center, width = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} should be two numbers such as 40,400", param, ctx)
+        if not 0 < width < float("inf"):
+            self.fail(f"{value!r}: the width should be above 0", param, ctx)
+        return center - width / 2, center + width / 2
+
+
+class Device(click.ParamType[str]):
+    """A torch device; "auto" is a GPU, each local rank's own, or else the CPU."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        import torch
+
+        if value == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if value == "cuda" and torch.cuda.is_available():
+            return "cuda"  # not tried here: every process would open the first GPU
+        try:
+            torch.empty(1, device=value)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            self.fail(f"{value} cannot be used here ({str(error).splitlines()[0]})", param, ctx)
+        return str(value)
+
+
+_SOURCE_OPTIONS = (
+    option("--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"),
+    option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
+    option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
+    option("--x", "images_key", default="x", help="HDF5: the array of images."),
+    option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
+    option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
+)
+
+
+def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how to read a source, passed on together as ``columns``."""
+
+    @functools.wraps(command)
+    def with_columns(**options: Any) -> Any:
+        names = ("root", "label", "group", "images_key", "labels_key", "split_seed")
+        return command(columns={name: options.pop(name) for name in names}, **options)
+
+    decorated: Callable[..., Any] = with_columns
+    for decorate in reversed(_SOURCE_OPTIONS):
+        decorated = decorate(decorated)
+    return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(
+        decorated
+    )

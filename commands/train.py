@@ -1,0 +1,145 @@
+"""``samcache train``, ``probe`` and ``compare``: from a store to results.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from samcache.commands.options import At, CommaList, Device, FilePath, Positive, option
+
+ATTENTION = click.Choice(
+    ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
+)
+FUSION = click.Choice(["gate", "residual"])
+RESIDENCY = click.Choice(["device", "memory", "disk"])
+STEM = click.Choice(["standard", "small"])
+SCHEDULE = click.Choice(["onecycle", "cosine"])
+
+
+_PROTOCOL_OPTIONS = (
+    option("--seeds", type=CommaList(int), default="0,1,2", help="One training per seed."),
+    option("--folds", type=At(2), help="Cross-validate over all samples, patients whole."),
+    option(
+        "--fractions", type=CommaList(float), default="1", help="Shares of the training samples."
+    ),
+    option("--ordered", is_flag=True, help="Classes are grades in order: quadratic kappa too."),
+)
+
+
+def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which trainings make an experiment."""
+    for decorate in reversed(_PROTOCOL_OPTIONS):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@click.argument("store")
+@option("--out", type=FilePath(), required=True, help="Run folder to write.")
+@option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it.")
+@option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME.")
+@option("--pretrained", help="Weights: a file, or download.  [default: random]")
+@option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images.")
+@option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]")
+@option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
+@option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
+@option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
+@option("--epochs", type=At(1), default=30)
+@protocol_options
+@option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
+@option("--batch-size", type=At(2), default=64)
+@option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
+@option("--weight-decay", type=click.FloatRange(min=0), default=0.05)
+@option("--schedule", type=SCHEDULE, default="onecycle")
+@option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
+@option("--balanced-sampling", is_flag=True, help="Draw every class equally often.")
+@option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@option("--mixup", type=click.FloatRange(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
+@option("--patience", type=At(1), help="Stop after so many epochs without a better one.")
+@option("--augment/--no-augment", default=True, help="Brightness, contrast, noise, erasing.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]")
+@option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
+@option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
+def train(**options: Any) -> None:
+    """Train a classifier from STORE, once per seed, fold and fraction, and test it.
+
+    A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
+    SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
+    folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
+    per training. Intervals are bootstrapped over test samples (patients whole) and seeds.
+
+    \b
+    samcache train breast.zarr --out runs/slca --image-size 64
+    samcache train breast.zarr --out runs/none --image-size 64 --attention none
+    samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
+    samcache train breast.zarr --out runs/folds --folds 5
+    """
+    from rich.console import Console
+
+    from samcache.train.config import TrainConfig
+    from samcache.train.report import text
+    from samcache.train.run import train as run
+
+    try:
+        results = run(TrainConfig(**options), Console(stderr=True))
+    except KeyboardInterrupt:
+        click.echo("Interrupted: the same command goes on after the last finished epoch.", err=True)
+        sys.exit(128 + signal.SIGINT)
+    click.echo(text(results))
+
+
+@click.command()
+@click.argument("store")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def probe(store: str, as_json: bool) -> None:
+    """Ask each level of STORE what it knows by itself.
+
+    Logistic regression and nearest neighbours on each map's mean, fitted on train, chosen on
+    validation AUC: the cheapest look at whether a store holds signal. Needs no cached images.
+
+    \b
+    samcache probe breast.zarr
+    """
+    from rich.console import Console
+
+    from samcache.cache.stage import staged
+    from samcache.cache.store import Store
+    from samcache.train.probe import probe as run
+
+    results = run(staged(Store(store), Console(stderr=True)))
+    click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=FilePath())
+@click.option("--baseline", type=FilePath(), help="Run to compare with.  [default: the first]")
+@click.option("--format", "style", type=click.Choice(["text", "csv", "markdown"]), default="text")
+@click.option(
+    "--metric", "metrics", multiple=True, help="May be repeated.  [default: auc, accuracy]"
+)
+def compare(
+    runs: tuple[Path, ...], baseline: Path | None, style: str, metrics: tuple[str, ...]
+) -> None:
+    """Compare RUNS, folders that train has written, on the same test samples.
+
+    Mean ± sd over seeds with its 95 % bootstrap interval over test samples and seeds; the
+    difference to the baseline is paired by both.
+
+    \b
+    samcache compare runs/none runs/slca runs/shuffled
+    samcache compare runs/* --baseline runs/none --metric auc --metric ece --format markdown
+    """
+    from samcache.train.compare import DEFAULT_METRICS, render
+    from samcache.train.compare import compare as run
+
+    click.echo(render(run(runs, baseline, metrics or DEFAULT_METRICS), style))
