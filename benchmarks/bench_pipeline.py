@@ -125,7 +125,7 @@ def settings(limit: int, image_size: int, batch_size: int, device: str) -> Extra
 
 def compare(options: ExtractOptions, repeats: int) -> None:
     """Print the table of bare loop against extraction."""
-    source = open_source(options.source, options.columns).limited(options.limit or 1)
+    source = open_source(options.source, options.reading).limited(options.limit or 1)
     encoder = load_encoder("vit_t", options.checkpoint or Path(), LEVELS, options.image_size)
     size = encoder.image_size
     frames = [to_frame(source.image(row).decode(), size) for row in range(len(source.samples))]

@@ -246,7 +246,7 @@ def _print_json(value: Any) -> None:
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
-def repair(store: str, columns: dict[str, Any], **options: Any) -> None:
+def repair(store: str, reading: dict[str, Any], **options: Any) -> None:
     """Restore what is damaged in STORE.
 
     Encodes what is missing, too. Records come from their spare copies, the sample table from the
@@ -258,11 +258,11 @@ def repair(store: str, columns: dict[str, Any], **options: Any) -> None:
     """
     from rich.console import Console
 
-    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.file_sources import SourceOptions
     from samcache.extract.repair import RepairOptions
     from samcache.extract.repair import repair as run
 
-    settings = RepairOptions(store=store, columns=ManifestColumns(**columns), **options)
+    settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
     summary = run(settings, Console(stderr=True))
     click.echo(summary.text())
     if summary.left:

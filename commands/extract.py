@@ -25,7 +25,7 @@ from samcache.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.file_sources import SourceOptions
     from samcache.extract.run import ExtractOptions
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
@@ -69,7 +69,7 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 def extract(
     source: Path,
-    columns: dict[str, Any],
+    reading: dict[str, Any],
     window: tuple[float, float] | None,
     no_images: bool,
     plan: bool,
@@ -105,15 +105,15 @@ def extract(
         with interruptible():
             from rich.console import Console
 
-            from samcache.extract.file_sources import ManifestColumns
+            from samcache.extract.file_sources import SourceOptions
             from samcache.extract.run import ExtractOptions
             from samcache.extract.run import extract as run
 
-            reading = ManifestColumns(**columns, window=window)
+            how = SourceOptions(**reading, window=window)
             if check:
-                _tell_what_is_there(source, reading, as_json)
+                _tell_what_is_there(source, how, as_json)
                 return
-            settings = ExtractOptions(source=source, columns=reading, **options)
+            settings = ExtractOptions(source=source, reading=how, **options)
             if plan:
                 _tell_plan(settings, as_json)
                 return
@@ -137,13 +137,13 @@ def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
     click.echo(text)
 
 
-def _tell_what_is_there(source: Path, columns: ManifestColumns, as_json: bool) -> None:
+def _tell_what_is_there(source: Path, reading: SourceOptions, as_json: bool) -> None:
     from rich.console import Console
 
     from samcache.extract.check import check_source
     from samcache.extract.open_source import open_source
 
-    report = check_source(open_source(source, columns), Console(stderr=True))
+    report = check_source(open_source(source, reading), Console(stderr=True))
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
     if report.unreadable:
         sys.exit(EXIT_UNREADABLE)

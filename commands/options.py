@@ -99,14 +99,14 @@ _SOURCE_OPTIONS = (
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how to read a source, passed on together as ``columns``."""
+    """The options that say how to read a source, passed on together as ``reading``."""
 
     @functools.wraps(command)
-    def with_columns(**options: Any) -> Any:
+    def with_reading(**options: Any) -> Any:
         names = ("root", "label", "group", "images_key", "labels_key", "split_seed")
-        return command(columns={name: options.pop(name) for name in names}, **options)
+        return command(reading={name: options.pop(name) for name in names}, **options)
 
-    decorated: Callable[..., Any] = with_columns
+    decorated: Callable[..., Any] = with_reading
     for decorate in reversed(_SOURCE_OPTIONS):
         decorated = decorate(decorated)
     return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(

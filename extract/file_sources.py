@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = dicom.SUFFIXES | {
 
 
 @dataclass(frozen=True)
-class ManifestColumns:
+class SourceOptions:
     """How to read a source; None means the usual name, or none where it is absent."""
 
     label: str | None = None  # "class" or "label" where not given
@@ -28,15 +28,15 @@ class ManifestColumns:
     window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
 
 
-def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
+def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     """Read a CSV or Parquet manifest: columns file, class (or label) and optionally split.
 
     Files are paths below the root; they are not opened here. Without a split column one is drawn
     by ``draw_splits``. Raises SourceError naming the line and what it should hold.
     """
     table = _read_table(path)
-    label = columns.label or next((name for name in ("class", "label") if name in table), "class")
-    needed = ["file", label, *([columns.group] if columns.group else [])]
+    label = reading.label or next((name for name in ("class", "label") if name in table), "class")
+    needed = ["file", label, *([reading.group] if reading.group else [])]
     for name in needed:
         if name not in table:
             raise SourceError(
@@ -47,7 +47,7 @@ def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
         empty = table.index[table[name].str.strip() == ""]
         if len(empty):
             raise SourceError(f"{path}, line {empty[0] + 2}: column {name!r} is empty")
-    root = (columns.root or path.parent).resolve()
+    root = (reading.root or path.parent).resolve()
     if not root.is_dir():
         raise SourceError(f"image root {root} is not a folder: give the right one with --root")
     classes, labels = class_index(table[label].str.strip())
@@ -55,20 +55,20 @@ def open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
         {
             "id": [_inside(path, line, text) for line, text in enumerate(table["file"], start=2)],
             "label": labels,
-            "group": table[columns.group] if columns.group else "",
+            "group": table[reading.group] if reading.group else "",
         }
     )
-    if not columns.group:
+    if not reading.group:
         samples["group"] = _patients(root, samples["id"])
     if "split" in table:
         samples["split"] = [
             _known_split(path, line, text) for line, text in enumerate(table["split"], start=2)
         ]
-        return FileSource(path.stem, root, classes, samples, window=columns.window)
-    return _with_drawn_splits(path.stem, root, classes, samples, columns)
+        return FileSource(path.stem, root, classes, samples, window=reading.window)
+    return _with_drawn_splits(path.stem, root, classes, samples, reading)
 
 
-def open_folder(path: Path, columns: ManifestColumns) -> FileSource:
+def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     """Read a folder of class folders, with or without train, val and test folders above them.
 
     Raises SourceError for a class or split folder without images.
@@ -79,7 +79,7 @@ def open_folder(path: Path, columns: ManifestColumns) -> FileSource:
     if not all(split_name(folder.name) for folder in folders):
         rows = [row for folder in folders for row in _class_rows(path, folder)]
         classes, samples = _folder_table(path, rows)
-        return _with_drawn_splits(path.name, path, classes, samples, columns)
+        return _with_drawn_splits(path.name, path, classes, samples, reading)
     rows = []
     for folder in folders:
         if not _subfolders(folder):
@@ -90,7 +90,7 @@ def open_folder(path: Path, columns: ManifestColumns) -> FileSource:
                 for row in _class_rows(path, class_folder)
             ]
     classes, samples = _folder_table(path, rows)
-    return FileSource(path.name, path, classes, samples, window=columns.window)
+    return FileSource(path.name, path, classes, samples, window=reading.window)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -128,11 +128,11 @@ def _with_drawn_splits(
     root: Path,
     classes: tuple[str, ...],
     samples: pd.DataFrame,
-    columns: ManifestColumns,
+    reading: SourceOptions,
 ) -> FileSource:
-    samples["split"] = draw_splits(samples, columns.split_seed)
-    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {columns.split_seed}"
-    return FileSource(name, root, classes, samples, origin, columns.window)
+    samples["split"] = draw_splits(samples, reading.split_seed)
+    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
+    return FileSource(name, root, classes, samples, origin, reading.window)
 
 
 def _subfolders(path: Path) -> list[Path]:

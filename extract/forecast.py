@@ -160,7 +160,7 @@ def _table(
     if not there or not store_exists(objects):
         return np.arange(len(prepared.samples)), None, Changes(), options.shard_rows
     store = open_existing(objects, prepared, options)
-    given = fitted(prepared.samples, prepared.source, store, options.columns.split_seed)
+    given = fitted(prepared.samples, prepared.source, store, options.reading.split_seed)
     changes = compare(given, store)
     following = next_table(given, store, changes, options.prune)
     table = store.table if following is None else following

@@ -25,7 +25,7 @@ from samcache.extract.batch_size import BatchSize
 from samcache.extract.colour import parse_window
 from samcache.extract.division import Division
 from samcache.extract.encoders import load_encoder
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
@@ -49,7 +49,7 @@ class RepairOptions:
     device: str = "cpu"
     batch_size: int | None = None  # None: what fits
     hash_ids: bool = False
-    columns: ManifestColumns = field(default_factory=ManifestColumns)
+    reading: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def repair(options: RepairOptions, console: Console) -> RepairSummary:
     damage += verify(store)
     with Claims(store.objects) as claims:
         window = parse_window(store.identity.window)
-        source = open_source(options.source, replace(options.columns, window=window))
+        source = open_source(options.source, replace(options.reading, window=window))
         samples = with_the_stores_labels(source.samples, source, store)
         if options.hash_ids:
             samples = hashed_ids(samples)

@@ -41,7 +41,7 @@ from samcache.extract.encoders import (
     load_encoder,
     resolve_precision,
 )
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
@@ -86,7 +86,7 @@ class ExtractOptions:
     prune: bool = False
     reuse: tuple[str, ...] = ()  # stores of the same identity to copy from
     assume_unchanged: bool = False
-    columns: ManifestColumns = field(default_factory=ManifestColumns)
+    reading: SourceOptions = field(default_factory=SourceOptions)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Prepared:
 
 def prepare(options: ExtractOptions) -> Prepared:
     """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
-    source = open_source(options.source, options.columns)
+    source = open_source(options.source, options.reading)
     if options.limit is not None:
         source = source.limited(options.limit)
     if not options.allow_split_groups:
@@ -262,7 +262,7 @@ def bring_up_to_date(
     compared = share.size == 1 and not options.assume_unchanged
     found: Changes | None = None
     while True:
-        given = fitted(samples, source, store, options.columns.split_seed)
+        given = fitted(samples, source, store, options.reading.split_seed)
         changes = compare(given, store)
         if compared and store.committed():
             changed, mended = _compared_bytes(given, source, store, console)
@@ -317,7 +317,7 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         dtype=options.dtype,
         views=VIEW_SETS[options.views],
         precision=encoder.precision,
-        window=window_text(options.columns.window),
+        window=window_text(options.reading.window),
     )
 
 

@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 from samcache.cache.errors import ImageError
 from samcache.extract.decode import decode_image
 from samcache.extract.dicom import patient_group
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 
 
@@ -131,7 +131,7 @@ def test_folders_of_dicom_files_have_patients_as_groups_and_never_their_numbers(
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(real(name), tmp_path / place)
     (tmp_path / "train/a/notes.txt").write_text("not an image")
-    samples = open_source(tmp_path, ManifestColumns()).samples.set_index("id")
+    samples = open_source(tmp_path, SourceOptions()).samples.set_index("id")
     assert len(samples) == 6
     assert samples.loc["train/a/1.dcm", "group"] == samples.loc["test/a/x.DCM", "group"] != ""
     assert samples.loc["train/b/IM0001", "group"] != samples.loc["train/a/1.dcm", "group"]

@@ -143,9 +143,9 @@ def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
     manifest = tmp_path / "labels.csv"
     rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in images.rglob("*.png")]
     manifest.write_text("\n".join(["file,class,split", *rows]))
-    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.file_sources import SourceOptions
 
-    options = {"source": manifest, "columns": ManifestColumns(root=images)}
+    options = {"source": manifest, "reading": SourceOptions(root=images)}
     run_extract(**options)
     manifest.write_text(
         manifest.read_text().replace("train/a/0.png,a,train", "train/a/0.png,b,val")

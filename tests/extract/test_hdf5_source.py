@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from samcache.cache.errors import SourceError
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 
 RNG = np.random.default_rng(0)
-COLUMNS = ManifestColumns()
+READING = SourceOptions()
 
 
 def pcam(folder: Path) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def pcam(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("named", ["", "camelyonpatch_level_2_split_valid_x.h5"])
 def test_patchcamelyons_files_are_one_source(tmp_path: Path, named: str) -> None:
     images = pcam(tmp_path)
-    source = open_source(tmp_path / named, COLUMNS)
+    source = open_source(tmp_path / named, READING)
     assert source.name == "camelyonpatch_level_2_split"
     assert source.split_origin == "source"
     assert source.samples["split"].value_counts().to_dict() == {"train": 12, "test": 6, "val": 4}
@@ -45,8 +45,8 @@ def test_one_file_with_named_arrays_gets_drawn_splits(tmp_path: Path) -> None:
     grey = RNG.integers(0, 256, (40, 16, 16), dtype=np.uint8)
     with h5py.File(tmp_path / "scans.hdf5", "w") as file:
         file["data/images"], file["grade"] = grey, np.repeat([2, 10], 20)
-    columns = ManifestColumns(images_key="data/images", labels_key="grade", split_seed=3)
-    source = open_source(tmp_path / "scans.hdf5", columns)
+    reading = SourceOptions(images_key="data/images", labels_key="grade", split_seed=3)
+    source = open_source(tmp_path / "scans.hdf5", reading)
     assert source.classes == ("2", "10")
     assert source.split_origin == "drawn: 70/10/20 %, stratified, seed 3"
     np.testing.assert_array_equal(source.image(5).decode()[..., 1], grey[5])
@@ -70,7 +70,7 @@ def test_other_layouts_are_refused(
         for name, values in arrays.items():
             file[name] = values
     with pytest.raises(SourceError, match=reason):
-        open_source(tmp_path / "a.h5", COLUMNS)
+        open_source(tmp_path / "a.h5", READING)
 
 
 def test_arrays_that_stand_elsewhere_are_refused(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_arrays_that_stand_elsewhere_are_refused(tmp_path: Path) -> None:
         file.create_dataset("x", (1, 8, 8), "u1", external=kept)
         file["z"] = h5py.ExternalLink(str(tmp_path / "b.h5"), "x")
     with pytest.raises(SourceError, match="stands in other files"):
-        open_source(tmp_path / "a.h5", COLUMNS)
+        open_source(tmp_path / "a.h5", READING)
     with pytest.raises(SourceError, match="should hold an array 'z'"):
-        open_source(tmp_path / "a.h5", ManifestColumns(images_key="z"))
+        open_source(tmp_path / "a.h5", SourceOptions(images_key="z"))
     (tmp_path / "text.h5").write_text("no")
     with pytest.raises(SourceError, match="not an HDF5 file"):
-        open_source(tmp_path / "text.h5", COLUMNS)
+        open_source(tmp_path / "text.h5", READING)

@@ -16,7 +16,7 @@ from rich.console import Console
 from samcache.cache.errors import SourceError
 from samcache.extract.check import check_source
 from samcache.extract.decode import decode_image
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 
 
@@ -34,7 +34,7 @@ def test_a_medmnist_name_is_found_by_its_hash(
     path = write_npz(tmp_path / ".medmnist" / "breastmnist_64.npz", (8, 4, 4))
     digest = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     monkeypatch.setitem(medmnist.INFO["breastmnist"], "MD5_64", digest)
-    source = open_source(Path("medmnist:breastmnist@64"), ManifestColumns())
+    source = open_source(Path("medmnist:breastmnist@64"), SourceOptions())
     assert source.classes == ("malignant", "normal, benign")
     assert len(source.samples) == 16
 
@@ -50,7 +50,7 @@ def test_a_medmnist_name_is_found_by_its_hash(
 )
 def test_medmnist_names_that_do_not_exist_are_told(name: str, reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
-        open_source(Path(name), ManifestColumns())
+        open_source(Path(name), SourceOptions())
 
 
 def test_without_a_network_the_address_is_told(
@@ -59,7 +59,7 @@ def test_without_a_network_the_address_is_told(
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setitem(medmnist.INFO["breastmnist"], "url", "http://127.0.0.1:9/b.npz")
     with pytest.raises(SourceError, match=r"get it from http://127\.0\.0\.1:9/b\.npz"):
-        open_source(Path("medmnist:breastmnist"), ManifestColumns())
+        open_source(Path("medmnist:breastmnist"), SourceOptions())
 
 
 def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
     table.to_parquet(tmp_path / "m.parquet")
     table.to_csv(tmp_path / "m.csv", index=False)
     found, expected = (
-        open_source(tmp_path / name, ManifestColumns()) for name in ("m.parquet", "m.csv")
+        open_source(tmp_path / name, SourceOptions()) for name in ("m.parquet", "m.csv")
     )
     pd.testing.assert_frame_equal(found.samples, expected.samples)
     assert found.classes == expected.classes
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="not a readable PARQUET manifest"):
-        open_source(tmp_path / "bad.parquet", ManifestColumns())
+        open_source(tmp_path / "bad.parquet", SourceOptions())
 
 
 def test_a_window_shows_the_same_grey_for_the_same_value(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_window_shows_the_same_grey_for_the_same_value(tmp_path: Path) -> None
     for name, top in (("x", 1000), ("y", 60000)):
         pixels = np.array([[0, 500], [1000, top]], np.uint16)
         (tmp_path / "a" / f"{name}.png").write_bytes(saved(pixels))
-    source = open_source(tmp_path, ManifestColumns(window=(0.0, 1000.0)))
+    source = open_source(tmp_path, SourceOptions(window=(0.0, 1000.0)))
     for row in range(2):
         shown = source.image(row).decode()[..., 0]
         assert shown.tolist() == [[0, 128], [255, 255]]
@@ -101,7 +101,7 @@ def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:
     (tmp_path / "3.png").write_bytes(b"")
     lines[-2] = lines[-2].replace("p6", "p0")
     (tmp_path / "m.csv").write_text("\n".join(lines))
-    source = open_source(tmp_path / "m.csv", ManifestColumns(group="patient"))
+    source = open_source(tmp_path / "m.csv", SourceOptions(group="patient"))
     report = check_source(source, Console(file=io.StringIO()))
     assert report.counts["train"] == {"a": 2, "b": 2}
     assert report.sizes == {"8 x 9": 7}

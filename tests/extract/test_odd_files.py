@@ -9,7 +9,7 @@ from conftest import Extract
 from PIL import Image
 
 from samcache.cache.errors import ImageError
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 
 
@@ -66,7 +66,7 @@ def test_a_manifest_names_what_is_no_file(kind: str, tmp_path: Path) -> None:
     make(tmp_path / "data/images/odd.png")
     manifest = tmp_path / "data/labels.csv"
     manifest.write_text("file,class\nimages/a.png,x\nimages/odd.png,y\n")
-    source = open_source(manifest, ManifestColumns())
+    source = open_source(manifest, SourceOptions())
     assert source.image(0).decode().shape == (4, 6, 3)
     with pytest.raises(ImageError, match=reason):
         source.image(1)
@@ -77,7 +77,7 @@ def test_links_within_the_root_are_followed(tmp_path: Path) -> None:
     (tmp_path / "data/x").mkdir()
     (tmp_path / "data/x/a.png").symlink_to("../all/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "data")
-    source = open_source(tmp_path / "link", ManifestColumns())
+    source = open_source(tmp_path / "link", SourceOptions())
     names = source.samples["id"].tolist()
     assert source.image(names.index("x/a.png")).decode().shape == (4, 6, 3)
 
@@ -86,12 +86,12 @@ def test_links_within_the_root_are_followed(tmp_path: Path) -> None:
 def test_a_name_that_no_file_can_have(name: str, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"file,class\n{name},x\n")
     with pytest.raises(ImageError, match="cannot be read"):
-        open_source(tmp_path / "labels.csv", ManifestColumns()).image(0)
+        open_source(tmp_path / "labels.csv", SourceOptions()).image(0)
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     picture(tmp_path / "x/a.png").chmod(0)
-    source = open_source(tmp_path, ManifestColumns())
+    source = open_source(tmp_path, SourceOptions())
     user = os.geteuid()
     if user == 0:  # who may read anything
         os.seteuid(65534)

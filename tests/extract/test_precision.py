@@ -22,7 +22,7 @@ from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.encoders import LEVELS, load_encoder
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.levels import LevelEncoder
 from samcache.extract.open_source import open_source
 from samcache.extract.probe import measure_precision, probe_images
@@ -92,7 +92,7 @@ def configured(
     )
     model = HalfArithmetic(exact.model, passes)
     made = ShardEncoder(model, torch.device("cpu"), identity, {}, BatchSize(3), lambda *_: None)
-    return made, probe_images(open_source(npz, ManifestColumns()), identity), exact.model
+    return made, probe_images(open_source(npz, SourceOptions()), identity), exact.model
 
 
 def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path) -> None:

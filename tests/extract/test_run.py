@@ -16,7 +16,7 @@ from tiny_encoder import save_tiny_checkpoint
 from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
 from samcache.cache.store import Store
 from samcache.extract.encoders import LEVELS, load_encoder
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.preprocess import normalise, stack_frames, to_frame
 from samcache.extract.run import ExtractOptions, extract
@@ -27,7 +27,7 @@ def test_every_row_holds_the_encoders_output(
 ) -> None:
     store, summary = run_extract(pool=1, dtype="float32", frame_size=32)
     assert (summary.samples, summary.encoded, summary.unreadable) == (40, 40, {})
-    source = open_source(npz, ManifestColumns())
+    source = open_source(npz, SourceOptions())
     encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
     for row in (0, 7, 8, 39):
         pixels = source.image(row).decode()
@@ -209,10 +209,10 @@ def test_a_group_in_two_splits_is_refused_unless_allowed(
     manifest.write_text(
         "file,split,class,patient\nbenign/0.png,train,b,p1\nbenign/1.png,test,b,p1\n"
     )
-    columns = ManifestColumns(group="patient", root=folder_with_a_bad_image)
+    reading = SourceOptions(group="patient", root=folder_with_a_bad_image)
     with pytest.raises(SourceError, match=r"first 'p1' in test and train.*--allow-split-groups"):
-        run_extract(source=manifest, columns=columns)
-    store, _ = run_extract(source=manifest, columns=columns, allow_split_groups=True)
+        run_extract(source=manifest, reading=reading)
+    store, _ = run_extract(source=manifest, reading=reading, allow_split_groups=True)
     assert store.samples["group"].tolist() == ["p1", "p1"]
 
 

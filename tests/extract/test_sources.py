@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.file_sources import ManifestColumns
+from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.sources import Source, draw_splits
 
 
-def open_it(path: Path, **columns: object) -> Source:
-    return open_source(path, ManifestColumns(**columns))  # type: ignore[arg-type]
+def open_it(path: Path, **reading: object) -> Source:
+    return open_source(path, SourceOptions(**reading))  # type: ignore[arg-type]
 
 
 def picture(path: Path, colour: str = "red") -> Path:
