@@ -88,10 +88,13 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
+FRAMES = click.Choice(["first", "middle", "all"])
+
 _SOURCE_OPTIONS = (
     option("--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"),
     option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
     option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
+    option("--frames", type=FRAMES, default="first", help="DICOM with several: which are images."),
     option("--x", "images_key", default="x", help="HDF5: the array of images."),
     option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
     option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
@@ -103,7 +106,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_reading(**options: Any) -> Any:
-        names = ("root", "label", "group", "images_key", "labels_key", "split_seed")
+        names = ("root", "label", "group", "frames", "images_key", "labels_key", "split_seed")
         return command(reading={name: options.pop(name) for name in names}, **options)
 
     decorated: Callable[..., Any] = with_reading

@@ -22,11 +22,11 @@ warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def decode_image(data: bytes, window: Window | None = None) -> RGB:
+def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> RGB:
     """Decode an image file to RGB, (H, W, 3) uint8, as docs/inputs.md tells for each kind.
 
     window: the range of values shown, of DICOM and of greyscale deeper than 8 bits; by default the
-    file's own window, or else its least to its greatest value.
+    file's own window, or else its least to its greatest value. frame: of DICOM, counted from 0.
 
     The size is checked before anything is decoded. EXIF rotation is applied, and the first frame of
     an animation or page of a TIFF stands for the whole. Raises ImageError with the reason where the
@@ -35,7 +35,7 @@ def decode_image(data: bytes, window: Window | None = None) -> RGB:
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if is_dicom(data):
-        return decode_dicom(data, LARGEST, window)
+        return decode_dicom(data, LARGEST, window, frame)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:  # should another library reset the filters

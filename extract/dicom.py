@@ -19,9 +19,10 @@ SUFFIXES = frozenset({".dcm", ".dicom"})
 
 _PREAMBLE = 128  # bytes before the magic word, DICOM PS3.10, 7.1
 _MAGIC = b"DICM"
+_LEAST_FRAME = 16  # bytes; a header may claim any number of frames
 _ROUNDS = 10_000  # of the hash that stands for a patient: trying out all numbers should cost
 # where enhanced multi-frame objects keep what others have at the top, PS3.3, C.7.6.16
-_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
 
@@ -31,16 +32,18 @@ def is_dicom(head: bytes) -> bool:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a file is DICOM, by its first bytes; False where it cannot be read."""
+    """Whether a regular file is DICOM, by its first bytes; False where it cannot be read."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return is_dicom(file.read(_PREAMBLE + len(_MAGIC)))
     except OSError:
         return False
 
 
-def decode_dicom(data: bytes, largest: int, window: Window | None = None) -> RGB:
-    """The first frame of a DICOM file, (H, W, 3) uint8, as a viewer would show it.
+def decode_dicom(data: bytes, largest: int, window: Window | None = None, frame: int = 0) -> RGB:
+    """One frame (from 0) of a DICOM file, (H, W, 3) uint8, as a viewer would show it.
 
     Grey values get their rescale slope and intercept, then ``window``, or else the file's own
     window or VOI table, or else their whole range; MONOCHROME1 is inverted. Palettes and YBR
@@ -56,8 +59,8 @@ def decode_dicom(data: bytes, largest: int, window: Window | None = None) -> RGB
                 raise ImageError("a DICOM object without pixels")
             if header.Rows * header.Columns > largest:
                 raise ImageError(f"too large: {header.Columns} x {header.Rows} pixels")
-            _lift_functional_groups(header)
-            return _shown(header, window)
+            _lift_functional_groups(header, frame)
+            return _shown(header, window, frame)
         except ImageError:
             raise
         except Exception as error:  # headers and decoders raise anything
@@ -71,23 +74,35 @@ def patient_group(path: Path) -> str:
     The same patient has the same hash everywhere. It hides the number from readers, not from
     someone who can guess it: ``--hash-ids`` keys it.
     """
-    pydicom = _pydicom()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
-        patient = str(header.get("PatientID") or "").strip()
-    except Exception:  # the image's own row will say what is wrong with the file
-        return ""
+    patient = _element(path, "PatientID")
     if not patient:
         return ""
     return hashlib.pbkdf2_hmac("sha256", patient.encode(), b"samcache", _ROUNDS).hex()[:16]
 
 
-def _shown(header: "Dataset", window: Window | None) -> RGB:
+def frame_count(path: Path) -> int:
+    """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
+    count = _element(path, "NumberOfFrames") if is_dicom_file(path) else ""
+    most = path.stat().st_size // _LEAST_FRAME if count else 1
+    return int(count) if count.isdecimal() and 1 <= int(count) <= most else 1
+
+
+def _element(path: Path, name: str) -> str:
+    """One element of a file's header as text, "" where it cannot be had."""
+    pydicom = _pydicom()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[name])
+        return str(header.get(name) or "").strip()
+    except Exception:  # the image's own row will say what is wrong with the file
+        return ""
+
+
+def _shown(header: "Dataset", window: Window | None, frame: int) -> RGB:
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    stored = pixel_array(header, index=0)
+    stored = pixel_array(header, index=frame)
     kind = header.PhotometricInterpretation
     if kind == "PALETTE COLOR":
         return _upper_bits(apply_color_lut(stored, header), 0)
@@ -122,13 +137,13 @@ def _upper_bits(colours: npt.NDArray[Any], bits: int) -> RGB:
     return np.ascontiguousarray(colours >> max(0, shift)).astype(np.uint8)
 
 
-def _lift_functional_groups(header: "Dataset") -> None:
-    """Put the first frame's rescaling and window where simple objects have them."""
-    for name in _GROUPS:
-        groups = header.get(name) or []
-        for macro in _MACROS if len(groups) else ():
-            for item in groups[0].get(macro) or []:
-                header.update(item)
+def _lift_functional_groups(header: "Dataset", frame: int) -> None:
+    """Put a frame's rescaling and window where simple objects have them."""
+    for name, place in ((_SHARED, 0), (_PER_FRAME, frame)):
+        for groups in (header.get(name) or [])[place : place + 1]:
+            for macro in _MACROS:
+                for item in groups.get(macro) or []:
+                    header.update(item)
 
 
 def _pydicom() -> Any:

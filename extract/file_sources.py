@@ -8,6 +8,7 @@ import pandas as pd
 from samcache.cache.errors import SourceError
 from samcache.extract import dicom
 from samcache.extract.colour import Window
+from samcache.extract.frames import Frames
 from samcache.extract.sources import DRAWN, FileSource, class_index, draw_splits, split_name
 
 IMAGE_SUFFIXES = dicom.SUFFIXES | {
@@ -26,6 +27,7 @@ class SourceOptions:
     images_key: str = "x"  # of HDF5 files
     labels_key: str = "y"
     window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
+    frames: Frames = "first"  # of DICOM files with several
 
 
 def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
@@ -160,7 +162,7 @@ def _is_dicom(path: Path) -> bool:
     """Whether a file is DICOM; scanners' exports have no suffix, or a number for one."""
     unnamed = path.suffix.strip(".0123456789") == ""
     named = path.suffix.lower() in dicom.SUFFIXES
-    return (named or unnamed) and path.is_file() and dicom.is_dicom_file(path)
+    return (named or unnamed) and dicom.is_dicom_file(path)
 
 
 def _folder_table(root: Path, rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from samcache.cache.errors import SourceError
 from samcache.extract import hdf5_source
 from samcache.extract.file_sources import SourceOptions, open_folder, open_manifest
+from samcache.extract.frames import with_frames
 from samcache.extract.hdf5_source import open_hdf5
 from samcache.extract.medmnist_source import PREFIX, open_medmnist
 from samcache.extract.npz_source import open_npz
@@ -21,14 +22,14 @@ def open_source(path: Path, reading: SourceOptions) -> Source:
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}")
     if path.is_dir() and not any(_is_hdf5(file) for file in path.iterdir()):
-        return open_folder(path.resolve(), reading)
+        return with_frames(open_folder(path.resolve(), reading), reading.frames)
     if path.is_dir() or _is_hdf5(path):
         return open_hdf5(path, reading.images_key, reading.labels_key, reading.split_seed)
     match path.suffix.lower():
         case ".npz":
             return open_npz(path)
         case ".csv" | ".parquet":
-            return open_manifest(path, reading)
+            return with_frames(open_manifest(path, reading), reading.frames)
         case suffix:
             raise SourceError(
                 f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of "

@@ -75,6 +75,13 @@ SHOWN: dict[str, tuple[Make, list[list[int]]]] = {
                                   [RED, WHITE]),
     "palette, half clear": (lambda: saved(two_colours(), "PNG", transparency=b"\x80\xff"),
                             [[255, 127, 127], GREEN]),
+    "BMP": (lambda: saved(filled("RGB", "red"), "BMP"), [RED, RED]),
+    "BMP, palette": (lambda: saved(two_colours(), "BMP"), [RED, GREEN]),
+    "WebP": (lambda: saved(filled("RGB", "red"), "WEBP", lossless=True), [RED, RED]),
+    "WebP, half clear": (
+        lambda: saved(filled("RGBA", (255, 0, 0, 128)), "WEBP", lossless=True),
+        [[255, 127, 127]] * 2),
+    "JPEG 2000": (lambda: saved(filled("RGB", "red", (8, 8)), "JPEG2000"), [RED] * 64),
     "GIF, one colour clear": (lambda: saved(two_colours(), "GIF", transparency=1), [RED, WHITE]),
     "RGB, colour key": (lambda: saved(filled("RGB", "red"), "PNG", transparency=(255, 0, 0)),
                         [WHITE, WHITE]),
@@ -124,6 +131,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "truncated JPEG": (
         lambda: saved(Image.effect_noise((64, 64), 90), "JPEG")[:-200], "truncated"),
     "truncated PNG": (lambda: saved(Image.effect_noise((64, 64), 90), "PNG")[:-200], "truncated"),
+    "truncated WebP": (
+        lambda: saved(Image.effect_noise((64, 64), 90), "WEBP")[:-200], "cannot|not an image"),
+    "truncated BMP": (
+        lambda: saved(Image.effect_noise((64, 64), 90), "BMP")[:-200], "truncated"),
     "a web page": (lambda: b"<html>404</html>", "not an image format"),
     "PostScript under an image's name": (
         lambda: saved(filled("RGB", "red"), "EPS"), "not an image format"),

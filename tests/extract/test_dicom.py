@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from conftest import Extract
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -145,3 +146,103 @@ def test_a_file_without_a_patient_has_no_group(tmp_path: Path) -> None:
     assert patient_group(tmp_path / "x.dcm") == ""
     (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
     assert patient_group(tmp_path / "broken.dcm") == ""
+
+
+def folder_of_frames(tmp_path: Path, **elements: object) -> Path:
+    """Two real files with several frames and one with a single one."""
+    for place, data in {
+        "a/cine.dcm": changed("examples_ybr_color.dcm", **elements),
+        "a/card.dcm": changed("SC_rgb_rle_2frame.dcm", **elements),
+        "b/one.dcm": real("MR_small.dcm").read_bytes(),
+    }.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(data)
+    return tmp_path
+
+
+def test_every_frame_is_an_image_of_its_files_patient_class_and_split(tmp_path: Path) -> None:
+    source = open_source(folder_of_frames(tmp_path), SourceOptions(frames="all"))
+    samples = source.samples
+    assert len(samples) == 30 + 2 + 1
+    cine = samples[samples["id"].str.startswith("a/cine.dcm#")]
+    assert cine["id"].tolist() == [f"a/cine.dcm#{n}" for n in range(30)]
+    assert (cine[["label", "group", "split"]].nunique() == 1).all()
+    assert cine["group"].iloc[0] == patient_group(tmp_path / "a/cine.dcm")
+    assert "b/one.dcm" in samples["id"].tolist()
+    assert len({source.image(row).sha256 for row in range(len(samples))}) == len(samples)
+
+
+def test_frames_show_what_the_file_holds_at_their_place(tmp_path: Path) -> None:
+    source = open_source(folder_of_frames(tmp_path), SourceOptions(frames="all"))
+    header = pydicom.dcmread(real("SC_rgb_rle_2frame.dcm"))
+    rows = [row for row, name in enumerate(source.samples["id"]) if name.startswith("a/card")]
+    for row, expected in zip(rows, header.pixel_array, strict=True):
+        np.testing.assert_array_equal(source.image(row).decode(), expected)
+    one = source.samples.index[source.samples["id"] == "b/one.dcm"][0]
+    np.testing.assert_array_equal(
+        source.image(one).decode(), decode_image(real("MR_small.dcm").read_bytes())
+    )
+    last = source.take([rows[1]])
+    assert last.image(0).sha256 == source.image(rows[1]).sha256
+
+
+def test_the_first_frame_has_the_bytes_of_the_file_and_the_middle_one_says_which_it_is(
+    tmp_path: Path,
+) -> None:
+    folder = folder_of_frames(tmp_path)
+    first, middle, every = (
+        open_source(folder, SourceOptions(frames=which)) for which in ("first", "middle", "all")
+    )  # type: ignore[arg-type]
+    assert first.samples["id"].tolist() == ["a/card.dcm", "a/cine.dcm", "b/one.dcm"]
+    assert middle.samples["id"].tolist() == ["a/card.dcm#1", "a/cine.dcm#15", "b/one.dcm"]
+    ids = every.samples["id"].tolist()
+    assert every.image(ids.index("a/cine.dcm#0")).sha256 == first.image(1).sha256
+    assert every.image(ids.index("a/cine.dcm#15")).sha256 == middle.image(1).sha256
+
+
+def test_frames_of_an_unknown_patient_stay_together_by_their_file(tmp_path: Path) -> None:
+    folder = folder_of_frames(tmp_path, PatientID="")
+    samples = open_source(folder, SourceOptions(frames="all")).samples
+    assert set(samples["group"][samples["id"].str.startswith("a/")]) == {"a/cine.dcm", "a/card.dcm"}
+    assert (samples.groupby("group")["split"].nunique() == 1).all()
+
+
+def test_enhanced_frames_have_their_own_windows() -> None:
+    shared, frames = Dataset(), []
+    transformation = Dataset()
+    transformation.RescaleSlope, transformation.RescaleIntercept = 1, 0
+    transformation.RescaleType = "US"
+    shared.PixelValueTransformationSequence = Sequence([transformation])
+    values = pydicom.dcmread(real("rtdose.dcm")).pixel_array.astype(float)
+    top = float(values[7].max())
+    for width in [top + 1] * 7 + [top / 2 + 1] * 8:
+        window, groups = Dataset(), Dataset()
+        window.WindowCenter, window.WindowWidth = width / 2 + 0.5, width
+        groups.FrameVOILUTSequence = Sequence([window])
+        frames.append(groups)
+    data = changed(
+        "rtdose.dcm",
+        SharedFunctionalGroupsSequence=Sequence([shared]),
+        PerFrameFunctionalGroupsSequence=Sequence(frames),
+    )
+    shown = decode_image(data, frame=7)[..., 0]
+    np.testing.assert_allclose(shown, np.clip(values[7] / (top / 2) * 255, 0, 255), atol=0.51)
+
+
+def test_a_store_of_frames_is_filled_and_resumed(tmp_path: Path, run_extract: Extract) -> None:
+    reading = SourceOptions(frames="all")
+    folder = folder_of_frames(tmp_path / "scans")
+    store, first = run_extract(source=folder, reading=reading, image_size=32, pool=1)
+    assert (first.encoded, first.unreadable) == (33, {})
+    assert store.samples["id"].str.contains("#").sum() == 32
+    _, again = run_extract(source=folder, reading=reading, image_size=32, pool=1)
+    assert (again.encoded, again.changes) == (0, [])
+
+
+@pytest.mark.parametrize("claimed", [0, -3, 2_000_000_000])
+def test_frames_that_cannot_be_are_not_believed(tmp_path: Path, claimed: int) -> None:
+    (tmp_path / "a").mkdir()
+    data = changed("MR_small.dcm", NumberOfFrames=claimed)
+    (tmp_path / "a" / "x.dcm").write_bytes(data)
+    source = open_source(tmp_path, SourceOptions(frames="all"))
+    assert source.samples["id"].tolist() == ["a/x.dcm"]
