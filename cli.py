@@ -5,46 +5,42 @@ The commands themselves are in ``commands/``.
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from samcache.cache.errors import SamcacheError
 from samcache.commands.cache import cache
+from samcache.commands.completion import completion
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
+from samcache.commands.terminal import Samcache, quiet_option, verbose_option
 from samcache.commands.train import compare, probe, train
 
 
-class OneLineErrors(click.Group):
-    """A group whose commands' errors reach the user as one line, without a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SamcacheError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
-        except OSError as error:  # no space, no permission, a path through a file
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Samcache,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="samcache")
 def cli() -> None:
     """Encode images once with a frozen Segment Anything encoder, train classifiers many times.
 
     \b
-    samcache extract  images -> store of features   (once, on a GPU node)
-    samcache train    store -> classifier           (many times, anywhere)
-    samcache cache    look at stores, move them, keep them whole
+    samcache extract images --store team.zarr --encoder vit_b    once, on a GPU node
+    samcache train team.zarr --out runs/slca                     many times, anywhere
+    samcache cache info team.zarr                                at any time
 
-    Exit status: 0 done, 1 an error (one line says which), 2 wrong usage, 3 done, but some images
-    could not be read and are recorded in the store, 130 interrupted (Ctrl-C), 143 told to end
-    (SIGTERM).
+    \b
+    Exit status:
+      0    done
+      1    an error, told in one line; damage, or a difference, where a command looks for it
+      2    wrong usage
+      3    done, but some images could not be read: they are recorded with their reasons
+      130  interrupted (Ctrl-C)
+      143  told to end (SIGTERM)
     """
 
 
-for command in (extract, train, probe, compare, doctor, cache):
+cli.params += [quiet_option(), verbose_option()]
+for command in (extract, probe, train, compare, cache, doctor, completion):  # as the work goes
     cli.add_command(command)
 
 

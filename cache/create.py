@@ -1,5 +1,6 @@
 """Bring a store into being, and give it another generation of its sample table."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from samcache.cache.objects import Objects
 from samcache.cache.samples import NEWEST, SAMPLES, generation_key, generation_objects
 from samcache.cache.store import Store
 
+_log = logging.getLogger(__name__)
 TABLE = "table"  # the claim under which a store's table and metadata are written
 
 _PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
@@ -68,7 +70,9 @@ def create_store(
         objects.put(key, data)
     if not objects.create(ROOT, description.to_bytes()):
         raise StoreError(f"{objects.name} was created by another process: run the command again")
-    return Store(location, objects)
+    store = Store(location, objects)
+    _log.info("created %s: %d images in %d shards", objects.name, len(table), store.layout.shards)
+    return store
 
 
 def add_generation(store: Store, samples: pd.DataFrame) -> Store:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,25 +17,32 @@ from samcache.commands.options import (
     BatchSize,
     Device,
     FilePath,
+    as_json_option,
     option,
     source_options,
 )
+from samcache.commands.terminal import Commands, console, resumable
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+if TYPE_CHECKING:
+    from samcache.cache.store import Store
 
 
-@click.group()
+@click.group(cls=Commands)
 def cache() -> None:
     """Look at stores, move them, and keep them whole.
 
     STORE is a folder or a URL: s3://, gs://, az://, or https:// for reading. Credentials and
     endpoint come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
+
+    \b
+    samcache cache ls s3://team
+    samcache cache copy s3://team/breast.zarr breast.zarr
     """
 
 
 @cache.command()
 @click.argument("store")
-@_as_json
+@as_json_option
 def info(store: str, as_json: bool) -> None:
     """Show what STORE holds and what it lacks.
 
@@ -57,7 +64,7 @@ def info(store: str, as_json: bool) -> None:
 
 @cache.command("ls")
 @click.argument("root")
-@_as_json
+@as_json_option
 def list_(root: str, as_json: bool) -> None:
     """List the stores under ROOT, a folder or a bucket.
 
@@ -83,7 +90,7 @@ def list_(root: str, as_json: bool) -> None:
 @cache.command()
 @click.argument("store")
 @click.option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
-@_as_json
+@as_json_option
 def verify(store: str, fast: bool, as_json: bool) -> None:
     """Re-read STORE against its checksums.
 
@@ -93,20 +100,52 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     samcache cache verify breast.zarr
     samcache cache verify s3://team/breast.zarr --fast
     """
-    from rich.console import Console
-
     from samcache.cache.verify import report
 
-    result = report(store, fast, Console(stderr=True))
-    _print_json(result.to_json()) if as_json else click.echo(result.text())
+    result = report(store, fast, console())
+    _tell(result, as_json)
     if result.damage:
+        sys.exit(EXIT_DAMAGED)
+
+
+@cache.command()
+@click.argument("store")
+@option("--source", type=FilePath(), required=True, help="The images, as extract was given them.")
+@option(
+    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
+)
+@source_options
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
+@as_json_option
+@resumable("what is repaired stands; the same command goes on")
+def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
+    """Restore what is damaged in STORE.
+
+    Encodes what is missing, too. Records come from their spare copies, the sample table from the
+    source, features from the encoder: exactly the damaged rows, and only where the source still
+    has the very same bytes.
+
+    \b
+    samcache cache repair breast.zarr --source breastmnist.npz
+    """
+    from samcache.extract.file_sources import SourceOptions
+    from samcache.extract.repair import RepairOptions
+    from samcache.extract.repair import repair as run
+
+    settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
+    summary = run(settings, console())
+    _tell(summary, as_json)
+    if summary.left:
         sys.exit(EXIT_DAMAGED)
 
 
 @cache.command()
 @click.argument("source")
 @click.argument("destination")
-def copy(source: str, destination: str) -> None:
+@as_json_option
+@resumable("the same command goes on where it was")
+def copy(source: str, destination: str, as_json: bool) -> None:
     """Copy the store SOURCE to DESTINATION.
 
     Every object is checked on arrival. Interrupted, the same command goes on; where SOURCE has
@@ -117,13 +156,11 @@ def copy(source: str, destination: str) -> None:
     samcache cache copy breast.zarr s3://team/breast.zarr
     samcache cache copy https://lab.example/breast.zarr breast.zarr
     """
-    from rich.console import Console
-
     from samcache.cache.copy import copy_store
     from samcache.cache.store import Store
 
-    summary = copy_store(Store(source), destination, Console(stderr=True))
-    click.echo(summary.text())
+    summary = copy_store(Store(source), destination, console())
+    _tell(summary, as_json)
     if summary.damaged:
         sys.exit(EXIT_DAMAGED)
 
@@ -132,7 +169,9 @@ def copy(source: str, destination: str) -> None:
 @click.argument("stores", nargs=-1, required=True)
 @click.option("--out", required=True, help="Store to create.")
 @click.option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
-def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool) -> None:
+@as_json_option
+@resumable("the same command goes on where it was")
+def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool, as_json: bool) -> None:
     """Join STORES of one identity into a new store.
 
     Samples that were dropped from a store are left behind: merging a single store rewrites it
@@ -142,20 +181,18 @@ def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool) -> None:
     samcache cache merge ward-a.zarr ward-b.zarr --out both.zarr
     samcache cache merge pruned.zarr --out compact.zarr
     """
-    from rich.console import Console
-
     from samcache.cache.merge import merge_stores
     from samcache.cache.store import Store
 
     opened = [Store(store) for store in stores]
-    merged = merge_stores(opened, out, allow_split_groups, Console(stderr=True))
-    click.echo(f"{merged.location}: {len(merged.table)} images of {merged.dataset.name}")
+    merged = merge_stores(opened, out, allow_split_groups, console())
+    _tell_of(merged, as_json)
 
 
 @cache.command()
 @click.argument("first")
 @click.argument("second")
-@_as_json
+@as_json_option
 def diff(first: str, second: str, as_json: bool) -> None:
     """Name what differs between two stores.
 
@@ -168,15 +205,56 @@ def diff(first: str, second: str, as_json: bool) -> None:
     from samcache.cache.store import Store
 
     difference = diff_stores(Store(first), Store(second))
-    _print_json(difference.to_json()) if as_json else click.echo(difference.text())
+    _tell(difference, as_json)
     if not difference.same:
         sys.exit(EXIT_DAMAGED)
 
 
 @cache.command()
 @click.argument("store")
+@click.argument("file", type=FilePath())
+@as_json_option
+@resumable("nothing was left behind; the same command begins anew")
+def export(store: str, file: Path, as_json: bool) -> None:
+    """Write STORE to one HDF5 FILE.
+
+    From it, import makes the same store, bit for bit.
+
+    \b
+    samcache cache export breast.zarr breast.h5
+    """
+    from samcache.cache.hdf5 import export_store
+    from samcache.cache.store import Store
+
+    export_store(Store(store), file, console())
+    size = file.stat().st_size
+    if as_json:
+        _print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}: {size / 1e6:.1f} MB")
+
+
+@cache.command("import")
+@click.argument("file", type=FilePath())
+@click.argument("store")
+@as_json_option
+@resumable("the same command goes on where it was")
+def import_(file: Path, store: str, as_json: bool) -> None:
+    """Make STORE from an HDF5 FILE that export has written.
+
+    \b
+    samcache cache import breast.h5 breast.zarr
+    """
+    from samcache.cache.hdf5 import import_store
+
+    made = import_store(file, store, console())
+    _tell_of(made, as_json)
+
+
+@cache.command()
+@click.argument("store")
 @click.option("--delete", is_flag=True, help="Remove it.  [default: only show it]")
-@_as_json
+@as_json_option
 def gc(store: str, delete: bool, as_json: bool) -> None:
     """Show objects that no commit of STORE refers to, or remove them.
 
@@ -196,74 +274,19 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
         click.echo("Nothing was removed: --delete does it.")
 
 
-@cache.command()
-@click.argument("store")
-@click.argument("file", type=FilePath())
-def export(store: str, file: Path) -> None:
-    """Write STORE to one HDF5 FILE.
-
-    From it, import makes the same store, bit for bit.
-
-    \b
-    samcache cache export breast.zarr breast.h5
-    """
-    from rich.console import Console
-
-    from samcache.cache.hdf5 import export_store
-    from samcache.cache.store import Store
-
-    export_store(Store(store), file, Console(stderr=True))
-    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+def _tell(result: Any, as_json: bool) -> None:
+    _print_json(result.to_json()) if as_json else click.echo(result.text())
 
 
-@cache.command("import")
-@click.argument("file", type=FilePath())
-@click.argument("store")
-def import_(file: Path, store: str) -> None:
-    """Make STORE from an HDF5 FILE that export has written.
-
-    \b
-    samcache cache import breast.h5 breast.zarr
-    """
-    from rich.console import Console
-
-    from samcache.cache.hdf5 import import_store
-
-    made = import_store(file, store, Console(stderr=True))
-    click.echo(f"{made.location}: {len(made.table)} images of {made.dataset.name}")
+def _tell_of(store: Store, as_json: bool) -> None:
+    """A store that was made."""
+    name, images = store.dataset.name, len(store.table)
+    if as_json:
+        told = {"location": store.location, "dataset": name, "images": images}
+        _print_json({**told, "fingerprint": store.fingerprint})
+    else:
+        click.echo(f"{store.location}: {images} images of {name}")
 
 
 def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
-
-
-@cache.command()
-@click.argument("store")
-@option("--source", type=FilePath(), required=True, help="The images, as extract was given them.")
-@option(
-    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
-)
-@source_options
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
-def repair(store: str, reading: dict[str, Any], **options: Any) -> None:
-    """Restore what is damaged in STORE.
-
-    Encodes what is missing, too. Records come from their spare copies, the sample table from the
-    source, features from the encoder: exactly the damaged rows, and only where the source still
-    has the very same bytes.
-
-    \b
-    samcache cache repair breast.zarr --source breastmnist.npz
-    """
-    from rich.console import Console
-
-    from samcache.extract.file_sources import SourceOptions
-    from samcache.extract.repair import RepairOptions
-    from samcache.extract.repair import repair as run
-
-    settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
-    summary = run(settings, Console(stderr=True))
-    click.echo(summary.text())
-    if summary.left:
-        sys.exit(EXIT_DAMAGED)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from samcache.commands.options import EXIT_DAMAGED, FilePath
+from samcache.commands.options import EXIT_DAMAGED, FilePath, as_json_option
 
 
 @click.command()
@@ -19,7 +19,7 @@ from samcache.commands.options import EXIT_DAMAGED, FilePath
 @click.option(
     "--checkpoint", "checkpoints", type=FilePath(), multiple=True, help="Weights to check."
 )
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@as_json_option
 def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
     """Look at this machine, and say what to do.
 

@@ -20,9 +20,11 @@ from samcache.commands.options import (
     Device,
     FilePath,
     Window,
+    as_json_option,
     option,
     source_options,
 )
+from samcache.commands.terminal import console, resumable
 
 if TYPE_CHECKING:
     from samcache.extract.file_sources import SourceOptions
@@ -63,10 +65,11 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 @option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
 @option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
 @option("--check", is_flag=True, help="Only read all images and tell what SOURCE holds.")
-@option("--json", "as_json", is_flag=True, help="Plan or check as JSON.")
+@as_json_option
 @option("--window", type=Window(), help="Shown of DICOM and deep grey.  [default: the image's own]")
 @source_options
 @option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+@resumable("finished shards stand; run the same command again to go on")
 def extract(
     source: Path,
     reading: dict[str, Any],
@@ -92,39 +95,28 @@ def extract(
     samcache extract images --store team.zarr --encoder vit_h --plan
     samcache extract dicom-folder --check
     """
-    from samcache.extract.interruption import Interrupted, interruptible
+    from samcache.extract.interruption import interruptible
 
     if no_images:
         options["frame_size"] = 0
-    if as_json and not (plan or check):
-        raise click.UsageError("--json goes with --plan and --check")
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
-    try:
-        with interruptible():
-            from rich.console import Console
+    with interruptible():
+        from samcache.extract.file_sources import SourceOptions
+        from samcache.extract.run import ExtractOptions
+        from samcache.extract.run import extract as run
 
-            from samcache.extract.file_sources import SourceOptions
-            from samcache.extract.run import ExtractOptions
-            from samcache.extract.run import extract as run
-
-            how = SourceOptions(**reading, window=window)
-            if check:
-                _tell_what_is_there(source, how, as_json)
-                return
-            settings = ExtractOptions(source=source, reading=how, **options)
-            if plan:
-                _tell_plan(settings, as_json)
-                return
-            summary = run(settings, Console(stderr=True))
-    except Interrupted as stop:
-        click.echo(
-            f"Stopped by {stop}: finished shards stand; run the same command again to go on.",
-            err=True,
-        )
-        sys.exit(128 + stop.number)
-    click.echo(summary.text())
+        how = SourceOptions(**reading, window=window)
+        if check:
+            _tell_what_is_there(source, how, as_json)
+            return
+        settings = ExtractOptions(source=source, reading=how, **options)
+        if plan:
+            _tell_plan(settings, as_json)
+            return
+        summary = run(settings, console())
+    click.echo(json.dumps(summary.to_json(), indent=2) if as_json else summary.text())
     if summary.unreadable:
         sys.exit(EXIT_UNREADABLE)
 
@@ -138,12 +130,10 @@ def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
 
 
 def _tell_what_is_there(source: Path, reading: SourceOptions, as_json: bool) -> None:
-    from rich.console import Console
-
     from samcache.extract.check import check_source
     from samcache.extract.open_source import open_source
 
-    report = check_source(open_source(source, reading), Console(stderr=True))
+    report = check_source(open_source(source, reading), console())
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
     if report.unreadable:
         sys.exit(EXIT_UNREADABLE)

@@ -12,13 +12,26 @@ from typing import Any
 
 import click
 
-At = click.IntRange  # At(16): 16 or more
-Positive = click.FloatRange(min=0, min_open=True)
+
+class At(click.IntRange):
+    """A whole number: At(16) is 16 or more."""
+
+    name = "n"
+
+
+class Share(click.FloatRange):
+    """A number in a range."""
+
+    name = "x"
+
+
+Positive = Share(min=0, min_open=True)
 
 EXIT_DAMAGED = 1  # also what ``cache diff`` exits with where stores differ
 EXIT_UNREADABLE = 3  # done, but some images could not be read
 
 option = functools.partial(click.option, show_default=True)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 FilePath = functools.partial(click.Path, path_type=Path)
 
 

@@ -6,15 +6,23 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from samcache.commands.options import At, CommaList, Device, FilePath, Positive, option
+from samcache.commands.options import (
+    At,
+    CommaList,
+    Device,
+    FilePath,
+    Positive,
+    Share,
+    as_json_option,
+    option,
+)
+from samcache.commands.terminal import console, resumable
 
 ATTENTION = click.Choice(
     ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
@@ -58,25 +66,27 @@ def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
 @option("--batch-size", type=At(2), default=64)
 @option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
-@option("--weight-decay", type=click.FloatRange(min=0), default=0.05)
+@option("--weight-decay", type=Share(min=0), default=0.05)
 @option("--schedule", type=SCHEDULE, default="onecycle")
 @option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
 @option("--balanced-sampling", is_flag=True, help="Draw every class equally often.")
-@option("--label-smoothing", type=click.FloatRange(0, 1, max_open=True), default=0.0)
-@option("--mixup", type=click.FloatRange(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
+@option("--label-smoothing", type=Share(0, 1, max_open=True), default=0.0)
+@option("--mixup", type=Share(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
 @option("--patience", type=At(1), help="Stop after so many epochs without a better one.")
 @option("--augment/--no-augment", default=True, help="Brightness, contrast, noise, erasing.")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]")
 @option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
+@resumable("the same command goes on after the last finished epoch")
 def train(**options: Any) -> None:
-    """Train a classifier from STORE, once per seed, fold and fraction, and test it.
+    """Train a classifier from STORE, and test it.
 
-    A store at a URL is first brought to a local folder, once (SAMCACHE_STAGE, and
-    SAMCACHE_STAGE_LIMIT for its size). The epoch with the best validation AUC is tested. The run
-    folder gets config.json, metrics.csv, predictions.csv, results.json and one safetensors file
-    per training. Intervals are bootstrapped over test samples (patients whole) and seeds.
+    Once for each seed, fold and fraction. A store at a URL is first brought to a local folder,
+    once (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). The epoch with the best
+    validation AUC is tested. The run folder gets config.json, metrics.csv, predictions.csv,
+    results.json and one safetensors file per training. Intervals are bootstrapped over test
+    samples (patients whole) and seeds.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
@@ -84,23 +94,16 @@ def train(**options: Any) -> None:
     samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
     samcache train breast.zarr --out runs/folds --folds 5
     """
-    from rich.console import Console
-
     from samcache.train.config import TrainConfig
     from samcache.train.report import text
     from samcache.train.run import train as run
 
-    try:
-        results = run(TrainConfig(**options), Console(stderr=True))
-    except KeyboardInterrupt:
-        click.echo("Interrupted: the same command goes on after the last finished epoch.", err=True)
-        sys.exit(128 + signal.SIGINT)
-    click.echo(text(results))
+    click.echo(text(run(TrainConfig(**options), console())))
 
 
 @click.command()
 @click.argument("store")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@as_json_option
 def probe(store: str, as_json: bool) -> None:
     """Ask each level of STORE what it knows by itself.
 
@@ -110,13 +113,11 @@ def probe(store: str, as_json: bool) -> None:
     \b
     samcache probe breast.zarr
     """
-    from rich.console import Console
-
     from samcache.cache.stage import staged
     from samcache.cache.store import Store
     from samcache.train.probe import probe as run
 
-    results = run(staged(Store(store), Console(stderr=True)))
+    results = run(staged(Store(store), console()))
     click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
 
 
@@ -130,7 +131,9 @@ def probe(store: str, as_json: bool) -> None:
 def compare(
     runs: tuple[Path, ...], baseline: Path | None, style: str, metrics: tuple[str, ...]
 ) -> None:
-    """Compare RUNS, folders that train has written, on the same test samples.
+    """Compare RUNS on the same test samples.
+
+    RUNS are folders that train has written.
 
     Mean ± sd over seeds with its 95 % bootstrap interval over test samples and seeds; the
     difference to the baseline is paired by both.

@@ -1,5 +1,6 @@
 """How many images go through the encoder at once: what the user says, or what the device holds."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,8 @@ import torch
 from samcache.cache.errors import ConfigError
 
 _FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batches of the half size
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,7 +29,9 @@ class BatchSize:
         if wanted is not None:
             return cls(wanted)
         most = _FIRST_TRY if device.type == "cuda" else 1
-        return cls(1 << (min(most, shard_rows).bit_length() - 1), fixed=False)
+        batch = cls(1 << (min(most, shard_rows).bit_length() - 1), fixed=False)
+        _log.info("batches of %d on %s", batch.size, device)
+        return batch
 
     def halve(self, device: torch.device) -> None:
         """Go on with half; raises ConfigError where the size is fixed or 1."""
@@ -41,3 +46,4 @@ class BatchSize:
                 "a smaller encoder, or a device with more memory"
             )
         self.size //= 2
+        _log.info("out of memory on %s: going on with batches of %d", device, self.size)

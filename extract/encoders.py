@@ -1,5 +1,6 @@
 """The encoders by name, their levels, and how one is built from a checkpoint."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from samcache.extract.tiny_vit import TinyViTLevels
 from samcache.extract.vit import ViTLevels, build_vit
 from samcache.extract.weights import load_image_encoder, name_by_hash
 
+_log = logging.getLogger(__name__)
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
 
@@ -138,6 +140,7 @@ def load_encoder(
     model.eval().requires_grad_(False)
     model.prepare(getattr(torch, precision))
     torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
+    _log.info("%s at %d px in %s, weights %s of %s", name, size, precision, digest[:12], checkpoint)
     return Encoder(name, size, digest, places, shapes, precision, model)
 
 

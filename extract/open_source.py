@@ -1,5 +1,6 @@
 """From what a user names on the command line to a source."""
 
+import logging
 from pathlib import Path
 
 from samcache.cache.errors import SourceError
@@ -11,12 +12,22 @@ from samcache.extract.medmnist_source import PREFIX, open_medmnist
 from samcache.extract.npz_source import open_npz
 from samcache.extract.sources import Source
 
+_SHOWN = 10  # classes that the log names
+_log = logging.getLogger(__name__)
+
 
 def open_source(path: Path, reading: SourceOptions) -> Source:
     """Open a MedMNIST name or ``.npz``, a CSV or Parquet manifest, HDF5, or a folder of classes.
 
     Raises SourceError where the path is missing or none of these.
     """
+    source = _opened(path, reading)
+    count, classes = len(source.samples), ", ".join(source.classes[:_SHOWN])
+    _log.info("%s: %d images, classes %s; splits: %s", path, count, classes, source.split_origin)
+    return source
+
+
+def _opened(path: Path, reading: SourceOptions) -> Source:
     if str(path).startswith(PREFIX):
         return open_medmnist(str(path))
     if not path.exists():

@@ -1,5 +1,6 @@
 """Fill a store from a source: reading ahead of the encoder, writing behind it, shard by shard."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from samcache.extract.rows import Row, read_row
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 
+_log = logging.getLogger(__name__)
 _PATIENCE = 2.0  # seconds between looks at shards that others hold
 _READERS = 16  # threads at most; they decode and scale images
 _WRITERS = 3  # shards written at the same time, where writing is slower than encoding
@@ -73,6 +75,7 @@ def fill(work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[i
     """
     images = 0
     while shards := work.pending():
+        _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
         done = _encode(work, shards, encoder, claims)
         images += done
         if not done and work.division.rank:
@@ -115,6 +118,7 @@ def _commit(work: Work, shard: int, content: ShardContent, claim: Claim, claims:
     name = shard_name(shard)
     done = work.store.commit(shard, content, lambda: claims.holds(claim, name))
     claims.release(name)
+    _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
     return len(work.rows(shard)) if done else 0
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class RepairSummary:
     damage: list[Damage]
     encoded: int  # images
     left: list[Damage]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as plain data."""
+        return asdict(self)
 
     def text(self) -> str:
         """One line, and one more for each object that is still damaged."""

@@ -1,6 +1,7 @@
 """What an extraction did, in the words of the terminal."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from samcache.cache.duplicates import Duplicates, find_duplicates
 from samcache.cache.precision import Precision
@@ -23,6 +24,11 @@ class ExtractSummary:
     changes: list[str]  # of the source since it was stored, a line each
     worker: str = ""  # which of several this is
     precision: Precision | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as plain data."""
+        precision = self.precision.to_json() if self.precision else None
+        return {**asdict(self), "precision": precision}
 
     def text(self) -> str:
         """A few lines for the terminal: what was done, and which images could not be read."""

@@ -1,5 +1,6 @@
 """One training: epochs of AdamW, the best by validation AUC, its predictions."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.splits import Member
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ def train_member(
         if saved is not None:
             training.restore(saved)
         while not training.finished:
-            on_epoch(training.run_epoch())
+            line = training.run_epoch()
+            auc, loss = line.val_auc, line.val_loss
+            _log.info("%s, epoch %d: val loss %.4f, AUC %.4f", member.name, line.epoch, loss, auc)
+            on_epoch(line)
             if checkpoints:
                 checkpoints.save(member.name, training.state())
         result = training.result()

@@ -1,5 +1,6 @@
 """Where features and images lie while they are trained on: on the device, in memory, or on disk."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from torch import Tensor
 from samcache.cache.errors import ConfigError
 from samcache.cache.stage import FOLDER, stage_root
 
+_log = logging.getLogger(__name__)
 RESIDENCIES = ("device", "memory", "disk")
 _SHARE = 0.5  # of what is free; the rest is for the model, its activations and other programs
 
@@ -28,7 +30,9 @@ def choose_residency(need: int, device: torch.device, asked: str | None) -> str:
         ("memory", free_memory),
     ]
     for residency, free in places[0 if device.type == "cuda" else 1 :]:
-        if asked is None and need <= _SHARE * free():
+        room = free()
+        _log.info("%s has %s free, %s wanted", residency, decimal(room), decimal(need))
+        if asked is None and need <= _SHARE * room:
             return residency
     if asked in ("device", "memory"):
         return asked if device.type != "cpu" else "memory"

@@ -1,0 +1,113 @@
+"""How commands talk to a terminal: groups in their own order, -q and -v, one line for Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from samcache.cache.errors import SamcacheError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOUDNESS = "samcache.loudness"  # of a context's meta, which subcommands share
+
+
+class Commands(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+class Samcache(Commands):
+    """The whole command: every command has -q and -v, and each error is one line."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(cmd, name)
+        for leaf in cmd.commands.values() if isinstance(cmd, click.Group) else [cmd]:
+            leaf.params += [quiet_option(), verbose_option()]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SamcacheError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except OSError as error:  # no space, no permission, a path through a file
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as stop:
+            end_by_signal(stop, "nothing is left half done")
+
+
+def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A command that, stopped by Ctrl-C, says how to go on and exits with 130."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*arguments: Any, **options: Any) -> Any:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt as stop:
+                end_by_signal(stop, how)
+
+        return run
+
+    return decorate
+
+
+def end_by_signal(stop: KeyboardInterrupt, how: str) -> None:
+    """Say what stopped the command and how to go on; exit with 128 and the signal's number."""
+    number = getattr(stop, "number", signal.SIGINT)
+    click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)
+    sys.exit(128 + number)
+
+
+def console() -> Console:
+    """Where progress and remarks go: standard error, or nowhere with -q; with -v the log too."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    context = click.get_current_context()
+    loudness = context.meta.get(_LOUDNESS, "")
+    made = Console(stderr=True, quiet=loudness == "quiet")
+    if loudness == "verbose":
+        logger = logging.getLogger("samcache")
+        handler = RichHandler(console=made, show_path=False, log_time_format="%X")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        context.find_root().call_on_close(lambda: _be_silent(logger, handler))
+    return made
+
+
+def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+def quiet_option() -> click.Option:
+    """-q, for the group and for each command."""
+    return _loudness("-q", "--quiet", "No progress, no remarks: errors and the result alone.")
+
+
+def verbose_option() -> click.Option:
+    """-v, for the group and for each command."""
+    return _loudness("-v", "--verbose", "Log what is decided, with times.")
+
+
+def _loudness(short: str, long: str, text: str) -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, chosen: bool) -> None:
+        if not chosen:
+            return
+        before = ctx.meta.setdefault(_LOUDNESS, param.name)
+        if before != param.name:
+            raise click.UsageError("--quiet and --verbose exclude each other")
+
+    return click.Option(
+        [short, long], is_flag=True, expose_value=False, callback=remember, help=text
+    )
