@@ -95,27 +95,24 @@ def extract(
     samcache extract images --store team.zarr --encoder vit_h --plan
     samcache extract dicom-folder --check
     """
-    from samcache.extract.interruption import interruptible
-
     if no_images:
         options["frame_size"] = 0
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
-    with interruptible():
-        from samcache.extract.file_sources import SourceOptions
-        from samcache.extract.run import ExtractOptions
-        from samcache.extract.run import extract as run
+    from samcache.extract.file_sources import SourceOptions
+    from samcache.extract.run import ExtractOptions
+    from samcache.extract.run import extract as run
 
-        how = SourceOptions(**reading, window=window)
-        if check:
-            _tell_what_is_there(source, how, as_json)
-            return
-        settings = ExtractOptions(source=source, reading=how, **options)
-        if plan:
-            _tell_plan(settings, as_json)
-            return
-        summary = run(settings, console())
+    how = SourceOptions(**reading, window=window)
+    if check:
+        _tell_what_is_there(source, how, as_json)
+        return
+    settings = ExtractOptions(source=source, reading=how, **options)
+    if plan:
+        _tell_plan(settings, as_json)
+        return
+    summary = run(settings, console())
     click.echo(json.dumps(summary.to_json(), indent=2) if as_json else summary.text())
     if summary.unreadable:
         sys.exit(EXIT_UNREADABLE)

@@ -46,13 +46,19 @@ class Samcache(Commands):
 
 
 def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A command that, stopped by Ctrl-C, says how to go on and exits with 130."""
+    """A command that, stopped by Ctrl-C or SIGTERM, says how to go on; it exits with 130 or 143.
+
+    What then unwinds has the time that ``interruptible`` gives.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(*arguments: Any, **options: Any) -> Any:
+            from samcache.extract.interruption import interruptible
+
             try:
-                return command(*arguments, **options)
+                with interruptible():
+                    return command(*arguments, **options)
             except KeyboardInterrupt as stop:
                 end_by_signal(stop, how)
 
