@@ -13,7 +13,7 @@ from samcache.cache.errors import SamcacheError
 from samcache.commands.cache import cache
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
-from samcache.commands.train import compare, probe, train
+from samcache.commands.train import compare, probe, sweep, train
 
 
 class OneLineErrors(click.Group):
@@ -44,7 +44,7 @@ def cli() -> None:
     """
 
 
-for command in (extract, train, probe, compare, doctor, cache):
+for command in (extract, train, sweep, probe, compare, doctor, cache):
     cli.add_command(command)
 
 
