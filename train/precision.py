@@ -8,7 +8,7 @@ from samcache.cache.errors import ConfigError
 
 
 def resolved_precision(asked: str, device: torch.device) -> str:
-    """ "float32" or "bfloat16"; "auto" is bfloat16 on GPUs that have it and float32 elsewhere.
+    """The precision that was asked for; for "auto" bfloat16 on GPUs that have it, else float32.
 
     Raises ConfigError where bfloat16 is asked of a GPU without it.
     """

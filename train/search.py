@@ -1,24 +1,49 @@
 """What a sweep may vary, and the words that say so: ``lr=1e-4..1e-2``, ``fusion=gate|residual``."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from samcache.cache.errors import ConfigError
 
-# the options of a training that may vary, with their types; those of tuples are comma-separated
-SEARCHABLE: dict[str, type] = {
-    "backbone": str,
-    "stem": str,
-    "taps": tuple,
-    "kernel": int,
-    "reduction": int,
-    "fusion": str,
-    "batch_size": int,
-    "lr": float,
-    "weight_decay": float,
-    "schedule": str,
-    "label_smoothing": float,
-    "mixup": float,
+
+@dataclass(frozen=True)
+class Kind:
+    """The values that an option of training can have at all; tuples are comma-separated."""
+
+    type: type
+    least: float = -inf
+    most: float = inf
+    known: tuple[str, ...] = ()  # empty: any text
+
+    def value(self, text: str) -> Any:
+        """The value that a text names; raises ValueError."""
+        if self.type is tuple:
+            return tuple(part.strip() for part in text.split(","))
+        value = self.type(text)
+        if self.type is str:
+            fits = not self.known or value in self.known
+        else:
+            fits = self.least <= value <= self.most
+        if not fits:
+            raise ValueError
+        return value
+
+
+# the options of a training that may vary
+SEARCHABLE = {
+    "backbone": Kind(str),
+    "stem": Kind(str, known=("standard", "small")),
+    "taps": Kind(tuple),
+    "kernel": Kind(int, 1),
+    "reduction": Kind(int, 1),
+    "fusion": Kind(str, known=("gate", "residual")),
+    "batch_size": Kind(int, 2),
+    "lr": Kind(float, 1e-12),
+    "weight_decay": Kind(float, 0),
+    "schedule": Kind(str, known=("onecycle", "cosine")),
+    "label_smoothing": Kind(float, 0, 0.999),
+    "mixup": Kind(float, 0),
 }
 DEFAULT_SEARCH = ("lr=1e-4..1e-2", "weight-decay=1e-3..0.3", "fusion=gate|residual")
 
@@ -44,19 +69,13 @@ class Dimension:
 
     def suggest(self, trial: Suggests) -> Any:
         """The value that a trial takes, of the option's type."""
-        kind = SEARCHABLE[self.name]
         if self.choices:
             return self.typed(trial.suggest_categorical(self.name, self.choices))
         low, high = self.range
         log = low > 0 and high >= _LOGARITHMIC * low
-        if kind is int:
+        if SEARCHABLE[self.name].type is int:
             return trial.suggest_int(self.name, int(low), int(high), log=log)
         return trial.suggest_float(self.name, low, high, log=log)
-
-    def value(self, text: str) -> Any:
-        """A choice as a value of the option's type; raises ValueError."""
-        kind = SEARCHABLE[self.name]
-        return tuple(part.strip() for part in text.split(",")) if kind is tuple else kind(text)
 
     def __str__(self) -> str:
         """As it is written on the command line."""
@@ -67,21 +86,18 @@ class Dimension:
 
     def typed(self, recorded: Any) -> Any:
         """The option's value from what a trial recorded of it."""
-        return self.value(recorded) if self.choices else recorded
+        return SEARCHABLE[self.name].value(recorded) if self.choices else recorded
 
     def recorded(self, value: Any) -> Any:
         """What a trial records of an option's value; None where the search has no such value."""
         if self.choices:
-            return next((text for text in self.choices if self.value(text) == value), None)
+            return next((text for text in self.choices if self.typed(text) == value), None)
         return value if self.range[0] <= value <= self.range[1] else None
 
     @property
     def values(self) -> tuple[Any, ...]:
         """The choices as values; of a range its ends."""
-        kind = SEARCHABLE[self.name]
-        if self.choices:
-            return tuple(self.value(text) for text in self.choices)
-        return tuple(kind(end) for end in self.range)
+        return tuple(map(self.typed, self.choices)) or self.range
 
 
 def parse_search(texts: tuple[str, ...]) -> tuple[Dimension, ...]:
@@ -100,21 +116,22 @@ def _parsed(text: str) -> Dimension:
     if name not in SEARCHABLE:
         known = ", ".join(option.replace("_", "-") for option in SEARCHABLE)
         raise ConfigError(f"--search {text!r} should begin with one of {known}, and =")
+    kind = SEARCHABLE[name]
+    ranges = kind.type in (int, float) and name not in _CHOSEN
     try:
         low, dots, high = values.partition("..")
-        if dots and SEARCHABLE[name] in (int, float) and name not in _CHOSEN:
-            ends = SEARCHABLE[name](low), SEARCHABLE[name](high)
-            if not ends[0] < ends[1]:
+        if dots and ranges:
+            found = Dimension(name, range=(kind.value(low), kind.value(high)))
+            if not found.range[0] < found.range[1]:
                 raise ValueError
-            return Dimension(name, range=ends)
-        choices = tuple(choice.strip() for choice in values.split("|"))
-        found = Dimension(name, choices)
-        if "" in choices or len(set(found.values)) < len(choices):
+            return found
+        found = Dimension(name, tuple(choice.strip() for choice in values.split("|")))
+        if "" in found.choices or len(set(found.values)) < len(found.choices):
             raise ValueError
     except ValueError:
-        numbers = SEARCHABLE[name] in (int, float) and name not in _CHOSEN
-        ranged = f", or {option}=low..high" if numbers else ""
+        wanted = f"{option}={'|'.join(kind.known) or 'a|b|c'}, each value once"
+        wanted += f", or {option}=low..high" if ranges else ""
         raise ConfigError(
-            f"--search {text!r} should be {option}=a|b|c, each value once{ranged}"
+            f"--search {text!r} should be {wanted}, with values that train takes"
         ) from None
     return found

@@ -20,11 +20,12 @@ from samcache.train.loop import EpochMetrics
 from samcache.train.search import Dimension
 
 try:
+    import filelock
     import optuna
 except ImportError as error:
     raise ConfigError("sweep needs the package optuna: pip install 'samcache[sweep]'") from error
 
-DATABASE, TABLE = "sweep.db", "trials.csv"
+DATABASE, LOCK, TABLE = "sweep.db", "sweep.lock", "trials.csv"
 
 _STATES = {
     "COMPLETE": "finished",
@@ -80,7 +81,13 @@ class Trials:
     ) -> None:
         self._base, self._dimensions, self._console = base, dimensions, console
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interruption is no warning
-        self._study = _open_study(base, dimensions, description)
+        folder = base.out
+        ours = (folder / LOCK).exists() or (folder / DATABASE).exists()
+        if folder.is_dir() and any(folder.iterdir()) and not ours:
+            raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / LOCK):  # one process alone begins the study
+            self._study = _open_study(base, dimensions, description)
 
     def run(self, count: int, train: TrainTrial) -> TrialsTable:
         """Run trials until ``count`` are finished or cut short, by whichever process."""
@@ -172,12 +179,8 @@ def _objective(
 def _open_study(
     base: TrainConfig, dimensions: tuple[Dimension, ...], description: dict[str, Any]
 ) -> optuna.Study:
-    folder = base.out
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / DATABASE).exists():
-        raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
-    folder.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.RDBStorage(
-        f"sqlite:///{(folder / DATABASE).absolute()}",
+        f"sqlite:///{(base.out / DATABASE).absolute()}",
         engine_kwargs={"connect_args": {"timeout": _LOCKED}},
     )
     warmup = max(1, base.epochs // 4)
@@ -194,7 +197,7 @@ def _open_study(
         _begin_with_given(study, base, dimensions)
     elif told := differences(found, json.loads(json.dumps(description))):
         raise ConfigError(
-            f"--out {folder} holds a sweep with other options ({told}): give the same to go on "
+            f"--out {base.out} holds a sweep with other options ({told}): give the same to go on "
             "with it, or another folder"
         )
     return study
