@@ -12,7 +12,7 @@ from samcache.commands.completion import completion
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
 from samcache.commands.terminal import Samcache, quiet_option, verbose_option
-from samcache.commands.train import compare, probe, train
+from samcache.commands.train import compare, probe, sweep, train
 
 
 @click.group(
@@ -40,7 +40,7 @@ def cli() -> None:
 
 
 cli.params += [quiet_option(), verbose_option()]
-for command in (extract, probe, train, compare, cache, doctor, completion):  # as the work goes
+for command in (extract, probe, train, sweep, compare, cache, doctor, completion):  # as the work goes
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``samcache train``, ``probe`` and ``compare``: from a store to results.
+"""``samcache train``, ``sweep``, ``probe`` and ``compare``: from a store to results.
 
 Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
@@ -29,6 +29,7 @@ ATTENTION = click.Choice(
 )
 FUSION = click.Choice(["gate", "residual"])
 RESIDENCY = click.Choice(["device", "memory", "disk"])
+PRECISION = click.Choice(["auto", "float32", "bfloat16"])
 STEM = click.Choice(["standard", "small"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
 
@@ -50,32 +51,46 @@ def protocol_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_TRAINING_OPTIONS = (
+    option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it."),
+    option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME."),
+    option("--pretrained", help="Weights: a file, or download.  [default: random]"),
+    option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images."),
+    option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]"),
+    option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells."),
+    option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r."),
+    option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A."),
+    option("--epochs", type=At(1), default=30),
+    option("--image-size", type=At(16), help="Classifier's input.  [default: cache's, up to 224]"),
+    option("--batch-size", type=At(2), default=64),
+    option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate."),
+    option("--weight-decay", type=Share(min=0), default=0.05),
+    option("--schedule", type=SCHEDULE, default="onecycle"),
+    option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency."),
+    option("--balanced-sampling", is_flag=True, help="Draw every class equally often."),
+    option("--label-smoothing", type=Share(0, 1, max_open=True), default=0.0),
+    option("--mixup", type=Share(min=0), default=0.0, help="Alpha of mixup; 0 is off."),
+    option("--patience", type=At(1), help="Stop after so many epochs without a better one."),
+    option("--augment/--no-augment", default=True, help="Cached views; photometric changes."),
+    option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps."),
+    option("--precision", type=PRECISION, default="auto", help="auto: bfloat16 on GPUs with it."),
+    option("--compile", is_flag=True, help="Compile the classifier: a slow start, faster epochs."),
+    option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]"),
+)
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every single training."""
+    for decorate in reversed(_TRAINING_OPTIONS):
+        command = decorate(command)
+    return command
+
+
 @click.command()
 @click.argument("store")
 @option("--out", type=FilePath(), required=True, help="Run folder to write.")
-@option("--attention", type=ATTENTION, default="slca", help="SLCA, none, or a control of it.")
-@option("--backbone", default="resnet18", help="resnet18 to 152, swin_v2_t, _s, _b, timm:NAME.")
-@option("--pretrained", help="Weights: a file, or download.  [default: random]")
-@option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images.")
-@option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]")
-@option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells.")
-@option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r.")
-@option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A.")
-@option("--epochs", type=At(1), default=30)
 @protocol_options
-@option("--image-size", type=At(16), help="Classifier's input.  [default: the cache's, up to 224]")
-@option("--batch-size", type=At(2), default=64)
-@option("--lr", type=Positive, default=1e-3, help="AdamW's peak learning rate.")
-@option("--weight-decay", type=Share(min=0), default=0.05)
-@option("--schedule", type=SCHEDULE, default="onecycle")
-@option("--class-weights", is_flag=True, help="Weight the loss by inverse class frequency.")
-@option("--balanced-sampling", is_flag=True, help="Draw every class equally often.")
-@option("--label-smoothing", type=Share(0, 1, max_open=True), default=0.0)
-@option("--mixup", type=Share(min=0), default=0.0, help="Alpha of mixup; 0 is off.")
-@option("--patience", type=At(1), help="Stop after so many epochs without a better one.")
-@option("--augment/--no-augment", default=True, help="Brightness, contrast, noise, erasing.")
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--residency", type=RESIDENCY, help="Where the data lie.  [default: first with room]")
+@training_options
 @option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
 @resumable("the same command goes on after the last finished epoch")
@@ -86,7 +101,7 @@ def train(**options: Any) -> None:
     once (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). The epoch with the best
     validation AUC is tested. The run folder gets config.json, metrics.csv, predictions.csv,
     results.json and one safetensors file per training. Intervals are bootstrapped over test
-    samples (patients whole) and seeds.
+    samples (patients whole) and seeds. Under torchrun, the processes share each batch.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
@@ -95,10 +110,50 @@ def train(**options: Any) -> None:
     samcache train breast.zarr --out runs/folds --folds 5
     """
     from samcache.train.config import TrainConfig
+    from samcache.train.distributed import launched_rank
     from samcache.train.report import text
     from samcache.train.run import train as run
 
-    click.echo(text(run(TrainConfig(**options), console())))
+    results = run(TrainConfig(**options), console())
+    if launched_rank() == 0:
+        click.echo(text(results))
+
+
+@click.command()
+@click.argument("store")
+@option("--out", type=FilePath(), required=True, help="Folder of the sweep.")
+@option("--trials", type=At(1), default=40, help="Finished trainings to reach, in all.")
+@click.option(
+    "--search", multiple=True, metavar="OPTION=VALUES",
+    help="low..high or a|b|c; may be repeated.  [default: lr, weight decay, fusion]",
+)  # fmt: skip
+@option("--seed", type=int, default=0, help="Of every training, and of the search.")
+@training_options
+@resumable("the same command goes on with the next trial")
+def sweep(
+    store: str, out: Path, trials: int, search: tuple[str, ...], seed: int, **options: Any
+) -> None:
+    """Search for the options that train best on STORE.
+
+    Best by validation AUC. The store is loaded once. Values are proposed by Optuna's TPE, and
+    trainings whose AUC stays below the median are cut short. The test split has no part in it: at
+    the end stands the command that trains and tests the best. Any number of processes may share a
+    folder; the same command goes on where it was interrupted, and with more --trials goes further.
+    Extra: sweep.
+
+    \b
+    samcache sweep breast.zarr --out sweeps/a --epochs 15 --image-size 64
+    samcache sweep breast.zarr --out sweeps/b --search lr=1e-4..1e-2 --search 'kernel=4|8' \\
+        --search 'taps=late:stage3|late:stage3,neck:stage4'
+    """
+    from samcache.train.config import TrainConfig
+    from samcache.train.search import parse_search
+    from samcache.train.sweep import SweepConfig
+    from samcache.train.sweep import sweep as run
+
+    base = TrainConfig(store, out, seeds=(seed,), **options)
+    config = SweepConfig(base, parse_search(search), trials)
+    click.echo(run(config, console()).text())
 
 
 @click.command()

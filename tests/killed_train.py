@@ -1,4 +1,4 @@
-"""Train in a process that is killed, with SIGKILL, right after its n-th epoch is saved.
+"""Train in a process that is killed, with SIGKILL, right after its n-th epoch, each of them saved.
 
 python killed_train.py STORE OUT EPOCHS_UNTIL_DEATH
 """
@@ -37,6 +37,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Checkpoints.save = counted  # type: ignore[method-assign, assignment]
+    Checkpoints.due = True  # type: ignore[method-assign, assignment]
     train(config(store, out), Console(stderr=True))
 
 

@@ -8,11 +8,15 @@ from samcache.train.config import TrainConfig
 
 
 def ordered_batches(
-    labels: Tensor, rows: Tensor, config: TrainConfig, generator: torch.Generator
+    labels: Tensor,
+    rows: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+    least: int = 2,
 ) -> list[Tensor]:
     """The rows (m,) of an epoch in batches, shuffled, or drawn so that classes are equally likely.
 
-    labels: (n,) of all samples. A last batch of one is left out: batch norm cannot take it.
+    labels: (n,) of all samples. A last batch of fewer than ``least`` is left out.
     """
     if config.balanced_sampling:
         own = labels.cpu()[rows]
@@ -20,7 +24,7 @@ def ordered_batches(
         order = rows[torch.multinomial(chances, len(rows), replacement=True, generator=generator)]
     else:
         order = rows[torch.randperm(len(rows), generator=generator)]
-    return [batch for batch in torch.split(order, config.batch_size) if len(batch) > 1]
+    return [batch for batch in torch.split(order, config.batch_size) if len(batch) >= least]
 
 
 def mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[float]:

@@ -1,7 +1,8 @@
-"""What lets a killed run go on: each member's state after its last finished epoch."""
+"""What lets a killed run go on: each member's state after its last saved epoch."""
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from samcache.cache.errors import ConfigError
 
 FOLDER = "checkpoints"
 _RUN = "run.json"
+_SHARE = 0.02  # of the time, at most, goes into saving
 
 
 class Checkpoints:
@@ -24,11 +26,16 @@ class Checkpoints:
         the unfinished run in the folder was another one, unless it may be overwritten.
         """
         self._folder = run_folder / FOLDER
+        self._next_save = 0.0  # seconds of the clock below
         expected = json.loads(json.dumps(run))
         found = _read_json(self._folder / _RUN)
         if found != expected:
             if found is not None and not overwrite:
-                raise ConfigError(_differences(run_folder, found, expected))
+                raise ConfigError(
+                    f"--out {run_folder} holds an unfinished run with other options "
+                    f"({differences(found, expected)}): give the same to resume it, another "
+                    "folder, or --overwrite"
+                )
             self.remove()
             self._folder.mkdir(parents=True)
             (self._folder / _RUN).write_text(json.dumps(expected, indent=2) + "\n", "utf-8")
@@ -46,12 +53,23 @@ class Checkpoints:
             ) from error
         return state
 
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last save to afford another.
+
+        A state has several times the model's size, so epochs of seconds are not saved one by one.
+        """
+        return time.monotonic() >= self._next_save
+
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Put a member's state in place of its last one; a kill leaves one of the two."""
+        started = time.monotonic()
         path = self._path(name)
         unfinished = path.with_suffix(".new")
         torch.save(dict(state), unfinished)
         unfinished.replace(path)
+        saved = time.monotonic()
+        self._next_save = saved + (saved - started) * (1 / _SHARE - 1)
 
     def remove(self) -> None:
         """Remove all of them, once the run's results are written."""
@@ -71,10 +89,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def _differences(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """In which options two descriptions differ, and how."""
     names = [k for k in expected.keys() | found.keys() if found.get(k) != expected.get(k)]
     told = [f"{k} is {found.get(k)} there, {expected.get(k)} here" for k in sorted(names)]
-    return (
-        f"--out {folder} holds an unfinished run with other options ({'; '.join(told)}): give the "
-        "same to resume it, another folder, or --overwrite"
-    )
+    return "; ".join(told)

@@ -1,6 +1,7 @@
 """The options of one training, and what follows from them."""
 
-from dataclasses import asdict, dataclass
+import shlex
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class TrainConfig:
     pretrained: str | None = None  # a file of weights, or "download"
     stem: str = "standard"  # or "small"
     taps: tuple[str, ...] | None = None  # "level:stage", or "level:path of a module"
-    kernel: int = 4  # in cells of the encoder's unpooled maps
+    kernel: int | None = 4  # in cells of the encoder's unpooled maps; None is the whole map
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
     epochs: int = 30
@@ -46,6 +47,8 @@ class TrainConfig:
     patience: int | None = None  # epochs without a better one before a training stops
     augment: bool = True
     device: str = "cpu"
+    precision: str = "auto"  # or "float32", "bfloat16"
+    compile: bool = False
     residency: str | None = None  # "device", "memory" or "disk"; None is the first with room
     tensorboard: bool = False
     overwrite: bool = False
@@ -76,7 +79,24 @@ class TrainConfig:
             taps[level] = stage
         return taps
 
+    def command(self) -> str:
+        """The command line that trains so: whatever differs from the defaults."""
+        words = ["samcache", "train", str(self.store), "--out", str(self.out)]
+        for field in fields(self)[2:]:
+            value, option = getattr(self, field.name), field.name.replace("_", "-")
+            if value == field.default:
+                continue
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
+            elif value is not None:
+                words += [f"--{option}", _word(value)]
+        return shlex.join(words)
+
     def to_json(self) -> dict[str, Any]:
         """All options as plain values."""
         values = asdict(self)
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(_word, value)) if isinstance(value, tuple) else str(value)

@@ -8,7 +8,6 @@ per-location: by every cell of the encoder's map.
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
@@ -21,11 +20,11 @@ _CHUNK = 256
 
 
 def resolved_kernel(config: TrainConfig, store: Store) -> int | None:
-    """SLCA's pooling in the encoder's map cells; None is the whole map.
+    """SLCA's pooling in the encoder's map cells; None where it is the whole map, or there is none.
 
     Raises ConfigError where each cell is wanted of a store that holds pooled maps.
     """
-    if config.attention == "global":
+    if config.attention in ("none", "global"):
         return None
     if config.attention == "per-location":
         if store.identity.pool > 1:
@@ -38,26 +37,21 @@ def resolved_kernel(config: TrainConfig, store: Store) -> int | None:
     return config.kernel
 
 
-def with_noise(data: TrainingData) -> TrainingData:
-    """Every sample's maps replaced by Gaussian noise that stays its own for all trainings.
+def fill_with_noise(data: TrainingData) -> None:
+    """Replace every sample's maps by Gaussian noise that stays its own for all trainings.
 
-    Mean and deviation of each channel are those of the pooled maps of all samples.
+    Mean and deviation of each channel are those of the pooled maps of all samples. The maps are
+    overwritten where they lie, so that no second set of them needs room.
     """
     generator = torch.Generator().manual_seed(_RANDOM_SEED)
-    noise = {level: _noise_like(maps, generator) for level, maps in data.pooled.items()}
-    return replace(data, pooled=noise)
-
-
-def _noise_like(maps: Tensor, generator: torch.Generator) -> Tensor:
-    mean = maps.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64)
-    squares = [((part - mean) ** 2).sum(dim=(0, 2, 3)) for part in torch.split(maps, _CHUNK)]
-    variance = torch.stack(squares).sum(dim=0) / (maps.numel() / maps.shape[1])
-    std = variance.sqrt().view(1, -1, 1, 1).float()
-    noise = torch.empty_like(maps)
-    for part in torch.split(noise, _CHUNK):
-        drawn = torch.randn(part.shape, generator=generator)
-        part.copy_(mean.float() + std * drawn)
-    return noise
+    for maps in data.pooled.values():
+        mean = maps.mean(dim=(0, 2, 3), keepdim=True, dtype=torch.float64)
+        squares = [((part - mean) ** 2).sum(dim=(0, 2, 3)) for part in torch.split(maps, _CHUNK)]
+        variance = torch.stack(squares).sum(dim=0) / (maps.numel() / maps.shape[1])
+        std = variance.sqrt().view(1, -1, 1, 1).float()
+        for part in torch.split(maps, _CHUNK):
+            drawn = torch.randn(part.shape, generator=generator)
+            part.copy_(mean.float() + std * drawn)
 
 
 def with_others_features(data: TrainingData, member: Member) -> TrainingData:

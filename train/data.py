@@ -5,17 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.layout import EXTENTS
 from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 from samcache.train.residency import allocate
 from samcache.train.splits import readable_samples
+from samcache.train.views import turned_images
+
+IDENTITY = ("identity",)  # the view that every store has, first
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
@@ -52,10 +57,12 @@ class Scale:
 class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
-    images: (n, 3, s, s) uint8. pooled: level -> (n, C, h, w) in the store's dtype, averaged over
-    the kernel, not standardised; scales: level -> its scale. labels: (n,) int64. feature_rows:
-    (n,) int64, whose maps each sample is given; None means its own. With residency "device" all lie
-    on one device, otherwise images and pooled maps stay in memory or on disk.
+    images: (n, 3, s, s) uint8, as the first view has them. pooled: level -> (n V, C, h, w) in the
+    store's dtype, a sample's V views one after another, averaged over the kernel, not standardised;
+    scales: level -> its scale. labels: (n,) int64. extents: (n, 2) int64, height and width of each
+    image in its square; None with one view. feature_rows: (n,) int64, whose maps each sample is
+    given; None means its own. With residency "device" all lie on one device, otherwise images and
+    pooled maps stay in memory or on disk.
     """
 
     samples: pd.DataFrame
@@ -66,6 +73,8 @@ class TrainingData:
     scales: dict[str, Scale]
     labels: Tensor
     residency: str = "memory"
+    views: tuple[str, ...] = IDENTITY
+    extents: Tensor | None = None
     feature_rows: Tensor | None = None
 
     @property
@@ -77,16 +86,26 @@ class TrainingData:
         """The rows of a split, (m,) int64 on the CPU."""
         return torch.from_numpy(np.flatnonzero((self.samples["split"] == split).to_numpy()))
 
-    def inputs(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w)."""
+    def inputs(self, rows: Tensor, drawn: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w).
+
+        drawn: (B,) int64, the place in ``views`` of the one that each row is shown in; None means
+        the first for all.
+        """
+        images = self.images[rows].to(self.device)
         places = rows
         if self.feature_rows is not None:
             places = self.feature_rows[rows.to(self.device)].to(rows.device)
+        places = places * len(self.views)
+        if drawn is not None and self.extents is not None:
+            places = places + drawn.to(places.device)
+            extents = self.extents[rows.to(self.device)]
+            images = turned_images(images, extents, self.views, drawn.to(self.device))
         maps = {
             level: self.scales[level].apply(maps[places].to(self.device))
             for level, maps in self.pooled.items()
         }
-        return self.image_scale.apply(self.images[rows].to(self.device)), maps
+        return self.image_scale.apply(images), maps
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same data for a device; images and maps move there if that is their residency."""
@@ -98,17 +117,22 @@ class TrainingData:
             pooled={level: maps.to(place) for level, maps in self.pooled.items()},
             scales={level: scale.to(device) for level, scale in self.scales.items()},
             labels=self.labels.to(device),
+            extents=None if self.extents is None else self.extents.to(device),
         )
 
 
 def training_bytes(
-    store: Store, levels: tuple[str, ...], kernel: int | None, image_size: int | None
+    store: Store,
+    levels: tuple[str, ...],
+    kernel: int | None,
+    image_size: int | None,
+    views: tuple[str, ...] = IDENTITY,
 ) -> int:
     """Bytes of the images and maps that ``load_training_data`` returns."""
     side = _side(store, image_size)
     shapes = [_map_shape(store, level, kernel) for level in levels]
     maps = np.dtype(store.identity.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
-    return len(readable_samples(store)) * (3 * side**2 + maps)
+    return len(readable_samples(store)) * (3 * side**2 + len(views) * maps)
 
 
 def load_training_data(
@@ -117,10 +141,11 @@ def load_training_data(
     kernel: int | None,
     image_size: int | None,
     residency: str = "memory",
+    views: tuple[str, ...] = IDENTITY,
 ) -> TrainingData:
     """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
 
-    Without a kernel, each map is averaged to one vector.
+    Without a kernel, each map is averaged to one vector. views: the first, or all, of the store's.
 
     The scales are those of the training split; ``scaled_to`` takes those of other rows. Raises
     ConfigError where the store has no cached images or its pool does not divide the kernel;
@@ -142,7 +167,9 @@ def load_training_data(
     images = allocate((len(samples), 3, side, side), torch.uint8, residency)
     dtype = getattr(torch, store.identity.dtype)
     pooled = {
-        level: allocate((len(samples), *_map_shape(store, level, kernel)), dtype, residency)
+        level: allocate(
+            (len(samples) * len(views), *_map_shape(store, level, kernel)), dtype, residency
+        )
         for level in levels
     }
     rows = samples["row"].to_numpy()
@@ -155,15 +182,18 @@ def load_training_data(
         images[first:last] = _resized(raw[keep], side)
         for level in levels:
             maps = torch.from_numpy(store.read_features(level, start, stop))
-            pooled[level][first:last] = _averaged(maps[keep, 0], factor[level])
+            chosen = maps[keep, : len(views)].flatten(0, 1)
+            pooled[level][first * len(views) : last * len(views)] = _averaged(chosen, factor[level])
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
     train = torch.from_numpy(np.flatnonzero((samples["split"] == "train").to_numpy()))
     labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
     unscaled = TrainingData(
-        samples, store.dataset.classes, images, Scale.none(3), pooled, {}, labels, residency
+        samples, store.dataset.classes, images, Scale.none(3), pooled, {}, labels, residency, views
     )
+    if len(views) > 1:
+        unscaled = replace(unscaled, extents=_extents(store, rows, side))
     return scaled_to(unscaled, store, train)
 
 
@@ -200,6 +230,16 @@ def _map_shape(store: Store, level: str, kernel: int | None) -> tuple[int, int, 
 
 def _side(store: Store, image_size: int | None) -> int:
     return image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
+
+
+def _extents(store: Store, rows: npt.NDArray[np.int64], side: int) -> Tensor:
+    """Height and width of some rows' images in squares of ``side``, (n, 2) int64.
+
+    Exact at the cache's own size; at another, an edge is rounded to a whole pixel.
+    """
+    cached = store.read(EXTENTS, 0, store.layout.rows)[rows]
+    scaled = cached * (side / store.identity.frame_size)
+    return torch.from_numpy(scaled.round().clip(1, side).astype(np.int64))
 
 
 def _averaged(maps: Tensor, factor: int) -> Tensor:

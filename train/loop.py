@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
+from samcache.train import distributed
 from samcache.train.augment import Photometric
 from samcache.train.backbones import build_backbone
 from samcache.train.batches import mixed, mixing_shares, ordered_batches
@@ -22,9 +23,15 @@ from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.precision import computing_in
 from samcache.train.splits import Member
 
 _log = logging.getLogger(__name__)
+_RANKS_APART = 1_000_000_007_000_003  # seeds of the processes' own draws
+
+
+class DivergedError(ConfigError):
+    """The loss is no longer finite: these options do not train."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,10 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class MemberResult:
-    """What one member gave: its best epoch's weights and its probabilities for every sample.
+    """What one member gave: its best epoch's weights and its probabilities for what they judge.
 
-    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order.
+    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
+    samples that are neither validation nor test.
     """
 
     member: Member
@@ -68,8 +76,8 @@ def train_member(
     """Train one member on the data's device; same seed, same CPU, same bits.
 
     With checkpoints it goes on after the last epoch that they hold, to the same result as without
-    the interruption on a CPU, and a finished member is not trained again. Raises ConfigError where
-    the loss is no longer finite.
+    the interruption on a CPU, and a finished member is not trained again. Raises DivergedError
+    where the loss is no longer finite.
     """
     saved = checkpoints.load(member.name) if checkpoints else None
     if saved is not None and "probabilities" in saved:
@@ -86,10 +94,10 @@ def train_member(
             auc, loss = line.val_auc, line.val_loss
             _log.info("%s, epoch %d: val loss %.4f, AUC %.4f", member.name, line.epoch, loss, auc)
             on_epoch(line)
-            if checkpoints:
+            if checkpoints and checkpoints.due and distributed.rank() == 0:
                 checkpoints.save(member.name, training.state())
         result = training.result()
-        if checkpoints:
+        if checkpoints and distributed.rank() == 0:
             done = training.summary() | {"probabilities": torch.from_numpy(result.probabilities)}
             checkpoints.save(member.name, done)
         return result
@@ -103,6 +111,11 @@ class _Training:
     ) -> None:
         self.member, self.data, self.config = member, data, config
         self.model = build_classifier(config, data, taps).to(data.device)
+        if config.precision == "bfloat16" and data.device.type == "cuda":
+            self.model.to(memory_format=torch.channels_last)  # what tensor cores work in
+        if config.compile:
+            self.model.compile()
+        self.trained = distributed.wrapped(self.model, data.device)
         self.shuffle = torch.Generator().manual_seed(member.seed)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay
@@ -114,6 +127,7 @@ class _Training:
         self.epochs: list[EpochMetrics] = []
         self.best_epoch = 0
         self.best_weights: dict[str, Tensor] = {}
+        self.best_logits = torch.empty(0)  # of the validation rows
 
     @property
     def finished(self) -> bool:
@@ -128,35 +142,42 @@ class _Training:
         epoch = len(self.epochs) + 1
         loss = self._train(epoch)
         if not math.isfinite(loss):
-            raise ConfigError(
+            raise DivergedError(
                 f"the loss of {self.member.name} is {loss} in epoch {epoch}: try a lower --lr "
                 f"than {self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up "
                 f"more slowly; {self._level_statistics()}"
             )
         rows = self.member.val
-        scores = _validate(predict(self.model, self.data, rows), self.data.labels[rows])
+        distributed.share_buffers(self.model)
+        logits = self._predict(rows)
+        scores = _validate(logits, self.data.labels[rows])
         lr = float(self.scheduler.get_last_lr()[0])
         key = self.member.seed, self.member.fold, self.member.fraction
         seconds = time.perf_counter() - started
         self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
         if self.best_epoch == 0 or _rank(self.epochs[-1]) > _rank(self.epochs[self.best_epoch - 1]):
-            self.best_epoch = epoch
+            self.best_epoch, self.best_logits = epoch, logits
             state = self.model.state_dict()
             self.best_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
         return self.epochs[-1]
 
     def _train(self, epoch: int) -> float:
-        """One pass over the training rows; the mean loss."""
+        """One pass over the training rows, of each batch this process's part; the mean loss."""
         config, data, device = self.config, self.data, self.data.device
         # drawn anew from seed and epoch, so that nothing of them needs to be saved
-        draws = torch.Generator(device).manual_seed(self.member.seed * 1_000_003 + epoch)
+        seed = self.member.seed * 1_000_003 + epoch + distributed.rank() * _RANKS_APART
+        draws = torch.Generator(device).manual_seed(seed)
+        if distributed.rank() > 0:
+            torch.manual_seed(seed)  # each process drops out its own
         augment = Photometric() if config.augment else None
-        batches = ordered_batches(data.labels, self.member.train, config, self.shuffle)
+        least = 2 * distributed.size()  # batch norm cannot take a single sample
+        batches = ordered_batches(data.labels, self.member.train, config, self.shuffle, least)
         shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
-        self.model.train()
+        self.trained.train()
         losses = []
-        for rows, share in zip(batches, shares, strict=True):
-            images, maps = data.inputs(rows.to(data.images.device))
+        for batch, share in zip(batches, shares, strict=True):
+            rows = distributed.share(batch)
+            images, maps = data.inputs(rows.to(data.images.device), self._drawn_views(rows, draws))
             if augment:
                 images = augment(images, draws)
             labels = data.labels[rows.to(device)]
@@ -165,20 +186,44 @@ class _Training:
                 partners = torch.randperm(len(rows), generator=draws, device=device)
                 images = mixed(images, partners, share)
                 maps = {level: mixed(values, partners, share) for level, values in maps.items()}
-            logits = self.model(images, maps)  # B, K
-            loss = self._loss(logits, labels)
+            with computing_in(config.precision, device):
+                logits = self.trained(images, maps)  # B, K
+            whole = data.labels[batch.to(device)]
+            loss = self._loss(logits, labels, whole)
             if partners is not None:
-                loss = share * loss + (1 - share) * self._loss(logits, labels[partners])
+                loss = share * loss + (1 - share) * self._loss(logits, labels[partners], whole)
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
             losses.append(loss.detach())
-        return float(torch.stack(losses).mean())
+        return float(distributed.mean(torch.stack(losses).mean()))
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _drawn_views(self, rows: Tensor, draws: torch.Generator) -> Tensor | None:
+        """A view for each row; None where there is but one."""
+        count = len(self.data.views)
+        if count == 1:
+            return None
+        return torch.randint(count, (len(rows),), generator=draws, device=self.data.device)
+
+    def _loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
+        """This process's part of the mean loss; ``whole`` are the labels of all of the batch.
+
+        The mean over the processes is the (weighted) mean over the batch, as in one process.
+        """
         smoothing = self.config.label_smoothing
-        return F.cross_entropy(logits, labels, self.weight, label_smoothing=smoothing)
+        summed = F.cross_entropy(
+            logits.float(), labels, self.weight, label_smoothing=smoothing, reduction="sum"
+        )
+        total = len(whole) if self.weight is None else self.weight[whole].sum()
+        return summed * distributed.size() / total
+
+    def _predict(self, rows: Tensor) -> Tensor:
+        """Logits of some rows (m, K) in every process, each having computed its share."""
+        data = self.data
+        with computing_in(self.config.precision, data.device):
+            own = predict(self.model, data, distributed.share(rows))
+        return distributed.gathered(own, len(rows), data.device)
 
     @torch.no_grad()
     def _level_statistics(self) -> str:
@@ -195,12 +240,15 @@ class _Training:
         return f"mean, deviation and largest value now: {'; '.join(told)}"
 
     def result(self) -> MemberResult:
-        """The best epoch's weights and what they say of every sample."""
+        """The best epoch's weights and what they say of validation and test."""
         self.model.load_state_dict(self.best_weights)
-        logits = predict(self.model, self.data, torch.arange(len(self.data.labels)))
-        probabilities = logits.softmax(1).numpy()
-        weights = self.best_weights
-        return MemberResult(self.member, self.best_epoch, self.epochs, weights, probabilities)
+        shape = len(self.data.labels), len(self.data.classes)
+        probabilities = torch.full(shape, torch.nan)
+        probabilities[self.member.val] = self.best_logits.softmax(1)
+        if len(self.member.test):
+            probabilities[self.member.test] = self._predict(self.member.test).softmax(1)
+        weights, scores = self.best_weights, probabilities.numpy()
+        return MemberResult(self.member, self.best_epoch, self.epochs, weights, scores)
 
     def summary(self) -> dict[str, Any]:
         """What of a finished member is kept."""
@@ -212,7 +260,7 @@ class _Training:
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, for ``restore``."""
-        state = self.summary()
+        state = self.summary() | {"best_logits": self.best_logits}
         for name in ("model", "optimizer", "scheduler"):
             state[name] = getattr(self, name).state_dict()
         state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
@@ -223,7 +271,8 @@ class _Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
-        self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        for name in ("best_epoch", "best_weights", "best_logits"):
+            setattr(self, name, state[name])
         for name in ("model", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
         self.shuffle.set_state(state["shuffle"])

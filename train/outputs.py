@@ -210,7 +210,7 @@ def write_run(
 
 
 def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
-    """Every sample once for each training: who trained, what it was there, what it was given."""
+    """For each training its validation and test samples: what they were, what they were given."""
     names = [data.classes[label] for label in data.labels.tolist()]
     tables = []
     for result in trained:
@@ -222,7 +222,8 @@ def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFram
         for place, value in enumerate(who.items()):
             table.insert(place, *value)
         columns = [f"p_{name}" for name in data.classes]
-        tables.append(table.join(pd.DataFrame(result.probabilities, columns=columns)))
+        table = table.join(pd.DataFrame(result.probabilities, columns=columns))
+        tables.append(table[table["split"].isin(("val", "test"))])
     return pd.concat(tables, ignore_index=True)
 
 

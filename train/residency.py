@@ -20,10 +20,11 @@ RESIDENCIES = ("device", "memory", "disk")
 _SHARE = 0.5  # of what is free; the rest is for the model, its activations and other programs
 
 
-def choose_residency(need: int, device: torch.device, asked: str | None) -> str:
+def choose_residency(need: int, device: torch.device, asked: str | None, processes: int = 1) -> str:
     """The first of device, memory and disk with room for so many bytes, or the one asked for.
 
-    On a CPU, memory is the device's. Raises ConfigError where the disk has no room either.
+    On a CPU, memory is the device's. Each of the processes on this machine has a device and data of
+    its own. Raises ConfigError where the disk has no room either.
     """
     places: list[tuple[str, Callable[[], int]]] = [
         ("device", lambda: torch.cuda.mem_get_info(device)[0]),
@@ -32,16 +33,18 @@ def choose_residency(need: int, device: torch.device, asked: str | None) -> str:
     for residency, free in places[0 if device.type == "cuda" else 1 :]:
         room = free()
         _log.info("%s has %s free, %s wanted", residency, decimal(room), decimal(need))
-        if asked is None and need <= _SHARE * room:
+        copies = 1 if residency == "device" else processes
+        if asked is None and need * copies <= _SHARE * room:
             return residency
     if asked in ("device", "memory"):
         return asked if device.type != "cpu" else "memory"
     root = stage_root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(root).free
-    if need > free_bytes:
+    if need * processes > free_bytes:
+        have, left = decimal(need * processes), decimal(free_bytes)
         raise ConfigError(
-            f"features and images have {decimal(need)}, {root} has {decimal(free_bytes)} left: set "
+            f"features and images have {have}, {root} has {left} left: set "
             f"{FOLDER} to a larger disk, or choose a larger --kernel or fewer --taps"
         )
     return "disk"

@@ -2,6 +2,10 @@
 
 import hashlib
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,22 +15,41 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
+from samcache.train import distributed
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
-from samcache.train.controls import resolved_kernel, with_noise, with_others_features
-from samcache.train.data import load_training_data, scaled_to, training_bytes
+from samcache.train.controls import fill_with_noise, resolved_kernel, with_others_features
+from samcache.train.data import (
+    IDENTITY,
+    TrainingData,
+    load_training_data,
+    scaled_to,
+    training_bytes,
+)
 from samcache.train.loop import EpochMetrics, MemberResult, train_member
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
+from samcache.train.precision import resolved_precision
 from samcache.train.residency import choose_residency
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.tensorboard import event_writer
 
 
 def train(config: TrainConfig, console: Console) -> Results:
-    """Train all members with a progress bar on ``console``; raises SamcacheError."""
-    store = staged(Store(config.store), console)
+    """Train all members with a progress bar on ``console``; raises SamcacheError.
+
+    Under torchrun every process calls this and gets the results; the first one writes them.
+    """
+    with distributed.joined(config.device) as device:
+        console.quiet = console.quiet or distributed.rank() > 0
+        precision = resolved_precision(config.precision, device)
+        return _train(replace(config, device=str(device), precision=precision), console)
+
+
+def _train(config: TrainConfig, console: Console) -> Results:
+    with distributed.first_alone():
+        store = staged(Store(config.store), console)
+    config = replace(config, kernel=resolved_kernel(config, store))
     taps = config.tapped(store.identity.levels)
-    kernel = resolved_kernel(config, store)
     members = plan_members(
         readable_samples(store),
         store.dataset.classes,
@@ -34,47 +57,80 @@ def train(config: TrainConfig, console: Console) -> Results:
         config.folds,
         config.fractions,
     )
-    folder = open_run_folder(config)
-    checkpoints = Checkpoints(folder, _decisive(config, store, members), config.overwrite)
-    write_events = event_writer(folder / "tensorboard") if config.tensorboard else None
+    with distributed.first_alone():
+        folder = open_run_folder(config)
+        checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
     started = time.perf_counter()
-    device = torch.device(config.device)
-    loading = store, tuple(taps), kernel, config.image_size
-    need = training_bytes(*loading)
-    residency = choose_residency(need, device, config.residency)
-    place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
-    console.print(f"images and features: {decimal(need)}, {place[residency]}", highlight=False)
-    data = load_training_data(*loading, residency)
-    if config.attention == "random":
-        data = with_noise(data)
+    data = loaded(config, store, tuple(taps), console)
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
         console.print(
             f"warning: {missing} images of {store.location} are not extracted yet: left out"
         )
-    on_device = data.to(device)
+    on_device = data.to(torch.device(config.device))
     trained: list[MemberResult] = []
-    with _progress(console) as progress:
-        task = progress.add_task("", total=len(members) * config.epochs, auc="")
-
-        def on_epoch(line: EpochMetrics) -> None:
-            label = f"seed {line.seed}{_part(line)}, epoch {line.epoch}"
-            auc = f"validation AUC {line.val_auc:.3f}"
-            progress.update(task, advance=1, description=label, auc=auc)
-            if write_events:
-                write_events(member.name, line)
-
-        for number, member in enumerate(members, 1):
-            scaled = scaled_to(on_device, store, member.train)
-            if config.attention == "shuffled":
-                scaled = with_others_features(scaled, member)
-            trained.append(train_member(member, scaled, config, taps, on_epoch, checkpoints))
-            progress.update(task, completed=number * config.epochs)
+    with _epoch_progress(config, folder, len(members), console) as begin:
+        for number, member in enumerate(members):
+            inputs = given_maps(scaled_to(on_device, store, member.train), member, config)
+            on_epoch = begin(number, member)
+            trained.append(train_member(member, inputs, config, taps, on_epoch, checkpoints))
     results = summarise(store, data, trained, config, load_seconds, time.perf_counter() - started)
-    write_run(folder, config, store, taps, data, trained, results)
-    checkpoints.remove()
+    if distributed.rank() == 0:
+        write_run(folder, config, store, taps, data, trained, results)
+        checkpoints.remove()
     return results
+
+
+def loaded(
+    config: TrainConfig, store: Store, levels: tuple[str, ...], console: Console
+) -> TrainingData:
+    """The store's data, read once for all trainings, where there is room; says so."""
+    device = torch.device(config.device)
+    views = store.identity.views if config.augment else IDENTITY
+    loading = store, levels, config.kernel, config.image_size
+    need = training_bytes(*loading, views)
+    residency = choose_residency(need, device, config.residency, distributed.processes_here())
+    place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
+    console.print(f"images and features: {decimal(need)}, {place[residency]}", highlight=False)
+    data = load_training_data(*loading, residency, views)
+    if config.attention == "random":
+        fill_with_noise(data)
+    return data
+
+
+def given_maps(data: TrainingData, member: Member, config: TrainConfig) -> TrainingData:
+    """The data with the maps that a member's kind of attention is given."""
+    return with_others_features(data, member) if config.attention == "shuffled" else data
+
+
+Begin = Callable[[int, Member], Callable[[EpochMetrics], None]]
+
+
+@contextmanager
+def _epoch_progress(
+    config: TrainConfig, folder: Path, members: int, console: Console
+) -> Iterator[Begin]:
+    """A bar over all epochs of the members; each gets what it calls after an epoch."""
+    first = distributed.rank() == 0
+    write = event_writer(folder / "tensorboard") if config.tensorboard and first else None
+    with _progress(console) as progress:
+        task = progress.add_task("", total=members * config.epochs, auc="")
+
+        def begin(number: int, member: Member) -> Callable[[EpochMetrics], None]:
+            progress.update(task, completed=number * config.epochs)
+
+            def on_epoch(line: EpochMetrics) -> None:
+                label = f"seed {line.seed}{_part(line)}, epoch {line.epoch}"
+                auc = f"validation AUC {line.val_auc:.3f}"
+                progress.update(task, advance=1, description=label, auc=auc)
+                if write:
+                    write(member.name, line)
+
+            return on_epoch
+
+        yield begin
+        progress.update(task, completed=members * config.epochs)
 
 
 def _part(line: EpochMetrics) -> str:
@@ -82,7 +138,7 @@ def _part(line: EpochMetrics) -> str:
     return fold if line.fraction == 1 else f"{fold}, {line.fraction:g} of the training rows"
 
 
-def _decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[str, Any]:
+def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[str, Any]:
     """Everything that decides a number of the run: a resumed run must agree in all of it."""
     options = config.to_json()
     for name in ("store", "out", "overwrite", "residency", "tensorboard"):

@@ -1,6 +1,7 @@
 """Controls change the features' place, content or resolution, and nothing else."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.extract.encoders import LEVELS
 from samcache.train.config import TrainConfig
-from samcache.train.controls import resolved_kernel, with_noise, with_others_features
+from samcache.train.controls import fill_with_noise, resolved_kernel, with_others_features
 from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.outputs import Results
 from samcache.train.report import text
@@ -59,8 +60,16 @@ def test_shuffled_features_are_anothers_of_the_same_part(data: TrainingData) -> 
     assert not torch.equal(again, other)
 
 
+def noise_like(data: TrainingData) -> TrainingData:
+    """The noise for a copy of the data."""
+    pooled = {level: maps.clone() for level, maps in data.pooled.items()}
+    noisy = replace(data, pooled=pooled)
+    fill_with_noise(noisy)
+    return noisy
+
+
 def test_random_features_have_the_channels_mean_and_deviation(data: TrainingData) -> None:
-    noisy = with_noise(data)
+    noisy, again = noise_like(data), noise_like(data)
     for level, maps in data.pooled.items():
         noise = noisy.pooled[level]
         assert noise.dtype == maps.dtype
@@ -73,7 +82,7 @@ def test_random_features_have_the_channels_mean_and_deviation(data: TrainingData
         own = maps.double().mean(dim=(0, 2, 3), keepdim=True)
         centred = torch.stack([(noise - own).flatten(), (maps - own).flatten()])
         assert abs(float(torch.corrcoef(centred)[0, 1])) < 0.1 <= float(both[0, 0])
-    assert torch.equal(with_noise(data).pooled["neck"], noisy.pooled["neck"])
+    assert torch.equal(again.pooled["neck"], noisy.pooled["neck"])
     assert torch.equal(noisy.images, data.images)
 
 

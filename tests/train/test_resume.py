@@ -1,4 +1,4 @@
-"""A killed training goes on after its last finished epoch, to the numbers of an unbroken one."""
+"""A killed training goes on after its last saved epoch, to the numbers of an unbroken one."""
 
 import signal
 import subprocess
@@ -22,6 +22,7 @@ from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.train import loop
 from samcache.train import run as run_module
+from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
 from samcache.train.outputs import Results
 from samcache.train.run import train
@@ -115,6 +116,26 @@ def test_a_grown_store_is_no_ground_to_resume_on(
         run(interrupted)
 
 
+def test_saving_takes_a_small_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, costs = [100.0], 2.0
+    monkeypatch.setattr("samcache.train.checkpoint.time.monotonic", lambda: now[0])
+
+    def slow(_: object, path: Path) -> None:
+        path.touch()
+        now[0] += costs
+
+    monkeypatch.setattr("samcache.train.checkpoint.torch.save", slow)
+    checkpoints = Checkpoints(tmp_path, {}, overwrite=False)
+    assert checkpoints.due, "the first epoch is saved"
+    checkpoints.save("seed-0", {})
+    now[0] += 49 * costs - 1
+    assert not checkpoints.due
+    now[0] += 1
+    assert checkpoints.due
+
+
 def test_a_damaged_checkpoint_is_told(interrupted: TrainConfig) -> None:
     path = interrupted.out / "checkpoints" / "seed-0.pt"
     path.write_bytes(path.read_bytes()[:1000])
@@ -132,4 +153,4 @@ def test_an_interrupted_command_says_how_to_go_on(
     words = ["train", store.location, "--out", str(tmp_path / "run"), "--image-size", "16"]
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 130
-    assert "the same command goes on after the last finished epoch" in result.stderr
+    assert "the same command goes on after the last saved epoch" in result.stderr

@@ -54,7 +54,7 @@ def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
     predictions = pd.read_csv(out / "predictions.csv", dtype={"label": str})
     columns = ["seed", "fold", "fraction", "id", "split", "group", "label", "p_0", "p_1"]
     assert list(predictions.columns) == columns
-    assert len(predictions) == 2 * 40
+    assert len(predictions) == 2 * (8 + 8), "validation and test alone"
     np.testing.assert_allclose(predictions[["p_0", "p_1"]].sum(axis=1), 1, atol=1e-5)
     saved = json.loads((out / "results.json").read_text())
     assert saved["fingerprint"] == store.fingerprint
@@ -91,8 +91,11 @@ def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) 
     model.load_state_dict(load_file(out / "seed-3.safetensors"))
     with torch.no_grad():
         logits = model.eval()(*data.inputs(torch.arange(40)))
-    saved = pd.read_csv(out / "predictions.csv")[["p_0", "p_1"]].to_numpy()
-    np.testing.assert_allclose(logits.softmax(1).numpy(), saved, atol=1e-5)
+    saved = pd.read_csv(out / "predictions.csv")
+    rows = data.samples["id"].isin(saved["id"]).to_numpy()
+    assert saved["split"].value_counts().to_dict() == {"val": 8, "test": 8}
+    expected = logits.softmax(1).numpy()[rows]
+    np.testing.assert_allclose(saved[["p_0", "p_1"]], expected, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits(store: Store, tmp_path: Path) -> None:
@@ -140,6 +143,15 @@ def test_without_attention_no_features_are_read(
     results = run(quick(store, tmp_path / "run", attention="none"))
     assert len(results.members) == 2
     assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
+
+
+@pytest.mark.parametrize(("attention", "kernel"), [("slca", 4), ("global", None), ("none", None)])
+def test_the_configuration_tells_the_pooling_that_was_at_work(
+    store: Store, tmp_path: Path, attention: str, kernel: int | None
+) -> None:
+    config = quick(store, tmp_path / "run", attention=attention, seeds=(0,), epochs=1)
+    run(config)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["kernel"] == kernel
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Two processes under torchrun train what one would, and one of them writes and speaks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import Extract
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.store import Store
+from samcache.train import distributed
+from samcache.train.residency import choose_residency
+
+
+@pytest.fixture
+def store(run_extract: Extract) -> Store:
+    return run_extract()[0]
+
+
+def command(store: Store, out: Path, *options: str) -> list[str]:
+    return [
+        "-m", "samcache.cli", "train", store.location, "--out", str(out), "--device", "cpu",
+        "--epochs", "2", "--image-size", "32", *options,
+    ]  # fmt: skip
+
+
+def run(words: list[str], processes: int) -> subprocess.CompletedProcess[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = torchrun if processes > 1 else []
+    return subprocess.run(
+        [sys.executable, *launcher, *words],
+        capture_output=True, text=True, check=False, timeout=280,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None:
+    """A network without batch norm; batches of 9, 9 and 6, and classes of unequal weight."""
+    options = (
+        "--backbone", "timm:test_convnext", "--taps", "late:stage3,neck:stage4", "--seeds", "0",
+        "--batch-size", "9", "--no-augment", "--class-weights", "--label-smoothing", "0.1",
+    )  # fmt: skip
+    for name, processes in (("one", 1), ("two", 2)):
+        done = run(command(store, tmp_path / name, *options), processes)
+        assert done.returncode == 0, done.stderr
+    one, two = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("one", "two"))
+    for column in ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc"):
+        np.testing.assert_allclose(two[column], one[column], rtol=1e-3, err_msg=column)
+    first, second = (pd.read_csv(tmp_path / name / "predictions.csv") for name in ("one", "two"))
+    assert first["id"].tolist() == second["id"].tolist()
+    np.testing.assert_allclose(second["p_1"], first["p_1"], atol=2e-3)
+    assert not (tmp_path / "two" / "checkpoints").exists()
+
+
+def test_one_process_writes_and_speaks(store: Store, tmp_path: Path) -> None:
+    options = ("--backbone", "timm:test_resnet", "--seeds", "0,1", "--batch-size", "8")
+    done = run(command(store, tmp_path / "run", *options, "--mixup", "0.4"), 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test, 8 samples") == 1
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
+    again = run(command(store, tmp_path / "run", *options), 2)
+    assert again.returncode != 0
+    assert "holds a finished run" in again.stderr
+
+
+def test_alone_nothing_is_exchanged() -> None:
+    rows, values = torch.arange(5), torch.rand(5, 2)
+    assert torch.equal(distributed.share(rows), rows)
+    assert torch.equal(distributed.gathered(values, 5, torch.device("cpu")), values)
+    with distributed.joined("cpu") as device:
+        assert device == torch.device("cpu")
+        assert (distributed.rank(), distributed.size()) == (0, 1)
+    model = torch.nn.Linear(2, 2)
+    assert distributed.wrapped(model, torch.device("cpu")) is model
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    for name in names:
+        monkeypatch.setenv(name, "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    refused = pytest.raises(ConfigError, match="4 processes, 2 GPUs")
+    with refused, distributed.joined("cuda"):
+        pass
+
+
+def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samcache.train.residency.free_memory", lambda: 400)
+    cpu = torch.device("cpu")
+    assert choose_residency(100, cpu, None, processes=2) == "memory"
+    assert choose_residency(100, cpu, None, processes=3) == "disk"

@@ -1,0 +1,245 @@
+"""A sweep searches by validation alone, from one load, and goes on wherever it was killed."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import shared_sweep
+from click.testing import CliRunner
+from conftest import write_npz
+from rich.console import Console
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.store import Store
+from samcache.cli import cli
+from samcache.extract.run import ExtractOptions, extract
+from samcache.train import run as run_module
+from samcache.train import sweep as sweep_module
+from samcache.train.config import TrainConfig
+from samcache.train.data import TrainingData, load_training_data
+from samcache.train.loop import DivergedError, EpochMetrics
+from samcache.train.search import SEARCHABLE, parse_search
+from samcache.train.splits import Member
+from samcache.train.sweep import SweepConfig, sweep
+from samcache.train.trials import TrialsTable
+
+SEARCH = ("lr=1e-4..1e-2", "kernel=2|4", "fusion=gate|residual", "taps=neck:stage4|late:stage3")
+
+
+@pytest.fixture(scope="module")
+def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("sweep")
+    source = write_npz(folder / "toy.npz")
+    options = ExtractOptions(source, folder / "toy.zarr", "vit_tiny", checkpoint, pool=2)
+    extract(options, Console(file=StringIO()))
+    return Store(options.store)
+
+
+def options(store: Store, out: Path, trials: int, search: tuple[str, ...] = SEARCH) -> SweepConfig:
+    base = TrainConfig(
+        store.location, out, seeds=(0,), epochs=4, image_size=16, batch_size=8,
+        backbone="timm:test_resnet",
+    )  # fmt: skip
+    return SweepConfig(base, parse_search(search), trials)
+
+
+def run(config: SweepConfig) -> TrialsTable:
+    return sweep(config, Console(file=StringIO()))
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """Trainings replaced by scores of their options; what was asked for."""
+    seen: list[TrainConfig] = []
+
+    def score(member: Member, _: TrainingData, config: TrainConfig, *rest: object) -> None:
+        on_epoch = rest[1]
+        assert len(member.test) == 0
+        seen.append(config)
+        for epoch in range(1, config.epochs + 1):
+            auc = 0.9 - abs(np.log10(config.lr) + 2.5) / 5 - 0.05 * (config.fusion == "gate")
+            scores = (0.5, 0.5, 0.5, auc - 0.2 / epoch, 0.1)
+            on_epoch(EpochMetrics(0, None, 1.0, epoch, config.lr, *scores))  # type: ignore[operator]
+
+    monkeypatch.setattr(sweep_module, "train_member", score)
+    return seen
+
+
+def test_a_sweep_trains_from_one_load_and_tells_the_best(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def counted(*args: object) -> TrainingData:
+        loads.append(args[2])
+        return load_training_data(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run_module, "load_training_data", counted)
+    search = "lr=2e-3..2e-2", "kernel=2|4", "fusion=gate|residual", "taps=neck:stage4|late:stage3"
+    found = run(options(store, tmp_path / "sweep", 3, search))
+    assert loads == [2, 4], "once for each kernel"
+    assert found.table["state"].isin(["finished", "cut short"]).all()
+    assert len(found.table) == 3
+    written = pd.read_csv(tmp_path / "sweep" / "trials.csv")
+    columns = ["trial", "state", "val_auc", "epochs", "seconds", "lr", "kernel", "fusion", "taps"]
+    assert list(written.columns) == columns
+    assert written["val_auc"].between(0, 1).all()
+    assert found.command is not None
+    assert f"samcache train {store.location} --out {tmp_path}/sweep/best" in found.command
+    best = written[written["state"] == "finished"].iloc[0]
+    assert f"--lr {best['lr']}" in found.command
+    assert f"--taps {best['taps']}" in found.command
+    assert found.command in found.text()
+    words = found.command.split()[1:]
+    assert CliRunner().invoke(cli, [*words, "--epochs", "1", "--seeds", "0"]).exit_code == 0
+
+
+def test_the_first_trial_has_the_options_as_given(
+    store: Store, tmp_path: Path, scored: list[TrainConfig]
+) -> None:
+    run(options(store, tmp_path / "sweep", 2))
+    first = scored[0]
+    assert (first.lr, first.kernel, first.fusion) == (1e-3, 4, "gate")
+    assert first.taps in (("neck:stage4",), ("late:stage3",))
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_sweep_finds_what_scores_best(store: Store, tmp_path: Path) -> None:
+    search = ("lr=1e-5..1", "fusion=gate|residual")
+    found = run(options(store, tmp_path / "sweep", 30, search))
+    best = found.table.iloc[0]
+    assert best["state"] == "finished"
+    assert abs(np.log10(best["lr"]) + 2.5) < 0.3
+    assert best["fusion"] == "residual"
+    assert (found.table["state"] == "cut short").sum() > 5, "what stays below the median"
+    cut = found.table[found.table["state"] == "cut short"]
+    assert (cut["epochs"] < 4).any()
+    assert found.table["val_auc"][
+        : (found.table["state"] == "finished").sum()
+    ].is_monotonic_decreasing
+
+
+def test_a_sweep_in_parts_proposes_what_one_in_one_piece_does(
+    store: Store, tmp_path: Path, scored: list[TrainConfig]
+) -> None:
+    run(options(store, tmp_path / "whole", 12))
+    whole = [replace(config, out=Path()) for config in scored]
+    scored.clear()
+    for trials in (3, 12, 12):
+        run(options(store, tmp_path / "parts", trials))
+    assert [replace(config, out=Path()) for config in scored] == whole
+
+
+@pytest.mark.usefixtures("scored")
+def test_another_sweep_in_the_same_folder_is_refused(store: Store, tmp_path: Path) -> None:
+    run(options(store, tmp_path / "sweep", 1))
+    with pytest.raises(ConfigError, match=r"other options \(search is .*lr=0.0001..0.01"):
+        run(options(store, tmp_path / "sweep", 2, ("lr=1e-4..1e-1",)))
+    changed = options(store, tmp_path / "sweep", 2)
+    with pytest.raises(ConfigError, match=r"epochs is 4 there, 9 here"):
+        run(replace(changed, base=replace(changed.base, epochs=9)))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "x.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="holds other files"):
+        run(options(store, tmp_path / "notes", 2))
+
+
+def test_a_training_that_diverges_is_a_bad_trial_and_no_end(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("nan")
+
+    monkeypatch.setattr(sweep_module, "train_member", diverge)
+    found = run(options(store, tmp_path / "sweep", 2))
+    assert found.table["state"].tolist() == ["cut short", "cut short"]
+    assert found.command is None
+
+
+@pytest.mark.usefixtures("scored")
+def test_ctrl_c_leaves_what_is_finished_and_no_running_trial(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(options(store, tmp_path / "sweep", 2))
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(sweep_module, "train_member", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(options(store, tmp_path / "sweep", 4))
+    states = pd.read_csv(tmp_path / "sweep" / "trials.csv")["state"]
+    assert sorted(states) == ["failed", "finished", "finished"]
+    found = run(options(store, tmp_path / "sweep", 4))
+    assert found.table["state"].isin(["finished", "cut short"]).sum() == 4
+
+
+def test_processes_share_a_folder_and_a_killed_one_costs_its_trial_alone(
+    store: Store, tmp_path: Path
+) -> None:
+    out, goal = tmp_path / "sweep", 16
+    words = [sys.executable, shared_sweep.__file__, store.location, str(out)]
+    killed = subprocess.Popen([*words, "1000"], stdout=subprocess.DEVNULL)
+    other = subprocess.Popen([*words, str(goal)], stdout=subprocess.PIPE, text=True)
+    study = out / "sweep.db"
+    deadline = time.monotonic() + 240
+    while not (study.exists() and finished(study) >= 2):
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    told = other.communicate(timeout=240)[0]
+    assert other.returncode == 0
+    assert "samcache train" in told
+    assert finished(study) >= goal
+    table = pd.read_csv(out / "trials.csv")
+    assert (table["state"] == "unfinished").sum() <= 1
+    assert table["lr"].nunique() >= len(table) - 1, "all differ; the killed one's may be unknown"
+
+
+def finished(study: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{study}?mode=ro", uri=True, timeout=30) as database:
+            query = "select count(*) from trials where state in ('COMPLETE', 'PRUNED')"
+            count: int = database.execute(query).fetchone()[0]
+    except sqlite3.OperationalError:  # it has no tables yet
+        return 0
+    return count
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("speed=1..2", "should begin with one of backbone, stem, taps"),
+        ("lr", r"should be lr=a\|b\|c, each value once, or lr=low..high"),
+        ("lr=1..1", "or lr=low..high"),
+        ("lr=fast", "or lr=low..high"),
+        ("lr=-1..1", "with values that train takes"),
+        ("reduction=0|4", "with values that train takes"),
+        ("fusion=gate|sum", r"should be fusion=gate\|residual, each value once"),
+        ("kernel=2..8", r"should be kernel=a\|b\|c, each value once, with"),
+        ("fusion=gate|gate", "each value once"),
+    ],
+)
+def test_a_search_that_says_nothing_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_search((text,))
+
+
+def test_options_that_change_nothing_are_not_searched(store: Store, tmp_path: Path) -> None:
+    config = options(store, tmp_path / "sweep", 1, ("fusion=gate|residual",))
+    with pytest.raises(ConfigError, match="--search fusion: nothing with --attention none"):
+        run(replace(config, base=replace(config.base, attention="none")))
+
+
+def test_what_can_be_searched_is_an_option_of_training() -> None:
+    assert set(SEARCHABLE) <= set(TrainConfig.__dataclass_fields__)

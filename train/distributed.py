@@ -1,0 +1,123 @@
+"""One training on several processes, as torchrun starts them: shares of the work, and exchanges.
+
+Where torchrun did not start this process, it is the only one, and nothing is exchanged.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from samcache.cache.errors import ConfigError
+
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def launched_rank() -> int:
+    """This process's rank, before and after it is joined to the others too; 0 writes and speaks."""
+    return int(os.environ["RANK"]) if _by_torchrun() else 0
+
+
+def processes_here() -> int:
+    """How many of the processes share this machine."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _by_torchrun() else 1
+
+
+def _by_torchrun() -> bool:
+    return all(name in os.environ for name in _TORCHRUN)
+
+
+@contextmanager
+def joined(device: str) -> Iterator[torch.device]:
+    """Join torchrun's processes, over NCCL on GPUs and Gloo elsewhere; this one's own device.
+
+    Raises ConfigError where there are more of them than GPUs.
+    """
+    own = torch.device(device)
+    if not _by_torchrun():
+        yield own
+        return
+    if own.type == "cuda":
+        if processes_here() > torch.cuda.device_count():
+            raise ConfigError(
+                f"{processes_here()} processes, {torch.cuda.device_count()} GPUs: give torchrun "
+                "--nproc-per-node the number of GPUs"
+            )
+        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(own)
+    distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    try:
+        yield own
+    finally:
+        distributed.destroy_process_group()
+
+
+def rank() -> int:
+    """This process's number among those that are joined."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def size() -> int:
+    """How many processes are joined."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """The body runs in process 0, and then in the others."""
+    if rank() > 0:
+        distributed.barrier()
+    yield
+    if rank() == 0 and size() > 1:
+        distributed.barrier()
+
+
+def share(rows: Tensor) -> Tensor:
+    """This process's part of some rows (m,): every ``size``-th."""
+    return rows[rank() :: size()]
+
+
+def gathered(values: Tensor, total: int, device: torch.device) -> Tensor:
+    """The values (total, K) of all rows, on the CPU, from each process's values of its share."""
+    if size() == 1:
+        return values
+    places = [torch.arange(total)[number :: size()] for number in range(size())]
+    padded = values.new_zeros(len(places[0]), values.shape[1], device=device)
+    padded[: len(values)] = values.to(device)
+    parts = [torch.empty_like(padded) for _ in places]
+    distributed.all_gather(parts, padded)
+    whole = values.new_empty(total, values.shape[1])
+    for rows, part in zip(places, parts, strict=True):
+        whole[rows] = part[: len(rows)].cpu()
+    return whole
+
+
+def mean(value: Tensor) -> Tensor:
+    """The mean of every process's value."""
+    if size() > 1:
+        distributed.all_reduce(value)
+        value = value / size()
+    return value
+
+
+def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model as it is trained: gradients are averaged, batch norm sees all GPUs' batches.
+
+    On CPUs batch norm sees each process's own part.
+    """
+    if size() == 1:
+        return model
+    if device.type == "cuda":
+        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(synced, device_ids=[device])
+    return DistributedDataParallel(model)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's running means and variances."""
+    if size() > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)

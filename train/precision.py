@@ -1,0 +1,26 @@
+"""What a training computes in: float32, or bfloat16 where the device has it."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from samcache.cache.errors import ConfigError
+
+
+def resolved_precision(asked: str, device: torch.device) -> str:
+    """The precision that was asked for; for "auto" bfloat16 on GPUs that have it, else float32.
+
+    Raises ConfigError where bfloat16 is asked of a GPU without it.
+    """
+    if asked == "float32" or (asked == "auto" and device.type != "cuda"):
+        return "float32"
+    has = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if not has and asked == "bfloat16":
+        raise ConfigError(f"--precision bfloat16: {device} does not have it; leave it out")
+    return "bfloat16" if has else "float32"
+
+
+def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Weights stay float32; in bfloat16, torch chooses which operations use it."""
+    enabled = precision == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

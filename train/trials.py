@@ -1,0 +1,227 @@
+"""The trials of a sweep: proposed by Optuna, cut short by the median, kept in a database.
+
+The database is a SQLite file in the sweep's folder. Processes that share the folder share the
+trials, and what a killed one had finished stands.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from samcache.cache.errors import ConfigError
+from samcache.train.checkpoint import differences
+from samcache.train.config import TrainConfig
+from samcache.train.loop import EpochMetrics
+from samcache.train.search import Dimension
+
+try:
+    import filelock
+    import optuna
+except ImportError as error:
+    raise ConfigError("sweep needs the package optuna: pip install 'samcache[sweep]'") from error
+
+DATABASE, LOCK, TABLE = "sweep.db", "sweep.lock", "trials.csv"
+
+_STATES = {
+    "COMPLETE": "finished",
+    "PRUNED": "cut short",
+    "FAIL": "failed",
+    "RUNNING": "unfinished",  # in another process, or killed
+}
+_DONE = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+_STARTUP = 5  # trials that are finished before any is cut short
+_LOCKED = 60  # seconds to wait for another process that writes
+_SHOWN = 10  # trials in the printed table
+_SEEDS_APART = 1_000_003
+
+TrainTrial = Callable[[TrainConfig, Callable[[EpochMetrics], None]], None]
+
+
+class Pruned(Exception):  # noqa: N818  (no error: a trial's end)
+    """A trial ends here, without a result."""
+
+
+@dataclass(frozen=True)
+class TrialsTable:
+    """What a sweep found.
+
+    table: a line a trial: trial, state, val_auc (the best of its epochs), epochs, seconds, and the
+    options that were varied; the best first. command: what trains and tests the best.
+    """
+
+    table: pd.DataFrame
+    command: str | None
+
+    def text(self) -> str:
+        """The best trials, and how to go on."""
+        counts = self.table["state"].value_counts()
+        told = ", ".join(f"{counts[s]} {s}" for s in _STATES.values() if s in counts)
+        shown = self.table.head(_SHOWN).drop(columns=["seconds"])
+        lines = [shown.to_string(index=False, float_format=lambda x: f"{x:.4g}"), "", told]
+        if self.command is not None:
+            lines += ["validation AUC alone was looked at; to train and test the best:", ""]
+            lines.append(self.command)
+        return "\n".join(lines)
+
+
+class Trials:
+    """The study in a sweep's folder; raises ConfigError where another sweep's is there."""
+
+    def __init__(
+        self,
+        base: TrainConfig,
+        dimensions: tuple[Dimension, ...],
+        description: dict[str, Any],
+        console: Console,
+    ) -> None:
+        self._base, self._dimensions, self._console = base, dimensions, console
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interruption is no warning
+        folder = base.out
+        ours = (folder / LOCK).exists() or (folder / DATABASE).exists()
+        if folder.is_dir() and any(folder.iterdir()) and not ours:
+            raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / LOCK):  # one process alone begins the study
+            self._study = _open_study(base, dimensions, description)
+
+    def run(self, count: int, train: TrainTrial) -> TrialsTable:
+        """Run trials until ``count`` are finished or cut short, by whichever process."""
+        with _progress(self._console) as progress:
+            task = progress.add_task("", total=count, best="")
+
+            def told(trial: str) -> None:
+                best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
+                progress.update(task, completed=self.done, description=trial, best=best)
+
+            def objective(trial: optuna.Trial) -> float:
+                # of its own for each trial, so that it matters not which process proposes it
+                seed = self._base.seeds[0] * _SEEDS_APART + trial.number
+                self._study.sampler = _sampler(seed)
+                values = {d.name: d.suggest(trial) for d in self._dimensions}
+                return _objective(trial, replace(self._base, **values), train, told)
+
+            try:
+                while self.done < count:
+                    told("")
+                    self._study.optimize(objective, n_trials=1, catch=())
+            finally:
+                table = self.table()
+                table.table.to_csv(self._base.out / TABLE, index=False)
+        return table
+
+    @property
+    def done(self) -> int:
+        """Trials that are finished or were cut short."""
+        return len(self._study.get_trials(deepcopy=False, states=_DONE))
+
+    @property
+    def best(self) -> float | None:
+        """The highest validation AUC of a finished trial."""
+        finished = self._study.get_trials(deepcopy=False, states=_DONE[:1])
+        return max((trial.value for trial in finished if trial.value is not None), default=None)
+
+    def table(self) -> TrialsTable:
+        """Every trial, the best first."""
+        lines = []
+        for trial in self._study.get_trials(deepcopy=False):
+            aucs = trial.intermediate_values
+            seconds = trial.duration.total_seconds() if trial.duration else None
+            line = {
+                "trial": trial.number,
+                "state": _STATES.get(trial.state.name, "waiting"),
+                "val_auc": max(aucs.values(), default=None),
+                "epochs": len(aucs),
+                "seconds": seconds,
+            }
+            lines.append(line | {d.name: trial.params.get(d.name) for d in self._dimensions})
+        columns = ["trial", "state", "val_auc", "epochs", "seconds"]
+        table = pd.DataFrame(lines, columns=columns + [d.name for d in self._dimensions])
+        order = table.assign(finished=table["state"] == "finished").sort_values(
+            ["finished", "val_auc"], ascending=False, kind="stable"
+        )
+        return TrialsTable(order.drop(columns="finished"), self._command())
+
+    def _command(self) -> str | None:
+        if self.best is None:
+            return None
+        best = self._study.best_trial.params
+        values = {d.name: d.typed(best[d.name]) for d in self._dimensions}
+        chosen = replace(self._base, **values, out=self._base.out / "best")
+        return replace(chosen, seeds=TrainConfig.seeds).command()
+
+
+def _objective(
+    trial: optuna.Trial, options: TrainConfig, train: TrainTrial, told: Callable[[str], None]
+) -> float:
+    """Train with a trial's options; its best validation AUC."""
+    best = 0.0
+
+    def on_epoch(line: EpochMetrics) -> None:
+        nonlocal best
+        best = max(best, line.val_auc)
+        trial.report(line.val_auc, line.epoch)
+        told(f"trial {trial.number}, epoch {line.epoch}")
+        if trial.should_prune():
+            raise Pruned
+
+    try:
+        train(options, on_epoch)
+    except Pruned as reason:
+        raise optuna.TrialPruned(str(reason)) from None
+    return best
+
+
+def _open_study(
+    base: TrainConfig, dimensions: tuple[Dimension, ...], description: dict[str, Any]
+) -> optuna.Study:
+    storage = optuna.storages.RDBStorage(
+        f"sqlite:///{(base.out / DATABASE).absolute()}",
+        engine_kwargs={"connect_args": {"timeout": _LOCKED}},
+    )
+    warmup = max(1, base.epochs // 4)
+    study = optuna.create_study(
+        study_name="sweep",
+        storage=storage,
+        direction="maximize",
+        pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=warmup),
+        load_if_exists=True,
+    )
+    found = study.user_attrs.get("options")
+    if found is None:
+        study.set_user_attr("options", description)
+        _begin_with_given(study, base, dimensions)
+    elif told := differences(found, json.loads(json.dumps(description))):
+        raise ConfigError(
+            f"--out {base.out} holds a sweep with other options ({told}): give the same to go on "
+            "with it, or another folder"
+        )
+    return study
+
+
+def _begin_with_given(
+    study: optuna.Study, base: TrainConfig, dimensions: tuple[Dimension, ...]
+) -> None:
+    """Let the first trial have the options as given, as far as the search has them."""
+    given = {d.name: d.recorded(getattr(base, d.name)) for d in dimensions}
+    study.enqueue_trial({name: value for name, value in given.items() if value is not None})
+
+
+def _sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """One option at a time, so that a trial's values follow from its seed and the finished ones."""
+    return optuna.samplers.TPESampler(seed=seed, multivariate=False)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        TextColumn("{task.fields[best]}"),
+        console=console,
+    )
