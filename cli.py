@@ -13,6 +13,7 @@ from samcache.cache.errors import SamcacheError
 from samcache.commands.cache import cache
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
+from samcache.commands.predict import predict
 from samcache.commands.train import compare, probe, train
 
 
@@ -44,7 +45,7 @@ def cli() -> None:
     """
 
 
-for command in (extract, train, probe, compare, doctor, cache):
+for command in (extract, train, probe, compare, predict, doctor, cache):
     cli.add_command(command)
 
 

@@ -96,7 +96,7 @@ class FileSource(Source):
         self.window = window
 
     def image(self, row: int) -> SourceImage:
-        data = _read_file(self.root, self.samples["id"].iloc[row])
+        data = read_file(self.root, self.samples["id"].iloc[row])
         return SourceImage(
             hashlib.sha256(data).hexdigest(), partial(decode_image, data, self.window)
         )
@@ -106,7 +106,7 @@ class FileSource(Source):
         return FileSource(self.name, self.root, self.classes, taken, self.split_origin, self.window)
 
 
-def _read_file(root: Path, name: str) -> bytes:
+def read_file(root: Path, name: str) -> bytes:
     """The bytes of a regular file that really lies below ``root``; raises ImageError.
 
     Names and links come from outside: none may lead elsewhere, and none may make us wait (a FIFO)

@@ -1,0 +1,148 @@
+"""``samcache predict``, ``evaluate`` and ``export``: what a trained run is for.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from samcache.commands.options import (
+    EXIT_UNREADABLE,
+    BatchSize,
+    Device,
+    FilePath,
+    option,
+    source_options,
+)
+
+if TYPE_CHECKING:
+    from samcache.cache.store import Store
+    from samcache.train.predictor import TrainedRun
+
+Folder = FilePath(exists=True, file_okay=False)
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@option("--out", type=FilePath(dir_okay=False), help="File to write.  [default: standard output]")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of CSV.")
+@option("--heatmap", type=FilePath(file_okay=False), help="Folder for pictures of the attention.")
+@option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=BatchSize(), default="auto", help="Images encoded at a time.")
+@source_options
+def predict(
+    run: Path,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    heatmap: Path | None,
+    **options: Any,
+) -> None:
+    """Say what RUN, a folder that train has written, makes of each INPUT.
+
+    INPUT is an image (DICOM too), a folder of them, a manifest, or whatever else extract takes;
+    labels are not needed. Images are encoded with the settings that RUN records, and with no
+    other weights. Or it is one store of the same features, a folder or a URL. The members of RUN,
+    over seeds and folds, are averaged. One row an image: id, predicted class, a probability for
+    each class, and sd, how far the members differ; an image that cannot be read has a reason
+    instead, and the exit status is 3. The attention that --heatmap shows is no explanation.
+
+    \b
+    samcache predict runs/slca scan.dcm photo.png
+    samcache predict runs/slca images/ --out predictions.csv --heatmap maps
+    samcache predict runs/slca s3://team/other.zarr --json
+    """
+    from rich.console import Console
+
+    from samcache.extract.interruption import Interrupted, interruptible
+    from samcache.train.heat_maps import open_heat_map_folder, write_heat_maps
+    from samcache.train.predict import predict_store
+    from samcache.train.predict_output import columns, rows, write_csv, write_json
+    from samcache.train.predictor import load_ensemble, open_run
+
+    trained = open_run(run)
+    if heatmap:
+        open_heat_map_folder(heatmap, trained)
+
+    beside_rows = out is None and sys.stdout.isatty()
+    console = Console(stderr=True, quiet=beside_rows)  # a bar and rows would overwrite each other
+
+    def predicted_rows() -> Iterator[dict[str, Any]]:
+        ensemble = load_ensemble(trained, options["device"])
+        for store in _stores(trained, inputs, console, **options):
+            for part in predict_store(trained, ensemble, store):
+                drawn = None
+                if heatmap:
+                    drawn = write_heat_maps(heatmap, trained, ensemble, store, part)
+                yield from rows(part, trained.classes, drawn)
+
+    try:
+        with interruptible(), _opened(out) as file:
+            if as_json:
+                head = {"members": trained.members, "classes": trained.classes}
+                failed = write_json(predicted_rows(), head, file)
+            else:
+                names = columns(trained.classes, heatmap is not None)
+                failed = write_csv(predicted_rows(), names, file)
+    except Interrupted as stop:
+        click.echo(f"Stopped by {stop}.", err=True)
+        sys.exit(128 + stop.number)
+    if failed:
+        click.echo(f"{failed} images have no prediction: see their reasons", err=True)
+        sys.exit(EXIT_UNREADABLE)
+
+
+def _stores(
+    run: TrainedRun,
+    inputs: tuple[str, ...],
+    console: Any,
+    columns: dict[str, Any],
+    hash_ids: bool,
+    checkpoint: Path | None,
+    device: str,
+    batch_size: int | None,
+) -> Iterator[Store]:
+    """The store that is given, or the images that are given as temporary stores, one by one."""
+    from samcache.cache.store import Store
+    from samcache.extract.colour import parse_window
+    from samcache.extract.file_sources import ManifestColumns
+    from samcache.extract.inputs import open_inputs
+    from samcache.extract.live import open_live_encoder
+
+    if any(_is_store(name) for name in inputs):
+        if len(inputs) > 1:
+            raise click.UsageError("a store should be the only INPUT")
+        yield Store(inputs[0])
+        return
+    reading = ManifestColumns(**columns, window=parse_window(run.identity.window))
+    found = open_inputs(inputs, reading, hash_ids)
+    encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
+    yield from encoder.stores(found, console)
+
+
+def _is_store(name: str) -> bool:
+    return "://" in name or (Path(name) / "zarr.json").exists()
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that gets its name when it is whole."""
+    if out is None:
+        yield sys.stdout
+        return
+    unfinished = out.with_name(f"{out.name}.partial")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
