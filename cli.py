@@ -13,7 +13,7 @@ from samcache.cache.errors import SamcacheError
 from samcache.commands.cache import cache
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
-from samcache.commands.predict import predict
+from samcache.commands.predict import evaluate, export, predict
 from samcache.commands.train import compare, probe, train
 
 
@@ -37,6 +37,7 @@ def cli() -> None:
     \b
     samcache extract  images -> store of features   (once, on a GPU node)
     samcache train    store -> classifier           (many times, anywhere)
+    samcache predict  classifier, images -> probabilities
     samcache cache    look at stores, move them, keep them whole
 
     Exit status: 0 done, 1 an error (one line says which), 2 wrong usage, 3 done, but some images
@@ -45,7 +46,7 @@ def cli() -> None:
     """
 
 
-for command in (extract, train, probe, compare, predict, doctor, cache):
+for command in (extract, train, probe, compare, predict, evaluate, export, doctor, cache):
     cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,6 +100,81 @@ def predict(
     if failed:
         click.echo(f"{failed} images have no prediction: see their reasons", err=True)
         sys.exit(EXIT_UNREADABLE)
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@click.argument("store")
+@option("--split", type=click.Choice(["test", "all"]), default="test", help="Samples to test on.")
+@option("--out", type=FilePath(file_okay=False), help="Folder for the files.  [default: none]")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+def evaluate(
+    run: Path, store: str, split: str, out: Path | None, as_json: bool, device: str
+) -> None:
+    """Test RUN on STORE, an external test set of the same classes and the same features.
+
+    Classes are matched by their names. The metrics are those of train, for each member of RUN and
+    for the mean of all, with intervals bootstrapped over samples (patients whole). --out gets
+    evaluation.json and predictions.csv.
+
+    \b
+    samcache evaluate runs/slca elsewhere.zarr --out runs/slca-elsewhere
+    samcache evaluate runs/slca elsewhere.zarr --split all --json
+    """
+    from samcache.cache.store import Store
+    from samcache.train.evaluate import evaluate as run_evaluation
+    from samcache.train.evaluate import write_evaluation
+    from samcache.train.predictor import open_run
+
+    evaluation, predictions = run_evaluation(open_run(run), Store(store), split, device)
+    if out:
+        write_evaluation(out, evaluation, predictions)
+    click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@option("--format", "style", type=click.Choice(["torch", "onnx"]), default="torch")
+@option("--out", type=FilePath(dir_okay=False), help="File.  [default: RUN/ensemble.pt2 or .onnx]")
+@option("--member", help="One training, such as seed-0.  [default: the mean of all]")
+@option("--store", help="Samples to check with.  [default: RUN's own store, where it is in reach]")
+def export(run: Path, style: str, out: Path | None, member: str | None, store: str | None) -> None:
+    """Write RUN as a program that runs without samcache: torch.export's, or ONNX.
+
+    It takes images and pooled maps as a store has them, in batches of any size, standardises them
+    itself and gives probabilities. A JSON file beside it tells inputs, classes and the features'
+    identity. It is run on random inputs and samples of a store, and kept only where it
+    gives RUN's own probabilities to 1e-5.
+
+    \b
+    samcache export runs/slca
+    samcache export runs/slca --format onnx --member seed-0 --out classifier.onnx
+    """
+    from samcache.train.export import SUFFIXES
+    from samcache.train.export import export as write
+    from samcache.train.predictor import load_ensemble, open_run
+
+    trained = open_run(run)
+    ensemble = load_ensemble(trained, member=member)
+    path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
+    click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
+
+
+def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
+    """The store that is asked for, or the run's own unless it is gone or changed."""
+    from samcache.cache.errors import SamcacheError
+    from samcache.cache.store import Store
+    from samcache.train.predictor import check_features
+
+    if asked is not None:
+        return Store(asked)
+    try:
+        store = Store(run.store)
+        check_features(run, store)
+    except (SamcacheError, OSError):
+        return None
+    return store
 
 
 def _stores(

@@ -36,6 +36,7 @@ class TrainedRun:
     """
 
     folder: Path
+    store: str  # where it was; another machine may not have it
     dataset: str
     classes: tuple[str, ...]
     ordered: bool
@@ -87,6 +88,7 @@ def _parse(folder: Path, config: dict[str, Any], results: dict[str, Any]) -> Tra
     ]
     return TrainedRun(
         folder=folder,
+        store=str(config["store"]),
         dataset=str(results["dataset"]),
         classes=tuple(str(name) for name in config["classes"]),
         ordered=bool(config["ordered"]),
