@@ -88,27 +88,42 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
-_SOURCE_OPTIONS = (
-    option("--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"),
-    option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
-    option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
-    option("--x", "images_key", default="x", help="HDF5: the array of images."),
-    option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
-    option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
-)
+_SOURCE_OPTIONS = {
+    "root": option(
+        "--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"
+    ),
+    "label": option(
+        "--label-column", "label", help="Manifest: the class.  [default: class or label]"
+    ),
+    "group": option(
+        "--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"
+    ),
+    "images_key": option("--x", "images_key", default="x", help="HDF5: the array of images."),
+    "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
+    "split_seed": option(
+        "--split-seed", type=int, default=0, help="Seed of a split the source does not have."
+    ),
+}
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to read a source, passed on together as ``columns``."""
+    return _with_columns(command, tuple(_SOURCE_OPTIONS))
 
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of ``source_options`` that say where a source's images are."""
+    return _with_columns(command, ("root", "images_key", "labels_key"))
+
+
+def _with_columns(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_columns(**options: Any) -> Any:
-        names = ("root", "label", "group", "images_key", "labels_key", "split_seed")
         return command(columns={name: options.pop(name) for name in names}, **options)
 
     decorated: Callable[..., Any] = with_columns
-    for decorate in reversed(_SOURCE_OPTIONS):
-        decorated = decorate(decorated)
+    for name in reversed(names):
+        decorated = _SOURCE_OPTIONS[name](decorated)
     return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(
         decorated
     )

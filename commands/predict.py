@@ -19,8 +19,8 @@ from samcache.commands.options import (
     BatchSize,
     Device,
     FilePath,
+    image_options,
     option,
-    source_options,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Folder = FilePath(exists=True, file_okay=False)
 @option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--batch-size", type=BatchSize(), default="auto", help="Images encoded at a time.")
-@source_options
+@image_options
 def predict(
     run: Path,
     inputs: tuple[str, ...],
@@ -98,7 +98,7 @@ def predict(
         click.echo(f"Stopped by {stop}.", err=True)
         sys.exit(128 + stop.number)
     if failed:
-        click.echo(f"{failed} images have no prediction: see their reasons", err=True)
+        click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
         sys.exit(EXIT_UNREADABLE)
 
 

@@ -103,6 +103,10 @@ def _open_manifest(path: Path, columns: ManifestColumns) -> FileSource:
 
 
 def _unlabelled(names: list[str]) -> pd.DataFrame:
+    """The table of images whose labels do not matter; raises SourceError for names not in UTF-8."""
+    for name in names:
+        if name.encode("utf-8", "replace").decode() != name:
+            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
     return pd.DataFrame({"id": names, "label": 0, "split": "test", "group": ""})
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ def evaluate(
     """
     order = _label_order(run, store)
     ensemble = load_ensemble(run, device)
-    parts = list(predict_store(run, ensemble, store, None if split == "all" else split))
+    found = predict_store(run, ensemble, store, None if split == "all" else split)
+    parts = [replace(part, pooled={}) for part in found]  # the maps of all would fill the memory
     tables = [part.samples[part.readable] for part in parts]
     samples = pd.concat(tables, ignore_index=True) if tables else store.samples.iloc[:0]
     labels = order[samples["label"].to_numpy(dtype=np.int64)]

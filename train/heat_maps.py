@@ -6,7 +6,7 @@ from pathlib import Path
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.train.overlay import check_drawable, write_panel
+from samcache.train.overlay import Map, check_drawable, write_panel
 from samcache.train.predict import Predicted
 from samcache.train.predictor import Ensemble, TrainedRun
 
@@ -31,22 +31,27 @@ def write_heat_maps(
     readable = predicted.samples[predicted.readable]
     if len(readable) == 0:
         return []
-    device = next(ensemble.buffers()).device
-    maps = ensemble.attention({k: values.to(device) for k, values in predicted.pooled.items()})
     start, stop = store.commits[int(readable["row"].iloc[0]) // store.rows_per_shard].rows
     images = store.read_images(start, stop)
     means, names = predicted.mean[predicted.readable], []
     for place, (name, row) in enumerate(zip(readable["id"], readable["row"], strict=True)):
         winner = int(means[place].argmax())
         heading = f"{name}: {run.classes[winner]}, {means[place, winner]:.3f}"
-        own = {level: values[place].numpy() for level, values in maps.items()}
         names.append(file_name(name))
-        write_panel(folder / names[-1], images[row - start], own, heading)
+        maps = _attention(ensemble, predicted, place)
+        write_panel(folder / names[-1], images[row - start], maps, heading)
     return names
+
+
+def _attention(ensemble: Ensemble, predicted: Predicted, place: int) -> dict[str, Map]:
+    """Level -> (h, w) of one readable sample."""
+    device = next(ensemble.buffers()).device
+    own = {k: values[place : place + 1].to(device) for k, values in predicted.pooled.items()}
+    return {level: maps[0].numpy() for level, maps in ensemble.attention(own).items()}
 
 
 def file_name(sample_id: str) -> str:
     """A file name for a sample, whatever its id holds: its plain letters, and a hash of all."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id).strip("._-")[-_LONGEST:]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id)[-_LONGEST:].strip("._-")
     digest = hashlib.sha256(sample_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain}-{digest}.png".lstrip("-")
+    return f"{plain or 'image'}-{digest}.png"

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import IO, Any
 
 import numpy as np
@@ -49,10 +50,10 @@ def rows(
 
 def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
     """Write rows under a head of names as they come; how many have a reason."""
+    failed, begun = 0, _begun(found)
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    failed = 0
-    for row in found:
+    for row in begun:
         writer.writerow(row)
         failed += row["reason"] is not None
     return failed
@@ -60,13 +61,19 @@ def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
 
 def write_json(found: Iterable[Row], head: dict[str, Any], file: IO[str]) -> int:
     """Write an object of ``head`` and the list ``predictions``; how many have a reason."""
+    failed, begun = 0, _begun(found)
     file.write(json.dumps(head)[:-1] + ', "predictions": [')
-    failed = 0
-    for number, row in enumerate(found):
+    for number, row in enumerate(begun):
         file.write((",\n" if number else "\n") + json.dumps(row, allow_nan=False))
         failed += row["reason"] is not None
     file.write("\n]}\n")
     return failed
+
+
+def _begun(found: Iterable[Row]) -> Iterator[Row]:
+    """The same rows once the first is there: what is refused, is so before anything is written."""
+    rest = iter(found)
+    return chain(list(islice(rest, 1)), rest)
 
 
 def _spread(values: np.ndarray[Any, Any]) -> float | None:

@@ -63,7 +63,7 @@ def open_run(folder: Path) -> TrainedRun:
             f"{folder} does not say how to predict with it ({error!r}): it was changed, or written "
             "by another samcache: train it anew"
         ) from None
-    if config["attention"] in _CONTROLS:
+    if config.get("attention") in _CONTROLS:
         raise ConfigError(
             f"{folder} is a control, --attention {config['attention']}, that was not given its "
             "images' own features: it can be compared, but predicts nothing"

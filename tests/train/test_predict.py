@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -191,6 +192,19 @@ def test_a_refused_prediction_leaves_no_file(trained: Trained, tmp_path: Path) -
     words = ["predict", trained.run, trained.images, "--out", tmp_path / "p.csv"]
     one_line(samcache(*words, "--checkpoint", save_tiny_checkpoint(tmp_path / "x.pth", seed=2)))
     assert [path.name for path in tmp_path.iterdir()] == ["x.pth"]
+
+
+def test_names_that_are_no_text_are_refused_and_odd_ones_are_quoted(
+    trained: Trained, tmp_path: Path
+) -> None:
+    image = (trained.images / "test/benign/benign01.png").read_bytes()
+    (tmp_path / 'a\nb,"é肺.png').write_bytes(image)
+    assert predicted(trained, tmp_path).index.tolist() == ['a\nb,"é肺.png']
+    (tmp_path / os.fsdecode(b"b\xff.png")).write_bytes(image)
+    words = ["predict", trained.run, tmp_path, "--checkpoint", trained.checkpoint]
+    result = samcache(*words)
+    assert "is no file name in UTF-8" in one_line(result)
+    assert result.stdout == ""
 
 
 def test_hashed_ids_hide_the_names(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
