@@ -20,7 +20,7 @@ from samcache.train.batches import mixed, mixing_shares, ordered_batches
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
-from samcache.train.data import TrainingData
+from samcache.train.data import Scale, TrainingData
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.splits import Member
 
@@ -47,7 +47,8 @@ class EpochMetrics:
 class MemberResult:
     """What one member gave: its best epoch's weights and its probabilities for every sample.
 
-    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order.
+    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order; scales:
+    those of its training rows, as ``TrainingData.all_scales`` has them.
     """
 
     member: Member
@@ -55,6 +56,7 @@ class MemberResult:
     epochs: list[EpochMetrics]
     weights: dict[str, Tensor]
     probabilities: npt.NDArray[np.float32]
+    scales: dict[str, Scale]
 
 
 def train_member(
@@ -74,8 +76,9 @@ def train_member(
     saved = checkpoints.load(member.name) if checkpoints else None
     if saved is not None and "probabilities" in saved:
         epochs = [EpochMetrics(**line) for line in saved["epochs"]]
-        scores = saved["probabilities"].numpy()
-        return MemberResult(member, saved["best_epoch"], epochs, saved["best_weights"], scores)
+        scores, scales = saved["probabilities"].numpy(), data.all_scales()
+        best = saved["best_epoch"], epochs, saved["best_weights"]
+        return MemberResult(member, *best, scores, scales)
     with torch.random.fork_rng():
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps)
@@ -199,8 +202,8 @@ class _Training:
         self.model.load_state_dict(self.best_weights)
         logits = predict(self.model, self.data, torch.arange(len(self.data.labels)))
         probabilities = logits.softmax(1).numpy()
-        weights = self.best_weights
-        return MemberResult(self.member, self.best_epoch, self.epochs, weights, probabilities)
+        best = self.best_epoch, self.epochs, self.best_weights
+        return MemberResult(self.member, *best, probabilities, self.data.all_scales())
 
     def summary(self) -> dict[str, Any]:
         """What of a finished member is kept."""

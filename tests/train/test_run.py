@@ -21,9 +21,9 @@ from samcache.train import loop
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
-from samcache.train.loop import build_classifier
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.outputs import Results
+from samcache.train.predictor import load_ensemble, open_run
 from samcache.train.run import train
 
 
@@ -87,12 +87,10 @@ def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) 
     run(config)
     taps = config.tapped(store.identity.levels)
     data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
-    model = build_classifier(config, data, taps)
-    model.load_state_dict(load_file(out / "seed-3.safetensors"))
     with torch.no_grad():
-        logits = model.eval()(*data.inputs(torch.arange(40)))
+        probabilities = load_ensemble(open_run(out))(data.images, data.pooled)
     saved = pd.read_csv(out / "predictions.csv")[["p_0", "p_1"]].to_numpy()
-    np.testing.assert_allclose(logits.softmax(1).numpy(), saved, atol=1e-5)
+    np.testing.assert_allclose(probabilities.numpy(), saved, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits(store: Store, tmp_path: Path) -> None:
