@@ -11,6 +11,7 @@ from samcache.commands.cache import cache
 from samcache.commands.completion import completion
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
+from samcache.commands.predict import evaluate, export, predict
 from samcache.commands.terminal import Samcache, quiet_option, verbose_option
 from samcache.commands.train import compare, probe, sweep, train
 
@@ -26,6 +27,7 @@ def cli() -> None:
     \b
     samcache extract images --store team.zarr --encoder vit_b    once, on a GPU node
     samcache train team.zarr --out runs/slca                     many times, anywhere
+    samcache predict runs/slca new-images                        whenever there are new images
     samcache cache info team.zarr                                at any time
 
     \b
@@ -40,7 +42,11 @@ def cli() -> None:
 
 
 cli.params += [quiet_option(), verbose_option()]
-for command in (extract, probe, train, sweep, compare, cache, doctor, completion):  # as the work goes
+for command in (
+    *(extract, probe, train, sweep, compare),  # as the work goes
+    *(predict, evaluate, export),
+    *(cache, doctor, completion),
+):
     cli.add_command(command)
 
 

@@ -103,28 +103,45 @@ class Device(click.ParamType[str]):
 
 FRAMES = click.Choice(["first", "middle", "all"])
 
-_SOURCE_OPTIONS = (
-    option("--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"),
-    option("--label-column", "label", help="Manifest: the class.  [default: class or label]"),
-    option("--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"),
-    option("--frames", type=FRAMES, default="first", help="DICOM with several: which are images."),
-    option("--x", "images_key", default="x", help="HDF5: the array of images."),
-    option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
-    option("--split-seed", type=int, default=0, help="Seed of a split the source does not have."),
-)
+_SOURCE_OPTIONS = {
+    "root": option(
+        "--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"
+    ),
+    "label": option(
+        "--label-column", "label", help="Manifest: the class.  [default: class or label]"
+    ),
+    "group": option(
+        "--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"
+    ),
+    "frames": option(
+        "--frames", type=FRAMES, default="first", help="DICOM with several: which are images."
+    ),
+    "images_key": option("--x", "images_key", default="x", help="HDF5: the array of images."),
+    "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
+    "split_seed": option(
+        "--split-seed", type=int, default=0, help="Seed of a split the source does not have."
+    ),
+}
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how to read a source, passed on together as ``reading``."""
+    return _with_reading(command, tuple(_SOURCE_OPTIONS))
 
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Those of ``source_options`` that say where a source's images are."""
+    return _with_reading(command, ("root", "images_key", "labels_key"))
+
+
+def _with_reading(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_reading(**options: Any) -> Any:
-        names = ("root", "label", "group", "frames", "images_key", "labels_key", "split_seed")
         return command(reading={name: options.pop(name) for name in names}, **options)
 
     decorated: Callable[..., Any] = with_reading
-    for decorate in reversed(_SOURCE_OPTIONS):
-        decorated = decorate(decorated)
+    for name in reversed(names):
+        decorated = _SOURCE_OPTIONS[name](decorated)
     return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(
         decorated
     )

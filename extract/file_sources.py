@@ -36,7 +36,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     Files are paths below the root; they are not opened here. Without a split column one is drawn
     by ``draw_splits``. Raises SourceError naming the line and what it should hold.
     """
-    table = _read_table(path)
+    table = read_table(path)
     label = reading.label or next((name for name in ("class", "label") if name in table), "class")
     needed = ["file", label, *([reading.group] if reading.group else [])]
     for name in needed:
@@ -55,7 +55,9 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     classes, labels = class_index(table[label].str.strip())
     samples = pd.DataFrame(
         {
-            "id": [_inside(path, line, text) for line, text in enumerate(table["file"], start=2)],
+            "id": [
+                below_root(path, line, text) for line, text in enumerate(table["file"], start=2)
+            ],
             "label": labels,
             "group": table[reading.group] if reading.group else "",
         }
@@ -95,7 +97,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     return FileSource(path.name, path, classes, samples, window=reading.window)
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     kind = path.suffix[1:].upper()
     try:
         if kind == "PARQUET":
@@ -107,7 +109,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise SourceError(f"{path} is not a readable {kind} manifest: {error}") from None
 
 
-def _inside(manifest: Path, line: int, text: str) -> str:
+def below_root(manifest: Path, line: int, text: str) -> str:
     """A file's path below the root, with forward slashes; refuses anything that leaves the root."""
     path = PurePosixPath(text.strip().replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
@@ -142,7 +144,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
-    files = sorted(path for path in folder.rglob("*") if _is_image(path))
+    files = sorted(path for path in folder.rglob("*") if is_image(path))
     if not files:
         raise SourceError(
             f"class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
@@ -151,7 +153,7 @@ def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
     return [{"id": p.relative_to(root).as_posix(), "class": folder.name} for p in files]
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether a file of a class folder is meant as an image."""
     if path.name.startswith(".") or path.is_dir():
         return False

@@ -11,13 +11,14 @@ from rich.console import Console
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
 from tiny_encoder import save_tiny_checkpoint
+from trained_run import trained
 from web_server import web
 
 from samcache.cache.store import Store
 from samcache.extract.run import ExtractOptions, ExtractSummary, extract
 
 # the fixtures of other modules
-__all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "web"]
+__all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]
 
 
 def _folder_from(variable: str) -> Path:

@@ -1,6 +1,7 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,15 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.layout import EXTENTS
+from samcache.cache.layout import EXTENTS, IMAGES
 from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 from samcache.train.residency import allocate
-from samcache.train.splits import readable_samples
+from samcache.train.splits import Rows, readable_samples
 from samcache.train.views import turned_images
 
 IDENTITY = ("identity",)  # the view that every store has, first
+MapShape = tuple[int, int, int]  # C, h, w
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
@@ -106,6 +108,11 @@ class TrainingData:
             for level, maps in self.pooled.items()
         }
         return self.image_scale.apply(images), maps
+
+    def all_scales(self) -> dict[str, Scale]:
+        """Level -> its scale, and IMAGES -> that of the images, on the CPU."""
+        scales = {IMAGES: self.image_scale, **self.scales}
+        return {name: scale.to(torch.device("cpu")) for name, scale in scales.items()}
 
     def to(self, device: torch.device) -> "TrainingData":
         """The same data for a device; images and maps move there if that is their residency."""
@@ -206,6 +213,25 @@ def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
         image_scale=_image_scale(data.images, rows).to(device),
         scales={level: _level_scale(moments[level]).to(device) for level in data.pooled},
     )
+
+
+def read_inputs(
+    store: Store, shard: int, rows: Rows, shapes: Mapping[str, MapShape], side: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images and maps of some rows of a committed shard, as ``load_training_data`` has them.
+
+    rows: (n,) of the arrays' first axis; shapes: each level's (C, h, w) once pooled to the kernel.
+    Returns (n, 3, side, side) uint8 and level -> (n, C, h, w) in the store's dtype. Raises
+    StoreError where objects are damaged.
+    """
+    start, stop = store.commits[shard].rows
+    keep = torch.from_numpy(rows - start)
+    images = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
+    pooled = {}
+    for level, (_, height, _) in shapes.items():
+        maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
+        pooled[level] = _averaged(maps, maps.shape[-1] // height).to(maps.dtype)
+    return images, pooled
 
 
 def _pool_factor(store: Store, level: str, kernel: int | None) -> int:

@@ -21,7 +21,7 @@ from samcache.train.batches import mixed, mixing_shares, ordered_batches
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
-from samcache.train.data import TrainingData
+from samcache.train.data import Scale, TrainingData
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.precision import computing_in
 from samcache.train.splits import Member
@@ -55,7 +55,8 @@ class MemberResult:
     """What one member gave: its best epoch's weights and its probabilities for what they judge.
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
-    samples that are neither validation nor test.
+    samples that are neither validation nor test; scales: those of its training rows, as
+    ``TrainingData.all_scales`` has them.
     """
 
     member: Member
@@ -63,6 +64,7 @@ class MemberResult:
     epochs: list[EpochMetrics]
     weights: dict[str, Tensor]
     probabilities: npt.NDArray[np.float32]
+    scales: dict[str, Scale]
 
 
 def train_member(
@@ -82,8 +84,9 @@ def train_member(
     saved = checkpoints.load(member.name) if checkpoints else None
     if saved is not None and "probabilities" in saved:
         epochs = [EpochMetrics(**line) for line in saved["epochs"]]
-        scores = saved["probabilities"].numpy()
-        return MemberResult(member, saved["best_epoch"], epochs, saved["best_weights"], scores)
+        scores, scales = saved["probabilities"].numpy(), data.all_scales()
+        best = saved["best_epoch"], epochs, saved["best_weights"]
+        return MemberResult(member, *best, scores, scales)
     with torch.random.fork_rng():
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps)
@@ -247,8 +250,8 @@ class _Training:
         probabilities[self.member.val] = self.best_logits.softmax(1)
         if len(self.member.test):
             probabilities[self.member.test] = self._predict(self.member.test).softmax(1)
-        weights, scores = self.best_weights, probabilities.numpy()
-        return MemberResult(self.member, self.best_epoch, self.epochs, weights, scores)
+        best = self.best_epoch, self.epochs, self.best_weights
+        return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
 
     def summary(self) -> dict[str, Any]:
         """What of a finished member is kept."""

@@ -194,6 +194,7 @@ def write_run(
         **config.to_json(),
         "taps": taps,
         "image_size": data.images.shape[-1],
+        "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
         "classes": data.classes,
@@ -204,9 +205,16 @@ def write_run(
     pd.DataFrame(lines).to_csv(folder / "metrics.csv", index=False)
     _predictions(data, trained).to_csv(folder / "predictions.csv", index=False)
     for result in trained:
-        weights = {name: tensor.contiguous() for name, tensor in result.weights.items()}
-        save_file(weights, folder / f"{result.member.name}.safetensors")
+        save_file(_tensors(result), folder / f"{result.member.name}.safetensors")
     _write_json(folder / RESULTS, results.to_json())
+
+
+def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
+    """A member's weights and its scales, under the names that train/predictor.py gives them."""
+    tensors = {f"classifier.{name}": tensor for name, tensor in result.weights.items()}
+    for name, scale in result.scales.items():
+        tensors |= {f"scales.{name}.mean": scale.mean, f"scales.{name}.std": scale.std}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
 def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:

@@ -38,10 +38,8 @@ class Member:
 
     @property
     def name(self) -> str:
-        """A file name's stem, such as "seed-0" or "seed-0-fold-2-fraction-0.25"."""
-        fold = "" if self.fold is None else f"-fold-{self.fold}"
-        fraction = "" if self.fraction == 1 else f"-fraction-{self.fraction:g}"
-        return f"seed-{self.seed}{fold}{fraction}"
+        """The stem of its files."""
+        return member_name(self.seed, self.fold, self.fraction)
 
     def roles(self, count: int) -> npt.NDArray[np.object_]:
         """Each sample's part in this training, (count,): a split's name, or "" for none."""
@@ -49,6 +47,13 @@ class Member:
         for split, rows in zip(SPLITS, (self.train, self.val, self.test), strict=True):
             roles[rows.numpy()] = split
         return roles
+
+
+def member_name(seed: int, fold: int | None, fraction: float) -> str:
+    """The stem of a member's files, such as "seed-0" or "seed-0-fold-2-fraction-0.25"."""
+    part = "" if fold is None else f"-fold-{fold}"
+    share = "" if fraction == 1 else f"-fraction-{fraction:g}"
+    return f"seed-{seed}{part}{share}"
 
 
 def readable_samples(store: Store) -> pd.DataFrame:

@@ -21,9 +21,9 @@ from samcache.train import loop
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
-from samcache.train.loop import build_classifier
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.outputs import Results
+from samcache.train.predictor import load_ensemble, open_run
 from samcache.train.run import train
 
 
@@ -87,14 +87,12 @@ def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) 
     run(config)
     taps = config.tapped(store.identity.levels)
     data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
-    model = build_classifier(config, data, taps)
-    model.load_state_dict(load_file(out / "seed-3.safetensors"))
     with torch.no_grad():
-        logits = model.eval()(*data.inputs(torch.arange(40)))
+        probabilities = load_ensemble(open_run(out))(data.images, data.pooled)
     saved = pd.read_csv(out / "predictions.csv")
     rows = data.samples["id"].isin(saved["id"]).to_numpy()
     assert saved["split"].value_counts().to_dict() == {"val": 8, "test": 8}
-    expected = logits.softmax(1).numpy()[rows]
+    expected = probabilities.numpy()[rows]
     np.testing.assert_allclose(saved[["p_0", "p_1"]], expected, atol=1e-5)
 
 

@@ -1,0 +1,219 @@
+"""``samcache predict``, ``evaluate`` and ``export``: what a trained run is for.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from samcache.commands.options import (
+    EXIT_UNREADABLE,
+    BatchSize,
+    Device,
+    FilePath,
+    image_options,
+    option,
+)
+from samcache.commands.terminal import console, resumable
+
+if TYPE_CHECKING:
+    from samcache.cache.store import Store
+    from samcache.train.predictor import TrainedRun
+
+Folder = FilePath(exists=True, file_okay=False)
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@option("--out", type=FilePath(dir_okay=False), help="File to write.  [default: standard output]")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of CSV.")
+@option("--heatmap", type=FilePath(file_okay=False), help="Folder for pictures of the attention.")
+@option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--batch-size", type=BatchSize(), default="auto", help="Images encoded at a time.")
+@image_options
+@resumable("nothing is left half done; the same command begins anew")
+def predict(
+    run: Path,
+    inputs: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+    heatmap: Path | None,
+    **options: Any,
+) -> None:
+    """Say what RUN, a folder that train has written, makes of each INPUT.
+
+    INPUT is an image (DICOM too), a folder of them, a manifest, or whatever else extract takes;
+    labels are not needed. Images are encoded with the settings that RUN records, and with no
+    other weights. Or it is one store of the same features, a folder or a URL. The members of RUN,
+    over seeds and folds, are averaged. One row an image: id, predicted class, a probability for
+    each class, and sd, how far the members differ; an image that cannot be read has a reason
+    instead, and the exit status is 3. The attention that --heatmap shows is no explanation.
+
+    \b
+    samcache predict runs/slca scan.dcm photo.png
+    samcache predict runs/slca images/ --out predictions.csv --heatmap maps
+    samcache predict runs/slca s3://team/other.zarr --json
+    """
+    from samcache.train.heat_maps import open_heat_map_folder, write_heat_maps
+    from samcache.train.predict import predict_store
+    from samcache.train.predict_output import columns, rows, write_csv, write_json
+    from samcache.train.predictor import load_ensemble, open_run
+
+    trained = open_run(run)
+    if heatmap:
+        open_heat_map_folder(heatmap, trained)
+
+    beside_rows = out is None and sys.stdout.isatty()
+    bars = console(quiet=beside_rows)  # a bar and rows would overwrite each other
+
+    def predicted_rows() -> Iterator[dict[str, Any]]:
+        ensemble = load_ensemble(trained, options["device"])
+        for store in _stores(trained, inputs, bars, **options):
+            for part in predict_store(trained, ensemble, store):
+                drawn = None
+                if heatmap:
+                    drawn = write_heat_maps(heatmap, trained, ensemble, store, part)
+                yield from rows(part, trained.classes, drawn)
+
+    with _opened(out) as file:
+        if as_json:
+            head = {"members": trained.members, "classes": trained.classes}
+            failed = write_json(predicted_rows(), head, file)
+        else:
+            names = columns(trained.classes, heatmap is not None)
+            failed = write_csv(predicted_rows(), names, file)
+    if failed:
+        click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
+        sys.exit(EXIT_UNREADABLE)
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@click.argument("store")
+@option("--split", type=click.Choice(["test", "all"]), default="test", help="Samples to test on.")
+@option("--out", type=FilePath(file_okay=False), help="Folder for the files.  [default: none]")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+def evaluate(
+    run: Path, store: str, split: str, out: Path | None, as_json: bool, device: str
+) -> None:
+    """Test RUN on STORE, an external test set of the same classes and the same features.
+
+    Classes are matched by their names. The metrics are those of train, for each member of RUN and
+    for the mean of all, with intervals bootstrapped over samples (patients whole). --out gets
+    evaluation.json and predictions.csv.
+
+    \b
+    samcache evaluate runs/slca elsewhere.zarr --out runs/slca-elsewhere
+    samcache evaluate runs/slca elsewhere.zarr --split all --json
+    """
+    from samcache.cache.store import Store
+    from samcache.train.evaluate import evaluate as run_evaluation
+    from samcache.train.evaluate import write_evaluation
+    from samcache.train.predictor import open_run
+
+    evaluation, predictions = run_evaluation(open_run(run), Store(store), split, device)
+    if out:
+        write_evaluation(out, evaluation, predictions)
+    click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@option("--format", "style", type=click.Choice(["torch", "onnx"]), default="torch")
+@option("--out", type=FilePath(dir_okay=False), help="File.  [default: RUN/ensemble.pt2 or .onnx]")
+@option("--member", help="One training, such as seed-0.  [default: the mean of all]")
+@option("--store", help="Samples to check with.  [default: RUN's own store, where it is in reach]")
+def export(run: Path, style: str, out: Path | None, member: str | None, store: str | None) -> None:
+    """Write RUN as a program that runs without samcache: torch.export's, or ONNX.
+
+    It takes images and pooled maps as a store has them, in batches of any size, standardises them
+    itself and gives probabilities. A JSON file beside it tells inputs, classes and the features'
+    identity. It is run on random inputs and samples of a store, and kept only where it
+    gives RUN's own probabilities to 1e-5.
+
+    \b
+    samcache export runs/slca
+    samcache export runs/slca --format onnx --member seed-0 --out classifier.onnx
+    """
+    from samcache.train.export import SUFFIXES
+    from samcache.train.export import export as write
+    from samcache.train.predictor import load_ensemble, open_run
+
+    trained = open_run(run)
+    ensemble = load_ensemble(trained, member=member)
+    path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
+    click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
+
+
+def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
+    """The store that is asked for, or the run's own unless it is gone or changed."""
+    from samcache.cache.errors import SamcacheError
+    from samcache.cache.store import Store
+    from samcache.train.predictor import check_features
+
+    if asked is not None:
+        return Store(asked)
+    try:
+        store = Store(run.store)
+        check_features(run, store)
+    except (SamcacheError, OSError):
+        return None
+    return store
+
+
+def _stores(
+    run: TrainedRun,
+    inputs: tuple[str, ...],
+    console: Any,
+    reading: dict[str, Any],
+    hash_ids: bool,
+    checkpoint: Path | None,
+    device: str,
+    batch_size: int | None,
+) -> Iterator[Store]:
+    """The store that is given, or the images that are given as temporary stores, one by one."""
+    from samcache.cache.store import Store
+    from samcache.extract.colour import parse_window
+    from samcache.extract.file_sources import SourceOptions
+    from samcache.extract.inputs import open_inputs
+    from samcache.extract.live import open_live_encoder
+
+    if any(_is_store(name) for name in inputs):
+        if len(inputs) > 1:
+            raise click.UsageError("a store should be the only INPUT")
+        yield Store(inputs[0])
+        return
+    how = SourceOptions(**reading, window=parse_window(run.identity.window))
+    found = open_inputs(inputs, how, hash_ids)
+    encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
+    yield from encoder.stores(found, console)
+
+
+def _is_store(name: str) -> bool:
+    return "://" in name or (Path(name) / "zarr.json").exists()
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that gets its name when it is whole."""
+    if out is None:
+        yield sys.stdout
+        return
+    unfinished = out.with_name(f"{out.name}.partial")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,132 @@
+"""Images encoded on the spot, exactly as those of a store whose identity is known."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+
+from samcache.cache.claims import Claims
+from samcache.cache.create import create_store
+from samcache.cache.description import Dataset, Description
+from samcache.cache.errors import CheckpointError
+from samcache.cache.identity import Identity
+from samcache.cache.location import open_objects
+from samcache.cache.store import Store
+from samcache.extract.batch_size import BatchSize
+from samcache.extract.division import Division
+from samcache.extract.encoders import Encoder, load_encoder
+from samcache.extract.inputs import Inputs
+from samcache.extract.pipeline import Work, fill
+from samcache.extract.progress import encoding_progress
+from samcache.extract.reuse import KnownRows
+from samcache.extract.run import open_device
+from samcache.extract.shard_encoder import ShardEncoder
+from samcache.extract.sources import Source
+from samcache.extract.weights import OFFICIAL, file_sha256, name_by_hash, official_checkpoint
+
+OnImages = Callable[[int, int], None]  # a shard, and how many of its images are through
+
+_PART = 128  # images whose features are on disk at the same time; with ViT-H 0.3 GB of them
+_SHARD = 64
+
+
+@dataclass(frozen=True)
+class LiveEncoder:
+    """An encoder on its device, and the identity of the features that it shall give."""
+
+    encoder: Encoder
+    identity: Identity
+    device: torch.device
+    batch: BatchSize
+
+    def stores(self, inputs: list[Inputs], console: Console) -> Iterator[Store]:
+        """Encode the inputs part by part, each into a temporary store that is gone after its turn.
+
+        An image that cannot be read is recorded there with its reason, as ``extract`` does it.
+        """
+        total = sum(len(given.samples) for given in inputs)
+        with encoding_progress(console) as progress:
+            task = progress.add_task("encoding", total=total)
+
+            def on_images(_shard: int, images: int) -> None:
+                progress.advance(task, images)
+
+            for given in inputs:
+                for start in range(0, len(given.samples), _PART):
+                    rows = range(start, min(start + _PART, len(given.samples)))
+                    part = given.source.take(list(rows))
+                    table = given.samples.iloc[list(rows)].reset_index(drop=True)
+                    with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
+                        yield self._filled(Path(folder) / "live.zarr", part, table, on_images)
+
+    def _filled(
+        self, folder: Path, source: Source, samples: pd.DataFrame, on_images: OnImages
+    ) -> Store:
+        shapes = {
+            level: (channels, height // self.identity.pool, width // self.identity.pool)
+            for level, (channels, height, width) in self.encoder.shapes.items()
+        }
+        dataset = Dataset(source.name, source.classes, source.split_origin)
+        objects = open_objects(folder)
+        made = Description(self.identity, dataset, _SHARD, shapes)
+        with Claims(objects) as claims:
+            store = create_store(folder, objects, made, samples)
+            encoder = ShardEncoder(
+                model=self.encoder.model,
+                device=self.device,
+                identity=self.identity,
+                arrays=store.arrays,
+                batch=self.batch,
+                on_images=on_images,
+            )
+            places = np.arange(len(samples))
+            work = Work(store, source, places, KnownRows(), Division())
+            fill(work, encoder, claims, on_wait=lambda _: None)  # nobody else writes here
+        return Store(folder, objects)
+
+
+def open_live_encoder(
+    identity: Identity, checkpoint: Path | None, device: str, batch_size: int | None
+) -> LiveEncoder:
+    """The encoder of an identity, with one view; None means the official file, and what fits.
+
+    Raises CheckpointError where the weights are not those that the identity records.
+    """
+    encoder = load_encoder(
+        identity.encoder,
+        _checked(identity, checkpoint),
+        identity.levels,
+        identity.image_size,
+        identity.precision,
+    )
+    place = open_device(device)
+    encoder.model.to(place)
+    batch = BatchSize.chosen(batch_size, place, _SHARD)
+    return LiveEncoder(encoder, replace(identity, views=("identity",)), place, batch)
+
+
+def _checked(identity: Identity, checkpoint: Path | None) -> Path:
+    """The file with the weights of an identity; raises CheckpointError where it is another."""
+    wanted = name_by_hash(identity.weights) or f"SHA-256 {identity.weights[:12]}…"
+    if checkpoint is None:
+        official = OFFICIAL.get(identity.encoder)
+        if official is None or official.sha256 != identity.weights:
+            raise CheckpointError(
+                f"the run's features were made with {identity.encoder} of {wanted}, which is not "
+                "the official file: give it with --checkpoint"
+            )
+        return official_checkpoint(identity.encoder)
+    if not checkpoint.is_file():
+        raise CheckpointError(f"no checkpoint at {checkpoint}: check the path")
+    found = file_sha256(checkpoint)
+    if found != identity.weights:
+        raise CheckpointError(
+            f"{checkpoint} has SHA-256 {found[:12]}…, the run's features were made with {wanted}: "
+            "give that file with --checkpoint"
+        )
+    return checkpoint

@@ -1,0 +1,104 @@
+"""A small folder of images, its store by the tiny encoder, and runs trained from it."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+from samcache.cli import cli
+from samcache.extract.file_sources import SourceOptions
+from samcache.extract.run import ExtractOptions, extract
+from samcache.train.config import TrainConfig
+from samcache.train.run import train
+
+QUIET = Console(file=StringIO())
+COUNTS = {"train": 12, "val": 4, "test": 6}  # of each class
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Where the images, their store, the encoder's weights and a run lie."""
+
+    images: Path
+    store: Path
+    checkpoint: Path
+    run: Path
+
+    def train(self, out: Path, **changes: object) -> Path:
+        """Another run from the same store."""
+        config = TrainConfig(self.store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8)
+        train(replace(config, **changes), QUIET)  # type: ignore[arg-type]
+        return out
+
+    def extract(self, store: Path, source: Path | None = None, **changes: object) -> Path:
+        """Another store, with the same settings but for the changes."""
+        options = ExtractOptions(
+            source or self.images, store, "vit_tiny", self.checkpoint, pool=2, shard_rows=8
+        )
+        extract(replace(options, **changes), QUIET)  # type: ignore[arg-type]
+        return store
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Trained:
+    """A run of two seeds, made once; nobody changes it."""
+    folder = tmp_path_factory.mktemp("trained")
+    trained = Trained(folder / "images", folder / "toy.zarr", checkpoint, folder / "run")
+    draw_images(trained.images)
+    trained.extract(trained.store)
+    trained.train(trained.run, seeds=(0, 1), epochs=2)
+    return trained
+
+
+def draw_images(folder: Path, classes: tuple[str, ...] = ("benign", "malign")) -> None:
+    """Class folders under split folders; images of several shapes, later classes brighter."""
+    rng = np.random.default_rng(3)
+    for split, count in COUNTS.items():
+        for label, name in enumerate(classes):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                shape = (20 + number % 3 * 8, 28, 3)
+                pixels = rng.integers(0, 120, shape) + 60 * label
+                image = Image.fromarray(pixels.astype(np.uint8))
+                image.save(folder / split / name / f"{name}{number:02d}.png")
+
+
+def own_predictions(run: Path) -> pd.DataFrame:
+    """What a run itself has written: the mean over members of each probability, by id."""
+    table = pd.read_csv(run / "predictions.csv")
+    return table.groupby("id")[[name for name in table if name.startswith("p_")]].mean()
+
+
+def copied(run: Path, folder: Path, **changes: object) -> Path:
+    """A copy of a run whose config.json says something else."""
+    shutil.copytree(run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return folder
+
+
+def windowed(low: float, high: float) -> SourceOptions:
+    """A source read through a window."""
+    return SourceOptions(window=(low, high))
+
+
+def samcache(*words: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def one_line(result: Result) -> str:
+    """The error that a user sees, which is one line."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    *_, line = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ")
+    return line

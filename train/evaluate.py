@@ -1,0 +1,155 @@
+"""``samcache evaluate``: a run's metrics on another store, with the intervals that train gives."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.store import Store
+from samcache.train.bootstrap import Predictions
+from samcache.train.metrics import Floats, Ints
+from samcache.train.outputs import Summary
+from samcache.train.predict import predict_store
+from samcache.train.predictor import TrainedRun, load_ensemble
+from samcache.train.report import interval_text, mean_and_sd, title
+from samcache.train.splits import group_codes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The content of evaluation.json: each metric of the members, and of their mean."""
+
+    run: str
+    dataset: str
+    fingerprint: str  # of the store
+    split: str  # "all" where every sample counts
+    samples: int
+    left_out: int  # unreadable, or not extracted yet
+    known: int  # of the samples, by data set and id, those that the run was trained or chosen on
+    classes: tuple[str, ...]
+    members: tuple[str, ...]
+    metrics: dict[str, Summary]  # over members
+    ensemble: dict[str, Summary]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """Every metric with its intervals, 80 columns wide."""
+        split = "all" if self.split == "all" else f"split {self.split}"
+        lines = [f"{self.dataset}, {split}: {self.samples} samples, {len(self.members)} members"]
+        if self.left_out:
+            lines.append(f"{self.left_out} images without features are left out")
+        if self.known:
+            lines.append(
+                f"warning: the run has seen {self.known} of these samples in training or validation"
+            )
+        width = max(len(title(name)) for name in self.metrics)
+        lines += ["", f"{'':<{width}}  {'each member':<30}  their mean"]
+        for name, summary in self.metrics.items():
+            one, all_ = (_cell(found) for found in (summary, self.ensemble[name]))
+            lines.append(f"{title(name):<{width}}  {one:<30}  {all_}")
+        return "\n".join([*lines, "", "mean ± sd over members (95 % interval over samples)"])
+
+
+def evaluate(
+    run: TrainedRun, store: Store, split: str, device: str
+) -> tuple[Evaluation, pd.DataFrame]:
+    """Test a run's members and their mean on a split of a store, or on "all" of it.
+
+    The second is the content of predictions.csv: id, split, group, label, predicted and the mean's
+    ``p_CLASS``, a line a sample. Raises ConfigError where classes are not the run's, or one of them
+    has no sample.
+    """
+    order = _label_order(run, store)
+    ensemble = load_ensemble(run, device)
+    found = predict_store(run, ensemble, store, None if split == "all" else split)
+    parts = [replace(part, pooled={}) for part in found]  # the maps of all would fill the memory
+    tables = [part.samples[part.readable] for part in parts]
+    samples = pd.concat(tables, ignore_index=True) if tables else store.samples.iloc[:0]
+    labels = order[samples["label"].to_numpy(dtype=np.int64)]
+    _check_classes(run, store, split, labels)
+    each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
+    mean = each.mean(axis=0)
+    groups = group_codes(samples)
+    scored = [
+        dict(_summaries(Predictions(labels, groups, values, run.classes, run.ordered)))
+        for values in (each, mean[None])
+    ]
+    evaluation = Evaluation(
+        run=run.folder.name,
+        dataset=store.dataset.name,
+        fingerprint=store.fingerprint,
+        split=split,
+        samples=len(samples),
+        left_out=sum(int((~part.readable).sum()) for part in parts),
+        known=_known(run, store, samples),
+        classes=run.classes,
+        members=ensemble.names,
+        metrics=scored[0],
+        ensemble=scored[1],
+    )
+    return evaluation, _table(run, samples, labels, mean)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
+    """Write predictions.csv and, last, evaluation.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.to_csv(folder / "predictions.csv", index=False)
+    text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False)
+    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _label_order(run: TrainedRun, store: Store) -> Ints:
+    """For each label of the store the run's label of the same class."""
+    unknown = [name for name in store.dataset.classes if name not in run.classes]
+    if unknown:
+        raise ConfigError(
+            f"{store.location} has the class {unknown[0]!r}, which {run.folder} does not know: it "
+            f"knows {', '.join(run.classes)}; extract with the same names"
+        )
+    return np.array([run.classes.index(name) for name in store.dataset.classes], dtype=np.int64)
+
+
+def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> None:
+    absent = [name for k, name in enumerate(run.classes) if not (labels == k).any()]
+    if absent:
+        where = store.location if split == "all" else f"split {split} of {store.location}"
+        raise ConfigError(
+            f"{where} holds no readable sample of class {absent[0]!r}, and the metrics need some "
+            "of each" + ("" if split == "all" else ": try --split all")
+        )
+
+
+def _summaries(predictions: Predictions) -> Iterator[tuple[str, Summary]]:
+    plain, resampled = predictions.plain(), predictions.resampled()
+    for name, values in plain.items():
+        yield name, Summary.of(values, resampled[name])
+
+
+def _known(run: TrainedRun, store: Store, samples: pd.DataFrame) -> int:
+    """How many samples of the run's own data set its members were trained or chosen on."""
+    if store.dataset.name != run.dataset:
+        return 0
+    text = {"id": str, "split": str}
+    written = pd.read_csv(run.folder / "predictions.csv", dtype=text, keep_default_na=False)
+    seen = written[written["split"].isin(["train", "val"])]["id"]
+    return int(samples["id"].isin(seen).sum())
+
+
+def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:
+    names = np.array(run.classes, dtype=object)
+    table = samples[["id", "split", "group"]].assign(
+        label=names[labels], predicted=names[mean.argmax(axis=1)]
+    )
+    return table.join(pd.DataFrame(mean, columns=[f"p_{name}" for name in run.classes]))
+
+
+def _cell(summary: Summary) -> str:
+    return f"{mean_and_sd(summary)} ({interval_text(summary.interval)})"

@@ -1,0 +1,76 @@
+"""What a run says of the images in a store, shard by shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from samcache.cache.store import Store
+from samcache.train.data import read_inputs
+from samcache.train.predictor import Ensemble, TrainedRun, check_features
+
+Floats32 = npt.NDArray[np.float32]
+
+_BATCH = 64  # images that go through a classifier at once
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Samples of one shard and what every member says of them.
+
+    samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
+    cannot be read. pooled: level -> (r, C, h, w), what the classifiers were given, for the r that
+    can.
+    """
+
+    samples: pd.DataFrame
+    probabilities: Floats32
+    pooled: dict[str, Tensor]
+
+    @property
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """Which samples have an image, (n,)."""
+        return (self.samples["status"] == "ok").to_numpy()
+
+    @property
+    def mean(self) -> Floats32:
+        """The ensemble's probabilities, (n, K) float32."""
+        mean: Floats32 = self.probabilities.mean(axis=0)
+        return mean
+
+
+def predict_store(
+    run: TrainedRun, ensemble: Ensemble, store: Store, split: str | None = None
+) -> Iterator[Predicted]:
+    """Every sample of a store, or of one split, in the order of its table.
+
+    One shard is in memory at a time. Raises StoreError where the store's features are others than
+    the run's, and where objects are damaged.
+    """
+    check_features(run, store)
+    table = store.samples if split is None else store.samples[store.samples["split"] == split]
+    for shard, samples in table.groupby(table["row"] // store.rows_per_shard):
+        yield _predict(run, ensemble, store, int(str(shard)), samples)
+
+
+@torch.inference_mode()
+def _predict(
+    run: TrainedRun, ensemble: Ensemble, store: Store, shard: int, samples: pd.DataFrame
+) -> Predicted:
+    shape = len(ensemble.names), len(samples), len(run.classes)
+    found = Predicted(samples, np.full(shape, np.nan, np.float32), {})
+    rows = samples["row"].to_numpy()[found.readable]
+    if len(rows) == 0:
+        return found
+    device = next(ensemble.buffers()).device
+    images, pooled = read_inputs(store, shard, rows, run.inputs, run.image_size)
+    parts = []
+    for batch in torch.split(torch.arange(len(rows)), _BATCH):
+        maps = {level: values[batch].to(device) for level, values in pooled.items()}
+        parts.append(ensemble.each(images[batch].to(device), maps).cpu())
+    found.probabilities[:, found.readable] = torch.cat(parts, dim=1).numpy()
+    return Predicted(samples, found.probabilities, pooled)

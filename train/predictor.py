@@ -1,0 +1,227 @@
+"""A finished run as one module: its members, each with its own standardisation, and their mean."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.identity import Identity
+from samcache.cache.layout import IMAGES
+from samcache.cache.store import Store
+from samcache.train.attention_maps import attention_maps
+from samcache.train.backbones import build_backbone
+from samcache.train.classifier import Classifier
+from samcache.train.data import MapShape
+from samcache.train.outputs import RESULTS
+from samcache.train.splits import member_name
+
+_CONTROLS = ("shuffled", "random")  # their features are no image's own
+_ONE_VIEW = ("identity",)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a finished run folder says of how to predict with it.
+
+    image_size: side of the classifier's images. inputs: level -> (C, h, w) of the pooled maps that
+    it is given. identity: of the features that it was trained on. members: the stems of the files
+    of those that were trained on all training rows, over seeds and folds.
+    """
+
+    folder: Path
+    store: str  # where it was; another machine may not have it
+    dataset: str
+    classes: tuple[str, ...]
+    ordered: bool
+    image_size: int
+    inputs: dict[str, MapShape]
+    identity: Identity
+    members: tuple[str, ...]
+    backbone: str
+    stem: str
+    taps: dict[str, str]
+    reduction: int
+    fusion: str
+
+
+def open_run(folder: Path) -> TrainedRun:
+    """Read a run folder; raises ConfigError where it holds no finished run that can predict."""
+    if not (folder / RESULTS).is_file():
+        raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
+    try:
+        config, results = (_read_json(folder / name) for name in ("config.json", RESULTS))
+        run = _parse(folder, config, results)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, StoreError) as error:
+        raise ConfigError(
+            f"{folder} does not say how to predict with it ({error!r}): it was changed, or written "
+            "by another samcache: train it anew"
+        ) from None
+    if config.get("attention") in _CONTROLS:
+        raise ConfigError(
+            f"{folder} is a control, --attention {config['attention']}, that was not given its "
+            "images' own features: it can be compared, but predicts nothing"
+        )
+    if not run.members:
+        raise ConfigError(
+            f"{folder} has no member that was trained on all training rows: train with 1 among "
+            "--fractions"
+        )
+    return run
+
+
+def _parse(folder: Path, config: dict[str, Any], results: dict[str, Any]) -> TrainedRun:
+    inputs = {}
+    for level, shape in config["inputs"].items():
+        channels, height, width = (int(extent) for extent in shape)
+        inputs[str(level)] = (channels, height, width)
+    members = [
+        member_name(int(member["seed"]), _fold(member["fold"]), 1)
+        for member in results["members"]
+        if member["fraction"] == 1
+    ]
+    return TrainedRun(
+        folder=folder,
+        store=str(config["store"]),
+        dataset=str(results["dataset"]),
+        classes=tuple(str(name) for name in config["classes"]),
+        ordered=bool(config["ordered"]),
+        image_size=int(config["image_size"]),
+        inputs=inputs,
+        identity=Identity.from_json(config["identity"]),
+        members=tuple(members),
+        backbone=str(config["backbone"]),
+        stem=str(config["stem"]),
+        taps={str(level): str(stage) for level, stage in config["taps"].items()},
+        reduction=int(config["reduction"]),
+        fusion=str(config["fusion"]),
+    )
+
+
+def check_features(run: TrainedRun, store: Store) -> None:
+    """Raise StoreError, naming the fields, where a store holds other features than the run's.
+
+    Further views do not matter: all predictions are made from the first.
+    """
+    found, wanted = (replace(i, views=_ONE_VIEW) for i in (store.identity, run.identity))
+    differences = found.differences(wanted)
+    if differences:
+        raise StoreError(
+            f"{store.location} holds other features than {run.folder} was trained on: "
+            f"{'; '.join(differences)}: extract with the run's settings, or give the images"
+        )
+
+
+class Scaling(nn.Module):
+    """Values in units of a member's training rows: (x - mean) / std per channel."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C, H, W) of any dtype -> float32, as ``Scale.apply``."""
+        return (values.float() - self.mean) / self.std
+
+
+class TrainedMember(nn.Module):
+    """One training's best epoch, from pixels and pooled maps to probabilities."""
+
+    def __init__(self, classifier: Classifier, inputs: Mapping[str, MapShape]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        channels = {IMAGES: 3} | {level: shape[0] for level, shape in inputs.items()}
+        self.scales = nn.ModuleDict({name: Scaling(count) for name, count in channels.items()})
+
+    def standardised(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Level -> maps (B, C, h, w) float32 in units of the training rows."""
+        return {level: self.scales[level](maps) for level, maps in pooled.items()}
+
+    def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
+        """Probabilities (B, K); images and pooled maps as in ``Ensemble.forward``."""
+        logits = self.classifier(self.scales[IMAGES](images), self.standardised(pooled))
+        probabilities: Tensor = logits.softmax(dim=1)
+        return probabilities
+
+
+class Ensemble(nn.Module):
+    """The members of a run, averaged in probability."""
+
+    def __init__(self, members: Mapping[str, TrainedMember]) -> None:
+        super().__init__()
+        self.names = tuple(members)
+        self.members = nn.ModuleList(members.values())
+
+    def each(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
+        """Every member's probabilities, (M, B, K) float32; inputs as in ``forward``."""
+        return torch.stack([member(images, pooled) for member in self.members])
+
+    def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
+        """The mean of the members' probabilities, (B, K) float32.
+
+        images: (B, 3, S, S) RGB from 0 to 255 of any dtype, as a store's cached images scaled to
+        the run's image size. pooled: level -> (B, C, h, w), as a store has them, averaged to the
+        run's kernel and not standardised.
+        """
+        return self.each(images, pooled).mean(dim=0)
+
+    @torch.no_grad()
+    def attention(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Level -> (B, h, w) in [0, 1] on the CPU: ``attention_maps``, averaged over the members.
+
+        pooled: as in ``forward``.
+        """
+        found = [
+            attention_maps(member.classifier, member.standardised(pooled))
+            for member in self.members
+            if isinstance(member, TrainedMember)
+        ]
+        return {level: torch.stack([maps[level] for maps in found]).mean(dim=0) for level in pooled}
+
+
+def load_ensemble(run: TrainedRun, device: str = "cpu", member: str | None = None) -> Ensemble:
+    """The run's members, or one by its name, in evaluation mode on a device.
+
+    Raises ConfigError for an unknown member and for files that are not this run's.
+    """
+    names = run.members if member is None else (member,)
+    if not set(names) <= set(run.members):
+        raise ConfigError(f"{run.folder} has no member {member!r}: {', '.join(run.members)}")
+    ensemble = Ensemble({name: _load_member(run, name) for name in names})
+    return ensemble.eval().requires_grad_(False).to(device)
+
+
+def _load_member(run: TrainedRun, name: str) -> TrainedMember:
+    path = run.folder / f"{name}.safetensors"
+    backbone = build_backbone(run.backbone, len(run.classes), run.image_size, stem=run.stem)
+    channels = {level: shape[0] for level, shape in run.inputs.items()}
+    how = run.reduction, run.fusion, run.image_size
+    member = TrainedMember(Classifier(backbone, run.taps, channels, *how), run.inputs)
+    try:
+        member.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{path} holds no weights of this run ({first}): it was changed, or written by another "
+            "samcache: train it anew"
+        ) from None
+    return member
+
+
+def _fold(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
