@@ -55,11 +55,11 @@ class GivenFiles(Source):
 
 
 def open_inputs(names: Sequence[str], columns: ManifestColumns, hash_ids: bool) -> list[Inputs]:
-    """Open what a user gives to be predicted, single files first; raises SourceError.
+    """Open what a user gives to be predicted, in order; raises SourceError.
 
     A folder stands for every image below it, a manifest for its column ``file``; labels are not
     read. Ids are those of ``extract`` where there is one INPUT, and begin with their INPUT where
-    there are several.
+    there are several. Single files come before all others.
     """
     files = [name for name in names if _is_one_image(name)]
     others = [name for name in names if name not in files]

@@ -55,7 +55,7 @@ class Evaluation:
         for name, summary in self.metrics.items():
             one, all_ = (_cell(found) for found in (summary, self.ensemble[name]))
             lines.append(f"{title(name):<{width}}  {one:<30}  {all_}")
-        return "\n".join([*lines, "", "mean ± sd over members (95 % interval over samples and members)"])
+        return "\n".join([*lines, "", "mean ± sd over members (95 % interval)"])
 
 
 def evaluate(
