@@ -59,7 +59,7 @@ def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) ->
 
     A folder stands for every image below it, a manifest for its column ``file``; labels are not
     read. Ids are those of ``extract`` where there is one INPUT, and begin with their INPUT where
-    there are several.
+    there are several. Single files come before all others.
     """
     files = [name for name in names if _is_one_image(name)]
     others = [name for name in names if name not in files]

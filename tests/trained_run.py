@@ -58,11 +58,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Train
     return trained
 
 
-def draw_images(folder: Path, classes: tuple[str, ...] = ("benign", "malign")) -> None:
-    """Class folders under split folders; images of several shapes, later classes brighter."""
-    rng = np.random.default_rng(3)
+def draw_images(folder: Path, seed: int = 3) -> None:
+    """Class folders under split folders; images of several shapes, one class brighter."""
+    rng = np.random.default_rng(seed)
     for split, count in COUNTS.items():
-        for label, name in enumerate(classes):
+        for label, name in enumerate(("benign", "malign")):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
                 shape = (20 + number % 3 * 8, 28, 3)

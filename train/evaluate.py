@@ -13,7 +13,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions
 from samcache.train.metrics import Floats, Ints
-from samcache.train.outputs import Summary
+from samcache.train.outputs import SEEN, Summary
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.report import interval_text, mean_and_sd, title
@@ -30,7 +30,7 @@ class Evaluation:
     split: str  # "all" where every sample counts
     samples: int
     left_out: int  # unreadable, or not extracted yet
-    known: int  # of the samples, by data set and id, those that the run was trained or chosen on
+    known: int  # of the samples, by their images' hashes, what the run has learned from
     classes: tuple[str, ...]
     members: tuple[str, ...]
     metrics: dict[str, Summary]  # over members
@@ -55,7 +55,7 @@ class Evaluation:
         for name, summary in self.metrics.items():
             one, all_ = (_cell(found) for found in (summary, self.ensemble[name]))
             lines.append(f"{title(name):<{width}}  {one:<30}  {all_}")
-        return "\n".join([*lines, "", "mean ± sd over members (95 % interval over samples)"])
+        return "\n".join([*lines, "", "mean ± sd over members (95 % interval)"])
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
         split=split,
         samples=len(samples),
         left_out=sum(int((~part.readable).sum()) for part in parts),
-        known=_known(run, store, samples),
+        known=_known(run, samples),
         classes=run.classes,
         members=ensemble.names,
         metrics=scored[0],
@@ -133,14 +133,10 @@ def _summaries(predictions: Predictions) -> Iterator[tuple[str, Summary]]:
         yield name, Summary.of(values, resampled[name])
 
 
-def _known(run: TrainedRun, store: Store, samples: pd.DataFrame) -> int:
-    """How many samples of the run's own data set its members were trained or chosen on."""
-    if store.dataset.name != run.dataset:
-        return 0
-    text = {"id": str, "split": str}
-    written = pd.read_csv(run.folder / "predictions.csv", dtype=text, keep_default_na=False)
-    seen = written[written["split"].isin(["train", "val"])]["id"]
-    return int(samples["id"].isin(seen).sum())
+def _known(run: TrainedRun, samples: pd.DataFrame) -> int:
+    """How many samples are images that the run's members have learned from or chosen by."""
+    seen = pd.read_csv(run.folder / SEEN, dtype=str)["sha256"]
+    return int(samples["sha256"].isin(seen).sum())
 
 
 def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from samcache.train.metrics import Floats
 from samcache.train.splits import group_codes
 
 RESULTS = "results.json"
+SEEN = "seen.csv"
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,17 @@ def write_run(
     lines = [asdict(line) for result in trained for line in result.epochs]
     pd.DataFrame(lines).to_csv(folder / "metrics.csv", index=False)
     _predictions(data, trained).to_csv(folder / "predictions.csv", index=False)
+    _seen(data, trained).to_csv(folder / SEEN, index=False)
     for result in trained:
         save_file(_tensors(result), folder / f"{result.member.name}.safetensors")
     _write_json(folder / RESULTS, results.to_json())
+
+
+def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
+    """Id and SHA-256 of every sample that any member has learned from or chosen its epoch by."""
+    members = [result.member for result in trained]
+    parts = [part.numpy() for member in members for part in (member.train, member.val)]
+    return data.samples[["id", "sha256"]].iloc[np.unique(np.concatenate(parts))]
 
 
 def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:

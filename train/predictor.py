@@ -37,7 +37,6 @@ class TrainedRun:
 
     folder: Path
     store: str  # where it was; another machine may not have it
-    dataset: str
     classes: tuple[str, ...]
     ordered: bool
     image_size: int
@@ -89,7 +88,6 @@ def _parse(folder: Path, config: dict[str, Any], results: dict[str, Any]) -> Tra
     return TrainedRun(
         folder=folder,
         store=str(config["store"]),
-        dataset=str(results["dataset"]),
         classes=tuple(str(name) for name in config["classes"]),
         ordered=bool(config["ordered"]),
         image_size=int(config["image_size"]),

@@ -1,6 +1,7 @@
 """An external test set is scored as the run's own was, whatever the order of its classes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -82,15 +83,18 @@ def test_samples_that_the_run_has_seen_are_counted_and_told(
     assert "44 samples, 2 members" in result.stdout
     assert "has seen 32 of these samples in training or validation" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    draw_images(tmp_path / "others")
+    draw_images(tmp_path / "others", seed=4)
+    shutil.copy(trained.images / "train/malign/malign02.png", tmp_path / "others/test/malign/x.png")
     others = trained.extract(tmp_path / "others.zarr", tmp_path / "others")
-    assert "warning" not in samcache("evaluate", trained.run, others, "--split", "all").stdout
+    told = samcache("evaluate", trained.run, others).stdout
+    assert "has seen 1 of these samples" in told
 
 
 def test_unreadable_images_are_left_out_and_counted(trained: Trained, tmp_path: Path) -> None:
-    draw_images(tmp_path / "others")
+    draw_images(tmp_path / "others", seed=4)
     (tmp_path / "others/test/benign/benign03.png").write_bytes(b"no image")
     others = trained.extract(tmp_path / "others.zarr", tmp_path / "others")
     told = samcache("evaluate", trained.run, others).stdout
     assert "11 samples" in told
+    assert "warning" not in told
     assert "1 images without features are left out" in told
