@@ -87,7 +87,7 @@ def train(**options: Any) -> None:
     from rich.console import Console
 
     from samcache.train.config import TrainConfig
-    from samcache.train.report import text
+    from samcache.train.results_text import text
     from samcache.train.run import train as run
 
     try:
