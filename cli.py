@@ -14,6 +14,7 @@ from samcache.commands.cache import cache
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
 from samcache.commands.predict import evaluate, export, predict
+from samcache.commands.report import report
 from samcache.commands.train import compare, probe, train
 
 
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (extract, train, probe, compare, predict, evaluate, export, doctor, cache):
+for command in (extract, train, probe, compare, predict, evaluate, export, doctor, cache, report):
     cli.add_command(command)
 
 
