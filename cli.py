@@ -12,6 +12,7 @@ from samcache.commands.completion import completion
 from samcache.commands.doctor import doctor
 from samcache.commands.extract import extract
 from samcache.commands.predict import evaluate, export, predict
+from samcache.commands.report import report
 from samcache.commands.terminal import Samcache, quiet_option, verbose_option
 from samcache.commands.train import compare, probe, sweep, train
 
@@ -43,7 +44,7 @@ def cli() -> None:
 
 cli.params += [quiet_option(), verbose_option()]
 for command in (
-    *(extract, probe, train, sweep, compare),  # as the work goes
+    *(extract, probe, train, sweep, compare, report),  # as the work goes
     *(predict, evaluate, export),
     *(cache, doctor, completion),
 ):

@@ -111,7 +111,7 @@ def train(**options: Any) -> None:
     """
     from samcache.train.config import TrainConfig
     from samcache.train.distributed import launched_rank
-    from samcache.train.report import text
+    from samcache.train.results_text import text
     from samcache.train.run import train as run
 
     results = run(TrainConfig(**options), console())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reported_runs import reported_runs
 from rich.console import Console
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
@@ -19,6 +20,7 @@ from samcache.extract.run import ExtractOptions, ExtractSummary, extract
 
 # the fixtures of other modules
 __all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]
+__all__ += ["reported_runs"]
 
 
 def _folder_from(variable: str) -> Path:

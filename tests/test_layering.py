@@ -14,7 +14,7 @@ ROOMS = {
     "train": {"train", "cache"},
     "commands": {"commands", "extract", "train", "cache"},
 }
-FILES = [path for room in ROOMS for path in sorted((ROOT / room).glob("*.py"))]
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -28,9 +28,9 @@ def imported_modules(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_rooms_import_only_what_lies_below_them(path: Path) -> None:
-    room = path.parent.name
+    room = path.relative_to(ROOT).parts[0]
     for name in imported_modules(path):
         parts = name.split(".")
         assert parts[0] not in ROOMS, f"import samcache.{name}"

@@ -13,7 +13,7 @@ from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, mean_over_seeds
 from samcache.train.metrics import Floats
 from samcache.train.outputs import RESULTS, Summary
-from samcache.train.report import interval_text, mean_and_sd, title
+from samcache.train.results_text import interval_text, mean_and_sd, title
 from samcache.train.splits import group_codes
 
 DEFAULT_METRICS = ("auc", "accuracy")

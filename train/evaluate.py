@@ -16,7 +16,7 @@ from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import SEEN, Summary
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
-from samcache.train.report import interval_text, mean_and_sd, title
+from samcache.train.results_text import interval_text, mean_and_sd, title
 from samcache.train.splits import group_codes
 
 

@@ -19,7 +19,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.controls import fill_with_noise, resolved_kernel, with_others_features
 from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.outputs import Results
-from samcache.train.report import text
+from samcache.train.results_text import text
 from samcache.train.run import train
 from samcache.train.splits import plan_members
 

@@ -1,0 +1,165 @@
+"""``samcache report``: run folders to one self-contained HTML page."""
+
+import datetime as dt
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.filesize import decimal
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.samples import SPLITS
+from samcache.train.report import words
+from samcache.train.report.examples import Examples, examples
+from samcache.train.report.facts import Facts, ReportedRun, read_facts
+from samcache.train.report.figures import figures
+from samcache.train.report.findings import CAUTION, FINE, PROBLEM, Finding, findings
+from samcache.train.report.reproduction import commands
+from samcache.train.results_text import interval_text, mean_and_sd, title
+
+_TILES = ("auc", "accuracy", "balanced_accuracy", "kappa", "ece")
+_COMPARED = ("auc", "accuracy")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, for one line on the terminal."""
+
+    out: Path
+    size: int
+    findings: list[Finding]
+    missing: str
+
+    def text(self) -> str:
+        """One line, and one more where examples are missing."""
+        kinds = [finding.kind for finding in self.findings]
+        problems, cautions = kinds.count(PROBLEM), kinds.count(CAUTION)
+        told = f"{problems} of the checks found a problem, {cautions} a caution"
+        missing = f"\nexamples: {self.missing}" if self.missing else ""
+        return f"{self.out}: {decimal(self.size)}; {told}{missing}"
+
+
+def write_report(
+    folders: tuple[Path, ...], baseline: Path | None, store: str | None, out: Path
+) -> Written:
+    """Write the page of a run beside others; ``facts.read_facts`` says which is which.
+
+    Raises ConfigError and StoreError as ``read_facts``, and ConfigError where ``out`` is no HTML
+    file or a package is missing.
+    """
+    if out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out {out} should be an HTML file, such as report.html")
+    facts = read_facts(folders, baseline, store)
+    shown, found = examples(facts), findings(facts)
+    html = render(facts, found, shown, commands(facts, out))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(html, encoding="utf-8", errors="replace")
+    return Written(out, out.stat().st_size, found, shown.missing)
+
+
+def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[str]) -> str:
+    """The page. Everything that comes from data goes through the template's escaping."""
+    environment = Environment(
+        loader=PackageLoader("samcache.train.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    run = facts.run
+    return environment.get_template("page.html").render(
+        run=run,
+        verdict=[sentence.replace(" %", "\u00a0%") for sentence in words.verdict(facts)],
+        tiles=[_metric(run, name) for name in _TILES if name in run.scores.metrics],
+        problems=[finding for finding in found if finding.kind == PROBLEM],
+        cautions=[finding for finding in found if finding.kind == CAUTION],
+        fine=[finding for finding in found if finding.kind == FINE],
+        metrics=[_metric(run, name) for name in run.scores.metrics],
+        compared=[title(metric) for metric in _COMPARED],
+        comparison=_comparison(facts),
+        fractions=_fractions(run),
+        figures=figures(facts),
+        examples=shown,
+        settings=_settings(run),
+        counts=_counts(facts),
+        card=words.model_card(facts),
+        attention=words.ATTENTION,
+        commands=reproduce,
+        version=version("samcache"),
+        today=dt.datetime.now(dt.UTC).date().isoformat(),
+    )
+
+
+def _metric(run: ReportedRun, name: str) -> dict[str, str]:
+    summary = run.scores.metrics[name]
+    return {
+        "title": title(name),
+        "mean": f"{summary.mean:.3f}",
+        "value": mean_and_sd(summary),
+        "interval": interval_text(summary.interval),
+        "definition": words.definition(name),
+    }
+
+
+def _comparison(facts: Facts) -> list[dict[str, Any]]:
+    """A line a run, the reported one first; nothing where there is one run."""
+    if not facts.others:
+        return []
+    lines = []
+    for run in facts.runs:
+        cells = []
+        for metric in _COMPARED:
+            row = facts.row(run, metric)
+            difference = None
+            if row.difference is not None:
+                p = "" if row.difference.p is None else f"{row.difference.p:.3f}"
+                interval = interval_text(row.difference.interval, "+")
+                difference = {"mean": f"{row.difference.mean:+.3f}", "interval": interval, "p": p}
+            value, interval = mean_and_sd(row.summary), interval_text(row.summary.interval)
+            cells.append({"value": value, "interval": interval, "difference": difference})
+        lines.append({"run": run, "baseline": run is facts.baseline, "cells": cells})
+    return lines
+
+
+def _fractions(run: ReportedRun) -> list[dict[str, str]]:
+    return [
+        {
+            "share": f"{100 * scores.fraction:g} %",
+            "images": f"{scores.train_samples:.0f}",
+            **{
+                name: f"{mean_and_sd(scores.metrics[name])} "
+                f"({interval_text(scores.metrics[name].interval)})"
+                for name in _COMPARED
+            },
+        }
+        for scores in run.fractions
+    ]
+
+
+def _settings(run: ReportedRun) -> dict[str, dict[str, str]]:
+    """Everything of config.json, by what it describes; hashes in full."""
+    config = {name: value for name, value in run.config.items() if name != "classes"}
+    identity, versions = config.pop("identity"), config.pop("versions")
+    groups = {"Features (the store's identity)": identity, "Training": config, "Versions": versions}
+    return {
+        heading: {name: _plain(value) for name, value in values.items()}
+        for heading, values in groups.items()
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} → {target}" for name, target in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
+
+
+def _counts(facts: Facts) -> list[tuple[str, list[int]]]:
+    """Readable samples of each split by class, from the store; nothing without one."""
+    counts: dict[str, dict[str, int]] = facts.described.get("counts", {})
+    return [(split, list(counts[split].values())) for split in SPLITS if split in counts]
