@@ -19,7 +19,7 @@ from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.open_shard import OpenShard, ShardRows
 from samcache.extract.preprocess import normalise
 from samcache.extract.rows import ReadyImage, Row
-from samcache.extract.stored import refuse_lost, stored
+from samcache.extract.stored import channel_moments, refuse_lost, stored
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -123,8 +123,7 @@ class ShardEncoder:
             for level, found in views.items():
                 full = maps.pop(level)
                 if view == 0:
-                    variance, mean = torch.var_mean(full, dim=(2, 3), correction=0)
-                    moments.append(torch.stack([mean, variance], dim=1))  # B, 2, C
+                    moments.append(channel_moments(full))
                 values, unfit = stored(full, self.identity)
                 found.append(values)
                 lost.append(unfit)
@@ -144,4 +143,4 @@ class ShardEncoder:
         frames = self._copies.upload([image.frames[view] for image in images])
         extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))
-        return {level: values.float().contiguous() for level, values in maps.items()}
+        return {level: values.float() for level, values in maps.items()}

