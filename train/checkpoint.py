@@ -13,7 +13,7 @@ from samcache.cache.errors import ConfigError
 
 FOLDER = "checkpoints"
 _RUN = "run.json"
-_SHARE = 0.02  # of the time, at most, goes into saving
+_SHARE = 0.01  # of the time, at most, goes into saving
 
 
 class Checkpoints:

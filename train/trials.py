@@ -95,8 +95,7 @@ class Trials:
             task = progress.add_task("", total=count, best="")
 
             def told(trial: str) -> None:
-                best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
-                progress.update(task, completed=self.done, description=trial, best=best)
+                progress.update(task, description=trial)
 
             def objective(trial: optuna.Trial) -> float:
                 # of its own for each trial, so that it matters not which process proposes it
@@ -106,9 +105,11 @@ class Trials:
                 return _objective(trial, replace(self._base, **values), train, told)
 
             try:
-                while self.done < count:
-                    told("")
+                while (done := self.done) < count:
+                    best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
+                    progress.update(task, completed=done, best=best)
                     self._study.optimize(objective, n_trials=1, catch=())
+                progress.update(task, completed=done)
             finally:
                 table = self.table()
                 table.table.to_csv(self._base.out / TABLE, index=False)

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.cli import cli
 from samcache.train import distributed
 from samcache.train.residency import choose_residency
 
@@ -22,32 +24,34 @@ def store(run_extract: Extract) -> Store:
     return run_extract()[0]
 
 
-def command(store: Store, out: Path, *options: str) -> list[str]:
+def options(store: Store, out: Path, *more: str) -> list[str]:
     return [
-        "-m", "samcache.cli", "train", store.location, "--out", str(out), "--device", "cpu",
-        "--epochs", "2", "--image-size", "32", *options,
+        "train", store.location, "--out", str(out), "--device", "cpu",
+        "--epochs", "2", "--image-size", "32", *more,
     ]  # fmt: skip
 
 
-def run(words: list[str], processes: int) -> subprocess.CompletedProcess[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    launcher = torchrun if processes > 1 else []
-    return subprocess.run(
-        [sys.executable, *launcher, *words],
+def on_two_processes(words: list[str]) -> str:
+    """What a command says under torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *torchrun, "-m", "samcache.cli", *words],
         capture_output=True, text=True, check=False, timeout=280,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None:
     """A network without batch norm; batches of 9, 9 and 6, and classes of unequal weight."""
-    options = (
+    chosen = (
         "--backbone", "timm:test_convnext", "--taps", "late:stage3,neck:stage4", "--seeds", "0",
         "--batch-size", "9", "--no-augment", "--class-weights", "--label-smoothing", "0.1",
     )  # fmt: skip
-    for name, processes in (("one", 1), ("two", 2)):
-        done = run(command(store, tmp_path / name, *options), processes)
-        assert done.returncode == 0, done.stderr
+    alone = CliRunner().invoke(cli, options(store, tmp_path / "one", *chosen))
+    assert alone.exit_code == 0, alone.output
+    on_two_processes(options(store, tmp_path / "two", *chosen))
     one, two = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("one", "two"))
     for column in ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc"):
         np.testing.assert_allclose(two[column], one[column], rtol=1e-3, err_msg=column)
@@ -58,15 +62,11 @@ def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None
 
 
 def test_one_process_writes_and_speaks(store: Store, tmp_path: Path) -> None:
-    options = ("--backbone", "timm:test_resnet", "--seeds", "0,1", "--batch-size", "8")
-    done = run(command(store, tmp_path / "run", *options, "--mixup", "0.4"), 2)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test, 8 samples") == 1
+    chosen = "--backbone", "timm:test_resnet", "--seeds", "0,1", "--batch-size", "8"
+    told = on_two_processes(options(store, tmp_path / "run", *chosen, "--mixup", "0.4"))
+    assert told.count("test, 8 samples") == 1
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
-    again = run(command(store, tmp_path / "run", *options), 2)
-    assert again.returncode != 0
-    assert "holds a finished run" in again.stderr
 
 
 def test_alone_nothing_is_exchanged() -> None:
