@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -67,7 +67,7 @@ def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
-def end_by_signal(stop: KeyboardInterrupt, how: str) -> None:
+def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
     """Say what stopped the command and how to go on; exit with 128 and the signal's number."""
     number = getattr(stop, "number", signal.SIGINT)
     click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)

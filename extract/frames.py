@@ -52,15 +52,15 @@ class FrameSource(Source):
         super().__init__(files.name, files.classes, samples, files.split_origin)
         self._files = files
         self._table = table.reset_index(drop=True)
-        self._last: tuple[int, bytes] = (-1, b"")  # frames of a file follow each other
+        self._last = (-1, b"", hashlib.sha256())  # frames of a file follow each other
         self._reading = threading.Lock()
 
     def image(self, row: int) -> SourceImage:
         file, frame = (int(self._table[name].iloc[row]) for name in ("file", "frame"))
         if frame == _ONLY:
             return self._files.image(file)
-        data = self._bytes(file)
-        digest = hashlib.sha256(data)
+        data, of_file = self._read(file)
+        digest = of_file.copy()
         if frame:
             digest.update(f"#{frame}".encode())
         decode = partial(decode_image, data, self._files.window, frame)
@@ -69,11 +69,11 @@ class FrameSource(Source):
     def take(self, rows: list[int]) -> "FrameSource":
         return FrameSource(self._files, self._table.iloc[rows])
 
-    def _bytes(self, file: int) -> bytes:
-        """A file's bytes, read once for frames that are asked for one after another."""
+    def _read(self, file: int) -> tuple[bytes, "hashlib._Hash"]:
+        """A file's bytes and their hash, made once for frames that are asked for in a row."""
         with self._reading:
             if self._last[0] != file:
-                self._last = (-1, b"")
-                name = self._files.samples["id"].iloc[file]
-                self._last = (file, read_file(self._files.root, name))
-            return self._last[1]
+                self._last = (-1, b"", hashlib.sha256())  # one file's bytes at a time
+                data = read_file(self._files.root, self._files.samples["id"].iloc[file])
+                self._last = (file, data, hashlib.sha256(data))
+            return self._last[1:]

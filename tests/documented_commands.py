@@ -58,5 +58,8 @@ def _blocks(lines: list[str]) -> Iterator[list[str]]:
             fence, block = None, []
         elif fence is not None:
             block.append(line)
-        elif line.startswith("    ") and line.strip().startswith(_BEGINS):
-            yield [line.strip()]
+        elif line.startswith("    ") and (block or line.strip().startswith(_BEGINS)):
+            block.append(line.strip())
+            if not line.endswith("\\"):
+                yield block
+                block = []

@@ -190,7 +190,7 @@ def test_what_a_program_reads_is_json(
 @pytest.mark.parametrize(
     ("given", "begun", "found"),
     [
-        ([], "ex", ["extract"]),
+        ([], "extr", ["extract"]),
         (["cache"], "ver", ["verify"]),
         (["extract", "images", "--encoder"], "vit_t", ["vit_t", "vit_t_med"]),
         (["train", "s", "--attention"], "sh", ["shuffled"]),
