@@ -36,7 +36,7 @@ NOT_RUN = {
     "samcache completion bash >>": "writes into the reader's home; tests/test_terminal.py runs it",
 }
 # What a page may use without making it itself: stores, and runs trained from them.
-STORES, RUNS = ("team.zarr", "breast.zarr"), ("runs/slca", "runs/none")
+STORES, RUNS = ("team.zarr", "breast.zarr"), ("runs/slca", "runs/none", "runs/shuffled")
 STATUS = {"doctor": (0, 1)}  # it ends with 1 on machines with little memory or disk
 # What is not printed is smaller than its default: one epoch of one seed on small images.
 SMALL = {"train": {"epochs": 1, "seeds": "0", "image_size": 32, "batch_size": 8}}
