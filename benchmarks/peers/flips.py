@@ -9,8 +9,8 @@ import torch
 from samcache.cache.store import Store
 
 
-def flip_vector(system: str, cache: Path) -> None:
-    """In the first sample that kaiko-eva, LitData or samcache cached."""
+def flip_vector(system: str, cache: Path) -> str:
+    """In the first sample that kaiko-eva, LitData or samcache cached; the file's place in it."""
     if system == "samcache":
         store = Store(f"{cache}.zarr")
         value, root = store.read_features("neck", 0, 1), Path(store.location)
@@ -22,21 +22,20 @@ def flip_vector(system: str, cache: Path) -> None:
 
         root = cache
         value = litdata.StreamingDataset(str(cache))[0]["vector"].numpy()
-    flip(value, root)
+    return flip(value, root)
 
 
-def flip(value: np.ndarray, root: Path) -> None:
-    """The highest bit of a value's mantissa, in the file below ``root`` that holds its bytes."""
+def flip(value: np.ndarray, root: Path) -> str:
+    """The lowest bit of a value's last byte, in the file below ``root`` that holds its bytes."""
     wanted = value.tobytes()
     for path in sorted(root.rglob("*")):
         if path.is_file():
             data = bytearray(path.read_bytes())
             place = data.find(wanted)
             if place >= 0:
-                # the second byte from a little-endian number's end has high bits of its mantissa
                 data[place + value.itemsize - 1] ^= 1
                 path.write_bytes(bytes(data))
-                return
+                return path.relative_to(root).as_posix()
     raise FileNotFoundError(f"no file below {root} holds the value")
 
 

@@ -179,7 +179,23 @@ def encoder_section(part: Part) -> str:
         ]
         for row in part["rows"].values()
     ]
-    return table(head, lines) + f"\n\n{facts(part)}"
+    return table(head, lines) + f"\n\n{encoder_verdict(part)}\n\n{facts(part)}"
+
+
+def encoder_verdict(part: Part) -> str:
+    """samcache's speed-ups, as medians over rounds of the others' time by its own."""
+    lines = []
+    for key, ours in part["rows"].items():
+        place, _, by = key.rpartition("/")
+        if by != "samcache":
+            continue
+        ratios = []
+        for other in (row for name, row in part["rows"].items() if name.startswith(f"{place}/")):
+            pairs = zip(other["wall_s"], ours["wall_s"], strict=True)
+            ratios.append(f"{other['by']} {median(a / b for a, b in pairs):.2f}")
+        told = ", ".join(ratio for ratio in ratios if not ratio.startswith("samcache"))
+        lines.append(f"{ours['px']} px, batch {ours['batch']}: their time by samcache's: {told}.")
+    return " ".join(lines)
 
 
 def two_stage_section(part: Part) -> str:

@@ -26,7 +26,9 @@ PARTS = ("store", "encoder", "two_stage", "faults", "page")
 def main() -> None:
     """Make the environment, run a part in it, write the page."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=sys.argv[1:2] in (["-h"], ["--help"]),  # behind a part it is the part's
     )
     parser.add_argument("part", choices=PARTS)
     parser.add_argument(

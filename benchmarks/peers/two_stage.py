@@ -31,6 +31,8 @@ def main() -> None:
     options = arguments()
     work = options.work / "two-stage"
     labels = work / "images" / "labels.csv"
+    if options.again:
+        shutil.rmtree(work, ignore_errors=True)
     if not labels.exists():
         write_images(options.npz, labels.parent, options.images)
     results = Results("two-stage", options.again, options.note)
