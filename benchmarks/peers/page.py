@@ -112,7 +112,7 @@ def store_section(part: Part) -> str:
                 f"{peak:.0f} ({private:.0f})",
             ]
         )
-    title = f"**{found['data']}**, {found['samples']} samples, five levels.\n\n"
+    title = f"**{found['data']}** at {found['px']} px, {found['samples']} samples.\n\n"
     return title + table(head, lines) + f"\n\n{store_verdict(rows)}\n\n{facts(part)}"
 
 
@@ -154,7 +154,8 @@ def s3_section(part: Part) -> str:
         ]
         for row in sorted(rows, key=lambda row: middle(row, "s3", whole_rate(part)), reverse=True)
     ]
-    return f"**{part['facts']['data']}**\n\n" + table(head, lines)
+    found = part["facts"]
+    return f"**{found['data']}** at {found['px']} px\n\n" + table(head, lines)
 
 
 def whole_rate(part: Part) -> Callable[[dict[str, Any]], float]:

@@ -1,6 +1,6 @@
 """samcache beside other software, each part by one command.
 
-    python benchmarks/peers/run.py store --store STORE.zarr --s3 --repeats 5
+    python benchmarks/peers/run.py store --store STORE.zarr --repeats 5 --s3 1
     python benchmarks/peers/run.py encoder --repeats 5
     python benchmarks/peers/run.py two_stage --npz breastmnist.npz --checkpoint mobile_sam.pt
     python benchmarks/peers/run.py faults

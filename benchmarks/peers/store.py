@@ -1,6 +1,6 @@
 """Part 1: the same features kept by samcache and by others; written, read in random order, over S3.
 
-    python benchmarks/peers/run.py store --store STORE.zarr [--repeats 5] [--s3]
+    python benchmarks/peers/run.py store --store STORE.zarr [--repeats 5] [--s3 1]
 
 STORE is a finished samcache store, whose features and labels all formats are given. Every
 measurement is a process of its own, in which all is imported already; systems take turns. Cold:
@@ -66,9 +66,11 @@ BUCKET = "peers"
 def main() -> None:
     """Measure what is not measured yet."""
     options = arguments()
-    data = Store(options.store).dataset.name
-    results = Results(f"store-{data}-{side(options.store)}", options.again, options.note)
-    results.facts |= {"data": data, "command": f"run.py store --repeats {options.repeats}"}
+    opened = Store(options.store)
+    data, px = opened.dataset.name, opened.identity.image_size
+    results = Results(f"store-{data}-{px}", options.again, options.note)
+    command = f"run.py store --repeats {options.repeats} --s3 {options.s3}"
+    results.facts |= {"data": data, "px": px, "command": command}
     work = options.work / results.path.stem
     work.mkdir(parents=True, exist_ok=True)
     write_all(results, work, options.store)
@@ -80,7 +82,7 @@ def main() -> None:
             for state in ("cold", "warm"):
                 measure_read(results, work, key, state, repeat)
     if options.s3:
-        over_s3(results, work, options.repeats)
+        over_s3(results, work, options.s3)
 
 
 def arguments() -> argparse.Namespace:
@@ -89,15 +91,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--store", required=True, help="finished samcache store")
     parser.add_argument("--work", type=Path, required=True, help="folder for everything written")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--s3", action="store_true", help="over loopback S3 as well")
+    parser.add_argument("--s3", type=int, default=0, help="rounds over loopback S3")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
     parser.add_argument("--note", default="", help="kept with the results")
     return parser.parse_args()
-
-
-def side(store: str) -> int:
-    """Side of the images that the encoder saw, pixels."""
-    return Store(store).identity.image_size
 
 
 def write_all(results: Results, work: Path, store: str) -> None:
