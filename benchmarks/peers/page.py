@@ -55,7 +55,7 @@ def joined(parts: dict[str, Part], section: Callable[[Part], str]) -> str:
 
 def has_s3(part: Part) -> bool:
     """Whether a part was run over S3."""
-    return any("s3" in row for row in part["rows"].values())
+    return any(row.get("s3") for row in part["rows"].values())
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -144,7 +144,7 @@ def store_verdict(rows: dict[str, Any]) -> str:
 def s3_section(part: Part) -> str:
     """Part 1 over S3."""
     head = ["", "how", "first batch, s", "first epoch, samples/s"]
-    rows = [row for row in part["rows"].values() if "s3" in row]
+    rows = [row for row in part["rows"].values() if row.get("s3")]
     lines = [
         [
             row["title"],
