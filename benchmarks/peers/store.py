@@ -243,7 +243,6 @@ def over_s3(results: Results, work: Path, repeats: int) -> None:
             "AWS_ACCESS_KEY_ID": "example",
             "AWS_SECRET_ACCESS_KEY": "example",
             "AWS_REGION": "us-east-1",
-            "AWS_ALLOW_HTTP": "true",  # which LitData's client wants to be told
         }
         connection = http.client.HTTPConnection(address)
         connection.request("PUT", f"/{BUCKET}")
