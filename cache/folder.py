@@ -10,7 +10,7 @@ from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore
 
 from samcache.cache.errors import StoreError
-from samcache.cache.objects import Objects
+from samcache.cache.objects import Objects, Part
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
 
@@ -64,6 +64,17 @@ class FolderObjects(Objects):
                     super().read_into(key, buffers)
                     return
                 place += wanted
+
+    def read_parts_into(self, key: str, parts: list[Part]) -> None:
+        with self._errors(key):
+            descriptor = os.open(f"{self.name}/{key}", os.O_RDONLY)
+            try:
+                for offset, buffers in parts:
+                    short = sum(map(len, buffers)) - os.preadv(descriptor, buffers, offset)
+                    if short:
+                        raise ValueError(f"ends {short} bytes too early")
+            finally:
+                os.close(descriptor)
 
     def create(self, key: str, data: bytes) -> bool:
         created = super().create(key, data)

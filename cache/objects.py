@@ -27,6 +27,7 @@ _LARGE = 1 << 20  # bytes; what may take longer to send than a stalled connectio
 _PAUSE, _LONGEST_PAUSE = 0.2, 15.0  # seconds before the second attempt; doubled before others
 _PATIENCE = 180.0  # seconds after which nothing is sent again
 _FIRST_PATIENCE = 15.0  # the same until the first answer: the name may simply be wrong
+Part = tuple[int, list[memoryview]]  # offset in an object, writable buffers for what is there
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -103,10 +104,26 @@ class Objects:
                 raise ValueError(f"it has {found.meta['size']} bytes")
             return self._whole(key, found)
 
-        data, place = self._repeat(key, request), 0
-        for buffer in buffers:
-            buffer[:] = data[place : place + len(buffer)]
-            place += len(buffer)
+        _spread(self._repeat(key, request), buffers)
+
+    def read_parts_into(self, key: str, parts: list[Part]) -> None:
+        """Fill each part's buffers, in order, with what stands in an object from its offset on.
+
+        Raises ValueError where the object ends before a part does.
+        """
+        starts = [offset for offset, _ in parts]
+        lengths = [sum(map(len, buffers)) for _, buffers in parts]
+
+        def request() -> list[memoryview]:
+            found = obstore.get_ranges(self.store, key, starts=starts, lengths=lengths)
+            return [memoryview(data) for data in found]
+
+        for data, length, (_, buffers) in zip(
+            self._repeat(key, request), lengths, parts, strict=True
+        ):
+            if len(data) != length:
+                raise ValueError(f"ends {length - len(data)} bytes too early")
+            _spread(data, buffers)
 
     def create(self, key: str, data: bytes) -> bool:
         """Write an object that must not exist yet, atomically; False where it exists already.
@@ -274,3 +291,11 @@ def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) ->
     """Results in order, computed by many threads: for requests that mostly wait."""
     with ThreadPoolExecutor(_PARALLEL) as pool:
         yield from pool.map(function, items)
+
+
+def _spread(data: memoryview, buffers: list[memoryview]) -> None:
+    """Fill buffers, in order, from their joint bytes."""
+    place = 0
+    for buffer in buffers:
+        buffer[:] = data[place : place + len(buffer)]
+        place += len(buffer)

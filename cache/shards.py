@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 Present = npt.NDArray[np.bool_]
 
 _ABSENT = np.uint64(2**64 - 1)
-_CRC = 4  # bytes
+CHECKSUM = 4  # bytes of CRC32C behind every row
 
 
 def encode_shard(rows: Array, present: Present) -> bytes:
@@ -36,7 +36,7 @@ def encode_shard(rows: Array, present: Present) -> bytes:
 
 def shard_size(present: Present, row_bytes: int) -> int:
     """Bytes of the object that holds these rows."""
-    return int(present.sum()) * (row_bytes + _CRC) + len(present) * 16 + _CRC
+    return int(present.sum()) * (row_bytes + CHECKSUM) + len(present) * 16 + CHECKSUM
 
 
 class DamagedShardError(ValueError):
@@ -55,8 +55,8 @@ class ShardBuffers:
         self._rows = out.reshape(len(out), -1).view(np.uint8)
         self._present = present
         self._places = np.flatnonzero(present)
-        self._sums = np.empty((len(self._places), _CRC), np.uint8)
-        self._index = np.empty(len(present) * 16 + _CRC, np.uint8)
+        self._sums = np.empty((len(self._places), CHECKSUM), np.uint8)
+        self._index = np.empty(len(present) * 16 + CHECKSUM, np.uint8)
         absent = ~present[: len(out)]
         if absent.any():
             out[absent] = 0
@@ -75,24 +75,37 @@ class ShardBuffers:
         index = _index(self._present, self._rows.shape[1])
         if self._index.tobytes() != index + _crc(index):
             raise DamagedShardError("its index is damaged", list(map(int, self._places)))
-        self._rows.flags.writeable = False
-        damaged = [
-            int(place)
-            for row, place in enumerate(self._places)
-            if _crc(self._rows[place]) != self._sums[row].tobytes()
-        ]
-        if damaged:
-            raise DamagedShardError(f"the checksums of {len(damaged)} rows do not fit", damaged)
+        check_rows(self._rows, self._places, self._sums)
+
+
+def check_rows(rows: Array, places: npt.NDArray[np.int64], sums: Array) -> None:
+    """Compare rows with their checksums; raises DamagedShardError naming the damaged places.
+
+    rows: (n, bytes) uint8 contiguous; places: (m,), those that were read; sums: (m, 4) uint8.
+    """
+    rows = rows.view()
+    rows.flags.writeable = False  # as google_crc32c wants it
+    damaged = [
+        place
+        for number, place in enumerate(places.tolist())
+        if _crc(rows[place]) != sums[number].tobytes()
+    ]
+    if damaged:
+        raise DamagedShardError(f"the checksums of {len(damaged)} rows do not fit", damaged)
+
+
+def numbered(present: Present) -> npt.NDArray[np.int64]:
+    """Each place's number among the rows that the object holds, (R,); -1 where it holds none."""
+    return np.where(present, np.cumsum(present) - 1, -1)
 
 
 def _index(present: Present, row_bytes: int) -> bytes:
     """Offset and length of every place, little-endian; the greatest number twice where absent."""
     index = np.full((len(present), 2), _ABSENT, dtype="<u8")
-    count = int(present.sum())
-    index[present, 0] = np.arange(count, dtype=np.uint64) * np.uint64(row_bytes + _CRC)
-    index[present, 1] = row_bytes + _CRC
+    index[present, 0] = numbered(present)[present] * (row_bytes + CHECKSUM)
+    index[present, 1] = row_bytes + CHECKSUM
     return index.tobytes()
 
 
 def _crc(data: Any) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(_CRC, "little")
+    return int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")

@@ -273,7 +273,7 @@ class Store:
             found, expected = self.objects.size(spec.key(shard)), commit.objects[spec.key(shard)]
             if found != expected.bytes:
                 state = "is missing" if found is None else f"has {found} bytes"
-                raise self._damaged(spec.key(shard), state)
+                raise self.damaged(spec.key(shard), state)
 
     def _read_part(self, spec: ArraySpec, shard: int, start: int, out: Array) -> None:
         """Fill the rows of ``out``, whose first is ``start``, that stand in a shard."""
@@ -291,7 +291,7 @@ class Store:
             self.read_shard(spec, shard, commit.present(self.rows_per_shard), whole)
         except (DamagedShardError, FileNotFoundError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
-            raise self._damaged(spec.key(shard), reason) from None
+            raise self.damaged(spec.key(shard), reason) from None
         if whole is not part:
             part[:] = whole[lower - first : upper - first]
 
@@ -301,7 +301,8 @@ class Store:
         self.objects.read_into(spec.key(shard), buffers.views())
         buffers.check()
 
-    def _damaged(self, key: str, reason: str) -> StoreError:
+    def damaged(self, key: str, reason: str) -> StoreError:
+        """The error for an object that cannot be read, to be raised."""
         return StoreError(
             f"{self.location}/{key}: {reason}: the store is damaged there; samcache cache verify "
             "lists what is lost, samcache cache repair restores it"
