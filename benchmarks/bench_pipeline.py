@@ -34,12 +34,14 @@ from rich.console import Console
 from torch import nn
 
 from samcache.cache.store import ShardContent
+from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
 from samcache.extract.encoders import LEVELS, load_encoder
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.open_source import open_source
+from samcache.extract.prepare import ExtractOptions
 from samcache.extract.preprocess import normalise, stack_frames, to_frame
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.run import extract
 from samcache.extract.shard_encoder import ShardEncoder
 
 Item = TypeVar("Item")
@@ -171,7 +173,7 @@ def peak(options: ExtractOptions) -> None:
     """Extract with the still encoder and print the process's peak memory, and before, in MB."""
     loaded = load_encoder("vit_t", options.checkpoint or Path(), LEVELS, options.image_size)
     still = replace(loaded, model=Still(loaded.shapes))  # type: ignore[arg-type]
-    extraction.load_encoder = lambda *_: still  # type: ignore[attr-defined]
+    preparation.load_encoder = lambda *_: still  # type: ignore[attr-defined]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     whole(options)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -33,8 +33,9 @@ from tiny_encoder import save_tiny_checkpoint
 from samcache.cache.errors import SamcacheError
 from samcache.cache.store import Store
 from samcache.cache.verify import open_damaged, verify
+from samcache.extract.prepare import ExtractOptions
 from samcache.extract.repair import RepairOptions, repair
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.run import extract
 
 TESTS = Path(__file__).parents[1] / "tests"
 QUIET = Console(file=StringIO())

@@ -101,7 +101,8 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
     from samcache.extract.division import Division
     from samcache.extract.pipeline import Work
-    from samcache.extract.run import ExtractOptions, bring_up_to_date, source_places
+    from samcache.extract.prepare import ExtractOptions
+    from samcache.extract.run import bring_up_to_date, source_places
     from samcache.extract.sources import Source, SourceImage
 
     class Table(Source):

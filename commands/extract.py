@@ -28,7 +28,7 @@ from samcache.commands.terminal import console, resumable
 
 if TYPE_CHECKING:
     from samcache.extract.file_sources import SourceOptions
-    from samcache.extract.run import ExtractOptions
+    from samcache.extract.prepare import ExtractOptions
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
@@ -101,7 +101,7 @@ def extract(
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
     from samcache.extract.file_sources import SourceOptions
-    from samcache.extract.run import ExtractOptions
+    from samcache.extract.prepare import ExtractOptions
     from samcache.extract.run import extract as run
 
     how = SourceOptions(**reading, window=window)

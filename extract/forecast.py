@@ -17,15 +17,10 @@ from samcache.cache.shards import shard_size
 from samcache.extract.division import division
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.plan import Changes, compare, fitted, next_table
+from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import PROBE, probe_images
 from samcache.extract.rows import Row
-from samcache.extract.run import (
-    ExtractOptions,
-    Prepared,
-    configured_encoder,
-    open_existing,
-    prepare,
-)
+from samcache.extract.run import configured_encoder, open_existing
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 

@@ -2,9 +2,8 @@
 
 import platform
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,110 +21,29 @@ from samcache.cache.create import (
     write_metadata,
 )
 from samcache.cache.description import Dataset, Description
-from samcache.cache.duplicates import split_groups
-from samcache.cache.errors import ConfigError, SourceError, StoreError
-from samcache.cache.identity import Identity
+from samcache.cache.errors import StoreError
 from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
-from samcache.cache.views import VIEW_SETS
 from samcache.extract.batch_size import BatchSize
-from samcache.extract.colour import window_text
 from samcache.extract.division import Division, division, own_gpu
 from samcache.extract.encoders import (
-    ARCHITECTURES,
-    LEVELS,
     Encoder,
     load_encoder,
-    resolve_precision,
 )
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
+from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress
-from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 from samcache.extract.summary import ExtractSummary, summarise
-from samcache.extract.weights import official_checkpoint
-
-_DEFAULT_FRAME = 256
-Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
 
 _PATIENCE = 0.5  # seconds between looks at a store that another process is creating
-
-
-@dataclass(frozen=True)
-class ExtractOptions:
-    """The options of ``samcache extract``; None means the default of the encoder or machine."""
-
-    source: Path
-    store: str | Path  # a folder or a URL
-    encoder: str
-    checkpoint: Path | None = None
-    image_size: int | None = None
-    preprocessing: str | None = None
-    levels: tuple[str, ...] = LEVELS
-    pool: int = 4
-    dtype: str = "float16"
-    views: str = "identity"  # or flips, dihedral
-    precision: str = "auto"
-    frame_size: int | None = None
-    device: str = "cpu"
-    batch_size: int | None = None  # None: what fits
-    shard_rows: int = 64
-    limit: int | None = None
-    strict: bool = False
-    allow_split_groups: bool = False
-    hash_ids: bool = False
-    prune: bool = False
-    reuse: tuple[str, ...] = ()  # stores of the same identity to copy from
-    assume_unchanged: bool = False
-    reading: SourceOptions = field(default_factory=SourceOptions)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known before a store is looked at.
-
-    samples: the source's table as a new store shall have it; shapes: each level's as cached.
-    """
-
-    source: Source
-    samples: pd.DataFrame
-    checkpoint: Path
-    encoder: Encoder
-    identity: Identity
-    shapes: Shapes
-
-
-def prepare(options: ExtractOptions) -> Prepared:
-    """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
-    source = open_source(options.source, options.reading)
-    if options.limit is not None:
-        source = source.limited(options.limit)
-    if not options.allow_split_groups:
-        _refuse_split_groups(source)
-    checkpoint = options.checkpoint or official_checkpoint(options.encoder)
-    encoder = load_encoder(
-        options.encoder,
-        checkpoint,
-        options.levels,
-        options.image_size,
-        resolve_precision(options.precision, options.device),
-    )
-    _check_pool(encoder.shapes, options.pool, encoder.image_size)
-    samples = hashed_ids(source.samples) if options.hash_ids else source.samples
-    shapes = {
-        level: (channels, height // options.pool, width // options.pool)
-        for level, (channels, height, width) in encoder.shapes.items()
-    }
-    return Prepared(source, samples, checkpoint, encoder, _identity(encoder, options), shapes)
 
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
@@ -300,44 +218,6 @@ def _compared_bytes(
 def _reusable(store: Store, locations: tuple[str, ...]) -> list[Store]:
     """Where known images are looked up; the store itself only once its table has changed."""
     return open_reusable(locations, store) + ([store] if store.generation.number else [])
-
-
-def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
-    frame = options.frame_size
-    if frame is None:
-        frame = min(encoder.image_size, _DEFAULT_FRAME)
-    return Identity(
-        encoder=encoder.name,
-        weights=encoder.weights,
-        preprocessing=options.preprocessing or ARCHITECTURES[encoder.name].preprocessing,
-        image_size=encoder.image_size,
-        frame_size=frame,
-        levels=tuple(encoder.levels),
-        pool=options.pool,
-        dtype=options.dtype,
-        views=VIEW_SETS[options.views],
-        precision=encoder.precision,
-        window=window_text(options.reading.window),
-    )
-
-
-def _refuse_split_groups(source: Source) -> None:
-    """A patient in two splits makes the test split easier than the world: raises SourceError."""
-    divided = split_groups(source.samples)
-    for group, splits in divided.items():
-        raise SourceError(
-            f"{len(divided)} groups stand in more than one split, first {group!r} in "
-            f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
-        )
-
-
-def _check_pool(shapes: dict[str, tuple[int, int, int]], pool: int, image_size: int) -> None:
-    for level, (_, height, width) in shapes.items():
-        if height % pool or width % pool:
-            raise ConfigError(
-                f"--pool {pool} does not divide level {level}, which is {height} x {width} at "
-                f"--image-size {image_size}: choose a pool that divides it"
-            )
 
 
 def _provenance(precision: Precision | None) -> dict[str, object]:

@@ -16,7 +16,8 @@ from trained_run import trained
 from web_server import web
 
 from samcache.cache.store import Store
-from samcache.extract.run import ExtractOptions, ExtractSummary, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import ExtractSummary, extract
 
 # the fixtures of other modules
 __all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 

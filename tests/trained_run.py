@@ -15,7 +15,8 @@ from rich.console import Console
 
 from samcache.cli import cli
 from samcache.extract.file_sources import SourceOptions
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 

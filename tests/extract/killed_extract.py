@@ -17,7 +17,8 @@ from rich.console import Console
 from tiny_encoder import SIDE
 
 from samcache.cache.folder import FolderObjects
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import extract
 
 
 def killing(function: Callable[..., Any], steps: list[int]) -> Callable[..., Any]:

@@ -14,7 +14,7 @@ from samcache.cache.commits import commit_key
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.extract.forecast import Forecast, Speed, forecast
-from samcache.extract.run import ExtractOptions
+from samcache.extract.prepare import ExtractOptions
 from samcache.extract.sources import Source, SourceImage
 
 
@@ -159,7 +159,7 @@ def test_a_million_images_are_planned(
             "group": "",
         }
     )
-    monkeypatch.setattr("samcache.extract.run.open_source", lambda *_: Synthetic(samples))
+    monkeypatch.setattr("samcache.extract.prepare.open_source", lambda *_: Synthetic(samples))
     told = plan(options, shard_rows=64)
     assert (told.rows, told.shards, told.objects) == (count, 15_625, 15_625 * 8)
     neck = 256 * 2 * 2 * 2 + 4  # float16 and a checksum

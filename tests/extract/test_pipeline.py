@@ -83,7 +83,8 @@ def test_the_first_try_is_a_power_of_two_within_a_shard(rows: int) -> None:
 
 
 def test_the_final_batch_size_is_told(npz: Path, checkpoint: Path, tmp_path: Path) -> None:
-    from samcache.extract.run import ExtractOptions, extract
+    from samcache.extract.prepare import ExtractOptions
+    from samcache.extract.run import extract
 
     output = StringIO()
     options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1)

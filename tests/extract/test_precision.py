@@ -110,7 +110,7 @@ def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path
 def test_a_run_in_half_precision_loads_the_reference_anew(
     run_extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from samcache.extract import run
+    from samcache.extract import prepare, run
 
     asked: list[object] = []
     monkeypatch.setattr(
@@ -118,8 +118,10 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
     )
     run_extract("exact")
     assert asked == [8, None], "a float32 run is its own reference"
-    identity = run._identity
-    monkeypatch.setattr(run, "_identity", lambda *a: replace(identity(*a), precision="bfloat16"))
+    identity = prepare._identity
+    monkeypatch.setattr(
+        prepare, "_identity", lambda *a: replace(identity(*a), precision="bfloat16")
+    )
     run_extract("half")
     assert isinstance(asked[3], LevelEncoder)
 

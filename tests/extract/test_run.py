@@ -18,8 +18,9 @@ from samcache.cache.store import Store
 from samcache.extract.encoders import LEVELS, load_encoder
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
+from samcache.extract.prepare import ExtractOptions
 from samcache.extract.preprocess import normalise, stack_frames, to_frame
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.run import extract
 
 
 def test_every_row_holds_the_encoders_output(

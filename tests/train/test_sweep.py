@@ -19,7 +19,8 @@ from rich.console import Console
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cli import cli
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train import sweep as sweep_module
 from samcache.train.config import TrainConfig

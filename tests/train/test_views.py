@@ -15,7 +15,8 @@ from samcache.cache.layout import EXTENTS
 from samcache.cache.store import Store
 from samcache.cache.views import VIEW_SETS, turned_frame
 from samcache.extract.encoders import LEVELS
-from samcache.extract.run import ExtractOptions, extract
+from samcache.extract.prepare import ExtractOptions
+from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data import Scale, TrainingData, load_training_data, training_bytes
