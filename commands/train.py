@@ -93,7 +93,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @training_options
 @option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
 @option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
-@resumable("the same command goes on after the last finished epoch")
+@resumable("the same command goes on after the last saved epoch")
 def train(**options: Any) -> None:
     """Train a classifier from STORE, and test it.
 

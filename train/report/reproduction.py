@@ -76,4 +76,7 @@ def _extract_options(config: dict[str, Any]) -> list[str]:
         "--dtype": identity["dtype"],
         "--views": _VIEWS[len(identity["views"])],
     }
+    if identity["window"] != "auto":  # the least and the greatest value shown
+        low, high = map(float, identity["window"].split(","))
+        options["--window"] = f"{(low + high) / 2:g},{high - low:g}"
     return [str(word) for pair in options.items() for word in pair]
