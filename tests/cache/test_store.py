@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from store_content import SHAPES, content, create, full_store, samples
 
 from samcache.cache.commits import Commit, commit_key
-from samcache.cache.create import add_generation, store_exists
+from samcache.cache.create import store_exists
 from samcache.cache.errors import StoreError
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.location import open_objects
@@ -20,7 +20,6 @@ from samcache.cache.records import seal, unseal
 from samcache.cache.samples import generation_key
 from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:
@@ -320,28 +319,6 @@ def test_a_hostile_commit_record_is_refused(tmp_path: Path, damage: Any) -> None
 
 def test_levels_have_a_place_each_in_the_statistics() -> None:
     assert Layout(1, 1, SHAPES).channels == {"patch": slice(0, 4), "neck": slice(4, 7)}
-
-
-@pytest.mark.parametrize("kept", [9, 4, 1])
-def test_dropping_the_last_rows_never_frees_them_for_others(tmp_path: Path, kept: int) -> None:
-    store = full_store(tmp_path / "s.zarr")
-    shorter = add_generation(store, store.table.iloc[:kept])
-    assert len(shorter.samples) == kept
-    assert (shorter.samples["status"] == "ok").all()
-    assert (shorter.layout.shards, shorter.pending()) == (3, [])
-    assert verify(shorter) == []
-    grown = pd.concat([shorter.table, store.table.iloc[9:].assign(id="new", row=12)])
-    longer = add_generation(shorter, grown)
-    assert longer.pending() == [3]
-    assert longer.samples["status"].tolist() == ["ok"] * kept + ["missing"]
-    shown = zarr.open_group(store.location, mode="r")["features/neck"].shape
-    assert shown == (13, 1, 3, 2, 2)
-
-
-def test_a_table_without_samples_is_refused(tmp_path: Path) -> None:
-    store = full_store(tmp_path / "s.zarr")
-    with pytest.raises(StoreError, match="needs at least one sample"):
-        add_generation(store, store.table.iloc[:0])
 
 
 def test_what_is_left_of_a_store_is_not_taken_for_an_unfinished_one(tmp_path: Path) -> None:
