@@ -40,9 +40,7 @@ def main() -> None:
         auc, accuracy = metrics["auc"]["mean"], metrics["accuracy"]["mean"]
         print(f"  --attention {attention:<5} AUC {auc:.3f}   accuracy {accuracy:.3f}")
     print("Two seeds on a few hundred images tell no difference between these; the point is that")
-    print(
-        "the second training cost no encoding. What was found, and what to doubt in it:"
-    )
+    print("the second training cost no encoding. What was found, and what to doubt in it:")
     print(f"open {report.relative_to(ROOT)} in a browser.")
 
 

@@ -1,5 +1,6 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -153,6 +154,13 @@ def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
     return [{"id": p.relative_to(root).as_posix(), "class": folder.name} for p in files]
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raise SourceError for a name that is no text: ids are text, and stores hold UTF-8."""
+    for name in names:
+        if name.encode("utf-8", "replace").decode() != name:
+            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
+
+
 def is_image(path: Path) -> bool:
     """Whether a file of a class folder is meant as an image."""
     if path.name.startswith(".") or path.is_dir():
@@ -168,6 +176,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _folder_table(root: Path, rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:
+    check_names([row["id"] for row in rows])
     samples = pd.DataFrame(rows)
     samples["group"] = _patients(root, samples["id"])
     classes, samples["label"] = class_index(samples.pop("class"))

@@ -16,6 +16,7 @@ from samcache.extract.decode import decode_image
 from samcache.extract.file_sources import (
     SourceOptions,
     below_root,
+    check_names,
     is_image,
     read_table,
 )
@@ -104,9 +105,7 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
 
 def _unlabelled(names: list[str]) -> pd.DataFrame:
     """The table of images whose labels do not matter; raises SourceError for names not in UTF-8."""
-    for name in names:
-        if name.encode("utf-8", "replace").decode() != name:
-            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
+    check_names(names)
     return pd.DataFrame({"id": names, "label": 0, "split": "test", "group": ""})
 
 

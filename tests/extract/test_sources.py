@@ -1,5 +1,6 @@
 """Each kind of source gives its samples, and says in one line what is wrong with it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,15 @@ def test_empty_class_and_split_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "two/test").mkdir()
     with pytest.raises(SourceError, match=r"test should hold one folder per class"):
         open_it(tmp_path / "two")
+
+
+def test_a_file_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    for name in (b"a/0.png", b"b/0.png", b"b/\xff.png"):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path, "PNG")
+    with pytest.raises(SourceError, match="no file name in UTF-8: rename"):
+        open_source(tmp_path, SourceOptions())
 
 
 def test_other_paths_are_refused(tmp_path: Path) -> None:
