@@ -31,6 +31,7 @@ FUSION = click.Choice(["gate", "residual"])
 RESIDENCY = click.Choice(["device", "memory", "disk"])
 PRECISION = click.Choice(["auto", "float32", "bfloat16"])
 STEM = click.Choice(["standard", "small"])
+KEEP = click.Choice(["best", "last"])
 SCHEDULE = click.Choice(["onecycle", "cosine"])
 
 
@@ -60,6 +61,7 @@ _TRAINING_OPTIONS = (
     option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells."),
     option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r."),
     option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A."),
+    option("--join/--no-join", default=False, help="A head of the levels' means joins in."),
     option("--epochs", type=At(1), default=30),
     option("--image-size", type=At(16), help="Classifier's input.  [default: cache's, up to 224]"),
     option("--batch-size", type=At(2), default=64),
@@ -70,6 +72,7 @@ _TRAINING_OPTIONS = (
     option("--balanced-sampling", is_flag=True, help="Draw every class equally often."),
     option("--label-smoothing", type=Share(0, 1, max_open=True), default=0.0),
     option("--mixup", type=Share(min=0), default=0.0, help="Alpha of mixup; 0 is off."),
+    option("--keep", type=KEEP, default="best", help="Epoch: best validation AUC, or last."),
     option("--patience", type=At(1), help="Stop after so many epochs without a better one."),
     option("--augment/--no-augment", default=True, help="Cached views; photometric changes."),
     option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps."),
@@ -99,9 +102,10 @@ def train(**options: Any) -> None:
 
     Once for each seed, fold and fraction. A store at a URL is first brought to a local folder,
     once (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). The epoch with the best
-    validation AUC is tested. The run folder gets config.json, metrics.csv, predictions.csv,
-    results.json and one safetensors file per training. Intervals are bootstrapped over test
-    samples (patients whole) and seeds. Under torchrun, the processes share each batch.
+    validation AUC, or the last, is tested. The run folder gets config.json, metrics.csv,
+    predictions.csv, results.json and one safetensors file per training. Intervals are
+    bootstrapped over test samples (patients whole) and seeds. Under torchrun, the processes share
+    each batch.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64

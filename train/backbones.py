@@ -30,11 +30,13 @@ class Backbone:
     """A classification network and where its stages end.
 
     net: images (B, 3, s, s) -> logits (B, K). stages: stage name -> path of the module whose output
-    is the stage's. nhwc: whether those outputs are (B, H, W, C) instead of (B, C, H, W).
+    is the stage's. classes: K. nhwc: whether those outputs are (B, H, W, C) instead of
+    (B, C, H, W).
     """
 
     net: nn.Module
     stages: Mapping[str, str]
+    classes: int
     nhwc: bool
 
     def path(self, stage: str) -> str:
@@ -93,7 +95,7 @@ def _from_torchvision(name: str, classes: int) -> Backbone:
     net = models.get_model(name, weights=None, num_classes=classes)
     swin = name in _SWINS
     paths = _SWIN_STAGES if swin else _RESNET_STAGES
-    return Backbone(net, dict(zip(STAGES, paths, strict=True)), nhwc=swin)
+    return Backbone(net, dict(zip(STAGES, paths, strict=True)), classes, nhwc=swin)
 
 
 def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Backbone:
@@ -112,7 +114,7 @@ def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Back
         stages["stem"] = ends[-5]
     elif stem := next((at for at in ("stem", "patch_embed") if hasattr(net, at)), None):
         stages["stem"] = stem
-    return Backbone(net, stages, nhwc=getattr(net, "output_fmt", "NCHW") == "NHWC")
+    return Backbone(net, stages, classes, nhwc=getattr(net, "output_fmt", "NCHW") == "NHWC")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,13 +1,29 @@
 """A backbone whose tapped stages are gated by pooled frozen maps."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError
 from samcache.train.backbones import Backbone
+from samcache.train.joined_head import JoinedHead
 from samcache.train.slca import SLCA
+
+
+@dataclass(frozen=True)
+class Design:
+    """How frozen maps act on a backbone.
+
+    taps: level -> the stage, or path of a module, that it gates. reduction, fusion: of each SLCA.
+    join: whether a head of the tapped levels joins the backbone's.
+    """
+
+    taps: Mapping[str, str]
+    reduction: int
+    fusion: str  # "gate" or "residual"
+    join: bool = False
 
 
 class Classifier(nn.Module):
@@ -20,26 +36,26 @@ class Classifier(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        taps: Mapping[str, str],
+        design: Design,
         level_channels: Mapping[str, int],
-        reduction: int,
-        fusion: str,
         image_size: int,
     ) -> None:
-        """``taps`` maps a level to the stage, or path of a module, that it gates.
-
-        Raises ConfigError for unknown stages and those whose output is no map.
-        """
+        """Raises ConfigError for unknown stages and those whose output is no map."""
         super().__init__()
         self.backbone = backbone.net
-        paths = {level: backbone.path(stage) for level, stage in taps.items()}
+        paths = {level: backbone.path(stage) for level, stage in design.taps.items()}
         channels = _output_channels(backbone, set(paths.values()), image_size)
+        how = design.reduction, design.fusion
         self.attention = nn.ModuleDict(
             {
-                level: SLCA(level_channels[level], channels[path], reduction, fusion)
+                level: SLCA(level_channels[level], channels[path], *how)
                 for level, path in paths.items()
             }
         )
+        self.joined: JoinedHead | None = None
+        if design.join and paths:
+            tapped = {level: level_channels[level] for level in paths}
+            self.joined = JoinedHead(tapped, backbone.classes)
         self._nhwc = backbone.nhwc
         self._pooled: Mapping[str, Tensor] = {}
         for level, path in paths.items():
@@ -50,7 +66,7 @@ class Classifier(nn.Module):
         self._pooled = pooled
         logits: Tensor = self.backbone(images)
         self._pooled = {}
-        return logits
+        return logits if self.joined is None else logits + self.joined(pooled)
 
     def gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every tapped level's attention (B, C_s, h, w), before it is resized to its stage."""

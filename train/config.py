@@ -30,6 +30,7 @@ class TrainConfig:
     kernel: int | None = 4  # in cells of the encoder's unpooled maps; None is the whole map
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
+    join: bool = False  # a head that reads the tapped levels joins the backbone's
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None  # cross-validation instead of the store's splits
@@ -44,6 +45,7 @@ class TrainConfig:
     balanced_sampling: bool = False
     label_smoothing: float = 0.0
     mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
+    keep: str = "best"  # epoch by validation AUC, or "last"
     patience: int | None = None  # epochs without a better one before a training stops
     augment: bool = True
     device: str = "cpu"
@@ -52,6 +54,11 @@ class TrainConfig:
     residency: str | None = None  # "device", "memory" or "disk"; None is the first with room
     tensorboard: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for options that exclude each other."""
+        if self.keep == "last" and self.patience is not None:
+            raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.

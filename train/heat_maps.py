@@ -15,7 +15,7 @@ _LONGEST = 80  # letters of an id in a file name
 
 def open_heat_map_folder(folder: Path, run: TrainedRun) -> None:
     """Make the folder; raises ConfigError where the run has no attention, or none can be drawn."""
-    if not run.taps:
+    if not run.design.taps:
         raise ConfigError(f"{run.folder} was trained with --attention none: it has no heat maps")
     check_drawable()
     folder.mkdir(parents=True, exist_ok=True)

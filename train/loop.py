@@ -1,4 +1,4 @@
-"""One training: epochs of AdamW, the best by validation AUC, its predictions."""
+"""One training: epochs of AdamW, the best by validation AUC or the last, its predictions."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from samcache.train.augment import Photometric
 from samcache.train.backbones import build_backbone
 from samcache.train.batches import mixed, mixing_shares, ordered_batches
 from samcache.train.checkpoint import Checkpoints
-from samcache.train.classifier import Classifier
+from samcache.train.classifier import Classifier, Design
 from samcache.train.config import TrainConfig
 from samcache.train.data import Scale, TrainingData
 from samcache.train.metrics import accuracy, macro_auc
@@ -52,7 +52,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class MemberResult:
-    """What one member gave: its best epoch's weights and its probabilities for what they judge.
+    """What one member gave: its kept epoch's weights and its probabilities for what they judge.
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
     samples that are neither validation nor test; scales: those of its training rows, as
@@ -60,7 +60,7 @@ class MemberResult:
     """
 
     member: Member
-    best_epoch: int
+    kept_epoch: int
     epochs: list[EpochMetrics]
     weights: dict[str, Tensor]
     probabilities: npt.NDArray[np.float32]
@@ -85,7 +85,7 @@ def train_member(
     if saved is not None and "probabilities" in saved:
         epochs = [EpochMetrics(**line) for line in saved["epochs"]]
         scores, scales = saved["probabilities"].numpy(), data.all_scales()
-        best = saved["best_epoch"], epochs, saved["best_weights"]
+        best = saved["kept_epoch"], epochs, saved["kept_weights"]
         return MemberResult(member, *best, scores, scales)
     with torch.random.fork_rng():
         torch.manual_seed(member.seed)
@@ -114,33 +114,32 @@ class _Training:
     ) -> None:
         self.member, self.data, self.config = member, data, config
         self.model = build_classifier(config, data, taps).to(data.device)
-        if config.precision == "bfloat16" and data.device.type == "cuda":
-            self.model.to(memory_format=torch.channels_last)  # what tensor cores work in
+        self.model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
         if config.compile:
             self.model.compile()
         self.trained = distributed.wrapped(self.model, data.device)
         self.shuffle = torch.Generator().manual_seed(member.seed)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         steps = math.ceil(len(member.train) / config.batch_size) * config.epochs
         self.scheduler = _scheduler(self.optimizer, config, steps)
         frequency = _class_frequency(data, member.train)
         self.weight = 1 / (len(frequency) * frequency) if config.class_weights else None
         self.epochs: list[EpochMetrics] = []
-        self.best_epoch = 0
-        self.best_weights: dict[str, Tensor] = {}
-        self.best_logits = torch.empty(0)  # of the validation rows
+        self.kept_epoch = 0
+        self.kept_weights: dict[str, Tensor] = {}
+        self.kept_logits = torch.empty(0)  # of the validation rows
 
     @property
     def finished(self) -> bool:
         """After the last epoch, or where patience has run out."""
-        waited = len(self.epochs) - self.best_epoch
+        waited = len(self.epochs) - self.kept_epoch
         impatient = self.config.patience is not None and waited >= self.config.patience
         return len(self.epochs) >= self.config.epochs or (impatient and bool(self.epochs))
 
     def run_epoch(self) -> EpochMetrics:
-        """Train one epoch, validate, and keep the weights if they are the best yet."""
+        """Train one epoch, validate, and keep the weights if the epoch is the one to keep."""
         started = time.perf_counter()
         epoch = len(self.epochs) + 1
         loss = self._train(epoch)
@@ -158,11 +157,17 @@ class _Training:
         key = self.member.seed, self.member.fold, self.member.fraction
         seconds = time.perf_counter() - started
         self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
-        if self.best_epoch == 0 or _rank(self.epochs[-1]) > _rank(self.epochs[self.best_epoch - 1]):
-            self.best_epoch, self.best_logits = epoch, logits
+        if self.config.keep == "last" or self._is_best():
+            self.kept_epoch, self.kept_logits = epoch, logits
             state = self.model.state_dict()
-            self.best_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
+            self.kept_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
         return self.epochs[-1]
+
+    def _is_best(self) -> bool:
+        """Whether the last epoch is better than the one that is kept."""
+        if self.kept_epoch == 0:
+            return True
+        return _rank(self.epochs[-1]) > _rank(self.epochs[self.kept_epoch - 1])
 
     def _train(self, epoch: int) -> float:
         """One pass over the training rows, of each batch this process's part; the mean loss."""
@@ -243,27 +248,27 @@ class _Training:
         return f"mean, deviation and largest value now: {'; '.join(told)}"
 
     def result(self) -> MemberResult:
-        """The best epoch's weights and what they say of validation and test."""
-        self.model.load_state_dict(self.best_weights)
+        """The kept epoch's weights and what they say of validation and test."""
+        self.model.load_state_dict(self.kept_weights)
         shape = len(self.data.labels), len(self.data.classes)
         probabilities = torch.full(shape, torch.nan)
-        probabilities[self.member.val] = self.best_logits.softmax(1)
+        probabilities[self.member.val] = self.kept_logits.softmax(1)
         if len(self.member.test):
             probabilities[self.member.test] = self._predict(self.member.test).softmax(1)
-        best = self.best_epoch, self.epochs, self.best_weights
+        best = self.kept_epoch, self.epochs, self.kept_weights
         return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
 
     def summary(self) -> dict[str, Any]:
         """What of a finished member is kept."""
         return {
             "epochs": [asdict(line) for line in self.epochs],
-            "best_epoch": self.best_epoch,
-            "best_weights": self.best_weights,
+            "kept_epoch": self.kept_epoch,
+            "kept_weights": self.kept_weights,
         }
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, for ``restore``."""
-        state = self.summary() | {"best_logits": self.best_logits}
+        state = self.summary() | {"kept_logits": self.kept_logits}
         for name in ("model", "optimizer", "scheduler"):
             state[name] = getattr(self, name).state_dict()
         state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
@@ -274,7 +279,7 @@ class _Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
-        for name in ("best_epoch", "best_weights", "best_logits"):
+        for name in ("kept_epoch", "kept_weights", "kept_logits"):
             setattr(self, name, state[name])
         for name in ("model", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
@@ -295,7 +300,8 @@ def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, st
         pretrained=config.pretrained,
         stem=config.stem,
     )
-    return Classifier(backbone, taps, channels, config.reduction, config.fusion, side)
+    design = Design(taps, config.reduction, config.fusion, config.join)
+    return Classifier(backbone, design, channels, side)
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ class MemberScores:
     fold: int | None
     fraction: float
     samples: dict[str, int]  # split -> samples of this training
-    best_epoch: int
+    kept_epoch: int
     val_auc: float
     train_seconds: float
     scores: dict[str, float]
@@ -143,8 +143,8 @@ def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> M
         fold=member.fold,
         fraction=member.fraction,
         samples={split: len(rows) for split, rows in parts},
-        best_epoch=result.best_epoch,
-        val_auc=result.epochs[result.best_epoch - 1].val_auc,
+        kept_epoch=result.kept_epoch,
+        val_auc=result.epochs[result.kept_epoch - 1].val_auc,
         train_seconds=sum(line.seconds for line in result.epochs),
         scores={name: float(values[0]) for name, values in scores.items()},
     )

@@ -17,7 +17,7 @@ from samcache.cache.layout import IMAGES
 from samcache.cache.store import Store
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
-from samcache.train.classifier import Classifier
+from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
 from samcache.train.outputs import RESULTS
 from samcache.train.splits import member_name
@@ -45,9 +45,7 @@ class TrainedRun:
     members: tuple[str, ...]
     backbone: str
     stem: str
-    taps: dict[str, str]
-    reduction: int
-    fusion: str
+    design: Design
 
 
 def open_run(folder: Path) -> TrainedRun:
@@ -96,9 +94,12 @@ def _parse(folder: Path, config: dict[str, Any], results: dict[str, Any]) -> Tra
         members=tuple(members),
         backbone=str(config["backbone"]),
         stem=str(config["stem"]),
-        taps={str(level): str(stage) for level, stage in config["taps"].items()},
-        reduction=int(config["reduction"]),
-        fusion=str(config["fusion"]),
+        design=Design(
+            taps={str(level): str(stage) for level, stage in config["taps"].items()},
+            reduction=int(config["reduction"]),
+            fusion=str(config["fusion"]),
+            join=bool(config["join"]),
+        ),
     )
 
 
@@ -133,7 +134,7 @@ class Scaling(nn.Module):
 
 
 class TrainedMember(nn.Module):
-    """One training's best epoch, from pixels and pooled maps to probabilities."""
+    """One training's kept epoch, from pixels and pooled maps to probabilities."""
 
     def __init__(self, classifier: Classifier, inputs: Mapping[str, MapShape]) -> None:
         super().__init__()
@@ -203,8 +204,8 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
     path = run.folder / f"{name}.safetensors"
     backbone = build_backbone(run.backbone, len(run.classes), run.image_size, stem=run.stem)
     channels = {level: shape[0] for level, shape in run.inputs.items()}
-    how = run.reduction, run.fusion, run.image_size
-    member = TrainedMember(Classifier(backbone, run.taps, channels, *how), run.inputs)
+    classifier = Classifier(backbone, run.design, channels, run.image_size)
+    member = TrainedMember(classifier, run.inputs)
     try:
         member.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:

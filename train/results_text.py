@@ -48,12 +48,12 @@ def text(results: Results) -> str:
 def _members(members: list[MemberScores]) -> list[str]:
     fractions = any(member.fraction != 1 for member in members)
     head = "seed  fold  " if members[0].fold is not None else "seed  "
-    lines = [f"{head}{'fraction  ' if fractions else ''}best epoch  accuracy    AUC"]
+    lines = [f"{head}{'fraction  ' if fractions else ''}kept epoch  accuracy    AUC"]
     for member in members:
         fold = "" if member.fold is None else f"{member.fold:>4}  "
         fraction = f"{member.fraction:>8g}  " if fractions else ""
         scores = f"{member.scores['accuracy']:>8.3f}  {member.scores['auc']:.3f}"
-        lines.append(f"{member.seed:>4}  {fold}{fraction}{member.best_epoch:>10}  {scores}")
+        lines.append(f"{member.seed:>4}  {fold}{fraction}{member.kept_epoch:>10}  {scores}")
     return lines
 
 

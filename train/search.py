@@ -20,9 +20,9 @@ class Kind:
         """The value that a text names; raises ValueError."""
         if self.type is tuple:
             return tuple(part.strip() for part in text.split(","))
-        value = self.type(text)
-        if self.type is str:
-            fits = not self.known or value in self.known
+        value = text == "true" if self.type is bool else self.type(text)
+        if self.type in (str, bool):
+            fits = not self.known or text in self.known
         else:
             fits = self.least <= value <= self.most
         if not fits:
@@ -38,6 +38,7 @@ SEARCHABLE = {
     "kernel": Kind(int, 1),
     "reduction": Kind(int, 1),
     "fusion": Kind(str, known=("gate", "residual")),
+    "join": Kind(bool, known=("true", "false")),
     "batch_size": Kind(int, 2),
     "lr": Kind(float, 1e-12),
     "weight_decay": Kind(float, 0),

@@ -22,7 +22,7 @@ from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
-_FEATURES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
+_FEATURES_ALONE = ("taps", "kernel", "reduction", "fusion", "join")  # nothing without attention
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from samcache.cache.errors import ConfigError
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
-from samcache.train.classifier import Classifier
+from samcache.train.classifier import Classifier, Design
 from samcache.train.overlay import map_limits, overlay, write_panel
 
 CHANNELS = {"patch": 8, "neck": 16}
@@ -20,7 +20,8 @@ TAPS = {"patch": "stem", "neck": "stage4"}
 
 @pytest.mark.parametrize("backbone", ["resnet18", "swin_v2_t"])
 def test_a_map_is_the_mean_of_the_gates_of_its_level(backbone: str) -> None:
-    model = Classifier(build_backbone(backbone, 2, 64), TAPS, CHANNELS, 4, "gate", 64).eval()
+    design = Design(TAPS, reduction=4, fusion="gate")
+    model = Classifier(build_backbone(backbone, 2, 64), design, CHANNELS, 64).eval()
     generator = torch.Generator().manual_seed(0)
     pooled = {
         level: torch.randn((3, count, 4, 4), generator=generator)
@@ -37,7 +38,7 @@ def test_a_map_is_the_mean_of_the_gates_of_its_level(backbone: str) -> None:
 
 
 def test_a_classifier_without_attention_has_no_maps() -> None:
-    model = Classifier(build_backbone("resnet18", 2, 32), {}, {}, 4, "gate", 32)
+    model = Classifier(build_backbone("resnet18", 2, 32), Design({}, 4, "gate"), {}, 32)
     assert attention_maps(model, {}) == {}
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from samcache.cache.errors import ConfigError
 from samcache.train.backbones import BACKBONES, STAGES, build_backbone
-from samcache.train.classifier import Classifier
+from samcache.train.classifier import Classifier, Design
 
 SIDE = 32
 IMAGES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,7 @@ MAPS = {"neck": torch.randn(2, 6, 4, 4, generator=torch.Generator().manual_seed(
 def tapped(name: str, stage: str, fusion: str = "gate") -> Classifier:
     torch.manual_seed(0)
     backbone = build_backbone(name, 3, SIDE)
-    return Classifier(backbone, {"neck": stage}, {"neck": 6}, 2, fusion, SIDE).eval()
+    return Classifier(backbone, Design({"neck": stage}, 2, fusion), {"neck": 6}, SIDE).eval()
 
 
 def close_the_gates(model: Classifier, bias: float) -> None:
@@ -38,7 +38,7 @@ def test_without_taps_a_classifier_is_the_librarys_network(name: str) -> None:
     else:
         whole = getattr(models, name)(weights=None, num_classes=3).eval()
     torch.manual_seed(0)
-    model = Classifier(build_backbone(name, 3, SIDE), {}, {}, 4, "gate", SIDE).eval()
+    model = Classifier(build_backbone(name, 3, SIDE), Design({}, 4, "gate"), {}, SIDE).eval()
     with torch.no_grad():
         assert torch.equal(model(IMAGES, {}), whole(IMAGES))
 
@@ -73,7 +73,7 @@ def test_every_stage_of_every_family_can_be_tapped(name: str) -> None:
     assert set(backbone.stages) == set(STAGES)
     maps = dict.fromkeys(STAGES, MAPS["neck"])
     channels = dict.fromkeys(STAGES, 6)
-    model = Classifier(backbone, {s: s for s in STAGES}, channels, 2, "gate", SIDE).eval()
+    model = Classifier(backbone, Design({s: s for s in STAGES}, 2, "gate"), channels, SIDE).eval()
     logits = model(IMAGES, maps)
     assert logits.shape == (2, 3)
     for stage in STAGES:

@@ -22,8 +22,8 @@ def store_inputs(run: Path, store: Path) -> tuple[torch.Tensor, dict[str, torch.
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"attention": "none"}, {"backbone": "swin_v2_t"}],
-    ids=["slca", "none", "swin"],
+    [{}, {"attention": "none"}, {"backbone": "swin_v2_t", "join": True}],
+    ids=["slca", "none", "swin-join"],
 )
 def test_a_torch_program_gives_the_runs_probabilities(
     trained: Trained, tmp_path: Path, options: dict[str, object]
@@ -40,7 +40,9 @@ def test_a_torch_program_gives_the_runs_probabilities(
     assert sorted(path.name for path in out.parent.iterdir()) == [out.name, f"{out.name}.json"]
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": "none"}], ids=["slca", "none"])
+@pytest.mark.parametrize(
+    "options", [{"join": True}, {"attention": "none"}], ids=["slca-join", "none"]
+)
 def test_an_onnx_program_gives_the_runs_probabilities(
     trained: Trained, tmp_path: Path, options: dict[str, object]
 ) -> None:

@@ -203,7 +203,18 @@ def test_a_training_stops_when_patience_runs_out(
     monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
     results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=9, patience=2))
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["val_auc"].tolist() == [0.6, 0.8, 0.7, 0.7]
-    assert results.members[0].best_epoch == 2
+    assert results.members[0].kept_epoch == 2
+
+
+def test_the_last_epoch_is_kept_where_it_is_asked_for(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aucs = iter([0.6, 0.8, 0.7])
+    monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
+    config = quick(store, tmp_path / "run", seeds=(0,), epochs=3, keep="last")
+    assert run(config).members[0].kept_epoch == 3
+    with pytest.raises(ConfigError, match="leave it out with --keep last"):
+        replace(config, patience=2)
 
 
 def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:

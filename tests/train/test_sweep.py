@@ -227,6 +227,7 @@ def finished(study: Path) -> int:
         ("lr=-1..1", "with values that train takes"),
         ("reduction=0|4", "with values that train takes"),
         ("fusion=gate|sum", r"should be fusion=gate\|residual, each value once"),
+        ("join=yes|no", r"should be join=true\|false, each value once"),
         ("kernel=2..8", r"should be kernel=a\|b\|c, each value once, with"),
         ("fusion=gate|gate", "each value once"),
     ],
@@ -240,6 +241,12 @@ def test_options_that_change_nothing_are_not_searched(store: Store, tmp_path: Pa
     config = options(store, tmp_path / "sweep", 1, ("fusion=gate|residual",))
     with pytest.raises(ConfigError, match="--search fusion: nothing with --attention none"):
         run(replace(config, base=replace(config.base, attention="none")))
+
+
+def test_flags_are_searched_by_true_and_false() -> None:
+    (dimension,) = parse_search(("join=true|false",))
+    assert dimension.values == (True, False)
+    assert dimension.recorded(False) == "false"
 
 
 def test_what_can_be_searched_is_an_option_of_training() -> None:

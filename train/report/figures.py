@@ -32,8 +32,8 @@ _READING = {
     "data": "How good the classifier is when it is given a part of the training images. Bars are "
     "95 % intervals. Where a line still rises to the right, more data promise more.",
     "learning": "One line a training; the loss is cross-entropy. Where it rises on validation "
-    "while it falls in training, the classifier learns its images by heart. The epoch with the "
-    "best validation AUC is kept; test images have no part in that.",
+    "while it falls in training, the classifier learns its images by heart. The dot is the epoch "
+    "that was kept; test images have no part in that.",
 }
 
 
@@ -150,7 +150,7 @@ def learning_curves(run: ReportedRun) -> Figure:
     """Loss of training and validation, and validation AUC, over the epochs; a line a training."""
     epochs = run.epochs[run.epochs["fraction"] == run.scores.fraction]
     trainings = [lines for _, lines in epochs.groupby(["seed", "fold"], dropna=False)]
-    best = [member["best_epoch"] for member in run.members]
+    kept = [member["kept_epoch"] for member in run.members]
     areas = [member["val_auc"] for member in run.members]
     with canvas(nrows=2, sharex=True) as (drawing, (losses, area)):
         for column, name, colour in (
@@ -164,15 +164,15 @@ def learning_curves(run: ReportedRun) -> Figure:
                 )
         for lines in trainings:
             area.plot(lines["epoch"], lines["val_auc"], color=SERIES[1], **_ONE_OF_SEVERAL)
-        area.plot(best, areas, linestyle="", marker="o", markersize=5, color=INK, label="kept")
+        area.plot(kept, areas, linestyle="", marker="o", markersize=5, color=INK, label="kept")
         losses.set(ylabel="loss")
         area.set(xlabel="epoch", ylabel="validation AUC")
         area.xaxis.get_major_locator().set_params(integer=True)
         losses.legend(loc="upper right")
         area.legend(loc="lower right")
         finding = (
-            f"{len(best)} trainings. Best validation AUC {_span(areas, '.3f')}, in epoch "
-            f"{_span(best, 'd')}."
+            f"{len(kept)} trainings. Validation AUC {_span(areas, '.3f')} in the epoch kept, "
+            f"{_span(kept, 'd')}."
         )
         return figure(drawing, "Learning curves", finding, _READING["learning"])
 

@@ -188,7 +188,9 @@ def _choices(facts: Facts) -> Finding:
 
 def _length(facts: Facts) -> Finding:
     config, members = facts.run.config, facts.run.members
-    last = [member for member in members if member["best_epoch"] == config["epochs"]]
+    if config["keep"] == "last":
+        return Finding(FINE, "The last epoch was kept, so validation chose none")
+    last = [member for member in members if member["kept_epoch"] == config["epochs"]]
     if len(last) * 2 <= len(members):
         return Finding(FINE, "Training had time to end by itself")
     text = "Validation AUC was still rising: with more --epochs the result may be better."

@@ -159,10 +159,11 @@ def _training(run: ReportedRun) -> str:
     samples = members[0]["samples"]
     sizes = ", ".join(f"{samples[split]} {split}" for split in SPLITS)
     augmented = "with" if config["augment"] else "without"
+    chosen = {"last": "last epoch", "best": "epoch with the best validation AUC"}[config["keep"]]
     return (
         f"{len(members)} trainings ({sizes} images), up to {config['epochs']} epochs of batches of "
-        f"{config['batch_size']} at {config['image_size']} px, {augmented} augmentation. The epoch "
-        "with the best validation AUC was kept."
+        f"{config['batch_size']} at {config['image_size']} px, {augmented} augmentation. The "
+        f"{chosen} was kept."
     )
 
 
