@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from samcache.cache.layout import STATISTICS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Predictions
 from samcache.train.metrics import Floats, Ints, macro_auc
@@ -18,11 +19,16 @@ from samcache.train.splits import group_codes, plan_members, readable_samples
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
+_LEAST_DEVIATION = 1e-3  # keeps the logarithm of a constant map's finite
 
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """One probe of one level; ``chosen`` is C of the regression, k of the neighbours."""
+    """One probe of one set of features; ``chosen`` is C of the regression, k of the neighbours.
+
+    level: a level's name for its map's means; "all": those of all levels; "+spread": those and the
+    logarithms of the deviations within each map.
+    """
 
     level: str
     probe: str
@@ -81,8 +87,7 @@ def probe(store: Store) -> ProbeResults:
         "test": member.test.numpy(),
     }
     labels = samples["label"].to_numpy()
-    features = _mean_features(store, samples)
-    features["all"] = np.concatenate(list(features.values()), axis=1)
+    features = _features(store, samples)
     groups = group_codes(samples)[rows["test"]]
     scores = []
     for level, values in features.items():
@@ -106,19 +111,19 @@ def probe(store: Store) -> ProbeResults:
     )
 
 
-def _mean_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
-    """Each level's maps averaged over places, level -> (n, C) float32, a shard at a time."""
+def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
+    """What is probed, name -> (n, C) float32: each level's means, those of all, all's spreads too.
+
+    From the store's statistics, so that no map is read.
+    """
     rows = samples["row"].to_numpy()
-    features: dict[str, Floats] = {}
-    for level in store.identity.levels:
-        parts = []
-        for shard in sorted(store.commits):
-            start, stop = store.commits[shard].rows
-            kept = rows[(rows >= start) & (rows < stop)] - start
-            maps = store.read_features(level, start, stop)[kept, 0]
-            parts.append(maps.mean(axis=(2, 3), dtype=np.float32))
-        features[level] = np.concatenate(parts)
-    return features
+    shards = [store.layout.rows_of(shard) for shard in sorted(store.commits)]
+    kept = [rows[(rows >= start) & (rows < stop)] - start for start, stop in shards]
+    parts = [store.read(STATISTICS, *shard)[own] for shard, own in zip(shards, kept, strict=True)]
+    means, variances = np.concatenate(parts).swapaxes(0, 1)
+    spreads = np.log(np.sqrt(variances) + _LEAST_DEVIATION)
+    levels = {level: means[:, place] for level, place in store.layout.channels.items()}
+    return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
 
 
 def _candidates(train: int) -> dict[str, dict[float, ClassifierMixin]]:

@@ -19,7 +19,7 @@ def store(run_extract: Extract, tmp_path: Path) -> Store:
 
 def test_every_level_is_probed_by_both_and_brightness_is_found(store: Store) -> None:
     results = probe(store)
-    levels = [*store.identity.levels, "all"]
+    levels = [*store.identity.levels, "all", "+spread"]
     expected = [(level, kind) for level in levels for kind in ("logistic", "kNN")]
     assert [(row.level, row.probe) for row in results.scores] == expected
     assert max(row.test_auc for row in results.scores) > 0.95
@@ -29,7 +29,7 @@ def test_every_level_is_probed_by_both_and_brightness_is_found(store: Store) -> 
     assert results.majority == 0.5
     assert json.loads(json.dumps(results.to_json()))["samples"]["train"] == 60
     lines = results.text().splitlines()
-    assert len(lines) == 3 + 12
+    assert len(lines) == 3 + 14
     assert max(map(len, lines)) <= 80
 
 
@@ -37,11 +37,12 @@ def test_features_that_hold_nothing_score_as_chance(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
-    real = Store.read_features
+    real = Store.read
 
-    def noise(self: Store, level: str, start: int, stop: int) -> np.ndarray:
-        return rng.normal(size=real(self, level, start, stop).shape).astype(np.float16)
+    def noise(self: Store, path: str, start: int, stop: int) -> np.ndarray:
+        assert path == "statistics", "no map needs to be read"
+        return rng.random(real(self, path, start, stop).shape, dtype=np.float32)
 
-    monkeypatch.setattr(Store, "read_features", noise)
+    monkeypatch.setattr(Store, "read", noise)
     results = probe(store)
     assert np.mean([row.test_auc for row in results.scores]) < 0.7
