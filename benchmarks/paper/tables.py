@@ -13,7 +13,8 @@ from samcache.train.compare import DEFAULT_METRICS, compare
 from samcache.train.outputs import RESULTS
 
 FIGURES = "%.6g"
-OF_MEMBERS = ("accuracy", "balanced_accuracy", "auc", "f1", "ece")
+OF_MEMBERS = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
+NESTED = ("samples", "scores", "fold")  # of a member: told apart, and no folds here
 
 
 def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
@@ -79,10 +80,9 @@ def _members(who: dict[str, str], found: dict[str, Any]) -> list[dict[str, Any]]
     return [
         {
             **who,
-            **{name: member[name] for name in ("fraction", "seed", "best_epoch", "val_auc")},
+            **{name: value for name, value in member.items() if name not in NESTED},
             **{name: member["scores"][name] for name in OF_MEMBERS},
             "train_samples": member["samples"]["train"],
-            "seconds": member["train_seconds"],
         }
         for member in found["members"]
     ]
