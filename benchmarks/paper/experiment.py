@@ -1,0 +1,73 @@
+"""What the experiment consists of: data sets, arms, seeds, fractions, and the settings of each."""
+
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from candidates import CANDIDATES, SHARED, Fields
+
+from samcache.cache.store import Store
+from samcache.train.config import TrainConfig
+
+CONTROLS = ("shuffled", "random", "global")  # of slca, trained with its setting
+ARMS = ("none", "slca", *CONTROLS)
+CURVES = ("none", "slca")  # arms that are trained on fractions of the training samples too
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set; ``source`` lies below the folder that SAMCACHE_DATA names."""
+
+    name: str
+    title: str
+    source: str
+    ordered: bool = False  # its classes are grades
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The plan; a test makes a smaller one."""
+
+    datasets: tuple[Dataset, ...] = (
+        Dataset("breastmnist", "BreastMNIST", "breastmnist.npz"),
+        Dataset("retinamnist", "RetinaMNIST", "retinamnist.npz", ordered=True),
+        Dataset("isic2017", "ISIC 2017", "isic2017_256/labels.csv"),
+    )
+    shared: Fields = field(default_factory=lambda: SHARED)
+    candidates: dict[str, dict[str, Fields]] = field(default_factory=lambda: CANDIDATES)
+    folds: int = 5
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5)  # beside the full training data
+
+    def setting(self, dataset: Dataset, arm: str, candidate: str) -> TrainConfig:
+        """How an arm is trained with a candidate's setting, seen from the work folder."""
+        tuned = "slca" if arm in CONTROLS else arm
+        return TrainConfig(
+            store=f"{dataset.name}.zarr",
+            out=Path("runs") / dataset.name / arm,
+            attention=arm,
+            ordered=dataset.ordered,
+            **self.shared,
+            **self.candidates[tuned][candidate],
+        )
+
+
+def options(setting: TrainConfig) -> str:
+    """The options of ``samcache train`` that make a setting, without its arm and folders."""
+    words = shlex.split(replace(setting, attention=TrainConfig.attention).command())
+    return shlex.join(words[5:])  # behind samcache train STORE --out RUN
+
+
+def samcache(words: list[str], folder: Path) -> None:
+    """Run a samcache command of this Python's environment in a folder."""
+    command = Path(sys.executable).with_name("samcache")
+    subprocess.run([command, *words], cwd=folder, check=True)
+
+
+def missing_images(store: Path) -> int | None:
+    """How many images a store still lacks; None where there is no store yet."""
+    if not (store / "zarr.json").exists():
+        return None
+    return int((Store(store).samples["status"] == "missing").sum())

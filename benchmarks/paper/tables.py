@@ -1,0 +1,134 @@
+"""Part 4: what the finished runs say, as tables that are committed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from choosing import CHOICES, scores
+from experiment import ARMS, CURVES, Dataset, Experiment, options
+from training import CURVE, note_of
+
+from samcache.train.compare import DEFAULT_METRICS, compare
+from samcache.train.outputs import RESULTS
+
+FIGURES = "%.6g"
+OF_MEMBERS = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
+NESTED = ("samples", "scores", "fold")  # of a member: told apart, and no folds here
+
+
+def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
+    """Write choices, settings, scores, members, differences and facts of what is finished."""
+    tables: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("settings", "scores", "members", "differences")
+    }
+    stores, notes = {}, []
+    for dataset in experiment.datasets:
+        runs = finished(work / "runs" / dataset.name)
+        tables["differences"] += _differences(dataset, runs)
+        for name, run in runs.items():
+            found = json.loads((run / RESULTS).read_text("utf-8"))
+            notes.append(json.loads(note_of(run).read_text("utf-8")))
+            who = {"dataset": dataset.name, "arm": name.removesuffix(CURVE)}
+            tables["settings"].append({**who, "command": notes[-1]["command"]})
+            tables["scores"] += _scores(who, found)
+            tables["members"] += _members(who, found)
+            if not name.endswith(CURVE):
+                stores[dataset.name] = _store(run, found)
+    results.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        _write(pd.DataFrame(rows), results / f"{name}.csv")
+    _write(_choices(experiment, work), results / CHOICES)
+    if notes:
+        text = json.dumps({"stores": stores, **_circumstances(notes)}, indent=1)
+        (results / "facts.json").write_text(text + "\n", "utf-8")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    if len(table):
+        table.to_csv(path, index=False, float_format=FIGURES)
+
+
+def _choices(experiment: Experiment, work: Path) -> pd.DataFrame:
+    """Every fold of the candidates as they stand now."""
+    return pd.concat(
+        scores(work, dataset, arm, name, options(experiment.setting(dataset, arm, name)))
+        for dataset in experiment.datasets
+        for arm, candidates in experiment.candidates.items()
+        for name in candidates
+    )
+
+
+def finished(folder: Path) -> dict[str, Path]:
+    """The finished runs of a data set by name, in the experiment's order."""
+    names = [*ARMS, *(arm + CURVE for arm in CURVES)]
+    return {name: folder / name for name in names if (folder / name / RESULTS).exists()}
+
+
+def _scores(who: dict[str, str], found: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for part in found["fractions"]:
+        for metric, value in part["metrics"].items():
+            place = {**who, "fraction": part["fraction"], "metric": metric}
+            interval = value["interval"] or {"low": None, "high": None}
+            bounds = {name: interval[name] for name in ("low", "high")}
+            rows.append({**place, "mean": value["mean"], "sd": value["sd"], **bounds})
+    return rows
+
+
+def _members(who: dict[str, str], found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            **who,
+            **{name: value for name, value in member.items() if name not in NESTED},
+            **{name: member["scores"][name] for name in OF_MEMBERS},
+            "train_samples": member["samples"]["train"],
+        }
+        for member in found["members"]
+    ]
+
+
+def _differences(dataset: Dataset, runs: dict[str, Path]) -> list[dict[str, Any]]:
+    """SLCA minus every other arm, as ``samcache compare`` has it."""
+    rows = []
+    for other, run in runs.items():
+        arm = other.removesuffix(CURVE)
+        slca = "slca" + other.removeprefix(arm)
+        if arm == "slca" or slca not in runs:
+            continue
+        for row in compare((run, runs[slca]), None, DEFAULT_METRICS):
+            if (found := row.difference) is not None:
+                place = {"dataset": dataset.name, "minus": arm, "fraction": row.fraction}
+                interval = found.interval
+                low, high = (interval.low, interval.high) if interval else (None, None)
+                figures = {"difference": found.mean, "low": low, "high": high, "p": found.p}
+                rows.append({**place, "metric": row.metric, **figures})
+    return rows
+
+
+def _store(run: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What the runs of a data set were trained from."""
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    return {
+        "fingerprint": found["fingerprint"],
+        "encoder": config["identity"]["encoder"],
+        "image_size": config["identity"]["image_size"],
+        "pool": config["identity"]["pool"],
+        "classes": found["classes"],
+        "samples": found["members"][0]["samples"],
+        "unreadable": found["unreadable"],
+        "leaks": len(found["leaks"]),
+        "versions": config["versions"],
+        "device": config["device"],
+        "precision": config["precision"],
+    }
+
+
+def _circumstances(notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """When the runs were begun, and on which machines."""
+    dates = sorted(note["begun"] for note in notes)
+    machines = []
+    for note in notes:
+        if note["machine"] not in machines:
+            machines.append(note["machine"])
+    return {"first_begun": dates[0], "last_begun": dates[-1], "machines": machines}
