@@ -17,7 +17,7 @@ class Design:
     """How frozen maps act on a backbone.
 
     taps: level -> the stage, or path of a module, that it gates. reduction, fusion: of each SLCA.
-    join: whether a head of the tapped levels joins the backbone's.
+    join: whether a head of all levels that there are joins the backbone's.
     """
 
     taps: Mapping[str, str]
@@ -53,9 +53,8 @@ class Classifier(nn.Module):
             }
         )
         self.joined: JoinedHead | None = None
-        if design.join and paths:
-            tapped = {level: level_channels[level] for level in paths}
-            self.joined = JoinedHead(tapped, backbone.classes)
+        if design.join:
+            self.joined = JoinedHead(level_channels, backbone.classes)
         self._nhwc = backbone.nhwc
         self._pooled: Mapping[str, Tensor] = {}
         for level, path in paths.items():

@@ -1,7 +1,7 @@
 """The options of one training, and what follows from them."""
 
 import shlex
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class TrainConfig:
     kernel: int | None = 4  # in cells of the encoder's unpooled maps; None is the whole map
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
-    join: bool = False  # a head that reads the tapped levels joins the backbone's
+    join: bool = False  # a head that reads the levels joins the backbone's
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None  # cross-validation instead of the store's splits
@@ -59,6 +59,14 @@ class TrainConfig:
         """Raises ConfigError for options that exclude each other."""
         if self.keep == "last" and self.patience is not None:
             raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
+        if self.attention == "none" and self.taps is not None:
+            raise ConfigError("--taps say what SLCA gates: leave them out with --attention none")
+
+    def levels(self, stored: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of a store's levels that the classifier is given; raises ConfigError."""
+        if self.attention == "none" and not self.join:
+            return ()
+        return tuple(replace(self, attention="slca").tapped(stored))
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.

@@ -24,7 +24,7 @@ def resolved_kernel(config: TrainConfig, store: Store) -> int | None:
 
     Raises ConfigError where each cell is wanted of a store that holds pooled maps.
     """
-    if config.attention in ("none", "global"):
+    if config.attention == "global" or (config.attention == "none" and not config.join):
         return None
     if config.attention == "per-location":
         if store.identity.pool > 1:

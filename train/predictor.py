@@ -185,7 +185,9 @@ class Ensemble(nn.Module):
             for member in self.members
             if isinstance(member, TrainedMember)
         ]
-        return {level: torch.stack([maps[level] for maps in found]).mean(dim=0) for level in pooled}
+        return {
+            level: torch.stack([maps[level] for maps in found]).mean(dim=0) for level in found[0]
+        }
 
 
 def load_ensemble(run: TrainedRun, device: str = "cpu", member: str | None = None) -> Ensemble:

@@ -61,7 +61,7 @@ def _train(config: TrainConfig, console: Console) -> Results:
         folder = open_run_folder(config)
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
     started = time.perf_counter()
-    data = loaded(config, store, tuple(taps), console)
+    data = loaded(config, store, config.levels(store.identity.levels), console)
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:

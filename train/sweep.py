@@ -22,7 +22,7 @@ from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
-_FEATURES_ALONE = ("taps", "kernel", "reduction", "fusion", "join")  # nothing without attention
+_GATES_ALONE = ("taps", "reduction", "fusion")  # nothing without attention
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     """Run trials until so many are finished; raises SamcacheError."""
     store = staged(Store(config.base.store), console)
     dimensions = _dimensions(config)
-    base = replace(config.base, kernel=resolved_kernel(config.base, store))
+    reading = replace(config.base, join=_joins(config.base, dimensions))
+    base = replace(config.base, kernel=resolved_kernel(reading, store))
     precision = resolved_precision(base.precision, torch.device(base.device))
     samples, classes = readable_samples(store), store.dataset.classes
     (planned,) = plan_members(samples, classes, base.seeds)
@@ -59,13 +60,20 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
 def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
     """What varies; raises ConfigError where it could change nothing."""
     attention = config.base.attention
-    idle = {"none": _FEATURES_ALONE, "global": ("kernel",), "per-location": ("kernel",)}
+    without_features = () if _joins(config.base, config.dimensions) else ("kernel",)
+    idle = {"none": (*_GATES_ALONE, *without_features)}
+    idle |= {"global": ("kernel",), "per-location": ("kernel",)}
     without = idle.get(attention, ())
     for dimension in config.dimensions:
         if dimension.name in without:
             raise ConfigError(f"--search {dimension.name}: nothing with --attention {attention}")
     defaults = (d for d in parse_search(DEFAULT_SEARCH) if d.name not in without)
     return config.dimensions or tuple(defaults)
+
+
+def _joins(base: TrainConfig, dimensions: tuple[Dimension, ...]) -> bool:
+    """Whether any training may have the joined head, which reads features without attention."""
+    return base.join or any(dimension.name == "join" for dimension in dimensions)
 
 
 def _inputs(
@@ -80,7 +88,8 @@ def _inputs(
     levels = store.identity.levels
     used: set[str] = set()
     for taps in values.get("taps", (base.taps,)):
-        used |= replace(base, taps=taps).tapped(levels).keys()
+        reading = replace(base, taps=taps, join=_joins(base, dimensions))
+        used |= set(reading.levels(levels))
     by_kernel: dict[int | None, TrainingData] = {}
     for kernel in values.get("kernel", (base.kernel,)):
         wanted = tuple(level for level in levels if level in used)
@@ -92,6 +101,7 @@ def _inputs(
 
     def given(options: TrainConfig) -> tuple[TrainingData, dict[str, str]]:
         data, taps = by_kernel[options.kernel], options.tapped(levels)
-        return replace(data, pooled={level: data.pooled[level] for level in taps}), taps
+        pooled = {level: data.pooled[level] for level in options.levels(levels)}
+        return replace(data, pooled=pooled), taps
 
     return given

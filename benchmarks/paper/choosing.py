@@ -96,7 +96,8 @@ def _score(
     config = replace(setting, device=str(device), precision=precision)
     config = replace(config, kernel=resolved_kernel(config, store))
     taps = config.tapped(store.identity.levels)
-    data = loaded(config, store, tuple(taps), Console(quiet=True)).to(device)
+    levels = config.levels(store.identity.levels)
+    data = loaded(config, store, levels, Console(quiet=True)).to(device)
     labels = data.labels.cpu().numpy()
     for member in members:
         scaled = scaled_to(data, store, member.train)

@@ -34,9 +34,13 @@ def test_a_classifier_begins_as_without_it() -> None:
     torch.testing.assert_close(with_head(images, pooled), without(images, pooled) + 1)
 
 
-def test_a_backbone_without_taps_has_none() -> None:
+def test_it_joins_a_backbone_that_nothing_gates() -> None:
     backbone = build_backbone("resnet18", 2, 32)
-    assert Classifier(backbone, Design({}, 4, "gate", join=True), {}, 32).joined is None
+    model = Classifier(backbone, Design({}, 4, "gate", join=True), CHANNELS, 32).eval()
+    torch.nn.init.normal_(model.joined.logits.weight)
+    images = torch.zeros(4, 3, 32, 32)
+    assert model(images, drawn(4)).std(dim=0).min() > 1e-3
+    assert model.gates(drawn(4)) == {}
 
 
 def test_it_reads_what_a_map_holds_and_not_where() -> None:

@@ -48,6 +48,7 @@ def test_live_images_and_the_store_give_what_the_run_has_written(trained: Traine
     "options",
     [
         {"attention": "none"},
+        {"attention": "none", "join": True},
         {"attention": "global"},
         {"fusion": "residual", "taps": ("neck:stage2", "patch:stage2")},
         {"kernel": 4, "stem": "small", "join": True},

@@ -249,5 +249,16 @@ def test_flags_are_searched_by_true_and_false() -> None:
     assert dimension.recorded(False) == "false"
 
 
+def test_whether_a_head_joins_can_be_searched_without_attention(
+    store: Store, tmp_path: Path
+) -> None:
+    config = options(store, tmp_path / "sweep", 3, ("join=true|false",))
+    base = replace(config.base, attention="none", epochs=1)
+    found = run(replace(config, base=base))
+    assert set(found.table["state"]) == {"finished"}
+    assert set(found.table["join"]) <= {"true", "false"}
+    assert found.table.loc[found.table["trial"] == 0, "join"].item() == "false", "as given"
+
+
 def test_what_can_be_searched_is_an_option_of_training() -> None:
     assert set(SEARCHABLE) <= set(TrainConfig.__dataclass_fields__)

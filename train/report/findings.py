@@ -158,7 +158,7 @@ def _probabilities(facts: Facts) -> Finding:
 
 def _controls(facts: Facts) -> Finding:
     if facts.run.config["attention"] == "none":
-        return Finding(FINE, "The backbone alone: no attention whose part needs a control")
+        return Finding(FINE, "No attention whose part needs a control")
     kinds = {run.config["attention"] for run in facts.runs}
     if "none" not in kinds:
         text = (

@@ -26,7 +26,7 @@ DEFINITIONS = {
 }
 
 ATTENTION = {
-    "none": "the backbone alone, without attention",
+    "none": "the backbone, without attention",
     "slca": "gated place by place by what a frozen encoder saw in the same image (SLCA)",
     "shuffled": "a control: gated by another image's features",
     "random": "a control: gated by noise",
@@ -135,11 +135,13 @@ def _model(run: ReportedRun) -> str:
     config, identity = run.config, run.config["identity"]
     start = "random weights" if config.get("pretrained") is None else config["pretrained"]
     text = f"{config['backbone']}, started from {start}: {ATTENTION[config['attention']]}."
-    if config["attention"] == "none":
+    if config["join"]:
+        text += " A second head that reads the features' means and spreads joins the backbone's."
+    if not config["inputs"]:
         return text
     return text + (
         f" The encoder is {identity['encoder']} at {identity['image_size']} px and stays as it is; "
-        f"levels {', '.join(config['taps'])}."
+        f"levels {', '.join(config['inputs'])}."
     )
 
 
