@@ -8,19 +8,21 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-SHARED: Fields = {"backbone": "resnet18", "image_size": 64}
+SHARED: Fields = {"backbone": "resnet18", "image_size": 64, "epochs": 15}
+_MIXED: Fields = {"keep": "last", "mixup": 0.2, "label_smoothing": 0.1}
+_JOINED: Fields = {"kernel": 16, "join": True}  # on 64 px images, finer gates are averaged again
 
 CANDIDATES: dict[str, dict[str, Fields]] = {  # arm -> name -> what differs from the defaults
     "none": {
-        "plain": {"epochs": 30},
-        "long": {"epochs": 60},
-        "slow": {"epochs": 60, "lr": 3e-4, "weight_decay": 0.2},
-        "mixed": {"epochs": 60, "mixup": 0.2, "label_smoothing": 0.1},
+        "plain": {"keep": "last", "augment": False},
+        "best epoch": {"augment": False},
+        "augmented": {"keep": "last"},
+        "mixed": _MIXED,
     },
     "slca": {
-        "plain": {"epochs": 30},
-        "long": {"epochs": 60},
-        "residual": {"epochs": 60, "fusion": "residual", "kernel": 8},
-        "mixed": {"epochs": 60, "mixup": 0.2, "label_smoothing": 0.1},
+        "gates": {"kernel": 16, "keep": "last", "augment": False},
+        "joined": {**_JOINED, "keep": "last", "augment": False},
+        "joined, residual": {**_JOINED, "keep": "last", "augment": False, "fusion": "residual"},
+        "joined, mixed": {**_JOINED, **_MIXED},
     },
 }

@@ -11,8 +11,17 @@ from candidates import CANDIDATES, SHARED, Fields
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 
-CONTROLS = ("shuffled", "random", "global")  # of slca, trained with its setting
-ARMS = ("none", "slca", *CONTROLS)
+ARMS: dict[str, Fields] = {  # what each changes in its setting, which but for none is slca's
+    "none": {"attention": "none"},
+    "slca": {},
+    "gates": {"join": False},
+    "head": {"attention": "none"},
+    "shuffled": {"attention": "shuffled"},
+    "random": {"attention": "random"},
+    "global": {"attention": "global"},
+}
+OTHERS = tuple(arm for arm in ARMS if arm != "slca")
+HALVES = ("gates", "head")  # trained where slca's setting has both
 CURVES = ("none", "slca")  # arms that are trained on fractions of the training samples too
 
 
@@ -37,21 +46,16 @@ class Experiment:
     )
     shared: Fields = field(default_factory=lambda: SHARED)
     candidates: dict[str, dict[str, Fields]] = field(default_factory=lambda: CANDIDATES)
-    folds: int = 5
+    folds: int = 3
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5)  # beside the full training data
 
     def setting(self, dataset: Dataset, arm: str, candidate: str) -> TrainConfig:
         """How an arm is trained with a candidate's setting, seen from the work folder."""
-        tuned = "slca" if arm in CONTROLS else arm
-        return TrainConfig(
-            store=f"{dataset.name}.zarr",
-            out=Path("runs") / dataset.name / arm,
-            attention=arm,
-            ordered=dataset.ordered,
-            **self.shared,
-            **self.candidates[tuned][candidate],
-        )
+        tuned = arm if arm in self.candidates else "slca"
+        how = {**self.shared, **self.candidates[tuned][candidate], **ARMS[arm]}
+        out = Path("runs") / dataset.name / arm
+        return TrainConfig(f"{dataset.name}.zarr", out, ordered=dataset.ordered, **how)
 
 
 def options(setting: TrainConfig) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from experiment import ARMS, CONTROLS, Dataset, Experiment
+from experiment import ARMS, OTHERS, Dataset, Experiment
 from figures import DIFFERENCES, FRACTIONS
 from verdicts import difference, full_auc, reading, verdicts
 
@@ -24,6 +24,11 @@ COLUMNS = {  # of each table, so that one that is not there yet is an empty one
     "differences": ("dataset", "minus", "fraction", "metric", "difference", "low", "high", "p"),
 }
 SHOWN = {"auc": "AUC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+MEANINGS = {
+    "none": "the backbone alone",
+    "head": "the head that reads the features, without gates",
+    "global": "global attention",
+}
 SAYS = {"ahead": "SLCA ahead", "behind": "SLCA behind", "undecided": "undecided"}
 ALT_DIFFERENCES = (
     "SLCA minus every other arm, with 95 % intervals, in AUC and accuracy on each data set; the "
@@ -88,10 +93,10 @@ def _missing(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
 
 
 def _readings(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
-    """For each data set what stands against the backbone alone, and against one vector an image."""
+    """For each data set how SLCA stands against what it should be better than."""
     lines = []
     for dataset in datasets:
-        for minus, meaning in (("none", "the backbone alone"), ("global", "global attention")):
+        for minus, meaning in MEANINGS.items():
             if (row := full_auc(differences, dataset.name, minus)) is not None:
                 told = f"{difference(row)}, {SAYS[reading(row)]}"
                 lines.append(f"{dataset.title}, SLCA minus {meaning}: {told}")
@@ -148,7 +153,7 @@ def _differences(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> st
     rows = []
     full = differences[differences["fraction"] == 1]
     for dataset in datasets:
-        for arm in ("none", *CONTROLS):
+        for arm in OTHERS:
             own = full[(full["dataset"] == dataset.name) & (full["minus"] == arm)]
             for row in own.itertuples():
                 told = [SHOWN[row.metric], difference(row), f"{row.p:.4f}", SAYS[reading(row)]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from experiment import CONTROLS, CURVES, Dataset
+from experiment import CURVES, OTHERS, Dataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -41,7 +41,7 @@ def forest(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> Figure:
     shown = [
         (dataset, arm)
         for dataset in datasets
-        for arm in ("none", *CONTROLS)
+        for arm in OTHERS
         if ((full["dataset"] == dataset.name) & (full["minus"] == arm)).any()
     ]
     figure = Figure((8.2, 1.3 + 0.3 * len(shown)), layout="constrained", facecolor="white")

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from choosing import chosen
-from experiment import ARMS, CURVES, Dataset, Experiment, samcache
+from experiment import ARMS, CURVES, HALVES, Dataset, Experiment, samcache
 
 from samcache.train.config import TrainConfig
 from samcache.train.outputs import RESULTS
@@ -34,13 +34,8 @@ def train_runs(experiment: Experiment, datasets: tuple[Dataset, ...], work: Path
 
 def full_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:
     """The runs of all arms on the full training data."""
-    return [
-        replace(
-            experiment.setting(dataset, arm, chosen(experiment, dataset, arm, work)),
-            seeds=experiment.seeds,
-        )
-        for arm in ARMS
-    ]
+    joined = _setting(experiment, dataset, "slca", work).join
+    return [_setting(experiment, dataset, arm, work) for arm in ARMS if joined or arm not in HALVES]
 
 
 def curve_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:
@@ -51,9 +46,13 @@ def curve_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[Tra
             out=config.out.with_name(config.out.name + CURVE),
             fractions=experiment.fractions,
         )
-        for config in full_runs(experiment, dataset, work)
-        if config.attention in CURVES
+        for config in (_setting(experiment, dataset, arm, work) for arm in CURVES)
     ]
+
+
+def _setting(experiment: Experiment, dataset: Dataset, arm: str, work: Path) -> TrainConfig:
+    candidate = chosen(experiment, dataset, arm, work)
+    return replace(experiment.setting(dataset, arm, candidate), seeds=experiment.seeds)
 
 
 def note_of(run: Path) -> Path:
