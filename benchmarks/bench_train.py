@@ -1,12 +1,13 @@
 """What an epoch costs with SLCA, without, and with the encoder run live; loading; a whole run.
 
-    python benchmarks/bench_train.py STORE --checkpoint mobile_sam.pt
+    python benchmarks/bench_train.py STORE [--checkpoint mobile_sam.pt]
 
 The three are measured by turns in one process on the same batches, and told as medians and as the
 median of the ratios within a round. A live step encodes its images with the store's encoder at the
 store's size and pools them, before the same step with SLCA; only a few of its steps are run, and
-scaled to an epoch by their number. On a CPU the times are CPU seconds, which other work on the
-machine disturbs less; on a GPU they are seconds. Loading is in seconds.
+scaled to an epoch by their number; without a checkpoint there are none. On a CPU the times are CPU
+seconds, which other work on the machine disturbs less; on a GPU they are seconds. Loading is in
+seconds.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from samcache.train import loop
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.loop import build_classifier
+from samcache.train.pooling import given_sides, kernel_sides
 from samcache.train.run import train
 
 LIVE_STEPS = 2
@@ -47,7 +49,8 @@ def main() -> None:
     store = Store(options.store)
     config = TrainConfig(
         store.location, Path(), backbone=options.backbone, image_size=options.image_size,
-        epochs=options.epochs, seeds=(0, 1, 2), device=options.device,
+        epochs=options.epochs, seeds=(0, 1, 2), device=options.device, kernel=options.kernel,
+        join=options.join,
     )  # fmt: skip
     print(f"{options.backbone}, {options.image_size} px, {options.threads} threads, {device}")
     loading(store, options.rounds)
@@ -61,9 +64,11 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Benchmark of training.")
     parser.add_argument("store")
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--kernel", type=int, help="by default as train chooses")
+    parser.add_argument("--join", action="store_true")
     parser.add_argument("--epochs", type=int, default=10, help="of each training of the whole run")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
@@ -73,8 +78,9 @@ def arguments() -> argparse.Namespace:
 
 def loading(store: Store, rounds: int) -> None:
     """A store's images and levels against np.load of the same bytes from one file each."""
-    levels, pool, side = store.identity.levels, store.identity.pool, store.identity.frame_size
-    data = load_training_data(store, levels, pool, side)
+    sides = kernel_sides(store, store.identity.levels, store.identity.pool)
+    side = store.identity.frame_size
+    data = load_training_data(store, sides, side)
     arrays = [data.images.numpy(), *(maps.numpy() for maps in data.pooled.values())]
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +88,7 @@ def loading(store: Store, rounds: int) -> None:
         for path, array in zip(paths, arrays, strict=True):
             np.save(path, array)
         for _ in range(rounds):
-            ours = timed(lambda: load_training_data(store, levels, pool, side))
+            ours = timed(lambda: load_training_data(store, sides, side))
             times.append((ours, timed(lambda: [np.load(path) for path in paths])))
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     size = sum(array.nbytes for array in arrays) / 1e6
@@ -90,24 +96,23 @@ def loading(store: Store, rounds: int) -> None:
 
 
 def epochs(
-    store: Store, config: TrainConfig, checkpoint: Path, device: torch.device, rounds: int
+    store: Store, config: TrainConfig, checkpoint: Path | None, device: torch.device, rounds: int
 ) -> None:
     """An epoch with SLCA, without, and with the live encoder, by turns."""
     levels = store.identity.levels
-    loaded = load_training_data(store, levels, config.kernel, config.image_size)
+    loaded = load_training_data(store, given_sides(config, store), config.image_size)
     data = scaled_to(loaded, store, loaded.rows("train"))
     data = replace(data, residency="device").to(device)
     batches = list(torch.split(data.rows("train").to(device), config.batch_size))
-    plain = replace(data, pooled={})
-    slca = stepper(config, data, config.tapped(levels), data.inputs)
-    live = stepper(
-        config, data, config.tapped(levels), live_inputs(store, data, config, checkpoint)
-    )
+    alone, plain = replace(config, attention="none", join=False), replace(data, pooled={})
+    taps = config.tapped(levels)
     ways = {
-        "none": (stepper(config, plain, {}, plain.inputs), batches),
-        "slca": (slca, batches),
-        "live encoder": (live, batches[:LIVE_STEPS]),
+        "none": (stepper(alone, plain, {}, plain.inputs), batches),
+        "slca": (stepper(config, data, taps, data.inputs), batches),
     }
+    if checkpoint:
+        live = live_inputs(store, data, checkpoint)
+        ways["live encoder"] = stepper(config, data, taps, live), batches[:LIVE_STEPS]
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, (step, chosen) in ways.items():
@@ -134,7 +139,8 @@ def stepper(
     """A training step from the rows of a batch, as the loop does it."""
     torch.manual_seed(0)
     model = build_classifier(config, data, taps).to(data.device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+    model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
 
     def step(rows: Tensor) -> None:
         loss = F.cross_entropy(model(*inputs(rows)), data.labels[rows])
@@ -146,7 +152,7 @@ def stepper(
 
 
 def live_inputs(
-    store: Store, data: TrainingData, config: TrainConfig, checkpoint: Path
+    store: Store, data: TrainingData, checkpoint: Path
 ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
     """Inputs whose maps the encoder computes on the spot, from the cached frames."""
     identity = store.identity
@@ -164,7 +170,9 @@ def live_inputs(
             batch = planes.permute(0, 2, 3, 1).byte()
         found = model(normalise(batch, [(side, side)] * len(batch), identity.preprocessing))
         maps = {
-            level: data.scales[level].apply(F.avg_pool2d(values.float(), config.kernel))
+            level: data.scales[level].apply(
+                F.adaptive_avg_pool2d(values.float(), data.pooled[level].shape[-1])
+            )
             for level, values in found.items()
         }
         return data.inputs(rows)[0], maps

@@ -28,6 +28,7 @@ from samcache.cache.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.verify import verify
 from samcache.train.data import load_training_data
+from samcache.train.pooling import kernel_sides
 
 SHAPES = {
     "patch": (64, 32, 32),
@@ -129,7 +130,7 @@ def loading(store: Store) -> dict[str, Callable[[], Any]]:
     """What takes longer: training's own loading, and zarr-python."""
 
     def load(side: int) -> Callable[[], Any]:
-        return lambda: load_training_data(store, tuple(SHAPES), POOL, side)
+        return lambda: load_training_data(store, kernel_sides(store, tuple(SHAPES), POOL), side)
 
     return {
         NUMPY: lambda: list(read_npy(store)),

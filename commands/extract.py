@@ -15,7 +15,7 @@ import click
 from samcache.commands.options import (
     EXIT_UNREADABLE,
     At,
-    BatchSize,
+    AutoOr,
     CommaList,
     Device,
     FilePath,
@@ -56,7 +56,7 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 @option("--frame-size", type=At(1), help="Side of the cached images.  [default: at most 256]")
 @option("--no-images", is_flag=True, help="Cache features alone; train needs the images.")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=BatchSize(), default="auto", help="Images at a time; auto: what fits.")
+@option("--batch-size", type=AutoOr(), default="auto", help="Images at a time; auto: what fits.")
 @option("--shard-rows", type=At(1), default=64, help="Images a shard, the unit of work.")
 @option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
 @option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")

@@ -54,8 +54,8 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
-class BatchSize(click.ParamType[int | None]):
-    """A whole number from 1, or "auto", which is None: as many as the device's memory holds."""
+class AutoOr(click.ParamType[int | None]):
+    """A whole number from 1, or "auto", which is None: what fits."""
 
     name = "auto|n"
 

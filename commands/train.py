@@ -14,6 +14,7 @@ import click
 
 from samcache.commands.options import (
     At,
+    AutoOr,
     CommaList,
     Device,
     FilePath,
@@ -58,7 +59,9 @@ _TRAINING_OPTIONS = (
     option("--pretrained", help="Weights: a file, or download.  [default: random]"),
     option("--stem", type=STEM, default="standard", help="small: 3x3 stride 1 for small images."),
     option("--taps", type=CommaList(), help="LEVEL:STAGE or :MODULE.  [default: patch:stem …]"),
-    option("--kernel", type=At(1), default=4, help="SLCA's pooling, in the encoder's map cells."),
+    option(
+        "--kernel", type=AutoOr(), default="auto", help="SLCA's pooling, in the encoder's cells."
+    ),
     option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r."),
     option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A."),
     option("--join/--no-join", default=False, help="A head of the levels' means joins in."),

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError
 from samcache.train.backbones import Backbone
 from samcache.train.joined_head import JoinedHead
+from samcache.train.output_shapes import output_shapes
 from samcache.train.slca import SLCA
 
 
@@ -44,11 +43,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone.net
         paths = {level: backbone.path(stage) for level, stage in design.taps.items()}
-        channels = _output_channels(backbone, set(paths.values()), image_size)
+        shapes = output_shapes(backbone, set(paths.values()), image_size)
         how = design.reduction, design.fusion
         self.attention = nn.ModuleDict(
             {
-                level: SLCA(level_channels[level], channels[path], *how)
+                level: SLCA(level_channels[level], shapes[path][0], *how)
                 for level, path in paths.items()
             }
         )
@@ -84,34 +83,3 @@ class Classifier(nn.Module):
             return out.permute(0, 2, 3, 1) if self._nhwc else out
 
         return hook
-
-
-@torch.no_grad()
-def _output_channels(backbone: Backbone, paths: set[str], image_size: int) -> dict[str, int]:
-    """Path -> channels of the module's output, from a pass of one black image."""
-    found: dict[str, int] = {}
-    handles = []
-    for path in paths:
-
-        def note(_module: nn.Module, _inputs: object, x: object, path: str = path) -> None:
-            if not isinstance(x, Tensor) or x.ndim != 4:
-                what = f"of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-                raise ConfigError(
-                    f"{path} cannot be tapped: its output is {what}, not a batch of maps"
-                )
-            found[path] = x.shape[-1] if backbone.nhwc else x.shape[1]
-
-        handles.append(backbone.net.get_submodule(path).register_forward_hook(note))
-    training = backbone.net.training
-    if paths:
-        try:
-            backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
-        finally:
-            for handle in handles:
-                handle.remove()
-            backbone.net.train(training)
-    if paths - found.keys():
-        raise ConfigError(
-            f"{min(paths - found.keys())} cannot be tapped: the backbone never runs it by itself"
-        )
-    return found

@@ -27,7 +27,7 @@ class TrainConfig:
     pretrained: str | None = None  # a file of weights, or "download"
     stem: str = "standard"  # or "small"
     taps: tuple[str, ...] | None = None  # "level:stage", or "level:path of a module"
-    kernel: int | None = 4  # in cells of the encoder's unpooled maps; None is the whole map
+    kernel: int | None = None  # in cells of the encoder's unpooled maps; None: by the stage
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
     join: bool = False  # a head that reads the levels joins the backbone's

@@ -9,32 +9,11 @@ from dataclasses import replace
 
 import torch
 
-from samcache.cache.errors import ConfigError
-from samcache.cache.store import Store
-from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.splits import Member
 
 _RANDOM_SEED = 0
 _CHUNK = 256
-
-
-def resolved_kernel(config: TrainConfig, store: Store) -> int | None:
-    """SLCA's pooling in the encoder's map cells; None where it is the whole map, or there is none.
-
-    Raises ConfigError where each cell is wanted of a store that holds pooled maps.
-    """
-    if config.attention == "global" or (config.attention == "none" and not config.join):
-        return None
-    if config.attention == "per-location":
-        if store.identity.pool > 1:
-            raise ConfigError(
-                f"--attention per-location needs every cell, and {store.location} holds maps "
-                f"pooled by {store.identity.pool}: extract with --pool 1; the finest that this "
-                f"store allows is --attention slca --kernel {store.identity.pool}"
-            )
-        return 1
-    return config.kernel
 
 
 def fill_with_noise(data: TrainingData) -> None:

@@ -23,6 +23,7 @@ from samcache.train.views import turned_images
 
 IDENTITY = ("identity",)  # the view that every store has, first
 MapShape = tuple[int, int, int]  # C, h, w
+Sides = dict[str, int]  # level -> cells on a side of its maps
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
@@ -60,7 +61,7 @@ class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
     images: (n, 3, s, s) uint8, as the first view has them. pooled: level -> (n V, C, h, w) in the
-    store's dtype, a sample's V views one after another, averaged over the kernel, not standardised;
+    store's dtype, a sample's V views one after another, averaged to some cells, not standardised;
     scales: level -> its scale. labels: (n,) int64. extents: (n, 2) int64, height and width of each
     image in its square; None with one view. feature_rows: (n,) int64, whose maps each sample is
     given; None means its own. With residency "device" all lie on one device, otherwise images and
@@ -130,33 +131,29 @@ class TrainingData:
 
 def training_bytes(
     store: Store,
-    levels: tuple[str, ...],
-    kernel: int | None,
+    sides: Sides,
     image_size: int | None,
     views: tuple[str, ...] = IDENTITY,
 ) -> int:
     """Bytes of the images and maps that ``load_training_data`` returns."""
-    side = _side(store, image_size)
-    shapes = [_map_shape(store, level, kernel) for level in levels]
+    side = image_side(store, image_size)
+    shapes = [_map_shape(store, level, side) for level, side in sides.items()]
     maps = np.dtype(store.identity.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
     return len(readable_samples(store)) * (3 * side**2 + len(views) * maps)
 
 
 def load_training_data(
     store: Store,
-    levels: tuple[str, ...],
-    kernel: int | None,
+    sides: Sides,
     image_size: int | None,
     residency: str = "memory",
     views: tuple[str, ...] = IDENTITY,
 ) -> TrainingData:
-    """Read a store's images and the given levels, pooled to the kernel, a few shards at a time.
+    """Read a store's images and the given levels, averaged to so many cells, shard by shard.
 
-    Without a kernel, each map is averaged to one vector. views: the first, or all, of the store's.
-
-    The scales are those of the training split; ``scaled_to`` takes those of other rows. Raises
-    ConfigError where the store has no cached images or its pool does not divide the kernel;
-    StoreError where objects are damaged.
+    views: the first, or all, of the store's. The scales are those of the training split;
+    ``scaled_to`` takes those of other rows. Raises ConfigError where the store has no cached
+    images, StoreError where objects are damaged.
     """
     damage = verify(store, fast=True)
     if damage:
@@ -169,15 +166,14 @@ def load_training_data(
         raise ConfigError(
             f"{store.location} holds no images (--no-images): extract it anew with them"
         )
-    factor = {level: _pool_factor(store, level, kernel) for level in levels}
-    side = _side(store, image_size)
+    side = image_side(store, image_size)
     images = allocate((len(samples), 3, side, side), torch.uint8, residency)
     dtype = getattr(torch, store.identity.dtype)
     pooled = {
         level: allocate(
-            (len(samples) * len(views), *_map_shape(store, level, kernel)), dtype, residency
+            (len(samples) * len(views), *_map_shape(store, level, cells)), dtype, residency
         )
-        for level in levels
+        for level, cells in sides.items()
     }
     rows = samples["row"].to_numpy()
 
@@ -187,10 +183,10 @@ def load_training_data(
         keep = torch.from_numpy(rows[first:last] - start)
         raw = torch.from_numpy(store.read_images(start, stop))
         images[first:last] = _resized(raw[keep], side)
-        for level in levels:
+        for level, cells in sides.items():
             maps = torch.from_numpy(store.read_features(level, start, stop))
             chosen = maps[keep, : len(views)].flatten(0, 1)
-            pooled[level][first * len(views) : last * len(views)] = _averaged(chosen, factor[level])
+            pooled[level][first * len(views) : last * len(views)] = _averaged(chosen, cells)
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
@@ -220,7 +216,7 @@ def read_inputs(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Images and maps of some rows of a committed shard, as ``load_training_data`` has them.
 
-    rows: (n,) of the arrays' first axis; shapes: each level's (C, h, w) once pooled to the kernel.
+    rows: (n,) of the arrays' first axis; shapes: each level's (C, h, w) as wanted.
     Returns (n, 3, side, side) uint8 and level -> (n, C, h, w) in the store's dtype. Raises
     StoreError where objects are damaged.
     """
@@ -230,31 +226,16 @@ def read_inputs(
     pooled = {}
     for level, (_, height, _) in shapes.items():
         maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
-        pooled[level] = _averaged(maps, maps.shape[-1] // height).to(maps.dtype)
+        pooled[level] = _averaged(maps, height).to(maps.dtype)
     return images, pooled
 
 
-def _pool_factor(store: Store, level: str, kernel: int | None) -> int:
-    pool = store.identity.pool
-    side = store.layout.level_shapes[level][1]
-    if kernel is None:
-        return side
-    if kernel % pool or side % (kernel // pool):
-        raise ConfigError(
-            f"--kernel {kernel} does not fit the store: its maps are pooled by {pool}, and level "
-            f"{level} is {side * pool} cells wide before that; give a multiple of {pool} that "
-            "divides it"
-        )
-    return kernel // pool
+def _map_shape(store: Store, level: str, side: int) -> MapShape:
+    return store.layout.level_shapes[level][0], side, side
 
 
-def _map_shape(store: Store, level: str, kernel: int | None) -> tuple[int, int, int]:
-    channels, height, width = store.layout.level_shapes[level]
-    factor = _pool_factor(store, level, kernel)
-    return channels, height // factor, width // factor
-
-
-def _side(store: Store, image_size: int | None) -> int:
+def image_side(store: Store, image_size: int | None) -> int:
+    """The side of the classifier's images; None means the cache's, up to 224."""
     return image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
 
 
@@ -268,7 +249,9 @@ def _extents(store: Store, rows: npt.NDArray[np.int64], side: int) -> Tensor:
     return torch.from_numpy(scaled.round().clip(1, side).astype(np.int64))
 
 
-def _averaged(maps: Tensor, factor: int) -> Tensor:
+def _averaged(maps: Tensor, side: int) -> Tensor:
+    """Maps (n, C, h, w) averaged over equal blocks to so many cells on a side."""
+    factor = maps.shape[-1] // side
     return maps if factor == 1 else F.avg_pool2d(maps.float(), factor)
 
 

@@ -18,9 +18,10 @@ from samcache.cache.store import Store
 from samcache.train import distributed
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
-from samcache.train.controls import fill_with_noise, resolved_kernel, with_others_features
+from samcache.train.controls import fill_with_noise, with_others_features
 from samcache.train.data import (
     IDENTITY,
+    Sides,
     TrainingData,
     load_training_data,
     scaled_to,
@@ -28,6 +29,7 @@ from samcache.train.data import (
 )
 from samcache.train.loop import EpochMetrics, MemberResult, train_member
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
+from samcache.train.pooling import given_sides
 from samcache.train.precision import resolved_precision
 from samcache.train.residency import choose_residency
 from samcache.train.splits import Member, plan_members, readable_samples
@@ -48,7 +50,6 @@ def train(config: TrainConfig, console: Console) -> Results:
 def _train(config: TrainConfig, console: Console) -> Results:
     with distributed.first_alone():
         store = staged(Store(config.store), console)
-    config = replace(config, kernel=resolved_kernel(config, store))
     taps = config.tapped(store.identity.levels)
     members = plan_members(
         readable_samples(store),
@@ -61,7 +62,7 @@ def _train(config: TrainConfig, console: Console) -> Results:
         folder = open_run_folder(config)
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
     started = time.perf_counter()
-    data = loaded(config, store, config.levels(store.identity.levels), console)
+    data = loaded(config, store, given_sides(config, store), console)
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
@@ -82,13 +83,11 @@ def _train(config: TrainConfig, console: Console) -> Results:
     return results
 
 
-def loaded(
-    config: TrainConfig, store: Store, levels: tuple[str, ...], console: Console
-) -> TrainingData:
+def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) -> TrainingData:
     """The store's data, read once for all trainings, where there is room; says so."""
     device = torch.device(config.device)
     views = store.identity.views if config.augment else IDENTITY
-    loading = store, levels, config.kernel, config.image_size
+    loading = store, sides, config.image_size
     need = training_bytes(*loading, views)
     residency = choose_residency(need, device, config.residency, distributed.processes_here())
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}

@@ -15,9 +15,12 @@ class Kind:
     least: float = -inf
     most: float = inf
     known: tuple[str, ...] = ()  # empty: any text
+    none: str = ""  # the text that stands for None
 
     def value(self, text: str) -> Any:
         """The value that a text names; raises ValueError."""
+        if self.none and text == self.none:
+            return None
         if self.type is tuple:
             return tuple(part.strip() for part in text.split(","))
         value = text == "true" if self.type is bool else self.type(text)
@@ -35,7 +38,7 @@ SEARCHABLE = {
     "backbone": Kind(str),
     "stem": Kind(str, known=("standard", "small")),
     "taps": Kind(tuple),
-    "kernel": Kind(int, 1),
+    "kernel": Kind(int, 1, none="auto"),
     "reduction": Kind(int, 1),
     "fusion": Kind(str, known=("gate", "residual")),
     "join": Kind(bool, known=("true", "false")),

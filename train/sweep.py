@@ -13,9 +13,9 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.controls import resolved_kernel
-from samcache.train.data import TrainingData, scaled_to
+from samcache.train.data import Sides, TrainingData, scaled_to
 from samcache.train.loop import DivergedError, EpochMetrics, train_member
+from samcache.train.pooling import given_sides
 from samcache.train.precision import resolved_precision
 from samcache.train.run import decisive, given_maps, loaded
 from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
@@ -38,17 +38,17 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     """Run trials until so many are finished; raises SamcacheError."""
     store = staged(Store(config.base.store), console)
     dimensions = _dimensions(config)
-    reading = replace(config.base, join=_joins(config.base, dimensions))
-    base = replace(config.base, kernel=resolved_kernel(reading, store))
+    base = config.base
     precision = resolved_precision(base.precision, torch.device(base.device))
     samples, classes = readable_samples(store), store.dataset.classes
     (planned,) = plan_members(samples, classes, base.seeds)
     member = replace(planned, test=planned.test[:0])
-    inputs = _inputs(base, dimensions, store, member, console)
+    _check_sides(base, dimensions, store)
+    held = _HeldInputs(store, member, console)
     description = decisive(base, store, [member]) | {"search": [str(d) for d in dimensions]}
 
     def train(options: TrainConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
-        data, taps = inputs(options)
+        data, taps = held.inputs(options), options.tapped(store.identity.levels)
         try:
             train_member(member, data, replace(options, precision=precision), taps, on_epoch)
         except DivergedError as error:
@@ -76,32 +76,40 @@ def _joins(base: TrainConfig, dimensions: tuple[Dimension, ...]) -> bool:
     return base.join or any(dimension.name == "join" for dimension in dimensions)
 
 
-def _inputs(
-    base: TrainConfig,
-    dimensions: tuple[Dimension, ...],
-    store: Store,
-    member: Member,
-    console: Console,
-) -> Callable[[TrainConfig], tuple[TrainingData, dict[str, str]]]:
-    """Load the store once, pooled to every kernel of the search; what a trial is given of it."""
+def _check_sides(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:
+    """Raise ConfigError before the first trial where the store does not allow taps or kernels."""
     values = {dimension.name: dimension.values for dimension in dimensions}
-    levels = store.identity.levels
-    used: set[str] = set()
     for taps in values.get("taps", (base.taps,)):
-        reading = replace(base, taps=taps, join=_joins(base, dimensions))
-        used |= set(reading.levels(levels))
-    by_kernel: dict[int | None, TrainingData] = {}
-    for kernel in values.get("kernel", (base.kernel,)):
-        wanted = tuple(level for level in levels if level in used)
-        data = loaded(replace(base, kernel=kernel), store, wanted, console)
-        if by_kernel:  # the images are the same
-            data = replace(data, images=next(iter(by_kernel.values())).images)
-        data = scaled_to(data.to(torch.device(base.device)), store, member.train)
-        by_kernel[kernel] = given_maps(data, member, base)
+        for kernel in values.get("kernel", (base.kernel,)):
+            given_sides(replace(base, taps=taps, kernel=kernel), store)
 
-    def given(options: TrainConfig) -> tuple[TrainingData, dict[str, str]]:
-        data, taps = by_kernel[options.kernel], options.tapped(levels)
-        pooled = {level: data.pooled[level] for level in options.levels(levels)}
-        return replace(data, pooled=pooled), taps
 
-    return given
+class _HeldInputs:
+    """The images, read once for all trials, and each level's maps, once for every side."""
+
+    def __init__(self, store: Store, member: Member, console: Console) -> None:
+        self._store, self._member, self._console = store, member, console
+        self._images: TrainingData | None = None
+        self._maps: dict[tuple[str, int], TrainingData] = {}
+
+    def inputs(self, options: TrainConfig) -> TrainingData:
+        """What a trial with these options is given."""
+        wanted = given_sides(options, self._store)
+        missing = {level: side for level, side in wanted.items() if (level, side) not in self._maps}
+        if self._images is None or missing:
+            data = self._loaded(options, missing)
+            self._images = self._images or replace(data, pooled={}, scales={})
+            self._maps |= dict.fromkeys(missing.items(), data)
+        held = {level: self._maps[level, side] for level, side in wanted.items()}
+        return replace(
+            self._images,
+            pooled={level: data.pooled[level] for level, data in held.items()},
+            scales={level: data.scales[level] for level, data in held.items()},
+        )
+
+    def _loaded(self, options: TrainConfig, sides: Sides) -> TrainingData:
+        data = loaded(options, self._store, sides, self._console)
+        if self._images is not None:  # they are the same
+            data = replace(data, images=self._images.images)
+        data = scaled_to(data.to(torch.device(options.device)), self._store, self._member.train)
+        return given_maps(data, self._member, options)

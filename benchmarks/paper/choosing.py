@@ -17,10 +17,10 @@ from rich.console import Console
 from samcache.cache.store import Store
 from samcache.commands.options import Device
 from samcache.train.config import TrainConfig
-from samcache.train.controls import resolved_kernel
 from samcache.train.data import scaled_to
 from samcache.train.loop import train_member
 from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.pooling import given_sides
 from samcache.train.precision import resolved_precision
 from samcache.train.run import loaded
 from samcache.train.splits import Member, plan_members, readable_samples
@@ -94,10 +94,8 @@ def _score(
     device = torch.device(Device().convert("auto", None, None))  # as the command chooses it
     precision = resolved_precision(setting.precision, device)
     config = replace(setting, device=str(device), precision=precision)
-    config = replace(config, kernel=resolved_kernel(config, store))
     taps = config.tapped(store.identity.levels)
-    levels = config.levels(store.identity.levels)
-    data = loaded(config, store, levels, Console(quiet=True)).to(device)
+    data = loaded(config, store, given_sides(config, store), Console(quiet=True)).to(device)
     labels = data.labels.cpu().numpy()
     for member in members:
         scaled = scaled_to(data, store, member.train)

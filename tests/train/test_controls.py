@@ -16,9 +16,10 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.extract.encoders import LEVELS
 from samcache.train.config import TrainConfig
-from samcache.train.controls import fill_with_noise, resolved_kernel, with_others_features
+from samcache.train.controls import fill_with_noise, with_others_features
 from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.outputs import Results
+from samcache.train.pooling import given_sides, kernel_sides
 from samcache.train.results_text import text
 from samcache.train.run import train
 from samcache.train.splits import plan_members
@@ -31,7 +32,7 @@ def store(run_extract: Extract) -> Store:
 
 @pytest.fixture
 def data(store: Store) -> TrainingData:
-    return load_training_data(store, LEVELS, 4, 32)
+    return load_training_data(store, kernel_sides(store, LEVELS, 4), 32)
 
 
 def quick(store: Store, out: Path, **changes: object) -> Results:
@@ -88,7 +89,7 @@ def test_random_features_have_the_channels_mean_and_deviation(data: TrainingData
 
 def test_global_attention_sees_the_mean_of_each_map(store: Store, data: TrainingData) -> None:
     config = TrainConfig(store.location, Path("out"), attention="global")
-    whole = load_training_data(store, LEVELS, resolved_kernel(config, store), 32)
+    whole = load_training_data(store, given_sides(config, store), 32)
     for level, maps in whole.pooled.items():
         assert maps.shape[2:] == (1, 1)
         expected = data.pooled[level].float().mean(dim=(2, 3))
@@ -99,8 +100,9 @@ def test_per_location_needs_maps_that_were_not_pooled(run_extract: Extract) -> N
     config = TrainConfig("store", Path("out"), attention="per-location")
     pooled, _ = run_extract("pooled")
     with pytest.raises(ConfigError, match=r"pooled by 2: extract with --pool 1; .* --kernel 2"):
-        resolved_kernel(config, pooled)
-    assert resolved_kernel(config, run_extract("whole", pool=1)[0]) == 1
+        given_sides(config, pooled)
+    whole = run_extract("whole", pool=1)[0]
+    assert given_sides(config, whole) == kernel_sides(whole, whole.identity.levels, 1)
 
 
 @pytest.mark.parametrize("attention", ["shuffled", "random", "global"])
@@ -113,7 +115,7 @@ def test_every_control_trains(store: Store, tmp_path: Path, attention: str) -> N
 def test_statistics_are_those_of_the_rows_that_are_trained_on(run_extract: Extract) -> None:
     store, _ = run_extract(pool=1, dtype="float32")
     rows = torch.tensor([1, 4, 30, 39])
-    data = scaled_to(load_training_data(store, LEVELS, 1, 32), store, rows)
+    data = scaled_to(load_training_data(store, kernel_sides(store, LEVELS, 1), 32), store, rows)
     images, maps = data.inputs(rows)
     for values in (value.numpy() for value in (images, *maps.values())):
         np.testing.assert_allclose(values.mean(axis=(0, 2, 3)), 0, atol=1e-4)

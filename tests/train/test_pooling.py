@@ -1,15 +1,21 @@
 """Pooling before caching changes nothing that training sees."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import Extract
+from hypothesis import given
+from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
 from samcache.extract.encoders import LEVELS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data
 from samcache.train.loop import build_classifier
+from samcache.train.pooling import coarsest, given_sides, kernel_sides
 
 
 def attention_maps(data: TrainingData, kernel: int) -> dict[str, torch.Tensor]:
@@ -31,7 +37,9 @@ def test_pooled_and_unpooled_stores_give_the_same_attention(
     maps = {}
     for pool in (1, 4):
         store, _ = run_extract(f"pool{pool}", pool=pool, dtype=dtype)
-        maps[pool] = attention_maps(load_training_data(store, LEVELS, 4, 32), kernel=4)
+        maps[pool] = attention_maps(
+            load_training_data(store, kernel_sides(store, LEVELS, 4), 32), kernel=4
+        )
     for level in LEVELS:
         assert maps[1][level].shape == maps[4][level].shape
         assert (maps[1][level] - maps[4][level]).abs().max() <= tolerance, level
@@ -43,13 +51,37 @@ def test_a_kernel_that_does_not_fit_the_store_is_refused(
 ) -> None:
     store, _ = run_extract()
     with pytest.raises(ConfigError, match=message):
-        load_training_data(store, LEVELS, kernel, 32)
+        load_training_data(store, kernel_sides(store, LEVELS, kernel), 32)
 
 
 def test_standardised_maps_of_the_training_split_have_unit_scale(run_extract: Extract) -> None:
     store, _ = run_extract(pool=1, dtype="float32")
-    data = load_training_data(store, LEVELS, 1, 32)
+    data = load_training_data(store, kernel_sides(store, LEVELS, 1), 32)
     images, maps = data.inputs(data.rows("train"))
     for values in (value.numpy() for value in (images, *maps.values())):
         np.testing.assert_allclose(values.mean(axis=(0, 2, 3)), 0, atol=1e-4)
         np.testing.assert_allclose(values.std(axis=(0, 2, 3)), 1, rtol=1e-3)
+
+
+def test_without_a_kernel_maps_are_no_finer_than_what_they_gate(run_extract: Extract) -> None:
+    store, _ = run_extract(pool=1)
+    stored = kernel_sides(store, LEVELS, 1)
+    options = {"backbone": "resnet18", "image_size": 64}
+    config = TrainConfig(store.location, Path("out"), **options)  # type: ignore[arg-type]
+    stages = {"patch": 16, "early": 16, "middle": 8, "late": 4, "neck": 4}  # 4 at least
+    assert given_sides(config, store) == {
+        level: min(stored[level], stage) for level, stage in stages.items()
+    }
+    head = replace(config, attention="none", join=True)
+    assert given_sides(head, store) == given_sides(config, store), "it reads what gates would"
+    assert given_sides(replace(config, attention="none"), store) == {}
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+def test_a_map_is_averaged_over_equal_blocks_and_not_below_what_is_needed(
+    side: int, least: int
+) -> None:
+    cells = coarsest(side, least)
+    assert side % cells == 0
+    assert cells >= min(side, least)
+    assert not [c for c in range(least, cells) if side % c == 0], "none coarser would do"

@@ -15,6 +15,7 @@ from samcache.cache.store import Store
 from samcache.train import residency
 from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data, training_bytes
+from samcache.train.pooling import kernel_sides
 from samcache.train.residency import allocate, choose_residency, free_memory
 from samcache.train.run import train
 
@@ -86,10 +87,10 @@ def test_a_mapped_tensor_leaves_no_file_behind(stage: Path) -> None:
 
 def test_the_bytes_are_known_before_the_data_are_read(run_extract: Extract) -> None:
     store, _ = run_extract()
-    data = load_training_data(store, ("patch", "neck"), 4, 24)
+    data = load_training_data(store, kernel_sides(store, ("patch", "neck"), 4), 24)
     held = [data.images, *data.pooled.values()]
     expected = sum(tensor.nbytes for tensor in held)
-    assert training_bytes(store, ("patch", "neck"), 4, 24) == expected
+    assert training_bytes(store, kernel_sides(store, ("patch", "neck"), 4), 24) == expected
 
 
 def test_every_residency_trains_to_the_same_bits(run_extract: Extract, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import load_training_data
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.outputs import Results
+from samcache.train.pooling import given_sides
 from samcache.train.predictor import load_ensemble, open_run
 from samcache.train.run import train
 
@@ -85,8 +86,7 @@ def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) 
     out = tmp_path / "run"
     config = quick(store, out, seeds=(3,))
     run(config)
-    taps = config.tapped(store.identity.levels)
-    data = load_training_data(store, tuple(taps), config.kernel, config.image_size)
+    data = load_training_data(store, given_sides(config, store), config.image_size)
     with torch.no_grad():
         probabilities = load_ensemble(open_run(out))(data.images, data.pooled)
     saved = pd.read_csv(out / "predictions.csv")
@@ -143,13 +143,18 @@ def test_without_attention_no_features_are_read(
     assert not any("attention" in key for key in load_file(tmp_path / "run" / "seed-0.safetensors"))
 
 
-@pytest.mark.parametrize(("attention", "kernel"), [("slca", 4), ("global", None), ("none", None)])
+@pytest.mark.parametrize("attention", ["slca", "global", "none"])
 def test_the_configuration_tells_the_pooling_that_was_at_work(
-    store: Store, tmp_path: Path, attention: str, kernel: int | None
+    store: Store, tmp_path: Path, attention: str
 ) -> None:
     config = quick(store, tmp_path / "run", attention=attention, seeds=(0,), epochs=1)
     run(config)
-    assert json.loads((tmp_path / "run" / "config.json").read_text())["kernel"] == kernel
+    told = json.loads((tmp_path / "run" / "config.json").read_text())
+    shapes = {level: [*shape] for level, shape in store.layout.level_shapes.items()}
+    expected = {
+        level: [shapes[level][0], side, side] for level, side in given_sides(config, store).items()
+    }
+    assert told["inputs"] == expected
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data import Scale, TrainingData, load_training_data, training_bytes
+from samcache.train.pooling import kernel_sides
 from samcache.train.run import train
 
 FRAME = 32
@@ -57,7 +58,7 @@ def channels_first(frames: list[np.ndarray]) -> np.ndarray:
 
 
 def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(store: Store) -> None:
-    data = plain(load_training_data(store, LEVELS, 2, FRAME, views=DIHEDRAL))
+    data = plain(load_training_data(store, kernel_sides(store, LEVELS, 2), FRAME, views=DIHEDRAL))
     frames, extents = store.read_images(0, 20), store.read(EXTENTS, 0, 20)
     assert len({tuple(extent) for extent in extents}) == len(SIZES)
     rows = torch.arange(20)
@@ -71,7 +72,7 @@ def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(st
 
 
 def test_every_sample_of_a_batch_has_its_own_view(store: Store) -> None:
-    data = plain(load_training_data(store, LEVELS, 4, FRAME, views=DIHEDRAL))
+    data = plain(load_training_data(store, kernel_sides(store, LEVELS, 4), FRAME, views=DIHEDRAL))
     rows, drawn = torch.arange(20).flip(0), torch.arange(20) * 3 % 8
     images, maps = data.inputs(rows, drawn)
     for number in range(20):
@@ -81,8 +82,8 @@ def test_every_sample_of_a_batch_has_its_own_view(store: Store) -> None:
 
 
 def test_without_a_draw_every_sample_is_as_in_a_store_without_views(store: Store) -> None:
-    data = load_training_data(store, LEVELS, 4, 24, views=DIHEDRAL)
-    first = load_training_data(store, LEVELS, 4, 24)
+    data = load_training_data(store, kernel_sides(store, LEVELS, 4), 24, views=DIHEDRAL)
+    first = load_training_data(store, kernel_sides(store, LEVELS, 4), 24)
     rows = torch.arange(20)
     (images, maps), (others, their) = data.inputs(rows), first.inputs(rows)
     assert torch.equal(images, others)
@@ -93,7 +94,7 @@ def test_without_a_draw_every_sample_is_as_in_a_store_without_views(store: Store
 
 def test_at_another_size_images_are_turned_as_closely_as_pixels_allow(store: Store) -> None:
     side = FRAME // 2
-    data = plain(load_training_data(store, (), 4, side, views=DIHEDRAL))
+    data = plain(load_training_data(store, {}, side, views=DIHEDRAL))
     frames, extents = store.read_images(0, 20), store.read(EXTENTS, 0, 20)
     even = torch.from_numpy(np.flatnonzero((extents % 2 == 0).all(axis=1)))
     assert len(even) == 12
@@ -166,10 +167,12 @@ def test_without_augmentation_the_first_view_alone_is_loaded(
 
 
 def test_the_bytes_of_all_views_are_known_before_they_are_read(store: Store) -> None:
-    data = load_training_data(store, ("patch", "neck"), 4, 24, views=DIHEDRAL)
+    data = load_training_data(store, kernel_sides(store, ("patch", "neck"), 4), 24, views=DIHEDRAL)
     held = [data.images, *data.pooled.values()]
     expected = sum(tensor.nbytes for tensor in held)
-    assert training_bytes(store, ("patch", "neck"), 4, 24, DIHEDRAL) == expected
+    assert (
+        training_bytes(store, kernel_sides(store, ("patch", "neck"), 4), 24, DIHEDRAL) == expected
+    )
 
 
 @pytest.mark.parametrize("attention", ["none", "shuffled", "random", "global"])

@@ -1,0 +1,77 @@
+"""How finely a classifier is given each level: the side of its map, in cells."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.store import Store
+from samcache.train.backbones import build_backbone
+from samcache.train.config import TrainConfig
+from samcache.train.data import Sides, image_side
+from samcache.train.output_shapes import output_shapes
+
+_LEAST = 4  # cells; with fewer there are hardly places
+
+
+def given_sides(config: TrainConfig, store: Store) -> Sides:
+    """Level -> side of the maps that a classifier is given, of the levels that it is given.
+
+    Raises ConfigError where the store's pool does not allow what the options ask for.
+    """
+    levels = config.levels(store.identity.levels)
+    if config.attention == "global":
+        return dict.fromkeys(levels, 1)
+    if config.attention == "per-location":
+        return _every_cell(store, levels)
+    if config.kernel is not None:
+        return kernel_sides(store, levels, config.kernel)
+    stages = _stage_sides(config, store)
+    stored = _stored_sides(store, levels)
+    return {level: coarsest(side, max(stages[level], _LEAST)) for level, side in stored.items()}
+
+
+def kernel_sides(store: Store, levels: Iterable[str], kernel: int) -> Sides:
+    """Level -> side once averaged over kernel x kernel of the encoder's own cells.
+
+    Raises ConfigError where the store's pool does not divide the kernel, or the kernel a map.
+    """
+    pool, sides = store.identity.pool, _stored_sides(store, levels)
+    for level, side in sides.items():
+        if kernel % pool or side % (kernel // pool):
+            raise ConfigError(
+                f"--kernel {kernel} does not fit the store: its maps are pooled by {pool}, and "
+                f"level {level} is {side * pool} cells wide before that; give a multiple of {pool} "
+                "that divides it, or auto"
+            )
+    return {level: side * pool // kernel for level, side in sides.items()}
+
+
+def coarsest(side: int, least: int) -> int:
+    """The smallest side of at least ``least`` cells that equal blocks of a map's cells make."""
+    return next((cells for cells in range(least, side) if side % cells == 0), side)
+
+
+def _stored_sides(store: Store, levels: Iterable[str]) -> Sides:
+    return {level: store.layout.level_shapes[level][1] for level in levels}
+
+
+def _every_cell(store: Store, levels: Iterable[str]) -> Sides:
+    pool = store.identity.pool
+    if pool > 1:
+        raise ConfigError(
+            f"--attention per-location needs every cell, and {store.location} holds maps pooled by "
+            f"{pool}: extract with --pool 1; the finest that this store allows is --attention slca "
+            f"--kernel {pool}"
+        )
+    return _stored_sides(store, levels)
+
+
+def _stage_sides(config: TrainConfig, store: Store) -> Sides:
+    """Level -> side of the stage that it gates; a head without gates reads what gates would."""
+    taps = replace(config, attention="slca").tapped(store.identity.levels)
+    side = image_side(store, config.image_size)
+    classes = len(store.dataset.classes)
+    backbone = build_backbone(config.backbone, classes, side, stem=config.stem)
+    paths = {level: backbone.path(stage) for level, stage in taps.items()}
+    shapes = output_shapes(backbone, set(paths.values()), side)
+    return {level: max(shapes[path][1:]) for level, path in paths.items()}
