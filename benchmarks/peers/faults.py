@@ -34,6 +34,8 @@ IMAGES = 240
 PLACE = re.compile(r"(?<![\w.:/])/(?:[^\s:/'\"]+/)+")  # of this machine, before a file's name
 # cached images; kaiko-eva writes a hundred at a time, LitData's tiny chunks within a second
 KILLED_AT = {"samcache": 200, "kaiko-eva": 200, "LitData": 16}
+PATIENCE = 300  # seconds until a command is said to hang; none takes half of that
+HUNG = -1
 SYSTEMS = ("samcache", "kaiko-eva", "LitData")
 
 
@@ -94,14 +96,18 @@ class Trial:
                 [sys.executable, *words], stdout=file, stderr=subprocess.STDOUT,
                 start_new_session=True, env={**os.environ, "PYTHONPATH": str(TESTS)},
             )  # fmt: skip
-            while kill_when is not None and process.poll() is None:
-                if kill_when():
+            ends, hung = time.monotonic() + PATIENCE, False
+            while process.poll() is None:
+                hung = time.monotonic() > ends
+                if hung or (kill_when is not None and kill_when()):
                     os.killpg(process.pid, signal.SIGKILL)
                     break
                 time.sleep(0.01)
             status = process.wait()
+            status = HUNG if hung else status
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         last = next((line for line in reversed(lines) if line), "") if status >= 0 else ""
+        last = f"killed: no end after {PATIENCE} s" if status == HUNG else last
         shown, last = (self.shortened(text) for text in (" ".join(["python", *words]), last))
         told = {"command": shown, "exit": status, "says": last[:300]}
         self.commands.append({**told, "cached": self.cached()})
@@ -133,6 +139,8 @@ def corrupt(trial: Trial) -> str:
     if status == 3:
         return "goes on; the image is recorded with its reason; exit status 3"
     kept = trial.cached()
+    if status == HUNG:
+        return f"fails and then hangs until it is killed, {kept} of {IMAGES} cached"
     return f"crashes, {kept} of {IMAGES} cached" if status else "goes on without a word"
 
 
