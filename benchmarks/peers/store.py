@@ -67,9 +67,10 @@ def main() -> None:
     """Measure what is not measured yet."""
     options = arguments()
     opened = Store(options.store)
-    data, px = opened.dataset.name, opened.identity.image_size
+    data, px = options.data or opened.dataset.name, opened.identity.image_size
     results = Results(f"store-{data}-{px}", options.again, options.note)
-    command = f"run.py store --repeats {options.repeats} --s3 {options.s3}"
+    named = f"--data {data} " if options.data else ""
+    command = f"run.py store {named}--repeats {options.repeats} --s3 {options.s3}"
     results.facts |= {"data": data, "px": px, "command": command}
     work = options.work / results.path.stem
     work.mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True, help="finished samcache store")
     parser.add_argument("--work", type=Path, required=True, help="folder for everything written")
+    parser.add_argument("--data", help="what the page calls it  [default: as the store]")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--s3", type=int, default=0, help="rounds over loopback S3")
     parser.add_argument("--again", action="store_true", help="forget earlier results")
