@@ -40,7 +40,8 @@ def main() -> None:
     results.facts |= {
         "data": options.npz.stem, "images": images, "px": options.image_size,
         "epochs": options.epochs, "encoder": "vit_t (MobileSAM)",
-        "command": f"run.py two_stage --repeats {options.repeats}",
+        "command": f"run.py two_stage --images {images} --image-size {options.image_size} "
+        f"--epochs {options.epochs} --repeats {options.repeats}",
     }  # fmt: skip
     for repeat in range(options.repeats):
         for key, (title, command, leaves) in steps(options, work, labels).items():
