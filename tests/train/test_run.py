@@ -222,6 +222,11 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
         replace(config, patience=2)
 
 
+def test_taps_are_refused_where_nothing_is_gated(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="leave them out with --attention none"):
+        TrainConfig("store", tmp_path, attention="none", taps=("neck:stage4",))
+
+
 def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:
     config = quick(store, tmp_path / "run", epochs=1, seeds=(0,))
     run(config)
