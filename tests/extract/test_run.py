@@ -70,22 +70,22 @@ def test_a_second_run_encodes_nothing(
 def test_a_run_that_stops_keeps_what_it_committed(
     run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, calls = Store.commit, []
+    commit = Store.commit
 
-    def third_fails(store: Store, shard: int, *rest: Any) -> bool:
-        calls.append(shard)
-        if len(calls) == 3:
+    def one_fails(store: Store, shard: int, *rest: Any) -> bool:
+        if shard == 2:
             raise OSError("disk full")
         return commit(store, shard, *rest)
 
-    monkeypatch.setattr(Store, "commit", third_fails)
+    monkeypatch.setattr(Store, "commit", one_fails)
     with pytest.raises(OSError, match="disk full"):
         run_extract()
-    assert sorted(Store(tmp_path / "toy.zarr").commits) == [0, 1]
+    kept = set(Store(tmp_path / "toy.zarr").commits)  # 3 too where it was written beside the other
+    assert {0, 1} <= kept <= {0, 1, 3}
     monkeypatch.setattr(Store, "commit", commit)
     store, summary = run_extract()
     assert store.pending() == []
-    assert summary.encoded == 24
+    assert summary.encoded == 40 - 8 * len(kept)
 
 
 @pytest.mark.parametrize(
