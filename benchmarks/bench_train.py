@@ -143,7 +143,7 @@ def stepper(
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
 
     def step(rows: Tensor) -> None:
-        loss = F.cross_entropy(model(*inputs(rows)), data.labels[rows])
+        loss = F.cross_entropy(model(*inputs(rows)).mean(dim=0), data.labels[rows])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -64,7 +64,7 @@ _TRAINING_OPTIONS = (
     ),
     option("--reduction", type=At(1), default=4, help="SLCA's channel reduction r."),
     option("--fusion", type=FUSION, default="gate", help="X*A, or X + X*A."),
-    option("--join/--no-join", default=False, help="A head of the levels' means joins in."),
+    option("--join/--no-join", default=False, help="A head of the levels' spreads joins in."),
     option("--epochs", type=At(1), default=30),
     option("--image-size", type=At(16), help="Classifier's input.  [default: cache's, up to 224]"),
     option("--batch-size", type=At(2), default=64),

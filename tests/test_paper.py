@@ -2,32 +2,38 @@
 
 import json
 import os
-import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import choosing
+import extraction
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import training
+from choosing import COLUMNS, chosen, score_candidates, untested_members
 from conftest import write_npz
+from experiment import Dataset, Experiment, options
+from experiment_page import page, read_tables
+from figures import draw_figures
+from tables import write_tables
 from trained_run import QUIET
 from trained_run import samcache as command
+from training import train_runs
 
 from samcache.cache.store import Store
-from samcache.cli import cli
 from samcache.commands.options import Device
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "benchmarks" / "paper"
-SMALL = {"backbone": "timm:resnet10t", "image_size": 32, "batch_size": 8, "epochs": 1}
+SMALL = {"backbone": "timm:resnet10t", "batch_size": 8, "epochs": 1}
 CANDIDATES = {
     "none": {"a": {}, "b": {"lr": 3e-3}},
     "slca": {"a": {"kernel": 2}, "b": {"fusion": "residual"}},
@@ -35,20 +41,17 @@ CANDIDATES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def paper_on_path() -> Iterator[None]:
+def one_thread_without_a_gpu() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Device, "convert", lambda *_: "cpu")
-        patch.setattr(sys, "path", [str(PAPER), *sys.path])
         yield
 
 
 @pytest.fixture(scope="module")
 def toy() -> Any:
     """The experiment on one data set of forty images, with two candidates an arm."""
-    from experiment import Dataset, Experiment
-
-    toys = (Dataset("toy", "Toy", "toy.npz"),)
+    toys = (Dataset("toy", "Toy", "toy.npz", 32),)
     return Experiment(toys, SMALL, CANDIDATES, folds=3, seeds=(0, 1), fractions=(0.5,))
 
 
@@ -60,8 +63,6 @@ def scored(toy: Any, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def scored_below(work: Path, toy: Any, checkpoint: Path, scrambled: bool = False) -> Path:
     """Extract the toy's images, those of test scrambled if asked, and score the candidates."""
-    from choosing import score_candidates
-
     source = write_npz(work / "toy.npz")
     arrays = dict(np.load(source))
     rng = np.random.default_rng(1)
@@ -95,8 +96,6 @@ def test_the_scores_of_candidates_are_the_same_whatever_the_test_rows_hold(
 def test_no_member_of_the_choice_has_a_test_row_and_each_other_row_is_held_out_once(
     scored: Path,
 ) -> None:
-    from choosing import untested_members
-
     store = Store(scored / "toy.zarr")
     split = store.samples["split"].to_numpy()
     members = untested_members(store, 3)
@@ -112,8 +111,6 @@ def test_no_member_of_the_choice_has_a_test_row_and_each_other_row_is_held_out_o
 def test_an_interrupted_choice_goes_on_and_scores_nothing_twice(
     scored: Path, toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import choosing
-
     shutil.copytree(scored / "toy.zarr", tmp_path / "toy.zarr")
     trained, whole = [], choosing.train_member
 
@@ -136,9 +133,6 @@ def test_an_interrupted_choice_goes_on_and_scores_nothing_twice(
 
 def write_choices(work: Path, toy: Any, aucs: dict[str, list[float]]) -> None:
     """Made-up scores of SLCA's candidates."""
-    from choosing import COLUMNS
-    from experiment import options
-
     lines = [
         ["toy", "slca", name, options(toy.setting(toy.datasets[0], "slca", name)), fold, auc, 0, 0]
         for name, folds in aucs.items()
@@ -148,8 +142,6 @@ def write_choices(work: Path, toy: Any, aucs: dict[str, list[float]]) -> None:
 
 
 def test_the_best_mean_is_chosen_and_a_control_takes_it(toy: Any, tmp_path: Path) -> None:
-    from choosing import chosen
-
     write_choices(tmp_path, toy, {"a": [0.99, 0.1, 0.1], "b": [0.5, 0.5, 0.5]})
     assert chosen(toy, toy.datasets[0], "slca", tmp_path) == "b"
     assert chosen(toy, toy.datasets[0], "shuffled", tmp_path) == "b"
@@ -157,8 +149,6 @@ def test_the_best_mean_is_chosen_and_a_control_takes_it(toy: Any, tmp_path: Path
 
 
 def test_nothing_is_chosen_before_every_candidate_is_scored(toy: Any, tmp_path: Path) -> None:
-    from choosing import chosen
-
     write_choices(tmp_path, toy, {"a": [0.9, 0.9, 0.9], "b": [0.5, 0.5]})
     with pytest.raises(SystemExit, match="candidate b is scored on 2 of 3 folds"):
         chosen(toy, toy.datasets[0], "slca", tmp_path)
@@ -171,8 +161,6 @@ def test_nothing_is_chosen_before_every_candidate_is_scored(toy: Any, tmp_path: 
 @pytest.fixture(scope="module")
 def trained(scored: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder with every run finished, each begun once."""
-    import training
-
     work = tmp_path_factory.mktemp("trained-paper") / "work"
     shutil.copytree(scored, work)
     begun = []
@@ -198,8 +186,6 @@ def trained(scored: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_run_that_was_begun_with_other_options_is_not_passed_off_as_the_chosen_one(
     trained: Path, toy: Any
 ) -> None:
-    from training import train_runs
-
     with pytest.raises(SystemExit, match="was begun with other options"):
         train_runs(replace(toy, seeds=(5,)), toy.datasets, trained)
 
@@ -207,8 +193,6 @@ def test_a_run_that_was_begun_with_other_options_is_not_passed_off_as_the_chosen
 @pytest.fixture(scope="module")
 def results(trained: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tables of the finished runs."""
-    from tables import write_tables
-
     folder = tmp_path_factory.mktemp("results")
     write_tables(toy, trained, folder)
     return folder
@@ -239,9 +223,6 @@ def test_differences_are_those_of_samcache_compare(
 def test_tables_hold_every_training_and_the_page_its_means(
     trained: Path, results: Path, toy: Any, tmp_path: Path
 ) -> None:
-    from experiment_page import page, read_tables
-    from figures import draw_figures
-
     members = pd.read_csv(results / "members.csv")
     assert len(members) == 5 * 2 + 2 * 2
     scores = pd.read_csv(results / "scores.csv")
@@ -264,114 +245,10 @@ def test_tables_hold_every_training_and_the_page_its_means(
         assert ">Toy" in (tmp_path / name).read_text("utf-8")
 
 
-def differences(**values: tuple[float, float, float]) -> pd.DataFrame:
-    """Made-up rows, ``set_arm`` = difference, low, high."""
-    rows = []
-    for name, (mean, low, high) in values.items():
-        dataset, minus = name.split("_")
-        place = {"dataset": dataset, "minus": minus, "fraction": 1.0, "metric": "auc", "p": 0.5}
-        rows.append({**place, "difference": mean, "low": low, "high": high})
-    return pd.DataFrame(rows)
-
-
-AHEAD, UNDECIDED = (0.02, 0.01, 0.03), (0.02, -0.01, 0.05)
-
-
-def told(scores: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    from experiment import Experiment
-    from verdicts import verdicts
-
-    return verdicts(scores, table, Experiment.datasets)
-
-
-@pytest.mark.parametrize(
-    ("given", "none", "controls"),
-    [
-        ({"breastmnist_none": AHEAD}, "not known yet", "not known yet"),
-        ({"breastmnist_none": AHEAD, "isic2017_none": AHEAD}, "reached", "not known yet"),
-        ({"breastmnist_none": UNDECIDED, "isic2017_none": UNDECIDED}, *["not reached"] * 2),
-        (
-            {
-                f"{name}_{arm}": UNDECIDED if (name, arm) == ("isic2017", "random") else AHEAD
-                for name in ("breastmnist", "isic2017", "retinamnist")
-                for arm in ("none", "shuffled", "random")
-            },
-            "reached",
-            "reached",
-        ),
-        (
-            {
-                "breastmnist_none": AHEAD,
-                "retinamnist_none": AHEAD,
-                "isic2017_none": UNDECIDED,
-                "breastmnist_random": UNDECIDED,
-            },
-            "reached",
-            "not reached",
-        ),
-    ],
-)
-def test_a_target_is_reached_missed_or_open_by_its_intervals(
-    given: dict[str, tuple[float, float, float]], none: str, controls: str
-) -> None:
-    empty = pd.DataFrame(columns=["dataset", "arm", "fraction", "metric", "mean"])
-    first, second, *_ = told(empty, differences(**given))
-
-    assert f"**{none}**" in first
-    assert f"**{controls}**" in second
-
-
-def test_a_missed_target_is_told_with_its_figure() -> None:
-    lines = [("breastmnist", "slca", 1.0, "auc", 0.9199), ("retinamnist", "slca", 1.0, "auc", 0.8)]
-    scores = pd.DataFrame(lines, columns=["dataset", "arm", "fraction", "metric", "mean"])
-    *_, breast, retina, accuracy = told(scores, differences(breastmnist_none=AHEAD))
-
-    assert breast.endswith("**not reached** (0.920)")
-    assert retina.endswith("**reached** (0.800)")
-    assert accuracy.endswith("**not known yet**")
-
-
-def test_both_arms_have_as_many_candidates_and_every_command_is_one() -> None:
-    from experiment import ARMS, Experiment
-
-    experiment = Experiment()
-    counts = {arm: len(named) for arm, named in experiment.candidates.items()}
-    assert counts["none"] == counts["slca"] > 1
-    train = cli.commands["train"]
-    for arm in ARMS:
-        for name in experiment.candidates.get(arm, experiment.candidates["slca"]):
-            line = experiment.setting(experiment.datasets[1], arm, name).command()
-            train.make_context("train", shlex.split(line)[2:])
-
-
-def test_the_stores_are_extracted_by_a_command_that_exists(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from experiment import Experiment
-    from extraction import command as words
-
-    monkeypatch.setenv("SAMCACHE_DATA", str(tmp_path))
-    monkeypatch.setenv("SAMCACHE_WEIGHTS", str(tmp_path))
-    (tmp_path / "mobile_sam.pt").touch()
-    (tmp_path / "breastmnist.npz").touch()
-    name, *rest = words(Experiment.datasets[0], tmp_path / "breastmnist.zarr")
-
-    given = cli.commands[name].make_context(name, rest).params
-    assert (given["encoder"], given["image_size"]) == ("vit_t", 1024)
-
-
 def test_a_finished_store_is_not_extracted_again(
     scored: Path, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import extraction
-
     monkeypatch.delenv("SAMCACHE_DATA", raising=False)
     extraction.extract_features(toy.datasets[0], scored)
     with pytest.raises(SystemExit, match="SAMCACHE_DATA is not set"):
         extraction.extract_features(replace(toy.datasets[0], name="other"), scored)
-
-
-def test_the_page_is_that_of_the_committed_results() -> None:
-    from experiment_page import page
-
-    assert (ROOT / "docs" / "experiment.md").read_text("utf-8") == page(PAPER / "results")

@@ -1,8 +1,9 @@
-"""A backbone whose tapped stages are gated by pooled frozen maps."""
+"""A backbone whose tapped stages are gated by pooled frozen maps, and the head beside it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from samcache.train.backbones import Backbone
@@ -16,7 +17,7 @@ class Design:
     """How frozen maps act on a backbone.
 
     taps: level -> the stage, or path of a module, that it gates. reduction, fusion: of each SLCA.
-    join: whether a head of all levels that there are joins the backbone's.
+    join: whether a head of the spreads that are given joins the backbone's.
     """
 
     taps: Mapping[str, str]
@@ -36,35 +37,38 @@ class Classifier(nn.Module):
         self,
         backbone: Backbone,
         design: Design,
-        level_channels: Mapping[str, int],
+        channels: Mapping[str, int],
         image_size: int,
     ) -> None:
-        """Raises ConfigError for unknown stages and those whose output is no map."""
+        """channels: of everything given. Raises ConfigError for stages whose output is no map."""
         super().__init__()
         self.backbone = backbone.net
         paths = {level: backbone.path(stage) for level, stage in design.taps.items()}
         shapes = output_shapes(backbone, set(paths.values()), image_size)
         how = design.reduction, design.fusion
         self.attention = nn.ModuleDict(
-            {
-                level: SLCA(level_channels[level], shapes[path][0], *how)
-                for level, path in paths.items()
-            }
+            {level: SLCA(channels[level], shapes[path][0], *how) for level, path in paths.items()}
         )
         self.joined: JoinedHead | None = None
         if design.join:
-            self.joined = JoinedHead(level_channels, backbone.classes)
+            self.joined = JoinedHead(channels, backbone.classes)
         self._nhwc = backbone.nhwc
         self._pooled: Mapping[str, Tensor] = {}
         for level, path in paths.items():
             self.backbone.get_submodule(path).register_forward_hook(self._gate(level))
 
     def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
-        """Logits (B, classes) of normalised images (B, 3, H, W) and pooled maps (B, C_l, h, w)."""
+        """Every head's logits (H, B, K) of normalised images (B, 3, H, W) and frozen features.
+
+        pooled: level -> standardised maps (B, C_l, h, w) of each tap, name -> spreads for the head.
+        H is 1 for the backbone's own head alone, 2 where another joins it: each learns by a loss of
+        its own, and the mean of their logits is what they say together.
+        """
         self._pooled = pooled
         logits: Tensor = self.backbone(images)
         self._pooled = {}
-        return logits if self.joined is None else logits + self.joined(pooled)
+        heads = [logits] if self.joined is None else [logits, self.joined(pooled)]
+        return torch.stack(heads)
 
     def gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every tapped level's attention (B, C_s, h, w), before it is resized to its stage."""

@@ -1,7 +1,7 @@
 """The options of one training, and what follows from them."""
 
 import shlex
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class TrainConfig:
     kernel: int | None = None  # in cells of the encoder's unpooled maps; None: by the stage
     reduction: int = 4
     fusion: str = "gate"  # or "residual"
-    join: bool = False  # a head that reads the levels joins the backbone's
+    join: bool = False  # a head that reads the levels' spreads joins the backbone's
     epochs: int = 30
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: int | None = None  # cross-validation instead of the store's splits
@@ -61,12 +61,6 @@ class TrainConfig:
             raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
         if self.attention == "none" and self.taps is not None:
             raise ConfigError("--taps say what SLCA gates: leave them out with --attention none")
-
-    def levels(self, stored: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of a store's levels that the classifier is given; raises ConfigError."""
-        if self.attention == "none" and not self.join:
-            return ()
-        return tuple(replace(self, attention="slca").tapped(stored))
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.

@@ -1,7 +1,7 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -19,11 +19,12 @@ from samcache.cache.store import Store
 from samcache.cache.verify import verify
 from samcache.train.residency import allocate
 from samcache.train.splits import Rows, readable_samples
+from samcache.train.spreads import is_spread, level_of, log_spreads
 from samcache.train.views import turned_images
 
 IDENTITY = ("identity",)  # the view that every store has, first
 MapShape = tuple[int, int, int]  # C, h, w
-Sides = dict[str, int]  # level -> cells on a side of its maps
+Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
 
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
@@ -61,11 +62,12 @@ class TrainingData:
     """Every readable committed sample of a store, n in all, read once for all seeds.
 
     images: (n, 3, s, s) uint8, as the first view has them. pooled: level -> (n V, C, h, w) in the
-    store's dtype, a sample's V views one after another, averaged to some cells, not standardised;
-    scales: level -> its scale. labels: (n,) int64. extents: (n, 2) int64, height and width of each
-    image in its square; None with one view. feature_rows: (n,) int64, whose maps each sample is
-    given; None means its own. With residency "device" all lie on one device, otherwise images and
-    pooled maps stay in memory or on disk.
+    store's dtype, a sample's V views one after another, averaged to some cells, and name of its
+    spreads (spreads.py) -> (n V, C, 1, 1), none of it standardised; scales: by the same names.
+    labels: (n,) int64. extents: (n, 2) int64, height and width of each image in its square; None
+    with one view. feature_rows: (n,) int64, whose maps each sample is given; None means its own.
+    With residency "device" all lie on one device, otherwise images and pooled maps stay in memory
+    or on disk.
     """
 
     samples: pd.DataFrame
@@ -149,7 +151,7 @@ def load_training_data(
     residency: str = "memory",
     views: tuple[str, ...] = IDENTITY,
 ) -> TrainingData:
-    """Read a store's images and the given levels, averaged to so many cells, shard by shard.
+    """Read a store's images and what ``sides`` names, averaged to so many cells, shard by shard.
 
     views: the first, or all, of the store's. The scales are those of the training split;
     ``scaled_to`` takes those of other rows. Raises ConfigError where the store has no cached
@@ -170,10 +172,10 @@ def load_training_data(
     images = allocate((len(samples), 3, side, side), torch.uint8, residency)
     dtype = getattr(torch, store.identity.dtype)
     pooled = {
-        level: allocate(
-            (len(samples) * len(views), *_map_shape(store, level, cells)), dtype, residency
+        name: allocate(
+            (len(samples) * len(views), *_map_shape(store, name, cells)), dtype, residency
         )
-        for level, cells in sides.items()
+        for name, cells in sides.items()
     }
     rows = samples["row"].to_numpy()
 
@@ -183,10 +185,12 @@ def load_training_data(
         keep = torch.from_numpy(rows[first:last] - start)
         raw = torch.from_numpy(store.read_images(start, stop))
         images[first:last] = _resized(raw[keep], side)
-        for level, cells in sides.items():
+        for level, wanted in _by_level(sides).items():
             maps = torch.from_numpy(store.read_features(level, start, stop))
             chosen = maps[keep, : len(views)].flatten(0, 1)
-            pooled[level][first * len(views) : last * len(views)] = _averaged(chosen, cells)
+            for name in wanted:
+                own = pooled[name][first * len(views) : last * len(views)]
+                own.copy_(_given(name, chosen, sides[name]))
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
@@ -207,7 +211,14 @@ def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
     return replace(
         data,
         image_scale=_image_scale(data.images, rows).to(device),
-        scales={level: _level_scale(moments[level]).to(device) for level in data.pooled},
+        scales={
+            name: (
+                _spread_scale(values, rows * len(data.views))
+                if is_spread(name)
+                else _level_scale(moments[name])
+            ).to(device)
+            for name, values in data.pooled.items()
+        },
     )
 
 
@@ -216,22 +227,36 @@ def read_inputs(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Images and maps of some rows of a committed shard, as ``load_training_data`` has them.
 
-    rows: (n,) of the arrays' first axis; shapes: each level's (C, h, w) as wanted.
-    Returns (n, 3, side, side) uint8 and level -> (n, C, h, w) in the store's dtype. Raises
+    rows: (n,) of the arrays' first axis; shapes: the (C, h, w) of what is wanted.
+    Returns (n, 3, side, side) uint8 and name -> (n, C, h, w) in the store's dtype. Raises
     StoreError where objects are damaged.
     """
     start, stop = store.commits[shard].rows
     keep = torch.from_numpy(rows - start)
     images = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
     pooled = {}
-    for level, (_, height, _) in shapes.items():
+    for level, names in _by_level(shapes).items():
         maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
-        pooled[level] = _averaged(maps, height).to(maps.dtype)
+        for name in names:
+            pooled[name] = _given(name, maps, shapes[name][1]).to(maps.dtype)
     return images, pooled
 
 
-def _map_shape(store: Store, level: str, side: int) -> MapShape:
-    return store.layout.level_shapes[level][0], side, side
+def _by_level(names: Iterable[str]) -> dict[str, list[str]]:
+    """Level -> what is wanted of it, so that its maps are read once."""
+    levels: dict[str, list[str]] = {}
+    for name in names:
+        levels.setdefault(level_of(name), []).append(name)
+    return levels
+
+
+def _given(name: str, maps: Tensor, side: int) -> Tensor:
+    """What stands under a name, of a level's maps as the store has them, (n, C, h, w)."""
+    return log_spreads(maps) if is_spread(name) else _averaged(maps, side)
+
+
+def _map_shape(store: Store, name: str, side: int) -> MapShape:
+    return store.layout.level_shapes[level_of(name)][0], side, side
 
 
 def image_side(store: Store, image_size: int | None) -> int:
@@ -274,6 +299,12 @@ def _image_scale(images: Tensor, rows: Tensor) -> Scale:
     total, squares = (counts * values).sum(dim=1), (counts * values**2).sum(dim=1)
     mean = total.double() / counts.sum(dim=1)
     return Scale.of(mean, (squares / counts.sum(dim=1) - mean**2).clamp(min=0).sqrt())
+
+
+def _spread_scale(spreads: Tensor, rows: Tensor) -> Scale:
+    """The scale of some rows of (n, C, 1, 1) spreads."""
+    values = spreads[rows.to(spreads.device)].flatten(1).float()
+    return Scale.of(values.mean(dim=0), values.std(dim=0, correction=0))
 
 
 def _level_scale(moments: Moments) -> Scale:

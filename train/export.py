@@ -18,6 +18,7 @@ from samcache.cache.layout import IMAGES
 from samcache.cache.store import Store
 from samcache.train.data import read_inputs
 from samcache.train.predictor import Ensemble, TrainedRun, check_features
+from samcache.train.spreads import LEAST_DEVIATION, is_spread, level_of
 
 Inputs = tuple[Tensor, dict[str, Tensor]]  # of Ensemble.forward, float32
 Program = Callable[[Tensor, dict[str, Tensor]], Tensor]
@@ -163,9 +164,9 @@ def _store_inputs(run: TrainedRun, store: Store) -> Inputs | None:
 def _description(run: TrainedRun, done: Exported, style: str) -> dict[str, Any]:
     """What whoever runs the program must know, as plain values."""
     side = run.image_size
-    maps = {
-        level: {"shape": ["batch", *shape], "what": f"level {level}, averaged to these cells"}
-        for level, shape in run.inputs.items()
+    given = {
+        name: {"shape": ["batch", *shape], "what": _meaning(name)}
+        for name, shape in run.inputs.items()
     }
     images = {
         "shape": ["batch", 3, side, side],
@@ -176,7 +177,7 @@ def _description(run: TrainedRun, done: Exported, style: str) -> dict[str, Any]:
         "format": style,
         "file": done.path.name,
         "members": done.members,
-        "inputs": {IMAGES: images, **maps},  # float32, not standardised: the program does that
+        "inputs": {IMAGES: images, **given},  # float32, not standardised: the program does that
         "output": {"name": OUTPUT, "shape": ["batch", len(run.classes)]},
         "classes": run.classes,
         "identity": asdict(run.identity),
@@ -188,3 +189,13 @@ def _description(run: TrainedRun, done: Exported, style: str) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in ("samcache", "torch")},
     }
+
+
+def _meaning(name: str) -> str:
+    """What stands under a name of the pooled inputs."""
+    if is_spread(name):
+        return (
+            f"log(s + {LEAST_DEVIATION}), s each channel's standard deviation over the cells of "
+            f"the store's map of level {level_of(name)}"
+        )
+    return f"level {name}, averaged to these cells"

@@ -5,40 +5,34 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from samcache.train.spreads import is_spread
+
 _HIDDEN = 256
 _DROPOUT = 0.2, 0.5  # of what it reads, and of what it makes of it
-_LEAST_DEVIATION = 1e-3  # keeps the logarithm of a constant map finite
 
 
 class JoinedHead(nn.Module):
-    """Logits from the mean and the spread of every level's map, to be added to the backbone's.
+    """Logits from how unevenly every channel lies over the image, beside the backbone's.
 
-    Where in an image something is matters to the gates; how much of it there is, and how unevenly,
-    classifies by itself, as a probe of the store shows. The last layer starts at zero, so that a
-    training starts from the backbone alone.
+    Where in an image something is matters to the gates; how unevenly each channel lies classifies
+    by itself, better than the channels' means do.
     """
 
-    def __init__(self, level_channels: Mapping[str, int], classes: int) -> None:
+    def __init__(self, channels: Mapping[str, int], classes: int) -> None:
+        """channels: of everything that a classifier is given; the head reads the spreads of it."""
         super().__init__()
-        self.levels = tuple(level_channels)
-        read = 2 * sum(level_channels.values())
+        self.names = tuple(name for name in channels if is_spread(name))
         first, second = _DROPOUT
         self.layers = nn.Sequential(
-            nn.BatchNorm1d(read, affine=False),
             nn.Dropout(first),
-            nn.Linear(read, _HIDDEN),
+            nn.Linear(sum(channels[name] for name in self.names), _HIDDEN),
             nn.GELU(),
             nn.Dropout(second),
+            nn.Linear(_HIDDEN, classes),
         )
-        self.logits = nn.Linear(_HIDDEN, classes)
-        nn.init.zeros_(self.logits.weight)
-        nn.init.zeros_(self.logits.bias)
 
-    def forward(self, pooled: Mapping[str, Tensor]) -> Tensor:
-        """Logits (B, classes) of level -> standardised pooled maps (B, C_l, h, w)."""
-        maps = [pooled[level].flatten(2) for level in self.levels]
-        means = [values.mean(dim=2) for values in maps]
-        spreads = [values.std(dim=2, correction=0) + _LEAST_DEVIATION for values in maps]
-        read = torch.cat([*means, *(spread.log() for spread in spreads)], dim=1)
-        logits: Tensor = self.logits(self.layers(read))
+    def forward(self, given: Mapping[str, Tensor]) -> Tensor:
+        """Logits (B, classes) of name -> standardised spreads (B, C, 1, 1), beside maps."""
+        read = torch.cat([given[name].flatten(1) for name in self.names], dim=1)
+        logits: Tensor = self.layers(read)
         return logits

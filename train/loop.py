@@ -195,7 +195,7 @@ class _Training:
                 images = mixed(images, partners, share)
                 maps = {level: mixed(values, partners, share) for level, values in maps.items()}
             with computing_in(config.precision, device):
-                logits = self.trained(images, maps)  # B, K
+                logits = self.trained(images, maps)  # heads, B, K
             whole = data.labels[batch.to(device)]
             loss = self._loss(logits, labels, whole)
             if partners is not None:
@@ -215,16 +215,21 @@ class _Training:
         return torch.randint(count, (len(rows),), generator=draws, device=self.data.device)
 
     def _loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
-        """This process's part of the mean loss; ``whole`` are the labels of all of the batch.
+        """This process's part of the mean loss of all heads, from their logits (H, B, K).
 
-        The mean over the processes is the (weighted) mean over the batch, as in one process.
+        whole: the labels of all of the batch. The mean over the processes is the (weighted) mean
+        over the batch, as in one process.
         """
         smoothing = self.config.label_smoothing
         summed = F.cross_entropy(
-            logits.float(), labels, self.weight, label_smoothing=smoothing, reduction="sum"
+            logits.float().flatten(0, 1),
+            labels.repeat(len(logits)),
+            self.weight,
+            label_smoothing=smoothing,
+            reduction="sum",
         )
         total = len(whole) if self.weight is None else self.weight[whole].sum()
-        return summed * distributed.size() / total
+        return summed * distributed.size() / (total * len(logits))
 
     def _predict(self, rows: Tensor) -> Tensor:
         """Logits of some rows (m, K) in every process, each having computed its share."""
@@ -309,7 +314,7 @@ def predict(model: nn.Module, data: TrainingData, rows: Tensor) -> Tensor:
     """Logits of some rows in evaluation mode, (len(rows), K) float32 on the CPU."""
     model.eval()
     batches = torch.split(rows.to(data.images.device), 256)
-    return torch.cat([model(*data.inputs(batch)).float().cpu() for batch in batches])
+    return torch.cat([model(*data.inputs(batch)).float().mean(dim=0).cpu() for batch in batches])
 
 
 def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:

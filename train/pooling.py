@@ -1,4 +1,4 @@
-"""How finely a classifier is given each level: the side of its map, in cells."""
+"""What a classifier is given of each level: its maps, how finely, and its spreads."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,16 +9,25 @@ from samcache.train.backbones import build_backbone
 from samcache.train.config import TrainConfig
 from samcache.train.data import Sides, image_side
 from samcache.train.output_shapes import output_shapes
+from samcache.train.spreads import spread_name
 
 _LEAST = 4  # cells; with fewer there are hardly places
 
 
 def given_sides(config: TrainConfig, store: Store) -> Sides:
-    """Level -> side of the maps that a classifier is given, of the levels that it is given.
+    """Name -> side in cells of everything that a classifier is given: maps to gate by, spreads.
 
     Raises ConfigError where the store's pool does not allow what the options ask for.
     """
-    levels = config.levels(store.identity.levels)
+    levels = config.tapped(store.identity.levels)
+    sides = _map_sides(config, store, levels)
+    if config.join:
+        read = levels or replace(config, attention="slca").tapped(store.identity.levels)
+        sides |= {spread_name(level): 1 for level in read}
+    return sides
+
+
+def _map_sides(config: TrainConfig, store: Store, levels: Iterable[str]) -> Sides:
     if config.attention == "global":
         return dict.fromkeys(levels, 1)
     if config.attention == "per-location":
@@ -67,8 +76,8 @@ def _every_cell(store: Store, levels: Iterable[str]) -> Sides:
 
 
 def _stage_sides(config: TrainConfig, store: Store) -> Sides:
-    """Level -> side of the stage that it gates; a head without gates reads what gates would."""
-    taps = replace(config, attention="slca").tapped(store.identity.levels)
+    """Level -> side of the stage that it gates."""
+    taps = config.tapped(store.identity.levels)
     side = image_side(store, config.image_size)
     classes = len(store.dataset.classes)
     backbone = build_backbone(config.backbone, classes, side, stem=config.stem)

@@ -149,7 +149,7 @@ class TrainedMember(nn.Module):
     def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
         """Probabilities (B, K); images and pooled maps as in ``Ensemble.forward``."""
         logits = self.classifier(self.scales[IMAGES](images), self.standardised(pooled))
-        probabilities: Tensor = logits.softmax(dim=1)
+        probabilities: Tensor = logits.mean(dim=0).softmax(dim=1)
         return probabilities
 
 
@@ -170,7 +170,7 @@ class Ensemble(nn.Module):
 
         images: (B, 3, S, S) RGB from 0 to 255 of any dtype, as a store's cached images scaled to
         the run's image size. pooled: level -> (B, C, h, w), as a store has them, averaged to the
-        run's kernel and not standardised.
+        run's cells, and name of its spreads -> (B, C, 1, 1) (spreads.py), none of it standardised.
         """
         return self.each(images, pooled).mean(dim=0)
 

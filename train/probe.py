@@ -16,10 +16,10 @@ from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Predictions
 from samcache.train.metrics import Floats, Ints, macro_auc
 from samcache.train.splits import group_codes, plan_members, readable_samples
+from samcache.train.spreads import LEAST_DEVIATION
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
-_LEAST_DEVIATION = 1e-3  # keeps the logarithm of a constant map's finite
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     kept = [rows[(rows >= start) & (rows < stop)] - start for start, stop in shards]
     parts = [store.read(STATISTICS, *shard)[own] for shard, own in zip(shards, kept, strict=True)]
     means, variances = np.concatenate(parts).swapaxes(0, 1)
-    spreads = np.log(np.sqrt(variances) + _LEAST_DEVIATION)
+    spreads = np.log(np.sqrt(variances) + LEAST_DEVIATION)
     levels = {level: means[:, place] for level, place in store.layout.channels.items()}
     return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
 

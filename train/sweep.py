@@ -22,7 +22,7 @@ from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
-_GATES_ALONE = ("taps", "reduction", "fusion")  # nothing without attention
+_GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,13 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
 def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
     """What varies; raises ConfigError where it could change nothing."""
     attention = config.base.attention
-    without_features = () if _joins(config.base, config.dimensions) else ("kernel",)
-    idle = {"none": (*_GATES_ALONE, *without_features)}
-    idle |= {"global": ("kernel",), "per-location": ("kernel",)}
+    idle = {"none": _GATES_ALONE, "global": ("kernel",), "per-location": ("kernel",)}
     without = idle.get(attention, ())
     for dimension in config.dimensions:
         if dimension.name in without:
             raise ConfigError(f"--search {dimension.name}: nothing with --attention {attention}")
     defaults = (d for d in parse_search(DEFAULT_SEARCH) if d.name not in without)
     return config.dimensions or tuple(defaults)
-
-
-def _joins(base: TrainConfig, dimensions: tuple[Dimension, ...]) -> bool:
-    """Whether any training may have the joined head, which reads features without attention."""
-    return base.join or any(dimension.name == "join" for dimension in dimensions)
 
 
 def _check_sides(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:

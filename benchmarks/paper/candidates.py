@@ -8,21 +8,23 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-SHARED: Fields = {"backbone": "resnet18", "image_size": 64, "epochs": 15}
-_MIXED: Fields = {"keep": "last", "mixup": 0.2, "label_smoothing": 0.1}
-_JOINED: Fields = {"kernel": 16, "join": True}  # on 64 px images, finer gates are averaged again
+SHARED: Fields = {"backbone": "resnet18", "epochs": 20}
+_LAST: Fields = {"keep": "last"}
+_PLAIN: Fields = {**_LAST, "augment": False}
+_MIXED: Fields = {**_LAST, "mixup": 0.4}
+_JOINED: Fields = {"join": True}
 
 CANDIDATES: dict[str, dict[str, Fields]] = {  # arm -> name -> what differs from the defaults
     "none": {
-        "plain": {"keep": "last", "augment": False},
+        "plain": _PLAIN,
         "best epoch": {"augment": False},
-        "augmented": {"keep": "last"},
+        "augmented": _LAST,
         "mixed": _MIXED,
     },
     "slca": {
-        "gates": {"kernel": 16, "keep": "last", "augment": False},
-        "joined": {**_JOINED, "keep": "last", "augment": False},
-        "joined, residual": {**_JOINED, "keep": "last", "augment": False, "fusion": "residual"},
-        "joined, mixed": {**_JOINED, **_MIXED},
+        "plain": {**_JOINED, **_PLAIN},
+        "residual": {**_JOINED, **_PLAIN, "fusion": "residual"},
+        "augmented": {**_JOINED, **_LAST},
+        "mixed": {**_JOINED, **_MIXED},
     },
 }

@@ -27,11 +27,15 @@ CURVES = ("none", "slca")  # arms that are trained on fractions of the training 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set; ``source`` lies below the folder that SAMCACHE_DATA names."""
+    """One data set; ``source`` lies below the folder that SAMCACHE_DATA names.
+
+    image_size: of the classifier's images, in pixels; 28 px originals hold no more than 32.
+    """
 
     name: str
     title: str
     source: str
+    image_size: int
     ordered: bool = False  # its classes are grades
 
 
@@ -40,9 +44,9 @@ class Experiment:
     """The plan; a test makes a smaller one."""
 
     datasets: tuple[Dataset, ...] = (
-        Dataset("breastmnist", "BreastMNIST", "breastmnist.npz"),
-        Dataset("retinamnist", "RetinaMNIST", "retinamnist.npz", ordered=True),
-        Dataset("isic2017", "ISIC 2017", "isic2017_256/labels.csv"),
+        Dataset("breastmnist", "BreastMNIST", "breastmnist.npz", 32),
+        Dataset("retinamnist", "RetinaMNIST", "retinamnist.npz", 32, ordered=True),
+        Dataset("isic2017", "ISIC 2017", "isic2017_256/labels.csv", 64),
     )
     shared: Fields = field(default_factory=lambda: SHARED)
     candidates: dict[str, dict[str, Fields]] = field(default_factory=lambda: CANDIDATES)
@@ -53,9 +57,10 @@ class Experiment:
     def setting(self, dataset: Dataset, arm: str, candidate: str) -> TrainConfig:
         """How an arm is trained with a candidate's setting, seen from the work folder."""
         tuned = arm if arm in self.candidates else "slca"
-        how = {**self.shared, **self.candidates[tuned][candidate], **ARMS[arm]}
+        own: Fields = {"image_size": dataset.image_size, "ordered": dataset.ordered}
+        how = {**self.shared, **own, **self.candidates[tuned][candidate], **ARMS[arm]}
         out = Path("runs") / dataset.name / arm
-        return TrainConfig(f"{dataset.name}.zarr", out, ordered=dataset.ordered, **how)
+        return TrainConfig(f"{dataset.name}.zarr", out, **how)
 
 
 def options(setting: TrainConfig) -> str:

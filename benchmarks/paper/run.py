@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from choosing import score_candidates
 from experiment import Dataset, Experiment
 from experiment_page import DOCS, HERE, page, read_tables

@@ -5,18 +5,15 @@ Beside each run folder lies NAME.json: its command, the machine, and when it was
 """
 
 import json
-import os
-import platform
 import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import torch
 from choosing import chosen
 from experiment import ARMS, CURVES, HALVES, Dataset, Experiment, samcache
+from machine import machine
 
 from samcache.train.config import TrainConfig
 from samcache.train.outputs import RESULTS
@@ -78,14 +75,3 @@ def _train(config: TrainConfig, work: Path) -> None:
         note.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     if not (run / RESULTS).exists():
         samcache(shlex.split(command)[1:], work)
-
-
-def machine() -> dict[str, Any]:
-    """On what the runs are trained."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cores": os.cpu_count(),
-        "memory_GiB": round(memory / 2**30),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-    }

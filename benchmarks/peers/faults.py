@@ -23,7 +23,7 @@ from typing import Any
 os.environ["LITDATA_DISABLE_VERSION_CHECK"] = "1"
 HERE = Path(__file__).parent
 TESTS = HERE.parents[1] / "tests"
-sys.path[:0] = [str(HERE), str(TESTS)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(TESTS)]
 
 from flips import flip_in_formats, flip_vector  # noqa: E402
 from images import write_images  # noqa: E402

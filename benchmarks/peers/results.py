@@ -2,11 +2,12 @@
 
 import json
 import os
-import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from machine import machine
 
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
@@ -31,7 +32,8 @@ class Results:
         self.path = FOLDER / f"{name}.json"
         known = json.loads(self.path.read_text()) if self.path.exists() and not again else {}
         self.rows: dict[str, dict[str, Any]] = known.get("rows", {})
-        self.facts: dict[str, Any] = {"note": note, "machine": machine(), **known.get("facts", {})}
+        facts = {"note": note, "machine": circumstances()}
+        self.facts: dict[str, Any] = facts | known.get("facts", {})
 
     def row(self, key: str) -> dict[str, Any]:
         """The figures of one system, to be added to."""
@@ -45,18 +47,13 @@ class Results:
         self.path.write_text(text + "\n", encoding="utf-8")
 
 
-def machine() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
     """Where and with what a part ran."""
     import torch
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "cores": os.cpu_count(),
-        "memory_GiB": round(memory / 2**30),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    return machine() | {
         "threads": torch.get_num_threads(),
         "load_at_start": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
     }
 

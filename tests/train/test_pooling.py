@@ -16,6 +16,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data
 from samcache.train.loop import build_classifier
 from samcache.train.pooling import coarsest, given_sides, kernel_sides
+from samcache.train.spreads import spread_name
 
 
 def attention_maps(data: TrainingData, kernel: int) -> dict[str, torch.Tensor]:
@@ -72,9 +73,19 @@ def test_without_a_kernel_maps_are_no_finer_than_what_they_gate(run_extract: Ext
     assert given_sides(config, store) == {
         level: min(stored[level], stage) for level, stage in stages.items()
     }
-    head = replace(config, attention="none", join=True)
-    assert given_sides(head, store) == given_sides(config, store), "it reads what gates would"
     assert given_sides(replace(config, attention="none"), store) == {}
+
+
+def test_a_joined_head_is_given_the_spreads_of_what_gates_or_would_gate(
+    run_extract: Extract,
+) -> None:
+    store, _ = run_extract(pool=1)
+    config = TrainConfig(store.location, Path("out"), taps=("late:stage3", "neck:stage4"))
+    spreads = {spread_name("late"): 1, spread_name("neck"): 1}
+    joined = given_sides(replace(config, join=True), store)
+    assert joined == given_sides(config, store) | spreads
+    head = replace(config, attention="none", taps=None, join=True)
+    assert given_sides(head, store) == {spread_name(level): 1 for level in LEVELS}
 
 
 @given(st.integers(1, 300), st.integers(1, 300))

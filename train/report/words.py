@@ -5,6 +5,7 @@ from samcache.train.outputs import Summary
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.findings import commonest_class
 from samcache.train.results_text import interval_text
+from samcache.train.spreads import level_of
 
 _MOST_CLASSES = 5  # named in one sentence
 
@@ -136,12 +137,12 @@ def _model(run: ReportedRun) -> str:
     start = "random weights" if config.get("pretrained") is None else config["pretrained"]
     text = f"{config['backbone']}, started from {start}: {ATTENTION[config['attention']]}."
     if config["join"]:
-        text += " A second head that reads the features' means and spreads joins the backbone's."
+        text += " A second head, which reads the features' spreads, joins the backbone's."
     if not config["inputs"]:
         return text
     return text + (
         f" The encoder is {identity['encoder']} at {identity['image_size']} px and stays as it is; "
-        f"levels {', '.join(config['inputs'])}."
+        f"levels {', '.join(dict.fromkeys(map(level_of, config['inputs'])))}."
     )
 
 
