@@ -179,7 +179,7 @@ def trained(scored: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) ->
         patch.setattr(training, "samcache", in_this_process)
         training.train_runs(toy, toy.datasets, work)
         training.train_runs(toy, toy.datasets, work)
-    assert len(begun) == 5 + 2
+    assert len(begun) == 7 + 2
     return work
 
 
@@ -199,17 +199,25 @@ def results(trained: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize(
-    ("minus", "curve"), [("none", ""), ("shuffled", ""), ("global", ""), ("none", "-curve")]
+    ("arm", "minus", "curve"),
+    [
+        ("slca", "none", ""),
+        ("slca", "shuffled", ""),
+        ("slca", "global", ""),
+        ("gates", "none", ""),
+        ("slca", "none", "-curve"),
+    ],
 )
 def test_differences_are_those_of_samcache_compare(
-    trained: Path, results: Path, minus: str, curve: str
+    trained: Path, results: Path, arm: str, minus: str, curve: str
 ) -> None:
-    runs = [trained / "runs" / "toy" / f"{arm}{curve}" for arm in (minus, "slca")]
+    runs = [trained / "runs" / "toy" / f"{arm}{curve}" for arm in (minus, arm)]
     told = pd.read_csv(StringIO(command("compare", *runs, "--format", "csv").output))
     told = told[told["difference"].notna()].set_index("metric")
     table = pd.read_csv(results / "differences.csv")
     fraction = 0.5 if curve else 1.0
-    own = table[(table["minus"] == minus) & (table["fraction"] == fraction)].set_index("metric")
+    own = table[(table["arm"] == arm) & (table["minus"] == minus)]
+    own = own[own["fraction"] == fraction].set_index("metric")
 
     assert set(own.index) == {"auc", "accuracy"}
     columns = ["difference", "low", "high", "p"]
@@ -224,7 +232,7 @@ def test_tables_hold_every_training_and_the_page_its_means(
     trained: Path, results: Path, toy: Any, tmp_path: Path
 ) -> None:
     members = pd.read_csv(results / "members.csv")
-    assert len(members) == 5 * 2 + 2 * 2
+    assert len(members) == 7 * 2 + 2 * 2
     scores = pd.read_csv(results / "scores.csv")
     full = members[members["fraction"] == 1].groupby("arm")["auc"].mean()
     auc = scores[(scores["metric"] == "auc") & (scores["fraction"] == 1)].set_index("arm")["mean"]

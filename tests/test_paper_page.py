@@ -21,8 +21,9 @@ def differences(**values: tuple[float, float, float]) -> pd.DataFrame:
     rows = []
     for name, (mean, low, high) in values.items():
         dataset, minus = name.split("_")
-        place = {"dataset": dataset, "minus": minus, "fraction": 1.0, "metric": "auc", "p": 0.5}
-        rows.append({**place, "difference": mean, "low": low, "high": high})
+        place = {"dataset": dataset, "arm": "slca", "minus": minus, "fraction": 1.0}
+        figures = {"metric": "auc", "p": 0.5}
+        rows.append({**place, **figures, "difference": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

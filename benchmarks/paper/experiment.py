@@ -20,8 +20,11 @@ ARMS: dict[str, Fields] = {  # what each changes in its setting, which but for n
     "random": {"attention": "random"},
     "global": {"attention": "global"},
 }
-OTHERS = tuple(arm for arm in ARMS if arm != "slca")
-HALVES = ("gates", "head")  # trained where slca's setting has both
+PAIRS = (  # of arms that are compared: the first minus the second
+    *(("slca", other) for other in ARMS if other != "slca"),
+    ("gates", "none"),
+    ("head", "none"),
+)
 CURVES = ("none", "slca")  # arms that are trained on fractions of the training samples too
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from experiment import CURVES, OTHERS, Dataset
+from experiment import CURVES, PAIRS, Dataset
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from verdicts import of_pair
 
 DIFFERENCES, FRACTIONS = "experiment-differences.svg", "experiment-fractions.svg"
 METRICS = {"auc": "AUC", "accuracy": "accuracy"}
@@ -36,29 +37,27 @@ def draw_figures(
 
 
 def forest(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> Figure:
-    """SLCA minus each other arm: a line a comparison, grouped by data set, a panel a metric."""
-    full = differences[differences["fraction"] == 1]
+    """Pairs of arms: a line a difference, grouped by data set, a panel a metric."""
     shown = [
-        (dataset, arm)
+        (dataset, pair)
         for dataset in datasets
-        for arm in OTHERS
-        if ((full["dataset"] == dataset.name) & (full["minus"] == arm)).any()
+        for pair in PAIRS
+        if len(of_pair(differences, dataset.name, *pair))
     ]
     figure = Figure((8.2, 1.3 + 0.3 * len(shown)), layout="constrained", facecolor="white")
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for axes, (metric, title) in zip(panels, METRICS.items(), strict=True):
         axes.axvline(0, color="0.5", linewidth=1)
-        for place, (dataset, arm) in enumerate(shown):
-            own = full[(full["dataset"] == dataset.name) & (full["minus"] == arm)]
-            _whisker(axes, place, own[own["metric"] == metric].iloc[0])
+        for place, (dataset, pair) in enumerate(shown):
+            _whisker(axes, place, of_pair(differences, dataset.name, *pair).loc[metric])
             if place and shown[place - 1][0] != dataset:
                 axes.axhline(place - 0.5, color="0.85", linewidth=0.8)
         axes.set_xlabel(f"difference in {title}")
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    labels = [f"{dataset.title}: minus {TITLES.get(arm, arm)}" for dataset, arm in shown]
+    labels = [f"{dataset.title}: {arm} minus {minus}" for dataset, (arm, minus) in shown]
     panels[0].set_yticks(range(len(shown)), labels)
     panels[0].set_ylim(len(shown) - 0.5, -0.5)  # the first on top
-    figure.suptitle("SLCA minus each other arm, 95 % intervals", fontsize=11)
+    figure.suptitle("Differences of arms, 95 % intervals", fontsize=11)
     return figure
 
 

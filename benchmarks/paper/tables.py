@@ -1,12 +1,13 @@
 """Part 4: what the finished runs say, as tables that are committed."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from choosing import CHOICES, scores
-from experiment import ARMS, CURVES, Dataset, Experiment, options
+from experiment import ARMS, CURVES, PAIRS, Dataset, Experiment, options
 from training import CURVE, note_of
 
 from samcache.train.compare import DEFAULT_METRICS, compare
@@ -89,21 +90,24 @@ def _members(who: dict[str, str], found: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _differences(dataset: Dataset, runs: dict[str, Path]) -> list[dict[str, Any]]:
-    """SLCA minus every other arm, as ``samcache compare`` has it."""
-    rows = []
-    for other, run in runs.items():
-        arm = other.removesuffix(CURVE)
-        slca = "slca" + other.removeprefix(arm)
-        if arm == "slca" or slca not in runs:
-            continue
-        for row in compare((run, runs[slca]), None, DEFAULT_METRICS):
-            if (found := row.difference) is not None:
-                place = {"dataset": dataset.name, "minus": arm, "fraction": row.fraction}
-                interval = found.interval
-                low, high = (interval.low, interval.high) if interval else (None, None)
-                figures = {"difference": found.mean, "low": low, "high": high, "p": found.p}
-                rows.append({**place, "metric": row.metric, **figures})
-    return rows
+    """Every pair of arms, on all training data and on shares of it."""
+    return [
+        {"dataset": dataset.name, "arm": arm, "minus": minus, **row}
+        for arm, minus in PAIRS
+        for curve in ("", CURVE)
+        if {arm + curve, minus + curve} <= set(runs)
+        for row in _paired(runs[arm + curve], runs[minus + curve])
+    ]
+
+
+def _paired(run: Path, baseline: Path) -> Iterator[dict[str, Any]]:
+    """A run minus another, as ``samcache compare`` has it."""
+    for row in compare((baseline, run), None, DEFAULT_METRICS):
+        if (found := row.difference) is not None:
+            interval = found.interval
+            low, high = (interval.low, interval.high) if interval else (None, None)
+            figures = {"difference": found.mean, "low": low, "high": high, "p": found.p}
+            yield {"fraction": row.fraction, "metric": row.metric, **figures}
 
 
 def _store(run: Path, found: dict[str, Any]) -> dict[str, Any]:

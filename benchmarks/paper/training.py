@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from choosing import chosen
-from experiment import ARMS, CURVES, HALVES, Dataset, Experiment, samcache
+from experiment import ARMS, CURVES, Dataset, Experiment, samcache
 from machine import machine
 
 from samcache.train.config import TrainConfig
@@ -31,8 +31,7 @@ def train_runs(experiment: Experiment, datasets: tuple[Dataset, ...], work: Path
 
 def full_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:
     """The runs of all arms on the full training data."""
-    joined = _setting(experiment, dataset, "slca", work).join
-    return [_setting(experiment, dataset, arm, work) for arm in ARMS if joined or arm not in HALVES]
+    return [_setting(experiment, dataset, arm, work) for arm in ARMS]
 
 
 def curve_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:

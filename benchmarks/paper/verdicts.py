@@ -57,18 +57,25 @@ def difference(row: Any) -> str:
     return f"{row.difference:+.3f} ({row.low:+.3f} to {row.high:+.3f})"
 
 
-def full_auc(differences: pd.DataFrame, dataset: str, minus: str) -> Any:
-    """The row of SLCA minus an arm in AUC, on the full training data; None where there is none."""
-    wanted = (differences["dataset"] == dataset) & (differences["minus"] == minus)
-    wanted &= (differences["fraction"] == 1) & (differences["metric"] == "auc")
-    return next(differences[wanted].itertuples(), None)
+def of_pair(differences: pd.DataFrame, dataset: str, arm: str, minus: str) -> pd.DataFrame:
+    """The rows of one arm minus another on the full training data, a metric each."""
+    wanted = (differences["dataset"] == dataset) & (differences["fraction"] == 1)
+    return differences[
+        wanted & (differences["arm"] == arm) & (differences["minus"] == minus)
+    ].set_index("metric", drop=False)
+
+
+def full_auc(differences: pd.DataFrame, dataset: str, arm: str, minus: str) -> Any:
+    """One arm minus another in AUC, on the full training data; None where there is none."""
+    rows = of_pair(differences, dataset, arm, minus)
+    return next(rows[rows["metric"] == "auc"].itertuples(), None)
 
 
 def _above(differences: pd.DataFrame, titles: dict[str, str], others: tuple[str, ...]) -> str:
     """Whether SLCA is ahead of all of some arms at once on enough data sets."""
     ahead, unknown, told = 0, 0, []
     for dataset, title in titles.items():
-        rows = [full_auc(differences, dataset, minus) for minus in others]
+        rows = [full_auc(differences, dataset, "slca", minus) for minus in others]
         found = [row for row in rows if row is not None]
         if all(reading(row) == "ahead" for row in found):
             ahead += len(found) == len(others)
