@@ -37,6 +37,7 @@ from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.loop import build_classifier
 from samcache.train.pooling import given_sides, kernel_sides
 from samcache.train.run import train
+from samcache.train.spreads import is_spread, level_of, log_spreads
 
 LIVE_STEPS = 2
 
@@ -143,7 +144,8 @@ def stepper(
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
 
     def step(rows: Tensor) -> None:
-        loss = F.cross_entropy(model(*inputs(rows)).mean(dim=0), data.labels[rows])
+        heads = model(*inputs(rows))
+        loss = F.cross_entropy(heads.flatten(0, 1), data.labels[rows].repeat(len(heads)))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -169,13 +171,15 @@ def live_inputs(
             planes = F.interpolate(batch.permute(0, 3, 1, 2).float(), (side, side))
             batch = planes.permute(0, 2, 3, 1).byte()
         found = model(normalise(batch, [(side, side)] * len(batch), identity.preprocessing))
-        maps = {
-            level: data.scales[level].apply(
-                F.adaptive_avg_pool2d(values.float(), data.pooled[level].shape[-1])
+        given = {
+            name: data.scales[name].apply(
+                log_spreads(F.avg_pool2d(found[level_of(name)].float(), identity.pool))
+                if is_spread(name)
+                else F.adaptive_avg_pool2d(found[name].float(), pooled.shape[-1])
             )
-            for level, values in found.items()
+            for name, pooled in data.pooled.items()
         }
-        return data.inputs(rows)[0], maps
+        return data.inputs(rows)[0], given
 
     return inputs
 
