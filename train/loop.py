@@ -23,6 +23,7 @@ from samcache.train.classifier import Classifier, Design
 from samcache.train.config import TrainConfig
 from samcache.train.data import Scale, TrainingData
 from samcache.train.metrics import accuracy, macro_auc
+from samcache.train.objective import Objective
 from samcache.train.precision import computing_in
 from samcache.train.splits import Member
 
@@ -124,8 +125,8 @@ class _Training:
         )
         steps = math.ceil(len(member.train) / config.batch_size) * config.epochs
         self.scheduler = _scheduler(self.optimizer, config, steps)
-        frequency = _class_frequency(data, member.train)
-        self.weight = 1 / (len(frequency) * frequency) if config.class_weights else None
+        trained_on = data.labels[member.train.to(data.device)]
+        self.loss = Objective.of(config, trained_on, len(data.classes))
         self.epochs: list[EpochMetrics] = []
         self.kept_epoch = 0
         self.kept_weights: dict[str, Tensor] = {}
@@ -197,9 +198,9 @@ class _Training:
             with computing_in(config.precision, device):
                 logits = self.trained(images, maps)  # heads, B, K
             whole = data.labels[batch.to(device)]
-            loss = self._loss(logits, labels, whole)
+            loss = self.loss(logits, labels, whole)
             if partners is not None:
-                loss = share * loss + (1 - share) * self._loss(logits, labels[partners], whole)
+                loss = share * loss + (1 - share) * self.loss(logits, labels[partners], whole)
             self.optimizer.zero_grad()
             torch.autograd.backward(loss)
             self.optimizer.step()
@@ -213,23 +214,6 @@ class _Training:
         if count == 1:
             return None
         return torch.randint(count, (len(rows),), generator=draws, device=self.data.device)
-
-    def _loss(self, logits: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
-        """This process's part of the mean loss of all heads, from their logits (H, B, K).
-
-        whole: the labels of all of the batch. The mean over the processes is the (weighted) mean
-        over the batch, as in one process.
-        """
-        smoothing = self.config.label_smoothing
-        summed = F.cross_entropy(
-            logits.float().flatten(0, 1),
-            labels.repeat(len(logits)),
-            self.weight,
-            label_smoothing=smoothing,
-            reduction="sum",
-        )
-        total = len(whole) if self.weight is None else self.weight[whole].sum()
-        return summed * distributed.size() / (total * len(logits))
 
     def _predict(self, rows: Tensor) -> Tensor:
         """Logits of some rows (m, K) in every process, each having computed its share."""
@@ -331,13 +315,6 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
 def _rank(line: EpochMetrics) -> tuple[float, float]:
     """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
     return line.val_auc, -line.val_loss
-
-
-def _class_frequency(data: TrainingData, rows: Tensor) -> Tensor:
-    """Share of each class among the rows, (K,) float32."""
-    labels = data.labels[rows.to(data.device)]
-    counts = torch.bincount(labels, minlength=len(data.classes)).float()
-    return counts / counts.sum()
 
 
 def _scheduler(
