@@ -23,8 +23,9 @@ class BatchSize:
     def chosen(cls, wanted: int | None, device: torch.device, shard_rows: int) -> "BatchSize":
         """The wanted size, or where it is None the largest that is worth a try.
 
-        On a CPU one image at a time is as fast as any number, and needs the least memory. On a GPU
-        it is the largest power of two up to 64 and the images of a shard, which no batch exceeds.
+        On a CPU one image at a time: at the sizes that stores are made with, no number is much
+        faster, and one needs the least memory. On a GPU it is the largest power of two up to 64 and
+        the images of a shard, which no batch exceeds.
         """
         if wanted is not None:
             return cls(wanted)
