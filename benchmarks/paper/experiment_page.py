@@ -93,12 +93,20 @@ def _list(lines: list[str]) -> str:
 
 
 def _missing(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
-    there = set(scores["dataset"])
-    absent = [dataset.title for dataset in datasets if dataset.name not in there]
-    if len(absent) == len(datasets):
+    """Which arms have no scores yet, and which of the smaller shares of training images."""
+    full, part = scores[scores["fraction"] == 1], scores[scores["fraction"] < 1]
+    absent = []
+    for dataset in datasets:
+        there = set(full[full["dataset"] == dataset.name]["arm"])
+        lacks = [arm for arm in ARMS if arm not in there]
+        if dataset.name not in set(part["dataset"]):
+            lacks.append("fewer training images")
+        if lacks:
+            absent.append(f"{dataset.title} ({', '.join(lacks)})" if there else dataset.title)
+    if scores.empty:
         return "**The experiment was not run yet:** what follows is its plan, with its targets."
     if absent:
-        return f"**Still missing: {', '.join(absent)}.**"
+        return f"**Still missing: {'; '.join(absent)}.**"
     return "All data sets were run."
 
 
