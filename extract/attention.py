@@ -42,9 +42,19 @@ def run_block(block: Block, x: Tensor) -> Tensor:
 
 @cache
 def compiled_block() -> Callable[[Block, Tensor], Tensor]:
-    """``run_block`` with its element-wise work fused; as it is where it cannot be compiled."""
+    """``run_block`` with its element-wise work fused; as it is where it cannot be compiled.
+
+    One compiled block serves batches of any size but 1, so that the bits of a batch do not depend
+    on the sizes of those before it.
+    """
     torch._dynamo.config.suppress_errors = True
-    return torch.compile(run_block)
+    compiled = torch.compile(run_block)
+
+    def step(block: Block, x: Tensor) -> Tensor:
+        torch._dynamo.maybe_mark_dynamic(x, 0)
+        return compiled(block, x)
+
+    return step
 
 
 def _padded(tokens: Tensor, filling: Tensor, side: int) -> Tensor:

@@ -6,6 +6,7 @@ Where torchrun did not start this process, it is the only one, and nothing is ex
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
@@ -13,6 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from samcache.cache.errors import ConfigError
 
+# The others wait while the first process copies a store to the local disk, which may take hours; of
+# a process that dies torchrun tells the others at once.
+_PATIENCE = timedelta(days=1)
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -48,7 +52,8 @@ def joined(device: str) -> Iterator[torch.device]:
             )
         own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if own.type == "cuda" else "gloo")
+    gpu = own if own.type == "cuda" else None
+    distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE, device_id=gpu)
     try:
         yield own
     finally:

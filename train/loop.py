@@ -88,7 +88,8 @@ def train_member(
         scores, scales = saved["probabilities"].numpy(), data.all_scales()
         best = saved["kept_epoch"], epochs, saved["kept_weights"]
         return MemberResult(member, *best, scores, scales)
-    with torch.random.fork_rng():
+    own_gpu = [data.device] if data.device.type == "cuda" else []
+    with torch.random.fork_rng(own_gpu):  # by default it would open every GPU of the machine
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps)
         if saved is not None:

@@ -1,5 +1,6 @@
 """SAM's ViT levels against segment_anything's own encoder with the same seeded random weights."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,15 @@ from segment_anything import sam_model_registry
 from segment_anything.modeling.image_encoder import Block, ImageEncoderViT, get_rel_pos
 from tiny_encoder import random_weights
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 from samcache.cache.errors import CheckpointError, ConfigError
-from samcache.extract.attention import attend_augmented, attend_in_blocks, run_block
+from samcache.extract.attention import (
+    attend_augmented,
+    attend_in_blocks,
+    compiled_block,
+    run_block,
+)
 from samcache.extract.encoders import (
     ARCHITECTURES,
     LEVELS,
@@ -110,6 +117,24 @@ def test_many_heads_are_attended_to_group_by_group(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("samcache.extract.attention._SCORES", 3 * 12 * 5)
     monkeypatch.setattr("samcache.extract.attention._QUERIES", 5)
     torch.testing.assert_close(attend_in_blocks(q, k, v, rows, columns, 0.3), expected)
+
+
+def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a GPU, but for the code that is made of it."""
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    monkeypatch.setattr("samcache.extract.attention.attend_in_blocks", attend_augmented)
+    torch._dynamo.reset()
+    step = compiled_block.__wrapped__()
+    blocks = build_vit(256, 32, 6, 2, (2, 5)).blocks  # of two kinds: windows and all tokens
+    with torch.inference_mode():
+        for count in (4, 2, 3):
+            x = torch.randn(count, 16, 16, 32)
+            for block in blocks:
+                torch.testing.assert_close(step(block, x), run_block(block, x))
+    assert counter.frame_count == 2
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

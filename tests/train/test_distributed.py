@@ -18,6 +18,8 @@ from samcache.cli import cli
 from samcache.train import distributed
 from samcache.train.residency import choose_residency
 
+NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 @pytest.fixture
 def store(run_extract: Extract) -> Store:
@@ -81,13 +83,36 @@ def test_alone_nothing_is_exchanged() -> None:
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    for name in names:
+    for name in NAMES:
         monkeypatch.setenv(name, "4")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     refused = pytest.raises(ConfigError, match="4 processes, 2 GPUs")
     with refused, distributed.joined("cuda"):
         pass
+
+
+def test_each_process_binds_to_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What NCCL is told, without GPUs; else every barrier guesses the device, and warns."""
+    for name in NAMES:
+        monkeypatch.setenv(name, "1")
+    told: dict[str, object] = {}
+    group = torch.distributed
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr(group, "init_process_group", lambda _, **more: told.update(more))
+    monkeypatch.setattr(group, "destroy_process_group", lambda: None)
+    with distributed.joined("cuda") as device:
+        assert device == told["device_id"] == torch.device("cuda:1")
+
+
+def test_a_training_opens_no_gpu_but_its_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU beside two GPUs: asking one of these for anything would fail here."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    chosen = "--backbone", "timm:test_resnet", "--seeds", "0"
+    done = CliRunner().invoke(cli, options(store, tmp_path / "run", *chosen))
+    assert done.exit_code == 0, done.output
 
 
 def test_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
