@@ -54,10 +54,8 @@ def joined(device: str) -> Iterator[torch.device]:
         torch.cuda.set_device(own)
     gpu = own if own.type == "cuda" else None
     distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE, device_id=gpu)
-    try:
-        yield own
-    finally:
-        distributed.destroy_process_group()
+    yield own
+    distributed.destroy_process_group()  # not after an error: NCCL would wait here for the others
 
 
 def rank() -> int:
@@ -72,12 +70,29 @@ def size() -> int:
 
 @contextmanager
 def first_alone() -> Iterator[None]:
-    """The body runs in process 0, and then in the others."""
+    """The body runs in process 0, and then in the others; where it fails there, they end at once.
+
+    They say nothing: the first one's error is the one that counts.
+    """
     if rank() > 0:
-        distributed.barrier()
-    yield
-    if rank() == 0 and size() > 1:
-        distributed.barrier()
+        if _told(failed=False):
+            raise SystemExit(1)
+        yield
+        return
+    try:
+        yield
+    except Exception:
+        _told(failed=True)
+        raise
+    _told(failed=False)
+
+
+def _told(failed: bool) -> bool:
+    """Whether process 0 has failed, in every process, as process 0 says."""
+    told = [failed]
+    if size() > 1:
+        distributed.broadcast_object_list(told)
+    return told[0]
 
 
 def share(rows: Tensor) -> Tensor:

@@ -33,14 +33,19 @@ def options(store: Store, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def on_two_processes(words: list[str]) -> str:
-    """What a command says under torchrun."""
+def two_processes(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """A command under torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, *torchrun, "-m", "samcache.cli", *words],
         capture_output=True, text=True, check=False, timeout=280,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def on_two_processes(words: list[str]) -> str:
+    """What a command that succeeds says under torchrun."""
+    done = two_processes(words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -69,6 +74,14 @@ def test_one_process_writes_and_speaks(store: Store, tmp_path: Path) -> None:
     assert told.count("test, 8 samples") == 1
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
+
+
+def test_a_refusal_is_said_once(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").touch()
+    done = two_processes(options(store, tmp_path, "--backbone", "timm:test_resnet"))
+    assert done.returncode != 0
+    assert done.stderr.count("holds other files") == 1
+    assert "[rank1]" not in done.stderr, "the second process has no error of its own"
 
 
 def test_alone_nothing_is_exchanged() -> None:
@@ -100,9 +113,13 @@ def test_each_process_binds_to_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(group, "init_process_group", lambda _, **more: told.update(more))
-    monkeypatch.setattr(group, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(group, "destroy_process_group", lambda: told.update(left=True))
     with distributed.joined("cuda") as device:
         assert device == told["device_id"] == torch.device("cuda:1")
+    assert told.pop("left")
+    with pytest.raises(ConfigError), distributed.joined("cuda"):
+        raise ConfigError("of this process alone")
+    assert "left" not in told, "leaving waits for all, and they may wait elsewhere"
 
 
 def test_a_training_opens_no_gpu_but_its_own(
