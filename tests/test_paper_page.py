@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from experiment import ARMS, Experiment
-from experiment_page import page
+from experiment_page import COLUMNS, SHOWN, page
 from extraction import command as words
 from verdicts import verdicts
 
@@ -79,6 +79,16 @@ def test_a_missed_target_is_told_with_its_figure() -> None:
     assert breast.endswith("**not reached** (0.920)")
     assert retina.endswith("**reached** (0.800)")
     assert accuracy.endswith("**not known yet**")
+
+
+def test_the_page_names_what_is_missing(tmp_path: Path) -> None:
+    """All arms of one set, and one of the two curves that are compared."""
+    runs = [(arm, 1.0) for arm in ARMS] + [("slca", 0.5)]
+    lines = [("breastmnist", *run, metric, 0.8, 0.0, 0.7, 0.9) for run in runs for metric in SHOWN]
+    scores = pd.DataFrame(lines, columns=list(COLUMNS["scores"]))
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    told = "**Still missing: BreastMNIST (fewer training images); RetinaMNIST; ISIC 2017.**"
+    assert told in page(tmp_path)
 
 
 def test_both_arms_have_as_many_candidates_and_every_command_is_one() -> None:

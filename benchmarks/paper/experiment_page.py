@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from experiment import ARMS, PAIRS, Dataset, Experiment
+from experiment import ARMS, CURVES, PAIRS, Dataset, Experiment
 from figures import DIFFERENCES, FRACTIONS
 from verdicts import difference, full_auc, of_pair, reading, verdicts
 
@@ -99,7 +99,7 @@ def _missing(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
     for dataset in datasets:
         there = set(full[full["dataset"] == dataset.name]["arm"])
         lacks = [arm for arm in ARMS if arm not in there]
-        if dataset.name not in set(part["dataset"]):
+        if not set(CURVES) <= set(part[part["dataset"] == dataset.name]["arm"]):
             lacks.append("fewer training images")
         if lacks:
             absent.append(f"{dataset.title} ({', '.join(lacks)})" if there else dataset.title)

@@ -32,7 +32,7 @@ def draw_figures(
     with mpl.rc_context(STYLE):
         if (differences["fraction"] == 1).any():
             _save(forest(differences, datasets), folder / DIFFERENCES)
-        if (differences["fraction"] < 1).any():
+        if (differences["fraction"] < 1).any():  # of two arms, so both are there
             _save(curves(scores, datasets), folder / FRACTIONS)
 
 
@@ -73,8 +73,8 @@ def _whisker(axes: Axes, place: int, row: pd.Series) -> None:
 def curves(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> Figure:
     """AUC over the share of training samples, a panel a data set, with 95 % intervals as bands."""
     auc = scores[(scores["metric"] == "auc") & scores["arm"].isin(CURVES)]
-    there = set(auc[auc["fraction"] < 1]["dataset"])
-    shown = [dataset for dataset in datasets if dataset.name in there]
+    part = auc[auc["fraction"] < 1].groupby("dataset")["arm"].nunique()
+    shown = [dataset for dataset in datasets if part.get(dataset.name, 0) == len(CURVES)]
     size = 0.6 + 2.8 * len(shown), 3.0
     figure = Figure(size, layout="constrained", facecolor="white")
     for axes, dataset in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
