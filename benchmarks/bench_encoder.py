@@ -130,6 +130,7 @@ def compare(
     model: LevelEncoder, image_size: int, batch: int, repeats: int, device: torch.device
 ) -> tuple[dict[torch.dtype, float], list[Contender]]:
     """Every contender, round by round, the package in float32 first; with the matrix rates."""
+    torch._dynamo.reset()  # it compiles a function for eight kinds of inputs, and no more
     model = model.to(device)
     shared = model if not isinstance(model, TinyViTLevels) else deepcopy(model)
     shared.prepare(torch.float32)  # changes none of a ViT's modules
