@@ -121,7 +121,7 @@ def extract(
 def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
     from samcache.extract.forecast import forecast
 
-    planned = forecast(settings)
+    planned = forecast(settings, console())
     text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
     click.echo(text)
 

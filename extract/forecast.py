@@ -8,17 +8,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from rich.console import Console
 from rich.filesize import decimal
 
 from samcache.cache.create import store_exists
 from samcache.cache.layout import ArraySpec, Layout
 from samcache.cache.location import open_objects
 from samcache.cache.shards import shard_size
+from samcache.cache.store import Store
 from samcache.extract.division import division
 from samcache.extract.open_shard import ShardRows
-from samcache.extract.plan import Changes, compare, fitted, next_table
+from samcache.extract.plan import Changes, compare, fitted, next_table, source_hashes
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import PROBE, probe_images
+from samcache.extract.progress import encoding_progress
+from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import Row
 from samcache.extract.run import configured_encoder, open_existing
 from samcache.extract.shard_encoder import ShardEncoder
@@ -52,7 +57,8 @@ class Forecast:
     store: str
     exists: bool
     images: int  # in the store after the run
-    rows: int  # of them to encode
+    rows: int  # to encode
+    copied: int  # to copy from rows that were encoded before
     shards: int  # to write
     bytes: dict[str, int]  # by array
     objects: int
@@ -74,8 +80,9 @@ class Forecast:
         """A few lines for the terminal."""
         state = "exists" if self.exists else "would be created"
         width = max(map(len, self.bytes))
+        copied = f", {self.copied} to copy" if self.copied else ""
         lines = [
-            f"{self.store} {state}: {self.images} images, {self.rows} to encode",
+            f"{self.store} {state}: {self.images} images, {self.rows} to encode{copied}",
             *self.changes.lines(prune),
             *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
             f"{decimal(sum(self.bytes.values()))} in {self.objects} objects ({self.shards} shards)",
@@ -90,29 +97,37 @@ class Forecast:
         return "\n".join([*lines, "Nothing was written."])
 
 
-def forecast(options: ExtractOptions) -> Forecast:
+def forecast(options: ExtractOptions, console: Console) -> Forecast:
     """Plan a run of these options; writes nothing, raises SamcacheError as the run would.
 
-    Images are compared by id alone, not by their bytes, and what ``reuse`` would copy counts as
-    rows to encode. Time is measured on a few images that are spread over the source.
+    Images are compared by id alone. Where some may be known, since the source has changed or with
+    ``reuse``, the bytes of those that are to be done are read, with a progress bar on ``console``.
+    Time is measured on a few images that are spread over the source.
     """
     prepared = prepare(options)
-    rows, committed, changes, size = _table(prepared, options)
-    shards, counts = np.unique(rows // size, return_counts=True)
-    counts = counts[~np.isin(shards, committed or [])]
-    todo = int(counts.sum())
-    arrays = Layout(int(rows[-1]) + 1, size, prepared.shapes).arrays(prepared.identity)
+    table, store, changes = _table(prepared, options)
+    size = store.rows_per_shard if store else options.shard_rows
+    shards, counts = np.unique(table["row"].to_numpy() // size, return_counts=True)
+    left = ~np.isin(shards, store.committed() if store else [])
+    counts = counts[left]
+    todo = table[np.isin(table["row"].to_numpy() // size, shards[left])]
+    own = [store] if store and (store.generation.number or table is not store.table) else []
+    known = open_reusable(options.reuse, prepared.identity) + own
+    copied = _copied(todo, prepared, KnownRows(known), console) if known and len(todo) else 0
+    rows = len(todo) - copied
+    arrays = Layout(int(table["row"].iloc[-1]) + 1, size, prepared.shapes).arrays(prepared.identity)
     return Forecast(
         store=str(options.store),
-        exists=committed is not None,
-        images=len(rows),
-        rows=todo,
+        exists=store is not None,
+        images=len(table),
+        rows=rows,
+        copied=copied,
         shards=len(counts),
         bytes={path: _bytes(spec, counts, size) for path, spec in arrays.items()},
         objects=len(counts) * (len(arrays) + 1),
         workers=division().size,
         speed=measure_speed(prepared.source, configured_encoder(prepared, options))
-        if todo
+        if rows
         else None,
         changes=changes,
     )
@@ -145,21 +160,28 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
 
 def _table(
     prepared: Prepared, options: ExtractOptions
-) -> tuple[npt.NDArray[np.int64], list[int] | None, Changes, int]:
-    """Rows of the samples after the run, ascending; shards that stand, or None without a store.
-
-    Then what changed in the source, and the rows of a shard.
-    """
+) -> tuple[pd.DataFrame, Store | None, Changes]:
+    """The samples after the run, by ascending row; the store; what changed in the source."""
     objects = open_objects(options.store)
     there = objects.folder is None or objects.folder.exists()  # asking further would make a folder
     if not there or not store_exists(objects):
-        return np.arange(len(prepared.samples)), None, Changes(), options.shard_rows
+        new = prepared.samples.assign(row=np.arange(len(prepared.samples)))
+        return new, None, Changes()
     store = open_existing(objects, prepared, options)
     given = fitted(prepared.samples, prepared.source, store, options.reading.split_seed)
     changes = compare(given, store)
     following = next_table(given, store, changes, options.prune)
-    table = store.table if following is None else following
-    return table["row"].to_numpy(), store.committed(), changes, store.rows_per_shard
+    return (store.table if following is None else following), store, changes
+
+
+def _copied(todo: pd.DataFrame, prepared: Prepared, known: KnownRows, console: Console) -> int:
+    """How many of the samples to do the run would copy instead, going by their bytes."""
+    found = pd.Index(prepared.samples["id"]).get_indexer(todo["id"])
+    places = found[found >= 0].tolist()
+    with encoding_progress(console) as progress:
+        task = progress.add_task("looking for what is known", total=len(places))
+        hashes = source_hashes(prepared.source, places, lambda: progress.advance(task))
+        return sum(sha in known for sha in hashes)
 
 
 def _bytes(spec: ArraySpec, counts: npt.NDArray[np.int64], size: int) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,36 +65,58 @@ class Work:
         return self.store.table["row"].to_numpy()
 
 
-def fill(work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]) -> int:
-    """Encode and commit what is pending; the images that this process committed.
+@dataclass(frozen=True)
+class Filled:
+    """Images that a process committed, by how their rows came about."""
+
+    encoded: int = 0
+    copied: int = 0  # from rows that were encoded before
+    unreadable: int = 0
+
+    def __add__(self, other: "Filled") -> "Filled":
+        """Both together."""
+        return Filled(
+            self.encoded + other.encoded,
+            self.copied + other.copied,
+            self.unreadable + other.unreadable,
+        )
+
+
+def fill(
+    work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]
+) -> Filled:
+    """Encode and commit what is pending; what this process committed.
 
     Shards that another process holds are waited for, and taken over where it dies; ``on_wait`` is
     told how many. Of a job's ranks only rank 0 waits, the others end when nothing is free. With
     ``strict`` the first unreadable image raises ImageError; otherwise it is recorded and the run
     goes on.
     """
-    images = 0
+    filled = Filled()
     while shards := work.pending():
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
         done = _encode(work, shards, encoder, claims)
-        images += done
-        if not done and work.division.rank:
+        filled += done
+        if done != Filled():
+            continue
+        if work.division.rank:
             break
-        if not done and (held := len(work.pending())):
+        if held := len(work.pending()):
             on_wait(held)
             time.sleep(_PATIENCE)
-    return images
+    return filled
 
 
-def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> int:
-    """Encode those shards that nobody else holds; the images committed.
+def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> Filled:
+    """Encode those shards that nobody else holds; what was committed.
 
     In memory are the images of two batches and a few more that are read, and the content of at
     most three shards on their way out besides the one or two being filled.
     """
-    images = 0
+    filled = Filled()
     held: dict[int, Claim] = {}
-    writing: deque[Future[int]] = deque()
+    copied: Counter[int] = Counter()  # rows of a shard
+    writing: deque[Future[Filled]] = deque()
     with (
         ThreadPoolExecutor(min(_READERS, own_cores())) as readers,
         ThreadPoolExecutor(1) as claimer,
@@ -102,30 +124,41 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims
     ):
         try:
             rows = _submitted(work, shards, held, claims, claimer, readers)
-            for shard, content in encoder.encode(_read_ahead(work, rows, encoder)):
+            for shard, content in encoder.encode(_read_ahead(work, rows, encoder, copied)):
                 while len(writing) == _WRITERS or (writing and writing[0].done()):
-                    images += writing.popleft().result()
+                    filled += writing.popleft().result()
+                unreadable = len(content.failures)
+                encoded = len(work.rows(shard)) - copied[shard] - unreadable
+                made = Filled(encoded, copied.pop(shard, 0), unreadable)
                 claim = held.pop(shard)
-                writing.append(writers.submit(_commit, work, shard, content, claim, claims))
-            images += sum(written.result() for written in writing)
+                writing.append(writers.submit(_commit, work, shard, content, claim, claims, made))
+            filled = sum((written.result() for written in writing), filled)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
-    return images
+    return filled
 
 
-def _commit(work: Work, shard: int, content: ShardContent, claim: Claim, claims: Claims) -> int:
-    """Commit a shard and give its claim up; its images, or none where another's data stands."""
+def _commit(
+    work: Work, shard: int, content: ShardContent, claim: Claim, claims: Claims, made: Filled
+) -> Filled:
+    """Commit a shard and give its claim up; what it is made of, or nothing if another's stands."""
     name = shard_name(shard)
     done = work.store.commit(shard, content, lambda: claims.holds(claim, name))
     claims.release(name)
     _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
-    return len(work.rows(shard)) if done else 0
+    return made if done else Filled()
 
 
 def _read_ahead(
-    work: Work, rows: Iterator[tuple[int, Future[Row]]], encoder: ShardEncoder
+    work: Work,
+    rows: Iterator[tuple[int, Future[Row]]],
+    encoder: ShardEncoder,
+    copied: Counter[int],
 ) -> Iterator[ShardRows]:
-    """Shards with their rows, which are read two batches ahead, in the shards that follow too."""
+    """Shards with their rows, which are read two batches ahead, in the shards that follow too.
+
+    ``copied`` counts, by shard, those that were encoded before.
+    """
 
     def window() -> Iterator[tuple[int, Future[Row]]]:
         reading: deque[tuple[int, Future[Row]]] = deque()
@@ -136,9 +169,15 @@ def _read_ahead(
         while reading:
             yield reading.popleft()
 
-    for shard, group in groupby(window(), key=lambda row: row[0]):
+    def arrived() -> Iterator[tuple[int, Row]]:
+        for shard, reading in window():
+            row = _checked(work, reading.result())
+            copied[shard] += row.known is not None
+            yield shard, row
+
+    for shard, group in groupby(arrived(), key=lambda row: row[0]):
         span = work.store.layout.rows_of(shard)
-        yield ShardRows(shard, span, (_checked(work, row.result()) for _, row in group))
+        yield ShardRows(shard, span, (row for _, row in group))
 
 
 def _submitted(

@@ -1,6 +1,6 @@
 """What a store's sample table has to become, given what the source holds now."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -101,23 +101,31 @@ def compare_bytes(
     stored = store.samples[store.samples["status"] != "missing"]
     known = samples[["id"]].assign(place=np.arange(len(samples)))
     known = known.merge(stored[["id", "sha256", "status"]], on="id")
-    places, hashes = known["place"].tolist(), known["sha256"].tolist()
-
-    def differs(number: int) -> bool:
-        on_image()
-        try:
-            return bool(source.image(places[number]).sha256 != hashes[number])
-        except ImageError:
-            return False
-
-    def differing(first: int) -> list[int]:
-        return [n for n in range(first, min(first + _TOGETHER, len(places))) if differs(n)]
-
-    with ThreadPoolExecutor(_HASHERS) as pool:
-        found = pool.map(differing, range(0, len(places), _TOGETHER))
-        other = known.iloc[[number for part in found for number in part]]
+    now = source_hashes(source, known["place"].tolist(), on_image)
+    pairs = zip(now, known["sha256"].tolist(), strict=True)
+    other = known[[found is not None and found != before for found, before in pairs]]
     readable = other["status"] == "ok"
     return tuple(other["id"][readable]), tuple(other["id"][~readable])
+
+
+def source_hashes(
+    source: Source, places: list[int], on_image: Callable[[], None]
+) -> Iterator[str | None]:
+    """SHA-256 (hex) of the source's bytes at each place, in order, None where unreadable."""
+
+    def one(place: int) -> str | None:
+        on_image()
+        try:
+            return source.image(place).sha256
+        except ImageError:
+            return None
+
+    def some(first: int) -> list[str | None]:
+        return [one(place) for place in places[first : first + _TOGETHER]]
+
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        for part in pool.map(some, range(0, len(places), _TOGETHER)):
+            yield from part
 
 
 def next_table(

@@ -134,7 +134,7 @@ class _EncoderOnDemand:
         """Encode the shards that have no commit; the images."""
         if not self._store.pending():
             return 0
-        return fill(self._work, self._loaded(), claims, lambda _: None)
+        return fill(self._work, self._loaded(), claims, lambda _: None).encoded
 
     def _read(self, number: int) -> Row:
         place = dict(self._work.rows(number // self._store.rows_per_shard)).get(number, -1)

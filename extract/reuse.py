@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.errors import StoreError
+from samcache.cache.identity import Identity
 from samcache.cache.store import Store
 
 KnownRow = dict[str, npt.NDArray[Any]]  # array path -> one row of it
@@ -26,6 +27,10 @@ class KnownRows:
                 self._places |= {sha: (store, row) for row, sha in rows if row not in without}
         self._shard = lru_cache(maxsize=2)(_read_shard)
 
+    def __contains__(self, sha256: object) -> bool:
+        """Whether an image was encoded before, going by the commit records alone."""
+        return sha256 in self._places
+
     def find(self, sha256: str) -> KnownRow | None:
         """Every array's row of an image, or None where it is unknown or damaged where it stands."""
         place = self._places.get(sha256)
@@ -39,11 +44,11 @@ class KnownRows:
         return {path: block[row % store.rows_per_shard] for path, block in shard.items()}
 
 
-def open_reusable(locations: Iterable[str], like: Store) -> list[Store]:
-    """Open stores to copy from; raises StoreError naming what differs from ``like``'s identity."""
+def open_reusable(locations: Iterable[str], identity: Identity) -> list[Store]:
+    """Open stores to copy from; raises StoreError naming what differs from the identity."""
     stores = [Store(location) for location in locations]
     for store in stores:
-        differences = like.identity.differences(store.identity)
+        differences = store.identity.differences(identity)
         if differences:
             raise StoreError(f"--reuse {store.location} has another identity: {differences[0]}")
     return stores

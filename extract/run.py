@@ -33,7 +33,7 @@ from samcache.extract.encoders import (
     Encoder,
     load_encoder,
 )
-from samcache.extract.pipeline import Work, fill
+from samcache.extract.pipeline import Filled, Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import measure_precision, probe_images
@@ -59,10 +59,10 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         known = KnownRows(_reusable(store, options.reuse))
         work = Work(store, source, places, known, share, options.strict)
         started = time.perf_counter()
-        encoded = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
+        filled = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
-    return summarise(finished, encoded, seconds, changes.lines(options.prune), share)
+    return summarise(finished, filled, seconds, changes.lines(options.prune), share)
 
 
 def run_encoder(
@@ -72,8 +72,8 @@ def run_encoder(
     batch_size: int | None,
     claims: Claims,
     console: Console,
-) -> int:
-    """Fill the store behind a progress bar that starts at what is done; the images committed."""
+) -> Filled:
+    """Fill the store behind a progress bar that starts at what is done; what was committed."""
     store, place = work.store, open_device(device)
     batch = BatchSize.chosen(batch_size, place, store.rows_per_shard)
     with job_progress(store, work.division, console) as progress:
@@ -85,10 +85,10 @@ def run_encoder(
             batch=batch,
             on_images=progress.add,
         )
-        encoded = fill(work, shard_encoder, claims, progress.wait_for)
-    if encoded and not batch.fixed and not work.division.rank:
+        filled = fill(work, shard_encoder, claims, progress.wait_for)
+    if filled.encoded and not batch.fixed and not work.division.rank:
         console.print(f"--batch-size auto: {batch.size} on {place}")
-    return encoded
+    return filled
 
 
 def open_device(name: str) -> torch.device:
@@ -217,7 +217,7 @@ def _compared_bytes(
 
 def _reusable(store: Store, locations: tuple[str, ...]) -> list[Store]:
     """Where known images are looked up; the store itself only once its table has changed."""
-    return open_reusable(locations, store) + ([store] if store.generation.number else [])
+    return open_reusable(locations, store.identity) + ([store] if store.generation.number else [])
 
 
 def _provenance(precision: Precision | None) -> dict[str, object]:

@@ -7,6 +7,7 @@ from samcache.cache.duplicates import Duplicates, find_duplicates
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.division import Division
+from samcache.extract.pipeline import Filled
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ExtractSummary:
     samples: int  # in the store
     missing: int  # of them not committed, since they are other workers'
     encoded: int  # by this process
+    copied: int  # by this process, from where they had been encoded before
     unreadable: dict[str, str]  # sample id -> reason, in the whole store
     seconds: float  # spent in encoding and writing
     fingerprint: str
@@ -32,9 +34,11 @@ class ExtractSummary:
 
     def text(self) -> str:
         """A few lines for the terminal: what was done, and which images could not be read."""
-        rate = f", {self.encoded / self.seconds:.1f} images/s" if self.encoded else ""
+        timed = self.encoded and not self.copied  # else the time is not the encoder's
+        rate = f", {self.encoded / self.seconds:.1f} images/s" if timed else ""
+        copied = f", {self.copied} copied" if self.copied else ""
         lines = [
-            f"{self.samples} images in the store, {self.encoded} encoded "
+            f"{self.samples} images in the store, {self.encoded} encoded{copied} "
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
             f"fingerprint {self.fingerprint[:12]}",
             *self.changes,
@@ -64,7 +68,7 @@ class ExtractSummary:
 
 
 def summarise(
-    store: Store, encoded: int, seconds: float, changes: list[str], share: Division
+    store: Store, filled: Filled, seconds: float, changes: list[str], share: Division
 ) -> ExtractSummary:
     """The summary of a run, from the store as it now stands.
 
@@ -76,7 +80,8 @@ def summarise(
         return ExtractSummary(
             samples=len(store.table),
             missing=0,
-            encoded=encoded,
+            encoded=filled.encoded,
+            copied=filled.copied,
             unreadable={},
             seconds=seconds,
             fingerprint=store.fingerprint,
@@ -89,7 +94,8 @@ def summarise(
     return ExtractSummary(
         len(store.samples),
         int((store.samples["status"] == "missing").sum()),
-        encoded,
+        filled.encoded,
+        filled.copied,
         dict(zip(failed["id"], failed["reason"], strict=True)),
         seconds,
         store.fingerprint,

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Extract, write_npz
+from PIL import Image
+from rich.console import Console
 
 from samcache.cache.commits import commit_key
 from samcache.cache.errors import StoreError
@@ -33,7 +35,7 @@ def options(npz: Path, checkpoint: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def plan(options: dict[str, Any], **changes: Any) -> Forecast:
-    return forecast(ExtractOptions(**{**options, **changes}))
+    return forecast(ExtractOptions(**{**options, **changes}), Console(quiet=True))
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -73,13 +75,58 @@ def test_new_images_of_the_source_are_told(
     options: dict[str, Any], run_extract: Extract, tmp_path: Path
 ) -> None:
     run_extract()
-    larger = write_npz(tmp_path / "larger.npz", (30, 8, 8))
+    larger = write_npz(tmp_path / "larger.npz", (24, 8, 14))
     told = plan(options, source=larger)
     assert (told.images, told.rows, told.shards) == (46, 6, 1)
     assert "6 images new in the source" in told.text(prune=False)
     store, summary = run_extract(source=larger)
-    assert summary.encoded == 6
+    assert (summary.encoded, summary.copied) == (6, 0)
     assert told.bytes["images"] == store.commits[5].objects["images/c/5/0/0/0"].bytes
+
+
+def test_what_reuse_would_copy_is_not_told_as_to_encode(
+    options: dict[str, Any], run_extract: Extract, tmp_path: Path
+) -> None:
+    run_extract()
+    larger = write_npz(tmp_path / "larger.npz", (24, 8, 14))
+    other = {"source": larger, "store": tmp_path / "other.zarr"}
+    again = {**other, "reuse": (str(options["store"]),)}
+    told = plan(options, **again)
+    assert (told.images, told.rows, told.copied) == (46, 6, 40)
+    assert "46 images, 6 to encode, 40 to copy" in told.text(prune=False)
+    assert not (tmp_path / "other.zarr").exists()
+    store, summary = run_extract(**again)
+    assert (summary.encoded, summary.copied) == (told.rows, told.copied)
+    (Path(store.location) / commit_key(0)).unlink()
+    told = plan(options, **again)
+    assert (told.rows, told.copied, told.speed) == (0, 8, None), "nothing left to measure for"
+
+
+def test_a_moved_image_is_told_as_copied(
+    options: dict[str, Any], run_extract: Extract, tmp_path: Path
+) -> None:
+    names = [f"{label}/{number}.png" for label in "ab" for number in range(10)]
+    for shade, name in enumerate(names):
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (shade, shade, shade)).save(path)
+    changes = {"source": tmp_path / "images", "prune": True}
+    run_extract(**changes)
+    (tmp_path / "images/a/0.png").rename(tmp_path / "images/a/moved.png")
+    Image.new("RGB", (20, 20), (99, 0, 0)).save(tmp_path / "images/a/new.png")
+    told = plan(options, **changes)
+    assert (told.images, told.rows, told.copied) == (21, 1, 1)
+    _, summary = run_extract(**changes)
+    assert (summary.encoded, summary.copied) == (1, 1)
+    assert "1 encoded, 1 copied in this run" in summary.text()
+
+
+def test_a_store_to_reuse_of_another_identity_is_refused(
+    options: dict[str, Any], run_extract: Extract, tmp_path: Path
+) -> None:
+    run_extract()
+    with pytest.raises(StoreError, match="another identity: pool is 2 in the store, 1 in this run"):
+        plan(options, pool=1, store=tmp_path / "other.zarr", reuse=(str(options["store"]),))
 
 
 def test_other_settings_are_refused_as_by_the_run(
