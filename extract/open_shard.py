@@ -21,6 +21,23 @@ class ShardRows:
     rows: Iterable[Row]
 
 
+@dataclass(frozen=True)
+class Filled:
+    """Images of shards, by how their rows came about."""
+
+    encoded: int = 0
+    copied: int = 0  # from rows that were encoded before
+    unreadable: int = 0
+
+    def __add__(self, other: "Filled") -> "Filled":
+        """Both together."""
+        return Filled(
+            self.encoded + other.encoded,
+            self.copied + other.copied,
+            self.unreadable + other.unreadable,
+        )
+
+
 class OpenShard:
     """What a shard will hold."""
 
@@ -34,10 +51,12 @@ class OpenShard:
         }
         self._hashes: dict[int, str] = {}
         self._failures: dict[int, str] = {}
+        self.filled = Filled()
 
     def add(self, row: Row) -> None:
         """Take in all of a row but the maps of an image that is still to be encoded."""
         place = row.number - self._start
+        self.filled += Filled(row.image is not None, row.known is not None, bool(row.reason))
         self._hashes[row.number] = row.sha256
         if row.reason:
             self._failures[row.number] = row.reason

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ import numpy.typing as npt
 from samcache.cache.claims import Claim, Claims
 from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.errors import ImageError
-from samcache.cache.store import ShardContent, Store
+from samcache.cache.store import Store
 from samcache.extract.division import Division, own_cores
-from samcache.extract.open_shard import ShardRows
+from samcache.extract.open_shard import Filled, OpenShard, ShardRows
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -65,23 +65,6 @@ class Work:
         return self.store.table["row"].to_numpy()
 
 
-@dataclass(frozen=True)
-class Filled:
-    """Images that a process committed, by how their rows came about."""
-
-    encoded: int = 0
-    copied: int = 0  # from rows that were encoded before
-    unreadable: int = 0
-
-    def __add__(self, other: "Filled") -> "Filled":
-        """Both together."""
-        return Filled(
-            self.encoded + other.encoded,
-            self.copied + other.copied,
-            self.unreadable + other.unreadable,
-        )
-
-
 def fill(
     work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]
 ) -> Filled:
@@ -97,11 +80,10 @@ def fill(
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
         done = _encode(work, shards, encoder, claims)
         filled += done
-        if done != Filled():
-            continue
-        if work.division.rank:
+        nothing = done == Filled()
+        if nothing and work.division.rank:
             break
-        if held := len(work.pending()):
+        if nothing and (held := len(work.pending())):
             on_wait(held)
             time.sleep(_PATIENCE)
     return filled
@@ -115,7 +97,6 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims
     """
     filled = Filled()
     held: dict[int, Claim] = {}
-    copied: Counter[int] = Counter()  # rows of a shard
     writing: deque[Future[Filled]] = deque()
     with (
         ThreadPoolExecutor(min(_READERS, own_cores())) as readers,
@@ -124,41 +105,31 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims
     ):
         try:
             rows = _submitted(work, shards, held, claims, claimer, readers)
-            for shard, content in encoder.encode(_read_ahead(work, rows, encoder, copied)):
+            for full in encoder.encode(_read_ahead(work, rows, encoder)):
                 while len(writing) == _WRITERS or (writing and writing[0].done()):
                     filled += writing.popleft().result()
-                unreadable = len(content.failures)
-                encoded = len(work.rows(shard)) - copied[shard] - unreadable
-                made = Filled(encoded, copied.pop(shard, 0), unreadable)
-                claim = held.pop(shard)
-                writing.append(writers.submit(_commit, work, shard, content, claim, claims, made))
+                claim = held.pop(full.source.shard)
+                writing.append(writers.submit(_commit, work, full, claim, claims))
             filled = sum((written.result() for written in writing), filled)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
     return filled
 
 
-def _commit(
-    work: Work, shard: int, content: ShardContent, claim: Claim, claims: Claims, made: Filled
-) -> Filled:
-    """Commit a shard and give its claim up; what it is made of, or nothing if another's stands."""
+def _commit(work: Work, full: OpenShard, claim: Claim, claims: Claims) -> Filled:
+    """Commit a shard and give its claim up; its images, or none where another's data stands."""
+    shard = full.source.shard
     name = shard_name(shard)
-    done = work.store.commit(shard, content, lambda: claims.holds(claim, name))
+    done = work.store.commit(shard, full.content(), lambda: claims.holds(claim, name))
     claims.release(name)
     _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
-    return made if done else Filled()
+    return full.filled if done else Filled()
 
 
 def _read_ahead(
-    work: Work,
-    rows: Iterator[tuple[int, Future[Row]]],
-    encoder: ShardEncoder,
-    copied: Counter[int],
+    work: Work, rows: Iterator[tuple[int, Future[Row]]], encoder: ShardEncoder
 ) -> Iterator[ShardRows]:
-    """Shards with their rows, which are read two batches ahead, in the shards that follow too.
-
-    ``copied`` counts, by shard, those that were encoded before.
-    """
+    """Shards with their rows, which are read two batches ahead, in the shards that follow too."""
 
     def window() -> Iterator[tuple[int, Future[Row]]]:
         reading: deque[tuple[int, Future[Row]]] = deque()
@@ -169,15 +140,9 @@ def _read_ahead(
         while reading:
             yield reading.popleft()
 
-    def arrived() -> Iterator[tuple[int, Row]]:
-        for shard, reading in window():
-            row = _checked(work, reading.result())
-            copied[shard] += row.known is not None
-            yield shard, row
-
-    for shard, group in groupby(arrived(), key=lambda row: row[0]):
+    for shard, group in groupby(window(), key=lambda row: row[0]):
         span = work.store.layout.rows_of(shard)
-        yield ShardRows(shard, span, (row for _, row in group))
+        yield ShardRows(shard, span, (_checked(work, row.result()) for _, row in group))
 
 
 def _submitted(

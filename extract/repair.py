@@ -127,8 +127,8 @@ class _EncoderOnDemand:
                 rows.append(row)
         self.restored += len(rows)
         shard = ShardRows(commit.shard, commit.rows, rows)
-        [(_, content)] = self._loaded().encode([shard])
-        return content, reasons
+        [full] = self._loaded().encode([shard])
+        return full.content(), reasons
 
     def fill_pending(self, claims: Claims) -> int:
         """Encode the shards that have no commit; the images."""

@@ -33,7 +33,8 @@ from samcache.extract.encoders import (
     Encoder,
     load_encoder,
 )
-from samcache.extract.pipeline import Filled, Work, fill
+from samcache.extract.open_shard import Filled
+from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import measure_precision, probe_images

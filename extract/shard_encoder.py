@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
-from samcache.cache.store import ShardContent
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.open_shard import OpenShard, ShardRows
@@ -51,8 +50,8 @@ class ShardEncoder:
     batch: BatchSize
     on_images: Callable[[int, int], None]
 
-    def encode(self, shards: Iterable[ShardRows]) -> Iterator[tuple[int, ShardContent]]:
-        """Encode shards one after another; yields the number and content of each.
+    def encode(self, shards: Iterable[ShardRows]) -> Iterator[OpenShard]:
+        """Encode shards one after another; yields each once it is full.
 
         Batches never cross shards. While the device computes one batch, the next is given to it
         and the one before is copied back, across the ends of shards too. Raises ConfigError,
@@ -82,10 +81,10 @@ class ShardEncoder:
             yield from self._begin(opened, waiting)
             yield opened
 
-    def _land(self, step: _Batch | OpenShard) -> Iterator[tuple[int, ShardContent]]:
+    def _land(self, step: _Batch | OpenShard) -> Iterator[OpenShard]:
         """Bring a batch into its shard, or hand out a shard all of whose batches have landed."""
         if isinstance(step, OpenShard):
-            yield step.source.shard, step.content()
+            yield step
             return
         values = step.arrived()
         for level, lost in zip(cycle(self.identity.levels), values.pop(_LOST), strict=False):

@@ -7,7 +7,7 @@ from samcache.cache.duplicates import Duplicates, find_duplicates
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.division import Division
-from samcache.extract.pipeline import Filled
+from samcache.extract.open_shard import Filled
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,9 @@ def test_the_encoder_goes_on_with_the_next_shard_before_one_is_handed_out(
     encode = ShardEncoder.encode
 
     def noted(*arguments: object) -> object:
-        for shard, content in encode(*arguments):  # type: ignore[arg-type]
-            order.append(f"shard {shard}")
-            yield shard, content
+        for full in encode(*arguments):  # type: ignore[arg-type]
+            order.append(f"shard {full.source.shard}")
+            yield full
 
     monkeypatch.setattr(ShardEncoder, "encode", noted)
     run_extract(batch_size=4)
