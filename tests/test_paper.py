@@ -253,6 +253,30 @@ def test_tables_hold_every_training_and_the_page_its_means(
         assert ">Toy" in (tmp_path / name).read_text("utf-8")
 
 
+def test_rows_of_runs_that_lie_on_another_machine_stay(
+    trained: Path, results: Path, toy: Any, tmp_path: Path
+) -> None:
+    elsewhere, record = tmp_path / "work", tmp_path / "results"
+    shutil.copytree(results, record)
+    shutil.copytree(trained, elsewhere)
+    for run in (elsewhere / "runs" / "toy").iterdir():
+        if run.is_dir() and run.name != "gates":
+            shutil.rmtree(run)
+    (elsewhere / "choices.csv").unlink()
+    scores = pd.read_csv(record / "scores.csv")
+    outdated = scores.assign(mean=0.0)
+    outdated.to_csv(record / "scores.csv", index=False)
+
+    write_tables(toy, elsewhere, record)
+
+    found = pd.read_csv(record / "scores.csv")
+    gates = found["arm"] == "gates"
+    pd.testing.assert_frame_equal(found[gates], scores[gates])
+    pd.testing.assert_frame_equal(found[~gates], outdated[~gates])
+    for table in ("choices.csv", "settings.csv", "members.csv", "differences.csv", "facts.json"):
+        assert (record / table).read_bytes() == (results / table).read_bytes(), table
+
+
 def test_a_finished_store_is_not_extracted_again(
     scored: Path, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

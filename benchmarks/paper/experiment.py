@@ -26,6 +26,8 @@ PAIRS = (  # of arms that are compared: the first minus the second
     ("head", "none"),
 )
 CURVES = ("none", "slca")  # arms that are trained on fractions of the training samples too
+CURVE = "-curve"  # behind such an arm's name: the run of its fractions
+RUNS = (*ARMS, *(arm + CURVE for arm in CURVES))
 
 
 @dataclass(frozen=True)

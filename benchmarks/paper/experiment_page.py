@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from experiment import ARMS, CURVES, PAIRS, Dataset, Experiment
 from figures import DIFFERENCES, FRACTIONS
+from record import FACTS
 from verdicts import difference, full_auc, of_pair, reading, verdicts
 
 HERE = Path(__file__).parent
@@ -19,7 +20,7 @@ DOCS = HERE.parents[1] / "docs"
 NOT_RUN = "*Not run yet.*"
 COLUMNS = {  # of each table, so that one that is not there yet is an empty one
     "choices": ("dataset", "arm", "candidate", "options", "fold", "auc", "accuracy"),
-    "settings": ("dataset", "arm", "command"),
+    "settings": ("dataset", "run", "command"),
     "scores": ("dataset", "arm", "fraction", "metric", "mean", "sd", "low", "high"),
     "differences": (
         "dataset",
@@ -56,7 +57,7 @@ def page(results: Path, datasets: tuple[Dataset, ...] = Experiment.datasets) -> 
     """The page's text from a folder of results."""
     tables = read_tables(results)
     scores, differences = tables["scores"], tables["differences"]
-    path = results / "facts.json"
+    path = results / FACTS
     facts = json.loads(path.read_text("utf-8")) if path.exists() else {"stores": {}}
     parts = {
         "missing": _missing(scores, datasets),

@@ -4,6 +4,9 @@
 
 Stores, choices and runs lie below WORK; the last part writes results/, docs/experiment.md and its
 figures from every run that is finished. Every part goes on where it was interrupted.
+
+A run's rows in results/ stay until the same run is finished again, so another machine may train
+what is missing (--only, --run). There, results/choices.csv copied into WORK holds the choice.
 """
 
 import argparse
@@ -14,7 +17,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))
 
 from choosing import score_candidates
-from experiment import Dataset, Experiment
+from experiment import RUNS, Dataset, Experiment
 from experiment_page import DOCS, HERE, page, read_tables
 from extraction import extract_features
 from figures import draw_figures
@@ -36,6 +39,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, metavar="WORK")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--only", choices=names, help="extract, choose and train this data set")
+    parser.add_argument("--run", choices=RUNS, nargs="+", default=RUNS, help="train these alone")
     asked = parser.parse_intermixed_args()  # an option may stand between the parts
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"PART {unknown.pop()} should be one of {', '.join(PARTS)}")
@@ -43,10 +47,16 @@ def main() -> None:
     datasets = tuple(d for d in experiment.datasets if asked.only in (None, d.name))
     for part in PARTS:
         if part in (asked.parts or PARTS):
-            _run(part, experiment, datasets, asked.work.resolve())
+            _run(part, experiment, datasets, asked.work.resolve(), tuple(asked.run))
 
 
-def _run(part: str, experiment: Experiment, datasets: tuple[Dataset, ...], work: Path) -> None:
+def _run(
+    part: str,
+    experiment: Experiment,
+    datasets: tuple[Dataset, ...],
+    work: Path,
+    names: tuple[str, ...],
+) -> None:
     """One part, of all data sets but for tables of those that were asked for."""
     if part == "extract":
         for dataset in datasets:
@@ -55,7 +65,7 @@ def _run(part: str, experiment: Experiment, datasets: tuple[Dataset, ...], work:
         for dataset in datasets:
             score_candidates(experiment, dataset, work)
     elif part == "train":
-        train_runs(experiment, datasets, work)
+        train_runs(experiment, datasets, work, names)
     else:
         results = HERE / "results"
         write_tables(experiment, work, results)

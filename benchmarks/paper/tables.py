@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from choosing import CHOICES, scores
-from experiment import ARMS, CURVES, PAIRS, Dataset, Experiment, options
-from training import CURVE, note_of
+from choosing import scores
+from experiment import CURVE, PAIRS, RUNS, Dataset, Experiment, options
+from record import record, record_facts
+from training import note_of
 
 from samcache.train.compare import DEFAULT_METRICS, compare
 from samcache.train.outputs import RESULTS
 
-FIGURES = "%.6g"
 OF_MEMBERS = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 NESTED = ("samples", "scores", "fold")  # of a member: told apart, and no folds here
 
 
 def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
-    """Write choices, settings, scores, members, differences and facts of what is finished."""
+    """Record choices, settings, scores, members, differences and facts of what is finished."""
     tables: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("settings", "scores", "members", "differences")
     }
@@ -31,23 +31,19 @@ def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
             found = json.loads((run / RESULTS).read_text("utf-8"))
             notes.append(json.loads(note_of(run).read_text("utf-8")))
             who = {"dataset": dataset.name, "arm": name.removesuffix(CURVE)}
-            tables["settings"].append({**who, "command": notes[-1]["command"]})
+            tables["settings"].append(
+                {"dataset": dataset.name, "run": name, "command": notes[-1]["command"]}
+            )
             tables["scores"] += _scores(who, found)
             tables["members"] += _members(who, found)
             if not name.endswith(CURVE):
                 stores[dataset.name] = _store(run, found)
     results.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        _write(pd.DataFrame(rows), results / f"{name}.csv")
-    _write(_choices(experiment, work), results / CHOICES)
+        record(name, pd.DataFrame(rows), experiment, results)
+    record("choices", _choices(experiment, work), experiment, results)
     if notes:
-        text = json.dumps({"stores": stores, **_circumstances(notes)}, indent=1)
-        (results / "facts.json").write_text(text + "\n", "utf-8")
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    if len(table):
-        table.to_csv(path, index=False, float_format=FIGURES)
+        record_facts(stores, notes, results)
 
 
 def _choices(experiment: Experiment, work: Path) -> pd.DataFrame:
@@ -62,8 +58,7 @@ def _choices(experiment: Experiment, work: Path) -> pd.DataFrame:
 
 def finished(folder: Path) -> dict[str, Path]:
     """The finished runs of a data set by name, in the experiment's order."""
-    names = [*ARMS, *(arm + CURVE for arm in CURVES)]
-    return {name: folder / name for name in names if (folder / name / RESULTS).exists()}
+    return {name: folder / name for name in RUNS if (folder / name / RESULTS).exists()}
 
 
 def _scores(who: dict[str, str], found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,13 +121,3 @@ def _store(run: Path, found: dict[str, Any]) -> dict[str, Any]:
         "device": config["device"],
         "precision": config["precision"],
     }
-
-
-def _circumstances(notes: list[dict[str, Any]]) -> dict[str, Any]:
-    """When the runs were begun, and on which machines."""
-    dates = sorted(note["begun"] for note in notes)
-    machines = []
-    for note in notes:
-        if note["machine"] not in machines:
-            machines.append(note["machine"])
-    return {"first_begun": dates[0], "last_begun": dates[-1], "machines": machines}

@@ -9,46 +9,37 @@ import shlex
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 from choosing import chosen
-from experiment import ARMS, CURVES, Dataset, Experiment, samcache
+from experiment import CURVE, RUNS, Dataset, Experiment, samcache
 from machine import machine
 
 from samcache.train.config import TrainConfig
 from samcache.train.outputs import RESULTS
 
-CURVE = "-curve"  # behind the arm: the run of its fractions
 
-
-def train_runs(experiment: Experiment, datasets: tuple[Dataset, ...], work: Path) -> None:
+def train_runs(
+    experiment: Experiment,
+    datasets: tuple[Dataset, ...],
+    work: Path,
+    names: tuple[str, ...] = RUNS,
+) -> None:
     """Train what is not finished; ends the program where a run was begun with other options."""
-    for runs in (full_runs, curve_runs):
-        for dataset in datasets:
-            for config in runs(experiment, dataset, work):
-                _train(config, work)
+    runs = sorted(product(datasets, names), key=lambda run: run[1].endswith(CURVE))
+    for dataset, name in runs:
+        _train(configured(experiment, dataset, name, work), work)
 
 
-def full_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:
-    """The runs of all arms on the full training data."""
-    return [_setting(experiment, dataset, arm, work) for arm in ARMS]
-
-
-def curve_runs(experiment: Experiment, dataset: Dataset, work: Path) -> list[TrainConfig]:
-    """The runs of the smaller fractions; the full training data is that of ``full_runs``."""
-    return [
-        replace(
-            config,
-            out=config.out.with_name(config.out.name + CURVE),
-            fractions=experiment.fractions,
-        )
-        for config in (_setting(experiment, dataset, arm, work) for arm in CURVES)
-    ]
-
-
-def _setting(experiment: Experiment, dataset: Dataset, arm: str, work: Path) -> TrainConfig:
+def configured(experiment: Experiment, dataset: Dataset, name: str, work: Path) -> TrainConfig:
+    """The run of an arm on the full training data, or of its fractions, as it was chosen."""
+    arm = name.removesuffix(CURVE)
     candidate = chosen(experiment, dataset, arm, work)
-    return replace(experiment.setting(dataset, arm, candidate), seeds=experiment.seeds)
+    config = replace(experiment.setting(dataset, arm, candidate), seeds=experiment.seeds)
+    if name == arm:
+        return config
+    return replace(config, out=config.out.with_name(name), fractions=experiment.fractions)
 
 
 def note_of(run: Path) -> Path:
