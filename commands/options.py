@@ -40,7 +40,7 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
 
     name = "a,b,…"
 
-    def __init__(self, item: Callable[[str], Any] = str) -> None:
+    def __init__(self, item: type[int | float | str] = str) -> None:
         self.item = item
 
     def convert(
@@ -50,8 +50,9 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
             return value
         try:
             return tuple(self.item(part.strip()) for part in value.split(",") if part.strip())
-        except ValueError as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
+        except ValueError:
+            kind = {int: "whole numbers, such as 0,1,2", float: "numbers, such as 0.1,0.5,1"}
+            self.fail(f"{value!r} should be {kind[self.item]}", param, ctx)
 
 
 class AutoOr(click.ParamType[int | None]):

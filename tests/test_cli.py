@@ -160,6 +160,13 @@ def test_wrong_usage_exits_with_2(command: Command, words: list[str]) -> None:
     assert command(*words).exit_code == 2
 
 
+def test_lists_of_numbers_are_asked_for_with_an_example(command: Command) -> None:
+    told = command("train", "s", "--out", "r", "--seeds", "0,one").stderr
+    assert "'0,one' should be whole numbers, such as 0,1,2" in told
+    told = command("train", "s", "--out", "r", "--fractions", "half").stderr
+    assert "'half' should be numbers, such as 0.1,0.5,1" in told
+
+
 def leaf_commands() -> list[tuple[str, ...]]:
     alone = [(name,) for name in sorted(cli.commands) if name != "cache"]
     return [*alone, *(("cache", name) for name in sorted(cache.commands))]

@@ -9,7 +9,6 @@ from typing import Any
 import timm
 import torch
 import torchvision.models as models
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -102,7 +101,8 @@ def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Back
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         near = [TIMM + each for each in difflib.get_close_matches(short, timm.list_models())]
-        raise ConfigError(f"timm has no model {short!r}{_like(near)}")
+        advice = _like(near) or ": timm.list_models() names them"
+        raise ConfigError(f"timm {timm.__version__} has no model {short!r}{advice}")
     options: dict[str, Any] = {"num_classes": classes, "pretrained": download}
     try:
         net = timm.create_model(short, img_size=image_size, **options)
@@ -125,10 +125,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read as weights: {_first_line(error)}") from error
-    except Exception as error:  # weights_only's refusals are pickle errors of several kinds
-        raise ConfigError(f"{path} holds more than tensors: {_first_line(error)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except Exception as error:  # other files fail in zip, pickle and torch, each in its own manner
+        raise ConfigError(
+            f"{path} is no file of tensors alone: give a state dict, as safetensors or torch.save "
+            "writes it"
+        ) from error
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"{path} is no state dict: save the network's state_dict()")
@@ -171,7 +174,3 @@ def _make_stem_small(net: nn.Module, name: str) -> None:
 
 def _like(near: list[str]) -> str:
     return f"; did you mean {', '.join(near)}?" if near else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -145,15 +145,16 @@ class _Training:
         started = time.perf_counter()
         epoch = len(self.epochs) + 1
         loss = self._train(epoch)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss of {self.member.name} is {loss} in epoch {epoch}: try a lower --lr "
-                f"than {self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up "
-                f"more slowly; {self._level_statistics()}"
-            )
         rows = self.member.val
         distributed.share_buffers(self.model)
         logits = self._predict(rows)
+        if not (math.isfinite(loss) and logits.isfinite().all()):
+            raise DivergedError(
+                f"{self.member.name} diverged: in epoch {epoch} its loss is {loss:.3g}, and "
+                f"{_share_finite(logits):.0%} of its validation logits are numbers: try a lower "
+                f"--lr than {self.config.lr:g}, --fusion residual, or a longer --epochs, which "
+                f"warms up more slowly; {self._level_statistics()}"
+            )
         scores = _validate(logits, self.data.labels[rows])
         lr = float(self.scheduler.get_last_lr()[0])
         key = self.member.seed, self.member.fold, self.member.fraction
@@ -311,6 +312,10 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
         accuracy(labels.numpy(), probabilities),
         macro_auc(labels.numpy(), probabilities),
     )
+
+
+def _share_finite(values: Tensor) -> float:
+    return float(values.isfinite().float().mean())
 
 
 def _rank(line: EpochMetrics) -> tuple[float, float]:

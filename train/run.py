@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train import distributed
+from samcache.train.backbones import build_backbone
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
 from samcache.train.controls import fill_with_noise, with_others_features
@@ -23,6 +24,7 @@ from samcache.train.data import (
     IDENTITY,
     Sides,
     TrainingData,
+    image_side,
     load_training_data,
     scaled_to,
     training_bytes,
@@ -58,11 +60,13 @@ def _train(config: TrainConfig, console: Console) -> Results:
         config.folds,
         config.fractions,
     )
-    with distributed.first_alone():
+    with distributed.first_alone():  # what cannot be built is refused before a folder is made
+        sides = given_sides(config, store)
+        _build_once(config, store)
         folder = open_run_folder(config)
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
     started = time.perf_counter()
-    data = loaded(config, store, given_sides(config, store), console)
+    data = loaded(config, store, sides, console)
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
@@ -81,6 +85,12 @@ def _train(config: TrainConfig, console: Console) -> Results:
         write_run(folder, config, store, taps, data, trained, results)
         checkpoints.remove()
     return results
+
+
+def _build_once(config: TrainConfig, store: Store) -> None:
+    """Raise ConfigError where there is no such backbone, or its weights do not fit."""
+    side, classes = image_side(store, config.image_size), len(store.dataset.classes)
+    build_backbone(config.backbone, classes, side, pretrained=config.pretrained, stem=config.stem)
 
 
 def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) -> TrainingData:

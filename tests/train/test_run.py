@@ -182,6 +182,8 @@ def test_every_option_trains(store: Store, tmp_path: Path, change: dict[str, obj
         ({"taps": ("neck:stem", "neck:stage1")}, "each level once"),
         ({"taps": ("neck:stage9",)}, "no stage 'stage9'"),
         ({"backbone": "vgg"}, "no backbone 'vgg'"),
+        ({"backbone": "vgg", "attention": "none"}, "no backbone 'vgg'"),
+        ({"pretrained": "none.pth"}, "no weights at none.pth"),
         ({"kernel": 3}, "--kernel 3 does not fit the store"),
     ],
 )
@@ -190,15 +192,24 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(quick(store, tmp_path / "run", **change))
+    assert not (tmp_path / "run").exists(), "the corrected command would be refused"
 
 
 def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"loss of seed-0 is nan in epoch \d") as caught:
+    with pytest.raises(ConfigError, match=r"seed-0 diverged: in epoch \d its loss") as caught:
         run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
     told = str(caught.value)
     assert "try a lower --lr than 1e+30" in told
     assert "neck gates nan" in told
     assert re.search(r"neck -?[\d.e-]+, [\d.]+, [\d.]+;", told), "the maps themselves are finite"
+
+
+def test_weights_that_give_no_numbers_stop_before_they_are_scored(
+    store: Store, tmp_path: Path
+) -> None:
+    one_step = quick(store, tmp_path / "run", lr=1e30, epochs=1, batch_size=64)
+    with pytest.raises(ConfigError, match=r"loss is 0\.\d+, and 0% of its validation logits"):
+        run(one_step)
 
 
 def test_a_training_stops_when_patience_runs_out(
