@@ -105,10 +105,10 @@ def load_image_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
     digest = file_sha256(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is no readable checkpoint: {_first(error)}") from None
     except pickle.UnpicklingError as error:
         raise CheckpointError(f"{path} holds more than weights, refused: {_first(error)}") from None
+    except Exception as error:  # other files fail in zip, pickle and torch, each in its own manner
+        raise CheckpointError(f"{path} is no readable checkpoint: {_first(error)}") from None
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

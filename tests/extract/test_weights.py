@@ -137,7 +137,17 @@ def test_a_checkpoint_that_runs_code_is_refused(
     assert not Path("hacked").exists()
 
 
-@pytest.mark.parametrize("data", [b"", b"not a checkpoint", b"PK\x03\x04 half a zip"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a checkpoint",
+        b"PK\x03\x04 half a zip",
+        b"root:x:0:0:root:/root:/bin/bash\n",  # an IndexError in torch
+        b"junk" * 50,  # a KeyError
+        b'{"image_encoder": 1}',
+    ],
+)
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"x\.pth"):
