@@ -27,6 +27,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data
 from samcache.train.loop import build_classifier
 from samcache.train.pooling import given_sides
+from samcache.train.precision import computing_in, resolved_precision
 
 Inputs = tuple[Tensor, dict[str, Tensor], Tensor]  # images, pooled maps, labels
 Step = Callable[[list[Inputs]], None]
@@ -42,6 +43,7 @@ def main() -> None:
         config = TrainConfig(
             store.location, Path(), attention=attention, backbone=options.backbone,
             image_size=options.image_size, device=options.device,
+            precision=resolved_precision("auto", torch.device(options.device)),
         )  # fmt: skip
         compare(store, config, options)
 
@@ -67,7 +69,7 @@ def compare(store: Store, config: TrainConfig, options: argparse.Namespace) -> N
     batches = drawn(data, options.members, config.batch_size)
     apart, together = (built(config, data, options.members) for _ in range(2))
     state = stack_module_state(together)
-    ways = stepped_apart(apart, config.lr), stepped_together(together[0], state, config.lr)
+    ways = stepped_apart(apart, config), stepped_together(together[0], state, config)
     for way in ways:
         way(batches)  # which warms up too
     gap = difference(apart, state[0])
@@ -104,36 +106,44 @@ def built(config: TrainConfig, data: TrainingData, members: int) -> list[Classif
     return models
 
 
-def stepped_apart(models: list[Classifier], lr: float) -> Step:
+def stepped_apart(models: list[Classifier], config: TrainConfig) -> Step:
     """A step of each member after another, as the training loop does it."""
-    optimizers = [torch.optim.AdamW(model.parameters(), lr=lr, fused=True) for model in models]
+    device = torch.device(config.device)
+    optimizers = [
+        torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True) for model in models
+    ]
 
     def step(batches: list[Inputs]) -> None:
         for model, optimizer, (images, pooled, labels) in zip(
             models, optimizers, batches, strict=True
         ):
+            with computing_in(config.precision, device):
+                logits = model(images, pooled)[0].float()
             optimizer.zero_grad()
-            torch.autograd.backward(F.cross_entropy(model(images, pooled)[0], labels))
+            torch.autograd.backward(F.cross_entropy(logits, labels))
             optimizer.step()
 
     return step
 
 
 def stepped_together(
-    model: Classifier, state: tuple[dict[str, Tensor], dict[str, Tensor]], lr: float
+    model: Classifier, state: tuple[dict[str, Tensor], dict[str, Tensor]], config: TrainConfig
 ) -> Step:
     """A step of all members at once, of their stacked parameters and buffers, (members, …) each.
 
     The model lends its structure alone.
     """
     parameters, buffers = state
-    optimizer = torch.optim.AdamW(parameters.values(), lr=lr, fused=True)
+    device = torch.device(config.device)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, fused=True)
 
     def loss(
         own: dict[str, Tensor], kept: dict[str, Tensor], images: Tensor,
         pooled: dict[str, Tensor], labels: Tensor,
     ) -> Tensor:  # fmt: skip
-        return F.cross_entropy(functional_call(model, (own, kept), (images, pooled))[0], labels)
+        with computing_in(config.precision, device):
+            logits = functional_call(model, (own, kept), (images, pooled))[0].float()
+        return F.cross_entropy(logits, labels)
 
     def step(batches: list[Inputs]) -> None:
         images, maps, labels = zip(*batches, strict=True)

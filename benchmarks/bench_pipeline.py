@@ -36,7 +36,7 @@ from torch import nn
 from samcache.cache.store import ShardContent
 from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
-from samcache.extract.encoders import LEVELS, load_encoder
+from samcache.extract.encoders import LEVELS, load_encoder, resolve_precision
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.open_source import open_source
 from samcache.extract.prepare import ExtractOptions
@@ -128,7 +128,9 @@ def settings(limit: int, image_size: int, batch_size: int, device: str) -> Extra
 def compare(options: ExtractOptions, repeats: int) -> None:
     """Print the table of bare loop against extraction."""
     source = open_source(options.source, options.reading).limited(options.limit or 1)
-    encoder = load_encoder("vit_t", options.checkpoint or Path(), LEVELS, options.image_size)
+    precision = resolve_precision(options.precision, options.device)
+    checkpoint = options.checkpoint or Path()
+    encoder = load_encoder("vit_t", checkpoint, LEVELS, options.image_size, precision)
     size = encoder.image_size
     frames = [to_frame(source.image(row).decode(), size) for row in range(len(source.samples))]
     model = encoder.model.to(options.device)

@@ -36,6 +36,7 @@ from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data, scaled_to
 from samcache.train.loop import build_classifier
 from samcache.train.pooling import given_sides, kernel_sides
+from samcache.train.precision import computing_in, resolved_precision
 from samcache.train.run import train
 from samcache.train.spreads import is_spread, level_of, log_spreads
 
@@ -142,9 +143,12 @@ def stepper(
     model = build_classifier(config, data, taps).to(data.device).train()
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
+    precision = resolved_precision(config.precision, data.device)
 
     def step(rows: Tensor) -> None:
-        heads = model(*inputs(rows))
+        given = inputs(rows)
+        with computing_in(precision, data.device):
+            heads = model(*given).float()
         loss = F.cross_entropy(heads.flatten(0, 1), data.labels[rows].repeat(len(heads)))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -158,7 +162,9 @@ def live_inputs(
 ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
     """Inputs whose maps the encoder computes on the spot, from the cached frames."""
     identity = store.identity
-    encoder = load_encoder(identity.encoder, checkpoint, identity.levels, identity.image_size)
+    encoder = load_encoder(
+        identity.encoder, checkpoint, identity.levels, identity.image_size, identity.precision
+    )
     model = encoder.model.to(data.device)
     side = identity.image_size
     places = data.samples["row"].to_numpy()
