@@ -1,6 +1,7 @@
-"""The committed results: what was measured now replaces the same runs' rows, all others stay.
+"""The committed results: those of runs that are finished here are put in place of earlier ones.
 
-So the experiment may be finished on another machine than it was begun on.
+All others stay, so the experiment may be finished on another machine than it was begun on. A
+difference goes with either of its runs, unless both are here.
 """
 
 import json
@@ -10,29 +11,36 @@ from typing import Any
 import pandas as pd
 from experiment import ARMS, CURVE, PAIRS, Experiment
 
-KEYS = {  # what tells a table's rows apart
-    "choices": ["dataset", "arm", "candidate", "fold"],
-    "settings": ["dataset", "run"],
-    "scores": ["dataset", "arm", "fraction", "metric"],
-    "members": ["dataset", "arm", "fraction", "seed"],
-    "differences": ["dataset", "arm", "minus", "fraction", "metric"],
-}
 FACTS = "facts.json"
 _FIGURES = "%.6g"
+Run = tuple[str, str]  # data set, name
 
 
-def record(name: str, rows: pd.DataFrame, experiment: Experiment, results: Path) -> None:
-    """Put rows into the table of that name, which is kept in the experiment's order."""
-    if rows.empty:
-        return
+def record(
+    name: str, rows: list[dict[str, Any]], runs: set[Run], experiment: Experiment, results: Path
+) -> None:
+    """Put the rows of some runs into the table of that name, in the experiment's order."""
     path = results / f"{name}.csv"
     if path.exists():
-        earlier = pd.read_csv(path, keep_default_na=False, na_values=[""])
-        rows = pd.concat([earlier, rows]).drop_duplicates(KEYS[name], keep="last")
+        earlier = pd.read_csv(path, keep_default_na=False, na_values=[""]).to_dict("records")
+        rows = [row for row in earlier if not _runs_of(row) & runs] + rows
     datasets = [dataset.name for dataset in experiment.datasets]
-    places = [_place(row, datasets) for row in rows.to_dict("records")]
-    order = sorted(range(len(rows)), key=places.__getitem__)
-    rows.iloc[order].to_csv(path, index=False, float_format=_FIGURES)
+    ordered = sorted(rows, key=lambda row: _place(row, datasets))
+    write(pd.DataFrame(ordered), path)
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, if there is anything in it."""
+    if len(table):
+        table.to_csv(path, index=False, float_format=_FIGURES)
+
+
+def _runs_of(row: dict[str, Any]) -> set[Run]:
+    """The run that a row tells of, or the two that it compares."""
+    if "run" in row:
+        return {(row["dataset"], row["run"])}
+    curve = CURVE if row["fraction"] < 1 else ""
+    return {(row["dataset"], row[name] + curve) for name in ("arm", "minus") if name in row}
 
 
 def _place(row: dict[str, Any], datasets: list[str]) -> tuple[int, bool, int]:
@@ -40,9 +48,8 @@ def _place(row: dict[str, Any], datasets: list[str]) -> tuple[int, bool, int]:
     dataset = datasets.index(row["dataset"])
     if "minus" in row:
         return dataset, row["fraction"] < 1, PAIRS.index((row["arm"], row["minus"]))
-    run = str(row.get("run", row.get("arm")))
-    curve = run.endswith(CURVE) or row.get("fraction", 1) < 1
-    return dataset, curve, list(ARMS).index(run.removesuffix(CURVE))
+    ((_, run),) = _runs_of(row)
+    return dataset, run.endswith(CURVE), list(ARMS).index(run.removesuffix(CURVE))
 
 
 def record_facts(

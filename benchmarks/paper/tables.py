@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from choosing import scores
+from choosing import CHOICES, scores
 from experiment import CURVE, PAIRS, RUNS, Dataset, Experiment, options
-from record import record, record_facts
+from record import record, record_facts, write
 from training import note_of
 
 from samcache.train.compare import DEFAULT_METRICS, compare
@@ -23,13 +23,14 @@ def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
     tables: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("settings", "scores", "members", "differences")
     }
-    stores, notes = {}, []
+    stores, notes, recorded = {}, [], set()
     for dataset in experiment.datasets:
         runs = finished(work / "runs" / dataset.name)
         tables["differences"] += _differences(dataset, runs)
         for name, run in runs.items():
             found = json.loads((run / RESULTS).read_text("utf-8"))
             notes.append(json.loads(note_of(run).read_text("utf-8")))
+            recorded.add((dataset.name, name))
             who = {"dataset": dataset.name, "arm": name.removesuffix(CURVE)}
             tables["settings"].append(
                 {"dataset": dataset.name, "run": name, "command": notes[-1]["command"]}
@@ -40,20 +41,22 @@ def write_tables(experiment: Experiment, work: Path, results: Path) -> None:
                 stores[dataset.name] = _store(run, found)
     results.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        record(name, pd.DataFrame(rows), experiment, results)
-    record("choices", _choices(experiment, work), experiment, results)
+        record(name, rows, recorded, experiment, results)
+    write(_choices(experiment, (results, work)), results / CHOICES)
     if notes:
         record_facts(stores, notes, results)
 
 
-def _choices(experiment: Experiment, work: Path) -> pd.DataFrame:
-    """Every fold of the candidates as they stand now."""
-    return pd.concat(
-        scores(work, dataset, arm, name, options(experiment.setting(dataset, arm, name)))
+def _choices(experiment: Experiment, folders: tuple[Path, ...]) -> pd.DataFrame:
+    """Every fold of the candidates as they stand now, as the last folder has it."""
+    known = pd.concat(
+        scores(folder, dataset, arm, name, options(experiment.setting(dataset, arm, name)))
         for dataset in experiment.datasets
         for arm, candidates in experiment.candidates.items()
         for name in candidates
+        for folder in folders
     )
+    return known.drop_duplicates(["dataset", "arm", "candidate", "fold"], keep="last")
 
 
 def finished(folder: Path) -> dict[str, Path]:
