@@ -8,7 +8,7 @@ import pytest
 from experiment import ARMS, Experiment
 from experiment_page import COLUMNS, SHOWN, page
 from extraction import command as words
-from verdicts import verdicts
+from verdicts import saving, verdicts
 
 from samcache.cli import cli
 
@@ -79,6 +79,19 @@ def test_a_missed_target_is_told_with_its_figure() -> None:
     assert breast.endswith("**not reached** (0.920)")
     assert retina.endswith("**reached** (0.800)")
     assert accuracy.endswith("**not known yet**")
+
+
+def test_the_saving_is_the_least_share_that_is_enough() -> None:
+    lines = [
+        *[("breastmnist", "none", 1.0, 0.8), ("breastmnist", "none", 0.25, 0.9)],
+        *[("breastmnist", "slca", share, auc) for share, auc in ((1.0, 0.9), (0.5, 0.85))],
+        *[("breastmnist", "slca", share, auc) for share, auc in ((0.25, 0.8), (0.1, 0.79))],
+        *[("retinamnist", "none", 1.0, 0.8), ("retinamnist", "slca", 0.5, 0.7)],
+        *[("isic2017", "none", 1.0, 0.8), ("isic2017", "slca", 1.0, 0.9)],
+    ]
+    scores = pd.DataFrame(lines, columns=["dataset", "arm", "fraction", "mean"])
+    told = saving(scores.assign(metric="auc"), Experiment.datasets)
+    assert told == "BreastMNIST 25% (0.800, with all 0.800); RetinaMNIST no share"
 
 
 def test_the_page_names_what_is_missing(tmp_path: Path) -> None:

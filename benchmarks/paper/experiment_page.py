@@ -13,7 +13,7 @@ import pandas as pd
 from experiment import ARMS, CURVES, PAIRS, Dataset, Experiment
 from figures import DIFFERENCES, FRACTIONS
 from record import FACTS
-from verdicts import difference, full_auc, of_pair, reading, verdicts
+from verdicts import difference, full_auc, of_pair, reading, saving, verdicts
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -51,6 +51,10 @@ ALT_FRACTIONS = (
 )
 FILLED = "A filled dot: the interval excludes zero. p is two-sided, and at least 1/2000."
 BANDS = "Mean over seeds; bands are 95 % intervals. Both arms of a pair saw the same images."
+SAVING = (
+    "The least share of the training images with which SLCA's mean is at least that of the "
+    "backbone alone with all of them:"
+)
 
 
 def page(results: Path, datasets: tuple[Dataset, ...] = Experiment.datasets) -> str:
@@ -197,7 +201,10 @@ def _fractions(
             rows.append([dataset.title, f"{row.fraction:g}", *told])
     heads = ["data set", "share", "AUC, none", "AUC, SLCA", "difference", "SLCA is"]
     table = _table(heads, rows)
-    return f"![{ALT_FRACTIONS}](figures/{FRACTIONS})\n\n{BANDS}\n\n{table}" if rows else table
+    if not rows:
+        return table
+    reached = f"{SAVING} {saving(scores, datasets)}."
+    return "\n\n".join([f"![{ALT_FRACTIONS}](figures/{FRACTIONS})", BANDS, reached, table])
 
 
 def _settings(settings: pd.DataFrame) -> str:

@@ -71,6 +71,28 @@ def full_auc(differences: pd.DataFrame, dataset: str, arm: str, minus: str) -> A
     return next(rows[rows["metric"] == "auc"].itertuples(), None)
 
 
+def saving(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
+    """The least share of the training images with which SLCA is where the backbone is with all.
+
+    By the means over seeds; empty where no shares were trained.
+    """
+    auc = scores[scores["metric"] == "auc"]
+    means = auc.set_index(["dataset", "arm", "fraction"])["mean"]
+    told = []
+    for dataset in datasets:
+        own = auc[(auc["dataset"] == dataset.name) & (auc["arm"] == "slca")]
+        if (dataset.name, "none", 1.0) not in means.index or not (own["fraction"] < 1).any():
+            continue
+        all_of_them = means[dataset.name, "none", 1.0]
+        enough = own[own["mean"] >= all_of_them].sort_values("fraction")
+        if len(enough):
+            share, mean = enough.iloc[0][["fraction", "mean"]]
+            told.append(f"{dataset.title} {share:.0%} ({mean:.3f}, with all {all_of_them:.3f})")
+        else:
+            told.append(f"{dataset.title} no share")
+    return "; ".join(told)
+
+
 def _above(differences: pd.DataFrame, titles: dict[str, str], others: tuple[str, ...]) -> str:
     """Whether SLCA is ahead of all of some arms at once on enough data sets."""
     ahead, unknown, told = 0, 0, []
