@@ -6,6 +6,7 @@ Heavy imports stand inside, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,17 @@ class At(click.IntRange):
 
 
 class Share(click.FloatRange):
-    """A number in a range."""
+    """A finite number in a range."""
 
     name = "x"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
 
 
 Positive = Share(min=0, min_open=True)
@@ -32,6 +41,7 @@ EXIT_UNREADABLE = 3  # done, but some images could not be read
 
 option = functools.partial(click.option, show_default=True)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+DEVICES = ("cpu", "cuda", "mps")
 FilePath = functools.partial(click.Path, path_type=Path)
 
 
@@ -96,7 +106,8 @@ class Device(click.ParamType[str]):
         if value == "cuda" and torch.cuda.is_available():
             return "cuda"  # not tried here: every process would open the first GPU
         try:
-            torch.empty(1, device=value)
+            if torch.empty(1, device=value).device.type not in DEVICES:
+                self.fail(f"{value} should be auto or one of {', '.join(DEVICES)}", param, ctx)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             self.fail(f"{value} cannot be used here ({str(error).splitlines()[0]})", param, ctx)
         return str(value)

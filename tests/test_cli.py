@@ -153,6 +153,9 @@ def test_interruption_says_how_to_resume(
         ["extract", "x", "--store", "s", "--encoder", "resnet"],
         ["train", "s", "--out", "r", "--seeds", "0,one"],
         ["train", "s", "--out", "r", "--device", "abacus"],
+        ["train", "s", "--out", "r", "--device", "meta"],
+        ["train", "s", "--out", "r", "--lr", "nan"],
+        ["train", "s", "--out", "r", "--mixup", "inf"],
         ["cache", "info"],
     ],
 )

@@ -29,7 +29,8 @@ class Checkpoints:
         self._next_save = 0.0  # seconds of the clock below
         expected = json.loads(json.dumps(run))
         found = _read_json(self._folder / _RUN)
-        if found != expected:
+        self.resumed = found == expected
+        if not self.resumed:
             if found is not None and not overwrite:
                 raise ConfigError(
                     f"--out {run_folder} holds an unfinished run with other options "

@@ -27,6 +27,7 @@ class Run:
     fingerprint: str
     classes: tuple[str, ...]
     ordered: bool
+    folds: int | None
     tests: dict[float, pd.DataFrame]  # sorted by seed and id
 
 
@@ -62,7 +63,8 @@ def read_run(folder: Path) -> Run:
         test = table[table["split"] == "test"].sort_values(["seed", "id"])
         tests = {float(str(fraction)): part for fraction, part in test.groupby("fraction")}
         classes = tuple(config["classes"])
-        return Run(str(folder), config["fingerprint"], classes, bool(config["ordered"]), tests)
+        protocol = bool(config["ordered"]), config["folds"]
+        return Run(str(folder), config["fingerprint"], classes, *protocol, tests)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder} cannot be read as a run ({error}): train it anew") from None
 
@@ -140,6 +142,8 @@ def _check_same(reference: Run, run: Run) -> None:
         raise ConfigError(f"{both} were trained from stores of other features: not comparable")
     if run.classes != reference.classes or run.ordered != reference.ordered:
         raise ConfigError(f"{both} have other classes or --ordered: not comparable")
+    if run.folds != reference.folds:
+        raise ConfigError(f"{both} have other --folds: train both with the same")
     if run.tests.keys() != reference.tests.keys():
         raise ConfigError(f"{both} have other --fractions: train both with the same")
     for fraction, test in run.tests.items():

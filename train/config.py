@@ -61,6 +61,10 @@ class TrainConfig:
             raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
         if self.attention == "none" and self.taps is not None:
             raise ConfigError("--taps say what SLCA gates: leave them out with --attention none")
+        if self.taps == ():
+            raise ConfigError("--taps names none: give LEVEL:STAGE, or --attention none")
+        if self.class_weights and self.balanced_sampling:
+            raise ConfigError("--class-weights and --balanced-sampling do the same: give one")
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.

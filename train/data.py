@@ -107,7 +107,7 @@ class TrainingData:
             extents = self.extents[rows.to(self.device)]
             images = turned_images(images, extents, self.views, drawn.to(self.device))
         maps = {
-            level: self.scales[level].apply(maps[places].to(self.device))
+            level: self.scales[level].apply(maps[places.to(maps.device)].to(self.device))
             for level, maps in self.pooled.items()
         }
         return self.image_scale.apply(images), maps

@@ -148,13 +148,7 @@ class _Training:
         rows = self.member.val
         distributed.share_buffers(self.model)
         logits = self._predict(rows)
-        if not (math.isfinite(loss) and logits.isfinite().all()):
-            raise DivergedError(
-                f"{self.member.name} diverged: in epoch {epoch} its loss is {loss:.3g}, and "
-                f"{_share_finite(logits):.0%} of its validation logits are numbers: try a lower "
-                f"--lr than {self.config.lr:g}, --fusion residual, or a longer --epochs, which "
-                f"warms up more slowly; {self._level_statistics()}"
-            )
+        self._refuse_divergence(loss, logits)
         scores = _validate(logits, self.data.labels[rows])
         lr = float(self.scheduler.get_last_lr()[0])
         key = self.member.seed, self.member.fold, self.member.fraction
@@ -165,6 +159,18 @@ class _Training:
             state = self.model.state_dict()
             self.kept_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
         return self.epochs[-1]
+
+    def _refuse_divergence(self, loss: float, logits: Tensor) -> None:
+        """Raise DivergedError where an epoch's loss, or what the weights say then, is no number."""
+        if math.isfinite(loss) and logits.isfinite().all():
+            return
+        finite = float(logits.isfinite().float().mean())
+        raise DivergedError(
+            f"{self.member.name} diverged: in epoch {len(self.epochs) + 1} its loss is {loss:.3g}, "
+            f"and {finite:.0%} of its validation logits are numbers: try a lower --lr than "
+            f"{self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up more "
+            f"slowly; {self._level_statistics()}"
+        )
 
     def _is_best(self) -> bool:
         """Whether the last epoch is better than the one that is kept."""
@@ -183,6 +189,11 @@ class _Training:
         augment = Photometric() if config.augment else None
         least = 2 * distributed.size()  # batch norm cannot take a single sample
         batches = ordered_batches(data.labels, self.member.train, config, self.shuffle, least)
+        if not batches:
+            raise ConfigError(
+                f"{self.member.name} has {len(self.member.train)} training samples: a step needs "
+                f"{least} at least; give larger --fractions"
+            )
         shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
         self.trained.train()
         losses = []
@@ -312,10 +323,6 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
         accuracy(labels.numpy(), probabilities),
         macro_auc(labels.numpy(), probabilities),
     )
-
-
-def _share_finite(values: Tensor) -> float:
-    return float(values.isfinite().float().mean())
 
 
 def _rank(line: EpochMetrics) -> tuple[float, float]:

@@ -32,16 +32,30 @@ def output_shapes(backbone: Backbone, paths: AbstractSet[str], image_size: int) 
             found[path] = channels, height, width
 
         handles.append(backbone.net.get_submodule(path).register_forward_hook(note))
-    training = backbone.net.training
     if paths:
         try:
-            backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
+            run_once(backbone, image_size)
         finally:
             for handle in handles:
                 handle.remove()
-            backbone.net.train(training)
     if paths - found.keys():
         raise ConfigError(
             f"{min(paths - found.keys())} cannot be tapped: the backbone never runs it by itself"
         )
     return found
+
+
+@torch.no_grad()
+def run_once(backbone: Backbone, image_size: int) -> None:
+    """Pass one black image through; raises ConfigError where the network does not take its size."""
+    training = backbone.net.training
+    try:
+        backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"the backbone cannot take images of {image_size} pixels ({reason}): give another "
+            "--image-size, or another backbone"
+        ) from error
+    finally:
+        backbone.net.train(training)

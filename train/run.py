@@ -1,6 +1,8 @@
 """``samcache train``: read the store once, train every member from it, write the run folder."""
 
 import hashlib
+import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,13 +31,16 @@ from samcache.train.data import (
     scaled_to,
     training_bytes,
 )
-from samcache.train.loop import EpochMetrics, MemberResult, train_member
+from samcache.train.loop import DivergedError, EpochMetrics, MemberResult, train_member
+from samcache.train.output_shapes import run_once
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
 from samcache.train.pooling import given_sides
 from samcache.train.precision import resolved_precision
 from samcache.train.residency import choose_residency
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.tensorboard import event_writer
+
+TENSORBOARD = "tensorboard"  # the folder of events in a run's
 
 
 def train(config: TrainConfig, console: Console) -> Results:
@@ -62,9 +67,11 @@ def _train(config: TrainConfig, console: Console) -> Results:
     )
     with distributed.first_alone():  # what cannot be built is refused before a folder is made
         sides = given_sides(config, store)
-        _build_once(config, store)
+        check_backbone(config, store)
         folder = open_run_folder(config)
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
+        if not checkpoints.resumed:
+            shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     started = time.perf_counter()
     data = loaded(config, store, sides, console)
     load_seconds = time.perf_counter() - started
@@ -79,7 +86,12 @@ def _train(config: TrainConfig, console: Console) -> Results:
         for number, member in enumerate(members):
             inputs = given_maps(scaled_to(on_device, store, member.train), member, config)
             on_epoch = begin(number, member)
-            trained.append(train_member(member, inputs, config, taps, on_epoch, checkpoints))
+            try:
+                trained.append(train_member(member, inputs, config, taps, on_epoch, checkpoints))
+            except DivergedError:  # nothing to go on with: other options are wanted
+                if distributed.rank() == 0:
+                    checkpoints.remove()
+                raise
     results = summarise(store, data, trained, config, load_seconds, time.perf_counter() - started)
     if distributed.rank() == 0:
         write_run(folder, config, store, taps, data, trained, results)
@@ -87,10 +99,11 @@ def _train(config: TrainConfig, console: Console) -> Results:
     return results
 
 
-def _build_once(config: TrainConfig, store: Store) -> None:
-    """Raise ConfigError where there is no such backbone, or its weights do not fit."""
+def check_backbone(config: TrainConfig, store: Store) -> None:
+    """Raise ConfigError where a backbone cannot be had, or does not take images of that size."""
     side, classes = image_side(store, config.image_size), len(store.dataset.classes)
-    build_backbone(config.backbone, classes, side, pretrained=config.pretrained, stem=config.stem)
+    weights, stem = config.pretrained, config.stem
+    run_once(build_backbone(config.backbone, classes, side, pretrained=weights, stem=stem), side)
 
 
 def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) -> TrainingData:
@@ -122,7 +135,7 @@ def _epoch_progress(
 ) -> Iterator[Begin]:
     """A bar over all epochs of the members; each gets what it calls after an epoch."""
     first = distributed.rank() == 0
-    write = event_writer(folder / "tensorboard") if config.tensorboard and first else None
+    write = event_writer(folder / TENSORBOARD) if config.tensorboard and first else None
     with _progress(console) as progress:
         task = progress.add_task("", total=members * config.epochs, auc="")
 
@@ -132,7 +145,8 @@ def _epoch_progress(
             def on_epoch(line: EpochMetrics) -> None:
                 label = f"seed {line.seed}{_part(line)}, epoch {line.epoch}"
                 auc = f"validation AUC {line.val_auc:.3f}"
-                progress.update(task, advance=1, description=label, auc=auc)
+                done = number * config.epochs + line.epoch  # more than were run here, if resumed
+                progress.update(task, completed=done, description=label, auc=auc)
                 if write:
                     write(member.name, line)
 
@@ -156,8 +170,15 @@ def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[s
     for member in members:
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
-    table = {"samples": store.generation.number, "rows": rows.hexdigest()[:16]}
+    table = {"samples": _digest(store), "rows": rows.hexdigest()[:16]}
     return {**options, "fingerprint": store.fingerprint[:16], **table, "torch": torch.__version__}
+
+
+def _digest(store: Store) -> str:
+    """Of the classes, and of every readable sample: another data set has the same fingerprint."""
+    told = readable_samples(store)[["id", "label", "split", "group", "sha256"]]
+    text = json.dumps(store.dataset.classes) + told.to_csv(index=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _progress(console: Console) -> Progress:

@@ -1,7 +1,7 @@
 """What a sweep may vary, and the words that say so: ``lr=1e-4..1e-2``, ``fusion=gate|residual``."""
 
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import Any, Protocol
 
 from samcache.cache.errors import ConfigError
@@ -27,7 +27,7 @@ class Kind:
         if self.type in (str, bool):
             fits = not self.known or text in self.known
         else:
-            fits = self.least <= value <= self.most
+            fits = self.least <= value <= self.most and isfinite(value)
         if not fits:
             raise ValueError
         return value

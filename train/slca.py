@@ -29,7 +29,7 @@ class SLCA(nn.Module):
         self.squeeze = nn.Conv2d(level_channels, hidden, kernel_size=1)
         self.excite = nn.Conv2d(hidden, stage_channels, kernel_size=1)
         self.residual = fusion == "residual"
-        # Unit variance from P to the sigmoid: with torch's default, a third of it at each layer,
+        # P's variance is kept up to the sigmoid: with torch's default, a third of it at each layer,
         # gates start as constants and in a few hundred steps hardly come to depend on the maps.
         nn.init.kaiming_normal_(self.squeeze.weight, nonlinearity="relu")
         nn.init.kaiming_normal_(self.excite.weight, nonlinearity="linear")

@@ -17,6 +17,7 @@ from samcache.cache.store import Store
 
 Rows = npt.NDArray[np.int64]
 
+_SEEDS = 2**32  # what all generators of random numbers take
 _VAL_PARTS = 8  # cross-validation: one part in eight of what is not held out chooses the epoch
 
 
@@ -83,7 +84,11 @@ def plan_members(
     the larger ones. Raises ConfigError where seeds or fractions make no sense, and where a class
     would be missing from a part.
     """
+    if len(classes) < 2:
+        raise ConfigError(f"all samples are of one class, {classes[0]!r}: nothing to tell apart")
     _check_choices("--seeds", seeds)
+    if not all(0 <= seed < _SEEDS for seed in seeds):
+        raise ConfigError(f"--seeds {_listed(seeds)}: each should lie in [0, 2^32)")
     _check_choices("--fractions", fractions)
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise ConfigError(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
@@ -173,7 +178,7 @@ def _check_choices(option: str, values: tuple[Any, ...]) -> None:
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    return ",".join(f"{value:g}" for value in values)
+    return ",".join(f"{value:g}" if value < 1e6 else str(value) for value in values)
 
 
 def _check_classes(

@@ -5,6 +5,7 @@ The test split has no part in it: what is trained here has no test rows.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from rich.console import Console
@@ -17,11 +18,12 @@ from samcache.train.data import Sides, TrainingData, scaled_to
 from samcache.train.loop import DivergedError, EpochMetrics, train_member
 from samcache.train.pooling import given_sides
 from samcache.train.precision import resolved_precision
-from samcache.train.run import decisive, given_maps, loaded
+from samcache.train.run import check_backbone, decisive, given_maps, loaded
 from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
+_BUILT_OF = ("backbone", "stem", "taps", "kernel")  # what decides whether it can be built
 _GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
 
 
@@ -70,11 +72,13 @@ def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
 
 
 def _check_sides(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:
-    """Raise ConfigError before the first trial where the store does not allow taps or kernels."""
+    """Raise ConfigError before the first trial where a classifier of the search cannot be built."""
     values = {dimension.name: dimension.values for dimension in dimensions}
-    for taps in values.get("taps", (base.taps,)):
-        for kernel in values.get("kernel", (base.kernel,)):
-            given_sides(replace(base, taps=taps, kernel=kernel), store)
+    varied = [values.get(name, (getattr(base, name),)) for name in _BUILT_OF]
+    for chosen in product(*varied):
+        options = replace(base, **dict(zip(_BUILT_OF, chosen, strict=True)))
+        given_sides(options, store)
+        check_backbone(options, store)
 
 
 class _HeldInputs:

@@ -50,8 +50,8 @@ class Pruned(Exception):  # noqa: N818  (no error: a trial's end)
 class TrialsTable:
     """What a sweep found.
 
-    table: a line a trial: trial, state, val_auc (the best of its epochs), epochs, seconds, and the
-    options that were varied; the best first. command: what trains and tests the best.
+    table: a line a trial, the best first: trial, state, val_auc (of the epoch that is kept),
+    epochs, seconds, and the options that were varied. command: what trains and tests the best.
     """
 
     table: pd.DataFrame
@@ -99,7 +99,7 @@ class Trials:
 
             def objective(trial: optuna.Trial) -> float:
                 # of its own for each trial, so that it matters not which process proposes it
-                seed = self._base.seeds[0] * _SEEDS_APART + trial.number
+                seed = (self._base.seeds[0] * _SEEDS_APART + trial.number) % 2**32
                 self._study.sampler = _sampler(seed)
                 values = {d.name: d.suggest(trial) for d in self._dimensions}
                 return _objective(trial, replace(self._base, **values), train, told)
@@ -130,12 +130,12 @@ class Trials:
         """Every trial, the best first."""
         lines = []
         for trial in self._study.get_trials(deepcopy=False):
-            aucs = trial.intermediate_values
+            aucs = [auc for _, auc in sorted(trial.intermediate_values.items())]
             seconds = trial.duration.total_seconds() if trial.duration else None
             line = {
                 "trial": trial.number,
                 "state": _STATES.get(trial.state.name, "waiting"),
-                "val_auc": max(aucs.values(), default=None),
+                "val_auc": _kept(aucs, self._base) if aucs else None,
                 "epochs": len(aucs),
                 "seconds": seconds,
             }
@@ -159,12 +159,11 @@ class Trials:
 def _objective(
     trial: optuna.Trial, options: TrainConfig, train: TrainTrial, told: Callable[[str], None]
 ) -> float:
-    """Train with a trial's options; its best validation AUC."""
-    best = 0.0
+    """Train with a trial's options; the validation AUC of the epoch that is kept."""
+    aucs: list[float] = []
 
     def on_epoch(line: EpochMetrics) -> None:
-        nonlocal best
-        best = max(best, line.val_auc)
+        aucs.append(line.val_auc)
         trial.report(line.val_auc, line.epoch)
         told(f"trial {trial.number}, epoch {line.epoch}")
         if trial.should_prune():
@@ -174,7 +173,12 @@ def _objective(
         train(options, on_epoch)
     except Pruned as reason:
         raise optuna.TrialPruned(str(reason)) from None
-    return best
+    return _kept(aucs, options)
+
+
+def _kept(aucs: list[float], options: TrainConfig) -> float:
+    """Of a trial's epochs the AUC of the one that is kept."""
+    return aucs[-1] if options.keep == "last" else max(aucs)
 
 
 def _open_study(
@@ -195,21 +199,30 @@ def _open_study(
     found = study.user_attrs.get("options")
     if found is None:
         study.set_user_attr("options", description)
-        _begin_with_given(study, base, dimensions)
     elif told := differences(found, json.loads(json.dumps(description))):
         raise ConfigError(
             f"--out {base.out} holds a sweep with other options ({told}): give the same to go on "
             "with it, or another folder"
         )
+    _begin_with_given(study, base, dimensions)
     return study
 
 
 def _begin_with_given(
     study: optuna.Study, base: TrainConfig, dimensions: tuple[Dimension, ...]
 ) -> None:
-    """Let the first trial have the options as given, as far as the search has them."""
+    """Let the first trial have the options as given, as far as the search has them.
+
+    Where it was interrupted, the next one has them again.
+    """
     given = {d.name: d.recorded(getattr(base, d.name)) for d in dimensions}
-    study.enqueue_trial({name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    failed = optuna.trial.TrialState.FAIL
+    for trial in study.get_trials(deepcopy=False):
+        known = trial.params | trial.system_attrs.get("fixed_params", {})
+        if trial.state != failed and given.items() <= known.items():
+            return
+    study.enqueue_trial(given)
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:

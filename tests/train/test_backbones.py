@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from samcache.cache.errors import ConfigError
 from samcache.train.backbones import BACKBONES, STAGES, build_backbone
 from samcache.train.classifier import Classifier, Design
+from samcache.train.output_shapes import run_once
 
 SIDE = 32
 IMAGES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -140,6 +141,12 @@ def test_stages_that_cannot_be_tapped_are_refused() -> None:
         tapped("resnet18", "fc")
     with pytest.raises(ConfigError, match=r"no stage 'stem'|cannot be tapped"):
         tapped("timm:vit_tiny_patch16_224", "stem")
+
+
+def test_a_size_that_a_network_cannot_take_is_told() -> None:
+    backbone = build_backbone("timm:inception_v3", 3, 32)
+    with pytest.raises(ConfigError, match="cannot take images of 32 pixels"):
+        run_once(backbone, 32)
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

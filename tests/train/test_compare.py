@@ -38,7 +38,7 @@ def write_run(
             table["label"] = np.where(labels == 1, "b", "a")
             tables.append(table.assign(p_a=1 - p, p_b=p))
     pd.concat(tables).sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
-    options = {"fingerprint": "f", "classes": ["a", "b"], "ordered": False, **config}
+    options = {"fingerprint": "f", "classes": ["a", "b"], "ordered": False, "folds": None, **config}
     (folder / "config.json").write_text(json.dumps(options))
     (folder / "results.json").write_text("{}")
     return folder
@@ -136,6 +136,7 @@ def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:
         ({"count": 198}, "other test samples"),
         ({"fractions": (0.5,)}, "other --fractions"),
         ({"classes": ["a", "c"]}, "other classes"),
+        ({"folds": 5}, "other --folds"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -106,14 +107,35 @@ def test_an_unfinished_run_goes_on_with_its_own_options_alone(interrupted: Train
     assert not (interrupted.out / "checkpoints").exists()
 
 
-def test_a_grown_store_is_no_ground_to_resume_on(
-    interrupted: TrainConfig, monkeypatch: pytest.MonkeyPatch
+def without_the_last(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.iloc[:-1]
+
+
+def with_another_label(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.assign(label=samples["label"].where(samples.index != 3, 1 - samples["label"]))
+
+
+def of_other_images(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.assign(sha256="0" * 64)
+
+
+@pytest.mark.parametrize("other", [without_the_last, with_another_label, of_other_images])
+def test_other_samples_are_no_ground_to_resume_on(
+    interrupted: TrainConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    other: Callable[[pd.DataFrame], pd.DataFrame],
 ) -> None:
-    monkeypatch.setattr(
-        Store, "samples", property(lambda self: self.table.assign(status="ok").iloc[:-1])
-    )
-    with pytest.raises(ConfigError, match=r"other options \(rows is"):
+    """Another data set's store has the same fingerprint, and may have as many rows."""
+    own = Store.samples.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(Store, "samples", property(lambda self: other(own(self))))
+    with pytest.raises(ConfigError, match=r"other options \((rows|samples) is"):
         run(interrupted)
+
+
+def test_after_a_divergence_the_corrected_command_is_taken(interrupted: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match="diverged"):
+        run(replace(interrupted, lr=1e30, overwrite=True))
+    run(replace(interrupted, lr=1e-4))
 
 
 def test_saving_takes_a_small_share_of_the_time(

@@ -233,6 +233,13 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
         replace(config, patience=2)
 
 
+def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--taps names none"):
+        TrainConfig("store", tmp_path, taps=())
+    with pytest.raises(ConfigError, match="do the same: give one"):
+        TrainConfig("store", tmp_path, class_weights=True, balanced_sampling=True)
+
+
 def test_taps_are_refused_where_nothing_is_gated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leave them out with --attention none"):
         TrainConfig("store", tmp_path, attention="none", taps=("neck:stage4",))

@@ -122,6 +122,8 @@ def test_what_a_sample_is_in_a_member() -> None:
         ((1,), None, (0.0, 1.0), r"--fractions 0,1: each should lie in"),
         ((1,), None, (1.5,), r"--fractions 1.5: each"),
         ((1,), 30, (1.0,), "fewer folds"),
+        ((-1,), None, (1.0,), r"--seeds -1: each should lie in"),
+        ((2**32,), None, (1.0,), r"--seeds 4294967296: each should lie in"),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(
@@ -129,3 +131,8 @@ def test_choices_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_members(table(12), ("a", "b"), seeds, folds, fractions)
+
+
+def test_a_single_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match="all samples are of one class, 'only'"):
+        plan_members(table(12).assign(label=0), ("only",), (0,))

@@ -112,6 +112,59 @@ def test_the_first_trial_has_the_options_as_given(
     assert first.taps in (("neck:stage4",), ("late:stage3",))
 
 
+def test_the_options_as_given_are_tried_again_where_their_trial_was_interrupted(
+    store: Store, tmp_path: Path, scored: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(sweep_module, "train_member", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(options(store, tmp_path / "sweep", 2))
+    run(options(store, tmp_path / "sweep", 2))
+    assert [(c.lr, c.fusion) for c in scored].count((1e-3, "gate")) == 1
+    assert (scored[0].lr, scored[0].fusion) == (1e-3, "gate")
+
+
+def test_a_trial_is_worth_what_the_epoch_is_that_train_would_keep(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def falling(_: Member, __: TrainingData, config: TrainConfig, *rest: object) -> None:
+        for epoch, auc in enumerate((0.6, 0.9, 0.7), start=1):
+            line = EpochMetrics(0, None, 1.0, epoch, config.lr, 0.5, 0.5, 0.5, auc, 0.1)
+            rest[1](line)  # type: ignore[operator]
+
+    monkeypatch.setattr(sweep_module, "train_member", falling)
+    for keep, auc in (("best", 0.9), ("last", 0.7)):
+        config = options(store, tmp_path / keep, 1)
+        found = run(replace(config, base=replace(config.base, keep=keep)))
+        assert found.table["val_auc"].tolist() == [auc]
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("backbone=timm:test_resnet|nope", "no backbone 'nope'"),
+        ("taps=neck:stage4|neck:stage9", "no stage 'stage9'"),
+        ("stem=standard|small", "--stem small is for ResNets"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_the_first_trial(
+    store: Store, tmp_path: Path, scored: list[TrainConfig], search: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(options(store, tmp_path / "sweep", 3, (search, "lr=1e-4..1e-2")))
+    assert not scored
+
+
+@pytest.mark.usefixtures("scored")
+def test_every_seed_that_train_takes_may_be_searched_with(store: Store, tmp_path: Path) -> None:
+    config = options(store, tmp_path / "sweep", 1)
+    run(replace(config, base=replace(config.base, seeds=(2**32 - 1,))))
+
+
 @pytest.mark.usefixtures("scored")
 def test_a_sweep_finds_what_scores_best(store: Store, tmp_path: Path) -> None:
     search = ("lr=1e-5..1", "fusion=gate|residual")

@@ -30,6 +30,17 @@ def test_events_are_those_of_metrics_csv(run_extract: Extract, tmp_path: Path) -
             assert [event.value for event in found] == pytest.approx(lines[curve].tolist())
 
 
+def test_a_run_that_begins_anew_keeps_no_events_of_the_one_before(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    store, out = run_extract()[0], tmp_path / "run"
+    once = replace(config(store.location, str(out)), tensorboard=True, seeds=(0,))
+    train(once, Console(file=StringIO()))
+    train(replace(once, epochs=2, overwrite=True), Console(file=StringIO()))
+    events = EventAccumulator(str(out / "tensorboard" / "seed-0")).Reload()
+    assert [event.step for event in events.Scalars("lr")] == [1, 2]
+
+
 def test_without_the_extra_one_line_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
