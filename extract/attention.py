@@ -127,6 +127,11 @@ def attend_augmented(
     places = torch.cat([row.repeat_interleave(width, 0), column.repeat(height, 1)], dim=1)
     queries = torch.cat([q, rows / scale, columns / scale], dim=2)
     keys = torch.cat([k, places.expand(len(k), -1, -1)], dim=2)
-    values = F.pad(v, (0, height + width))  # flash kernels want one head dimension
-    out = F.scaled_dot_product_attention(queries[None], keys[None], values[None], scale=scale)[0]
+    # Flash kernels want one head dimension for all, a multiple of 8, and no more than 65535 heads;
+    # larger batches torch splits for them.
+    wide = -(-queries.shape[2] // 8) * 8
+    queries, keys, values = (
+        F.pad(part, (0, wide - part.shape[2])).unsqueeze(1) for part in (queries, keys, v)
+    )
+    out = F.scaled_dot_product_attention(queries, keys, values, scale=scale).squeeze(1)
     return out[..., : v.shape[-1]]

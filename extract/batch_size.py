@@ -12,6 +12,13 @@ _FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batch
 _log = logging.getLogger(__name__)
 
 
+def ran_out(error: RuntimeError) -> bool:
+    """Whether an error says that a device has no memory; compiled code and cuBLAS say it so too."""
+    text = str(error)
+    told = "out of memory" in text or "ALLOC_FAILED" in text
+    return isinstance(error, torch.OutOfMemoryError) or told
+
+
 @dataclass
 class BatchSize:
     """The images of a batch. A fixed size stays; another is halved when memory runs out."""
@@ -28,7 +35,7 @@ class BatchSize:
         the images of a shard, which no batch exceeds.
         """
         if wanted is not None:
-            return cls(wanted)
+            return cls(min(wanted, shard_rows))
         most = _FIRST_TRY if device.type == "cuda" else 1
         batch = cls(1 << (min(most, shard_rows).bit_length() - 1), fixed=False)
         _log.info("batches of %d on %s", batch.size, device)

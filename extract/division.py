@@ -11,6 +11,8 @@ _LAUNCHERS = (("RANK", "WORLD_SIZE", None), ("SLURM_PROCID", "SLURM_NTASKS", Non
 _ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
 _LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
 _LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
+_SLURM_CORES = "SLURM_CPUS_PER_TASK"
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,21 @@ def own_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
 
 
 def own_cores(environment: Mapping[str, str] = os.environ) -> int:
-    """The CPU cores that are this process's share of those that it may run on, at least 1."""
+    """The CPU cores that are this process's share of those that it may run on, at least 1.
+
+    Slurm gives each task cores of its own where it was asked for a number of them.
+    """
     affinity = getattr(os, "sched_getaffinity", None)  # Linux; knows of containers and cgroups
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // max(1, _first_number(environment, _LOCAL_SIZES, 1)))
+    shared_by = max(1, _first_number(environment, _LOCAL_SIZES, 1))
+    if "LOCAL_WORLD_SIZE" not in environment and _SLURM_CORES in environment:
+        return max(1, min(cores, _first_number(environment, (_SLURM_CORES,), 1)))
+    return max(1, cores // shared_by)
+
+
+def reading_threads() -> int:
+    """How many threads read, decode and scale images in this process."""
+    return min(_READERS, own_cores())
 
 
 def _first_number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:

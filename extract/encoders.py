@@ -67,6 +67,8 @@ def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
     ConfigError for names the encoder does not have.
     """
     architecture = ARCHITECTURES[encoder]
+    if not names:
+        raise ConfigError(f"--levels names none: give some of {', '.join(LEVELS)}")
     levels: Levels = {}
     for name in names:
         number = name.removeprefix("block")

@@ -1,6 +1,5 @@
 """``samcache extract --plan``: what a run would write, and how long it would take."""
 
-import os
 import time
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -17,7 +16,7 @@ from samcache.cache.layout import ArraySpec, Layout
 from samcache.cache.location import open_objects
 from samcache.cache.shards import shard_size
 from samcache.cache.store import Store
-from samcache.extract.division import division
+from samcache.extract.division import division, reading_threads
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.plan import Changes, compare, fitted, next_table, source_hashes
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
@@ -29,7 +28,6 @@ from samcache.extract.run import configured_encoder, open_existing
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 
-_READERS = 8  # threads of the pipeline that read and decode, at most
 _LARGEST_BATCH = 32  # images that are measured at a time, at most
 _BATCHES = 5  # measured, at most
 _ENOUGH = 5.0  # seconds of measuring after which no further batch is begun
@@ -46,8 +44,7 @@ class Speed:
 
     def seconds(self, rows: int, workers: int) -> float:
         """For so many rows in a job of so many workers; reading runs ahead in several threads."""
-        readers = min(_READERS, os.cpu_count() or 1)
-        return rows * max(self.encode, self.read / readers) / workers
+        return rows * max(self.encode, self.read / reading_threads()) / workers
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,8 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
 def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
     """Time reading and encoding on a few images, in the run's batches; None without any.
 
-    The first batch warms the device up and counts only where it alone took long enough.
+    The first batch warms the device up, and on a GPU compiles. It counts only where it took so
+    long on a CPU that no other is begun.
     """
     few = source.limited(PROBE)
     started = time.perf_counter()
@@ -149,7 +147,8 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
         for number in range(min(encoder.batch.size, _LARGEST_BATCH))
     ]
     times: list[float] = []
-    while not times or (sum(times) < _ENOUGH and len(times) < _BATCHES):
+    least = 1 if encoder.device.type == "cpu" else 2
+    while len(times) < least or (sum(times) < _ENOUGH and len(times) < _BATCHES):
         started = time.perf_counter()
         list(encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
         times.append(time.perf_counter() - started)

@@ -16,7 +16,7 @@ from samcache.cache.claims import Claim, Claims
 from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.errors import ImageError
 from samcache.cache.store import Store
-from samcache.extract.division import Division, own_cores
+from samcache.extract.division import Division, reading_threads
 from samcache.extract.open_shard import Filled, OpenShard, ShardRows
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
@@ -25,7 +25,6 @@ from samcache.extract.sources import Source
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 2.0  # seconds between looks at shards that others hold
-_READERS = 16  # threads at most; they decode and scale images
 _WRITERS = 3  # shards written at the same time, where writing is slower than encoding
 
 GONE = "it is no longer in the source"
@@ -99,7 +98,7 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims
     held: dict[int, Claim] = {}
     writing: deque[Future[Filled]] = deque()
     with (
-        ThreadPoolExecutor(min(_READERS, own_cores())) as readers,
+        ThreadPoolExecutor(reading_threads()) as readers,
         ThreadPoolExecutor(1) as claimer,
         ThreadPoolExecutor(_WRITERS) as writers,
     ):
@@ -135,7 +134,7 @@ def _read_ahead(
         reading: deque[tuple[int, Future[Row]]] = deque()
         for row in rows:
             reading.append(row)
-            if len(reading) > 2 * encoder.batch.size + min(_READERS, own_cores()):
+            if len(reading) > 2 * encoder.batch.size + reading_threads():
                 yield reading.popleft()
         while reading:
             yield reading.popleft()

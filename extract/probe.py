@@ -7,6 +7,7 @@ from torch import Tensor
 
 from samcache.cache.identity import Identity
 from samcache.cache.precision import LevelPrecision, Precision
+from samcache.extract.batch_size import ran_out
 from samcache.extract.levels import LevelEncoder
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import ReadyImage, read_row
@@ -42,7 +43,9 @@ def measure_precision(
         batch = left[: encoder.batch.size]
         try:
             configured = encoder.maps(batch)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
             encoder.batch.halve(device)
             continue
         left = left[len(batch) :]
@@ -67,7 +70,7 @@ def _one(maps: dict[str, Tensor], place: int) -> dict[str, Tensor]:
 
 def _compared(reference: Tensor, kept: Tensor) -> Tensor:
     """Cosine and relative error of one image's maps, (2,) float64 on the CPU."""
-    a, b = reference.double().cpu().flatten(), kept.double().cpu().flatten()
+    a, b = reference.cpu().double().flatten(), kept.cpu().double().flatten()
     norms = a.norm() * b.norm()
     cosine = (a @ b / norms).clamp(-1, 1) if norms > 0 else torch.equal(a, b)
     scale = a.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
-from samcache.extract.batch_size import BatchSize
+from samcache.extract.batch_size import BatchSize, ran_out
 from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.open_shard import OpenShard, ShardRows
 from samcache.extract.preprocess import normalise
@@ -109,7 +109,9 @@ class ShardEncoder:
         """Begin a batch; None where the device has no memory for it."""
         try:
             return self._encode(images)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
             return None
 
     @torch.inference_mode()

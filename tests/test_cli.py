@@ -151,6 +151,7 @@ def test_interruption_says_how_to_resume(
     [
         ["extract"],
         ["extract", "x", "--store", "s", "--encoder", "resnet"],
+        ["extract", "x", "--store", "s", "--shard-rows", "65537"],
         ["train", "s", "--out", "r", "--seeds", "0,one"],
         ["train", "s", "--out", "r", "--device", "abacus"],
         ["train", "s", "--out", "r", "--device", "meta"],

@@ -75,4 +75,6 @@ def test_each_process_of_a_machine_takes_its_own_gpu(
 
 def test_processes_of_a_machine_share_its_cores() -> None:
     assert own_cores({"LOCAL_WORLD_SIZE": "100000"}) == 1
+    slurm = {"SLURM_NTASKS_PER_NODE": "100000", "SLURM_CPUS_PER_TASK": "2"}
+    assert own_cores(slurm) == min(2, own_cores({})), "the task was given these for itself"
     assert own_cores({}) >= own_cores({"LOCAL_WORLD_SIZE": "2"}) >= 1

@@ -3,11 +3,13 @@
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import Extract, write_npz
 from PIL import Image
 from rich.console import Console
@@ -15,7 +17,7 @@ from rich.console import Console
 from samcache.cache.commits import commit_key
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
-from samcache.extract.forecast import Forecast, Speed, forecast
+from samcache.extract.forecast import Forecast, Speed, forecast, measure_speed
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.sources import Source, SourceImage
 
@@ -55,6 +57,26 @@ def test_a_new_store_is_told_to_the_byte(
     data = [path for path in written if "c" in path.parts and "samples" not in path.parts]
     commits = [path for path in written if path.match("commits/0*/zarr.json")]
     assert told.objects == len(data) + len(commits)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", 60.0), ("cuda", 0.3)])
+def test_a_gpus_first_batch_which_compiles_is_not_the_estimate(
+    monkeypatch: pytest.MonkeyPatch, device: str, expected: float
+) -> None:
+    clock, costs = [0.0], iter([60.0, 0.3, 0.3])
+
+    def encode(_: object) -> list[object]:
+        clock[0] += next(costs)
+        return []
+
+    encoder = SimpleNamespace(
+        identity=None, batch=SimpleNamespace(size=1), device=torch.device(device), encode=encode
+    )
+    monkeypatch.setattr("samcache.extract.forecast.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("samcache.extract.forecast.probe_images", lambda *_: [None])
+    speed = measure_speed(SimpleNamespace(limited=lambda _: None), encoder)  # type: ignore[arg-type]
+    assert speed is not None
+    assert speed.encode == pytest.approx(expected)
 
 
 def test_what_is_committed_is_not_told_again(options: dict[str, Any], run_extract: Extract) -> None:

@@ -23,9 +23,15 @@ from samcache.extract.reuse import KnownRows
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.vit import ViTLevels
 
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+)
 
-@pytest.fixture
-def small_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+
+@pytest.fixture(params=OUT_OF_MEMORY, ids=["torch", "triton", "cublas"])
+def small_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A device that holds three images; the batches that were tried on it."""
     tried: list[int] = []
     forward = ViTLevels.forward
@@ -34,7 +40,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         if x.device.type != "meta":
             tried.append(len(x))
             if len(x) > 3:
-                raise torch.OutOfMemoryError("CUDA out of memory")
+                raise request.param
         return forward(self, x)
 
     monkeypatch.setattr(ViTLevels, "forward", limited)
@@ -132,7 +138,7 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
 
     monkeypatch.setattr(NpzSource, "image", counted)
     monkeypatch.setattr(ShardEncoder, "_encode", through)
-    monkeypatch.setattr("samcache.extract.pipeline.own_cores", lambda: 2)
+    monkeypatch.setattr("samcache.extract.pipeline.reading_threads", lambda: 2)
     source = write_npz(tmp_path / "more.npz", (200, 20, 20))
     run_extract(source=source, batch_size=2)
     assert (read, encoded) == ([240 + 8], [240]), "the probe has read 8 before"

@@ -217,6 +217,7 @@ def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
         (("4",), "from 0 to 3"),
         (("early", "0"), "names a level twice"),
         (("neck", "neck"), "names a level twice"),
+        ((), "--levels names none"),
     ],
 )
 def test_wrong_levels_are_refused(levels: tuple[str, ...], message: str) -> None:
