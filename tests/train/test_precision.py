@@ -51,8 +51,10 @@ def test_bfloat16_computes_so_and_keeps_weights_in_float32() -> None:
 
 
 def quick(store: str, out: Path, **changes: object) -> TrainConfig:
+    # at 16 pixels the last maps are a single cell, of which torch 2.14.1's gradients in bfloat16 on
+    # CPUs, channels last, are now and then no numbers
     config = TrainConfig(
-        store, out, epochs=1, seeds=(0,), image_size=16, batch_size=8, backbone="timm:test_resnet",
+        store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8, backbone="timm:test_resnet",
         taps=("neck:stage4",),
     )  # fmt: skip
     return replace(config, **changes)  # type: ignore[arg-type]
