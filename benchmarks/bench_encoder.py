@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from samcache.extract.batch_size import ran_out
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, resolve_levels
 from samcache.extract.levels import LevelEncoder
 from samcache.extract.tiny_vit import TinyViTLevels
@@ -172,7 +173,9 @@ def warm_up(row: Contender, x: Tensor) -> None:
             before = kibibytes(status, "VmRSS")
             row.output = row.neck(x)
             row.memory = (kibibytes(status, "VmHWM") - before) / 2**10
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
         row.output = None
 
 

@@ -23,3 +23,8 @@ class ConfigError(SamcacheError):
 
 class StoreError(SamcacheError):
     """A store is missing, damaged, or holds something other than what is asked of it."""
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says first, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

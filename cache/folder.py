@@ -9,7 +9,7 @@ from pathlib import Path
 from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import StoreError, first_line
 from samcache.cache.objects import Objects, Part
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
@@ -139,5 +139,4 @@ class FolderObjects(Objects):
 
 def _reason(error: Exception) -> str:
     """The system's words, which obstore puts last on its first line."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return first.rpartition(": ")[2][:300]
+    return first_line(error).rpartition(": ")[2][:300]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t, h5z
 from obstore.store import MemoryStore
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import StoreError, first_line
 from samcache.cache.layout import ArraySpec
 from samcache.cache.objects import WebObjects
 from samcache.cache.shards import Present
@@ -47,7 +47,7 @@ class ExportedFile:
             self._file = h5py.File(path, "r")
         except (OSError, RuntimeError) as error:
             raise StoreError(
-                f"{path} is not an HDF5 file, or cut short ({_first_line(error)}): give a file "
+                f"{path} is not an HDF5 file, or cut short ({first_line(error)}): give a file "
                 "that samcache cache export wrote"
             ) from None
         self._arrays: dict[str, h5py.Dataset] = {}
@@ -130,7 +130,7 @@ class ExportedFile:
         try:
             yield
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
-            raise DamagedFileError(self.path, f"{name}: {_first_line(error)}") from None
+            raise DamagedFileError(self.path, f"{name}: {first_line(error)}") from None
 
 
 class RecordsInFile(WebObjects):
@@ -182,7 +182,3 @@ def _stretches(present: Present) -> Iterator[tuple[int, int]]:
     """First and one past the last place of every unbroken run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]])))
     yield from ((int(first), int(last)) for first, last in edges.reshape(-1, 2))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

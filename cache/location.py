@@ -9,7 +9,7 @@ from obstore.exceptions import BaseError
 from obstore.store import HTTPStore, ObjectStore, from_url
 
 from samcache.cache.credentials import check_credentials
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import StoreError, first_line
 from samcache.cache.folder import FolderObjects
 from samcache.cache.objects import RETRIES, Objects, WebObjects
 
@@ -53,8 +53,7 @@ def open_objects(location: str | Path) -> Objects:
         uploads = _connect(scheme, name, _UPLOAD, retries)
         return Objects(_connect(scheme, name, _STALL, retries), name, uploads, retries)
     except (BaseError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{name} cannot be used: {reason}") from None
+        raise StoreError(f"{name} cannot be used: {first_line(error)}") from None
 
 
 def is_remote(location: str | Path) -> bool:

@@ -14,9 +14,8 @@ _log = logging.getLogger(__name__)
 
 def ran_out(error: RuntimeError) -> bool:
     """Whether an error says that a device has no memory; compiled code and cuBLAS say it so too."""
-    text = str(error)
-    told = "out of memory" in text or "ALLOC_FAILED" in text
-    return isinstance(error, torch.OutOfMemoryError) or told
+    told = any(words in str(error) for words in ("out of memory", "ALLOC_FAILED"))
+    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 @dataclass
@@ -28,11 +27,11 @@ class BatchSize:
 
     @classmethod
     def chosen(cls, wanted: int | None, device: torch.device, shard_rows: int) -> "BatchSize":
-        """The wanted size, or where it is None the largest that is worth a try.
+        """The wanted size within a shard, or where it is None the largest that is worth a try.
 
         On a CPU one image at a time: at the sizes that stores are made with, no number is much
-        faster, and one needs the least memory. On a GPU it is the largest power of two up to 64 and
-        the images of a shard, which no batch exceeds.
+        faster, and one needs the least memory. On a GPU it is the largest power of two up to 64
+        and the images of a shard, which no batch exceeds.
         """
         if wanted is not None:
             return cls(min(wanted, shard_rows))

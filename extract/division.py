@@ -11,7 +11,6 @@ _LAUNCHERS = (("RANK", "WORLD_SIZE", None), ("SLURM_PROCID", "SLURM_NTASKS", Non
 _ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN")
 _LOCAL_RANKS = ("LOCAL_RANK", "SLURM_LOCALID")
 _LOCAL_SIZES = ("LOCAL_WORLD_SIZE", "SLURM_NTASKS_PER_NODE")
-_SLURM_CORES = "SLURM_CPUS_PER_TASK"
 _READERS = 16
 
 
@@ -73,10 +72,10 @@ def own_cores(environment: Mapping[str, str] = os.environ) -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)  # Linux; knows of containers and cgroups
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    shared_by = max(1, _first_number(environment, _LOCAL_SIZES, 1))
-    if "LOCAL_WORLD_SIZE" not in environment and _SLURM_CORES in environment:
-        return max(1, min(cores, _first_number(environment, (_SLURM_CORES,), 1)))
-    return max(1, cores // shared_by)
+    own = _first_number(environment, ("SLURM_CPUS_PER_TASK",), 0)
+    if own and "LOCAL_WORLD_SIZE" not in environment:
+        return min(cores, own)
+    return max(1, cores // max(1, _first_number(environment, _LOCAL_SIZES, 1)))
 
 
 def reading_threads() -> int:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 import torch
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, first_line
 from samcache.train.backbones import Backbone
 
 Shape = tuple[int, int, int]  # C, H, W
@@ -52,10 +52,9 @@ def run_once(backbone: Backbone, image_size: int) -> None:
     try:
         backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"the backbone cannot take images of {image_size} pixels ({reason}): give another "
-            "--image-size, or another backbone"
+            f"the backbone cannot take images of {image_size} pixels ({first_line(error)}): give "
+            "another --image-size, or another backbone"
         ) from error
     finally:
         backbone.net.train(training)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.identity import Identity
 from samcache.cache.layout import IMAGES
 from samcache.cache.store import Store
@@ -57,8 +57,8 @@ def open_run(folder: Path) -> TrainedRun:
         run = _parse(folder, config, results)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, StoreError) as error:
         raise ConfigError(
-            f"{folder} does not say how to predict with it ({error!r}): it was changed, or written "
-            "by another samcache: train it anew"
+            f"{folder} does not say how to predict with it ({error!r}): it was changed, or "
+            "written by another samcache: train it anew"
         ) from None
     if config.get("attention") in _CONTROLS:
         raise ConfigError(
@@ -211,10 +211,9 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
     try:
         member.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
-            f"{path} holds no weights of this run ({first}): it was changed, or written by another "
-            "samcache: train it anew"
+            f"{path} holds no weights of this run ({first_line(error)}): it was changed, or "
+            "written by another samcache: train it anew"
         ) from None
     return member
 

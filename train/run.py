@@ -164,6 +164,7 @@ def _part(line: EpochMetrics) -> str:
 def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[str, Any]:
     """Everything that decides a number of the run: a resumed run must agree in all of it."""
     options = config.to_json()
+    options["device"] = torch.device(config.device).type  # torchrun's processes have a GPU each
     for name in ("store", "out", "overwrite", "residency", "tensorboard"):
         del options[name]
     rows = hashlib.sha256()

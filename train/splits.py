@@ -178,7 +178,7 @@ def _check_choices(option: str, values: tuple[Any, ...]) -> None:
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    return ",".join(f"{value:g}" if value < 1e6 else str(value) for value in values)
+    return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
 def _check_classes(

@@ -3,7 +3,7 @@
 The test split has no part in it: what is trained here has no test rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -23,7 +23,7 @@ from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
-_BUILT_OF = ("backbone", "stem", "taps", "kernel")  # what decides whether it can be built
+_BACKBONE = ("backbone", "stem")
 _GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
 
 
@@ -45,7 +45,7 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     samples, classes = readable_samples(store), store.dataset.classes
     (planned,) = plan_members(samples, classes, base.seeds)
     member = replace(planned, test=planned.test[:0])
-    _check_sides(base, dimensions, store)
+    _check_buildable(base, dimensions, store)
     held = _HeldInputs(store, member, console)
     description = decisive(base, store, [member]) | {"search": [str(d) for d in dimensions]}
 
@@ -71,14 +71,21 @@ def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
     return config.dimensions or tuple(defaults)
 
 
-def _check_sides(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:
+def _check_buildable(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:
     """Raise ConfigError before the first trial where a classifier of the search cannot be built."""
-    values = {dimension.name: dimension.values for dimension in dimensions}
-    varied = [values.get(name, (getattr(base, name),)) for name in _BUILT_OF]
-    for chosen in product(*varied):
-        options = replace(base, **dict(zip(_BUILT_OF, chosen, strict=True)))
-        given_sides(options, store)
+    for options in _varied(base, dimensions, _BACKBONE):
         check_backbone(options, store)
+    for options in _varied(base, dimensions, (*_BACKBONE, "taps", "kernel")):
+        given_sides(options, store)
+
+
+def _varied(
+    base: TrainConfig, dimensions: tuple[Dimension, ...], names: tuple[str, ...]
+) -> Iterator[TrainConfig]:
+    """Every combination of what a search has of some options."""
+    values = {dimension.name: dimension.values for dimension in dimensions}
+    for chosen in product(*(values.get(name, (getattr(base, name),)) for name in names)):
+        yield replace(base, **dict(zip(names, chosen, strict=True)))
 
 
 class _HeldInputs:

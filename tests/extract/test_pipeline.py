@@ -80,6 +80,11 @@ def test_one_image_that_does_not_fit_is_told() -> None:
         batch.halve(torch.device("cpu"))
 
 
+def test_a_batch_is_no_larger_than_a_shard() -> None:
+    """Otherwise images are read ahead that no batch takes."""
+    assert BatchSize.chosen(1000, torch.device("cpu"), 64).size == 64
+
+
 @given(st.integers(1, 4096))
 def test_the_first_try_is_a_power_of_two_within_a_shard(rows: int) -> None:
     """Then the batches of a halved size are the same wherever the halving happened."""

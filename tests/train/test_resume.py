@@ -26,7 +26,8 @@ from samcache.train import run as run_module
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
 from samcache.train.outputs import Results
-from samcache.train.run import train
+from samcache.train.run import decisive, train
+from samcache.train.splits import plan_members
 
 SCRIPT = Path(killed_train.__file__)
 
@@ -130,6 +131,17 @@ def test_other_samples_are_no_ground_to_resume_on(
     monkeypatch.setattr(Store, "samples", property(lambda self: other(own(self))))
     with pytest.raises(ConfigError, match=r"other options \((rows|samples) is"):
         run(interrupted)
+
+
+def test_a_run_is_the_same_on_every_gpu_and_another_on_a_cpu(store: Store) -> None:
+    """Under torchrun each process has a GPU of its own, and all of them open the same run."""
+    settings = config(store.location, "run")
+    members = plan_members(store.samples, store.dataset.classes, (0,))
+    first, second, cpu = (
+        decisive(replace(settings, device=device), store, members)
+        for device in ("cuda:0", "cuda:1", "cpu")
+    )
+    assert first == second != cpu
 
 
 def test_after_a_divergence_the_corrected_command_is_taken(interrupted: TrainConfig) -> None:

@@ -212,6 +212,15 @@ def test_weights_that_give_no_numbers_stop_before_they_are_scored(
         run(one_step)
 
 
+def test_too_few_samples_for_a_step_are_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of few samples under torchrun, where every process needs two of each batch."""
+    monkeypatch.setattr(loop, "ordered_batches", lambda *_: [])
+    with pytest.raises(ConfigError, match="seed-0 has 24 training samples: a step needs 2"):
+        run(quick(store, tmp_path / "run"))
+
+
 def test_a_training_stops_when_patience_runs_out(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

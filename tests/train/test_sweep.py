@@ -55,6 +55,18 @@ def run(config: SweepConfig) -> TrialsTable:
     return sweep(config, Console(file=StringIO()))
 
 
+def interrupted(config: SweepConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep whose next training is stopped by Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_module, "train_member", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+
+
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """Trainings replaced by scores of their options; what was asked for."""
@@ -115,14 +127,7 @@ def test_the_first_trial_has_the_options_as_given(
 def test_the_options_as_given_are_tried_again_where_their_trial_was_interrupted(
     store: Store, tmp_path: Path, scored: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(sweep_module, "train_member", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run(options(store, tmp_path / "sweep", 2))
+    interrupted(options(store, tmp_path / "sweep", 2), monkeypatch)
     run(options(store, tmp_path / "sweep", 2))
     assert [(c.lr, c.fusion) for c in scored].count((1e-3, "gate")) == 1
     assert (scored[0].lr, scored[0].fusion) == (1e-3, "gate")
@@ -223,14 +228,7 @@ def test_ctrl_c_leaves_what_is_finished_and_no_running_trial(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(options(store, tmp_path / "sweep", 2))
-    with monkeypatch.context() as patch:
-
-        def interrupt(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(sweep_module, "train_member", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run(options(store, tmp_path / "sweep", 4))
+    interrupted(options(store, tmp_path / "sweep", 4), monkeypatch)
     states = pd.read_csv(tmp_path / "sweep" / "trials.csv")["state"]
     assert sorted(states) == ["failed", "finished", "finished"]
     found = run(options(store, tmp_path / "sweep", 4))
