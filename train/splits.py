@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
@@ -80,9 +82,9 @@ def plan_members(
 ) -> list[Member]:
     """Every training of a run, by fraction, then fold, then seed.
 
-    Folds are the same for every seed; a seed draws its fractions of the training rows, each inside
-    the larger ones. Raises ConfigError where seeds or fractions make no sense, and where a class
-    would be missing from a part.
+    Folds are the same for every seed, with groups and copies of an image whole; a seed draws its
+    fractions of the training rows, each inside the larger ones. Raises ConfigError where seeds or
+    fractions make no sense, and where a class would be missing from a part.
     """
     if len(classes) < 2:
         raise ConfigError(f"all samples are of one class, {classes[0]!r}: nothing to tell apart")
@@ -93,7 +95,10 @@ def plan_members(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise ConfigError(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
-    divisions = _cross_validation(labels, groups, folds) if folds else _own_splits(samples)
+    if folds:
+        divisions = _cross_validation(labels, _with_copies(samples, groups), folds)
+    else:
+        divisions = _own_splits(samples)
     members = []
     for fraction in fractions:
         for fold, (train, val, test) in enumerate(divisions):
@@ -156,6 +161,15 @@ def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows
         train, val = (whole or parts)[0]  # groups are few: not every part has every class
         divisions.append((rest[train], rest[val], test))
     return divisions
+
+
+def _with_copies(samples: pd.DataFrame, groups: Rows) -> Rows:
+    """Groups (n,), joined where the same source bytes, by their ``sha256``, stand in several."""
+    images = pd.factorize(samples["sha256"])[0] + groups.max() + 1
+    nodes = images.max() + 1
+    links = coo_array((np.ones(len(groups)), (groups, images)), shape=(nodes, nodes))
+    joined: Rows = connected_components(links, directed=False)[1][groups].astype(np.int64)
+    return joined
 
 
 def _divide(labels: Rows, groups: Rows, parts: int) -> list[tuple[Rows, Rows]]:

@@ -21,7 +21,8 @@ def table(count: int, classes: int = 2, groups: int = 0, seed: int = 0) -> pd.Da
     split = np.resize(["train", "train", "val", "test"], count)
     label = rng.integers(0, classes, count)
     ids = [f"image{row}" for row in range(count)]
-    return pd.DataFrame({"id": ids, "label": label, "split": split, "group": group})
+    columns = {"id": ids, "label": label, "split": split, "group": group, "sha256": ids}
+    return pd.DataFrame(columns)
 
 
 def parts(member: Member) -> tuple[set[int], set[int], set[int]]:
@@ -52,6 +53,17 @@ def test_folds_hold_out_every_sample_once_and_keep_patients_whole(
         assert not (patients[0] & patients[1] | patients[0] & patients[2])
         assert not patients[1] & patients[2]
         assert all(samples["label"].iloc[list(r)].nunique() == classes for r in parts(member))
+
+
+def test_folds_keep_copies_of_an_image_and_their_patients_together() -> None:
+    samples = table(90, groups=45)
+    before = plan_members(samples, ("a", "b"), (0,), 3)
+    samples["sha256"] = samples["sha256"].replace({f"image{row}": "same" for row in (0, 1, 2, 3)})
+    for member in plan_members(samples, ("a", "b"), (0,), 3):
+        linked = set(samples["group"][:4])
+        rows = set(np.flatnonzero(samples["group"].isin(linked)))
+        assert any(rows <= part for part in parts(member))
+    assert not all(any({0, 1, 2, 3} <= part for part in parts(m)) for m in before), "by chance"
 
 
 def test_folds_are_the_same_for_every_seed() -> None:
