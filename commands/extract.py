@@ -95,6 +95,8 @@ def extract(
     samcache extract images --store team.zarr --encoder vit_h --plan
     samcache extract dicom-folder --check
     """
+    if plan and check:
+        raise click.UsageError("--plan and --check exclude each other")
     if no_images:
         options["frame_size"] = 0
     for name in () if check else ("store", "encoder"):
@@ -119,9 +121,12 @@ def extract(
 
 
 def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
+    from samcache.extract.division import division
     from samcache.extract.forecast import forecast
 
     planned = forecast(settings, console())
+    if division().rank:
+        return  # one plan for the job
     text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
     click.echo(text)
 

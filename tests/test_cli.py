@@ -247,3 +247,22 @@ def test_a_plan_is_told_and_nothing_is_written(
     assert not (tmp_path / "s.zarr").exists()
     done = json.loads(command(*words, "--json").stdout)
     assert (done["encoded"], done["unreadable"]) == (40, {})
+
+
+def test_of_a_job_one_process_tells_the_plan(
+    command: Command, npz: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["extract", npz, "--encoder", "vit_tiny", "--checkpoint", checkpoint, "--pool", 1]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, told in (("0", "with 2 workers"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        result = command(*words, "--store", tmp_path / "s.zarr", "--plan")
+        assert result.exit_code == 0, result.output
+        assert told in result.stdout
+        assert bool(result.stdout) == (rank == "0")
+
+
+def test_a_plan_and_a_check_are_two_things(command: Command, npz: Path) -> None:
+    refused = command("extract", npz, "--plan", "--check")
+    assert refused.exit_code == 2
+    assert "--plan and --check exclude each other" in refused.stderr
