@@ -35,7 +35,7 @@ def run_block(block: Block, x: Tensor) -> Tensor:
         window = (block.window_size, block.window_size)
         qkv = _padded(qkv, attention.qkv.bias, block.window_size)
     tokens = _attend(attention, qkv, window)[:, :height, :width]
-    x = x + attention.proj(tokens)
+    x = x + attention.proj(tokens.contiguous())  # else a product for each row of tokens
     out: Tensor = x + block.mlp(block.norm2(x).to(dtype))
     return out
 
@@ -98,6 +98,8 @@ def attend_in_blocks(
     out = torch.empty_like(q)
     count, tokens, _ = q.shape
     group = max(1, _SCORES // (min(tokens, _QUERIES) * tokens))
+    mask = torch.promote_types(q.dtype, torch.float32)  # adds up faster than half precision
+    rows, columns = rows.to(mask), columns.to(mask)
     for some, queries in product(_slices(count, group), _slices(tokens, _QUERIES)):
         bias = rows[some, queries, :, None] + columns[some, queries, None, :]
         out[some, queries] = F.scaled_dot_product_attention(

@@ -65,7 +65,7 @@ class ViTLevels(LevelEncoder):
         encoder = self.encoder
         names = {place: name for name, place in self.levels.items()}
         maps = {}
-        x = encoder.patch_embed(x)  # B, h, w, D
+        x = encoder.patch_embed(x).contiguous()  # B, h, w, D; residuals keep the strides they have
         if encoder.pos_embed is not None:
             x = x + encoder.pos_embed
         if "patch" in names:
@@ -78,7 +78,8 @@ class ViTLevels(LevelEncoder):
             if number in names:
                 maps[names[number]] = x.permute(0, 3, 1, 2)
         if "neck" in names:
-            maps[names["neck"]] = encoder.neck(x.permute(0, 3, 1, 2))
+            planes = x.permute(0, 3, 1, 2).contiguous()  # channels last double the neck's error
+            maps[names["neck"]] = encoder.neck(planes)
         return maps
 
     def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
