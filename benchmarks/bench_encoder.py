@@ -8,7 +8,8 @@ Markdown table: images/s (median wall time), CPU seconds an image (median, for m
 that are not alone), speed-up (median over rounds of the package's time by this one's), peak
 memory above the weights, largest difference of the neck from the package's in float32, absolute
 and by its largest value, and the share reached of the matrix rate measured in the same run. On CUDA
-also the package in bfloat16, every precision of ours, and every batch size given.
+and on CPUs with AMX also the package in bfloat16 and every precision of ours that is fast there;
+on CUDA several batch sizes.
 """
 
 import os
@@ -27,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from samcache.extract.batch_size import ran_out
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, resolve_levels
 from samcache.extract.levels import LevelEncoder
+from samcache.extract.precision import multiplies_bfloat16
 from samcache.extract.tiny_vit import TinyViTLevels
 from samcache.extract.weights import load_image_encoder
 
@@ -139,9 +141,9 @@ def compare(
         Contender("package float32", torch.float32, package(model)),
         Contender("samcache float32", torch.float32, lambda x: shared(x)["neck"]),
     ]
-    if device.type == "cuda":
+    if lower := lower_precisions(device):
         rows.append(Contender("package bfloat16", torch.bfloat16, package_in_bfloat16(model)))
-        for dtype in (torch.bfloat16, torch.float16):
+        for dtype in lower:
             ours = deepcopy(model)
             ours.prepare(dtype)
             by = f"samcache {str(dtype).removeprefix('torch.')}"
@@ -158,6 +160,13 @@ def compare(
     return {dtype: matrix_rate(dtype, device) for dtype in {row.dtype for row in rows}}, rows
 
 
+def lower_precisions(device: torch.device) -> tuple[torch.dtype, ...]:
+    """What is fast on a device beside float32."""
+    if device.type == "cuda":
+        return torch.bfloat16, torch.float16
+    return (torch.bfloat16,) if multiplies_bfloat16(device) else ()
+
+
 def warm_up(row: Contender, x: Tensor) -> None:
     """One pass for compilation, one for the output and the peak of memory."""
     status = Path("/proc/self/status")
@@ -171,7 +180,7 @@ def warm_up(row: Contender, x: Tensor) -> None:
         else:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
             before = kibibytes(status, "VmRSS")
-            row.output = row.neck(x)
+            row.output = row.neck(x).float()
             row.memory = (kibibytes(status, "VmHWM") - before) / 2**10
     except RuntimeError as error:
         if not ran_out(error):

@@ -36,9 +36,10 @@ from torch import nn
 from samcache.cache.store import ShardContent
 from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
-from samcache.extract.encoders import LEVELS, load_encoder, resolve_precision
+from samcache.extract.encoders import LEVELS, load_encoder
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.open_source import open_source
+from samcache.extract.precision import resolve_precision
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.preprocess import normalise, stack_frames, to_frame
 from samcache.extract.run import extract
@@ -128,7 +129,7 @@ def settings(limit: int, image_size: int, batch_size: int, device: str) -> Extra
 def compare(options: ExtractOptions, repeats: int) -> None:
     """Print the table of bare loop against extraction."""
     source = open_source(options.source, options.reading).limited(options.limit or 1)
-    precision = resolve_precision(options.precision, options.device)
+    precision = resolve_precision(options.precision, torch.device(options.device))
     checkpoint = options.checkpoint or Path()
     encoder = load_encoder("vit_t", checkpoint, LEVELS, options.image_size, precision)
     size = encoder.image_size

@@ -18,6 +18,7 @@ from rich.table import Table
 from samcache.cache.errors import SamcacheError
 from samcache.cache.location import open_objects
 from samcache.cache.stage import stage_root
+from samcache.extract.precision import multiplies_bfloat16
 from samcache.extract.weights import OFFICIAL, file_sha256, name_by_hash
 
 _LITTLE_MEMORY = 8e9  # bytes; ViT-H in float32 takes 2.6e9 before its activations
@@ -84,7 +85,8 @@ def _packages() -> Iterator[Finding]:
 
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = f"{os.cpu_count()} cores, {decimal(total)} memory"
+    fast = ", fast bfloat16" if multiplies_bfloat16(torch.device("cpu")) else ""
+    found = f"{os.cpu_count()} cores, {decimal(total)} memory{fast}"
     little = "extract with --batch-size 1, and vit_t or vit_b" if total < _LITTLE_MEMORY else ""
     return Finding("processor", found, little)
 

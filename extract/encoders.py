@@ -102,15 +102,6 @@ class Encoder:
     model: LevelEncoder
 
 
-def resolve_precision(precision: str, device: str) -> str:
-    """A precision's name, where "auto" is bfloat16 on GPUs that have it and else float32."""
-    if precision != "auto":
-        return precision
-    cuda = torch.device(device).type == "cuda"
-    fast = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bfloat16" if fast else "float32"
-
-
 def load_encoder(
     name: str,
     checkpoint: Path,

@@ -4,21 +4,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.identity import Identity
 from samcache.cache.views import VIEW_SETS
 from samcache.extract.colour import window_text
-from samcache.extract.encoders import (
-    ARCHITECTURES,
-    LEVELS,
-    Encoder,
-    load_encoder,
-    resolve_precision,
-)
+from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
+from samcache.extract.precision import resolve_precision
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.sources import Source
 from samcache.extract.weights import official_checkpoint
@@ -84,7 +80,9 @@ def prepare(options: ExtractOptions) -> Prepared:
         checkpoint,
         options.levels,
         options.image_size,
-        resolve_precision(options.precision, options.device),
+        resolve_precision(
+            options.precision, torch.device(options.device), (options.store, *options.reuse)
+        ),
     )
     _check_pool(encoder.shapes, options.pool, encoder.image_size)
     samples = hashed_ids(source.samples) if options.hash_ids else source.samples

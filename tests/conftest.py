@@ -84,6 +84,7 @@ def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
             "pool": 2,
             "batch_size": 3,
             "shard_rows": 8,
+            "precision": "float32",  # the same on every machine
         }
         settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
         summary = extract(settings, Console(file=StringIO()))

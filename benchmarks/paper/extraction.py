@@ -19,7 +19,7 @@ def command(dataset: Dataset, store: Path) -> list[str]:
     source = _folder("SAMCACHE_DATA") / dataset.source
     checkpoint = _folder("SAMCACHE_WEIGHTS") / "mobile_sam.pt"
     words = ["extract", source, "--store", store, "--encoder", "vit_t"]
-    words += ["--checkpoint", checkpoint, "--image-size", 1024]
+    words += ["--checkpoint", checkpoint, "--image-size", 1024, "--precision", "float32"]
     return [str(word) for word in words]
 
 

@@ -122,7 +122,8 @@ def test_files_dicom_and_manifests_are_inputs_and_need_no_labels(
         trained, dicom, image, manifest, "--root", trained.images, tmp_path / "IM0001"
     )
     assert list(table.index) == [str(dicom), str(image), f"{manifest}/test/benign/benign01.png"]
-    assert table.iloc[1][P].tolist() == table.iloc[2][P].tolist()
+    same, again = table[P].to_numpy(dtype=float)[1:]
+    np.testing.assert_allclose(again, same, atol=1e-6)  # a place in a batch rounds in its own way
     assert table[P].notna().all(axis=None)
 
 

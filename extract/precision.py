@@ -1,0 +1,44 @@
+"""What an encoder's matrix products are computed in."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from samcache.cache.description import ROOT, read_description
+from samcache.cache.errors import ConfigError
+from samcache.cache.location import open_objects
+
+
+def resolve_precision(asked: str, device: torch.device, stores: Iterable[str | Path] = ()) -> str:
+    """A precision's name; "auto" is bfloat16 on a device that is made for it, and else float32.
+
+    stores: those to go on with, or to copy from, which may not exist; where one is in float32,
+    which every device has, "auto" is too. Raises ConfigError where bfloat16 is asked of a GPU
+    without it, StoreError where a store's root record is damaged.
+    """
+    made_for_it = multiplies_bfloat16(device)
+    if asked == "bfloat16" and device.type == "cuda" and not made_for_it:
+        raise ConfigError(f"--precision bfloat16: {device} does not have it; it has float16")
+    if asked != "auto":
+        return asked
+    return "bfloat16" if made_for_it and "float32" not in map(_standing, stores) else "float32"
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is the fast way: on GPUs that have it, and CPUs with Intel's AMX.
+
+    CPUs that have bfloat16 without AMX are slower in it than in float32 (benchmarks/encoder.md).
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def _standing(location: str | Path) -> str | None:
+    """The precision of the store that stands at a place; None where there is none."""
+    objects = open_objects(location)
+    there = objects.folder is None or objects.folder.exists()  # asking further would make a folder
+    if not there or objects.size(ROOT) is None:
+        return None
+    return read_description(objects).identity.precision
