@@ -43,7 +43,7 @@ class Backbone:
         path = self.stages.get(stage, stage)
         names = [name for name, _ in self.net.named_modules() if name]
         if path not in names:
-            near = difflib.get_close_matches(stage, [*self.stages, *names], cutoff=0.5)
+            near = difflib.get_close_matches(stage, {*self.stages, *names}, cutoff=0.5)
             raise ConfigError(
                 f"no stage {stage!r} in the backbone: expected one of {', '.join(self.stages)}, or "
                 f"a module's path{_like(near)}"
@@ -108,7 +108,9 @@ def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Back
         net = timm.create_model(short, img_size=image_size, **options)
     except TypeError:  # networks that take images of any size have no such argument
         net = timm.create_model(short, **options)
-    ends = [info["module"] for info in net.feature_info]
+    modules = {path for path, _ in net.named_modules()}
+    # of some networks timm names places that are no modules of them
+    ends = [info["module"] for info in net.feature_info if info["module"] in modules]
     stages = dict(zip(STAGES[1:], ends[-4:], strict=False))
     if len(ends) > 4:
         stages["stem"] = ends[-5]

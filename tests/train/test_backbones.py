@@ -143,6 +143,14 @@ def test_stages_that_cannot_be_tapped_are_refused() -> None:
         tapped("timm:vit_tiny_patch16_224", "stem")
 
 
+def test_stages_that_a_network_only_claims_to_have_are_not_offered() -> None:
+    backbone = build_backbone("timm:hrnet_w18_small", 3)
+    modules = {path for path, _ in backbone.net.named_modules()}
+    assert set(backbone.stages.values()) <= modules
+    with pytest.raises(ConfigError, match=r"no stage .stem.*one of stage1, stage2, st"):
+        backbone.path("stem")
+
+
 def test_a_size_that_a_network_cannot_take_is_told() -> None:
     backbone = build_backbone("timm:inception_v3", 3, 32)
     with pytest.raises(ConfigError, match="cannot take images of 32 pixels"):
