@@ -16,12 +16,19 @@ from samcache.extract.sources import Source
 from samcache.extract.stored import pooled, refuse_lost, stored
 
 PROBE = 8  # images
+_WIDER = 32  # looked at where some of the first choice cannot be read
 
 
 def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
-    """Up to PROBE images spread over the source; those that cannot be read are left out."""
-    chosen = source.limited(PROBE)
-    rows = [read_row(chosen, n, n, KnownRows(), identity) for n in range(len(chosen.samples))]
+    """Up to PROBE images spread over the source; others stand in for those that cannot be read."""
+    images = _readable(source.limited(PROBE), identity)
+    if len(images) < min(PROBE, len(source.samples)):
+        images = _readable(source.limited(_WIDER), identity)
+    return images[:: max(1, len(images) // PROBE)][:PROBE]
+
+
+def _readable(source: Source, identity: Identity) -> list[ReadyImage]:
+    rows = [read_row(source, n, n, KnownRows(), identity) for n in range(len(source.samples))]
     return [row.image for row in rows if row.image is not None]
 
 

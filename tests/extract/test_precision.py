@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import Extract
+from image_files import saved
+from PIL import Image
 from rich.console import Console
 from tiny_encoder import save_tiny_checkpoint
 from torch import Tensor
@@ -161,6 +163,18 @@ def test_unreadable_images_are_left_out(run_extract: Extract, tmp_path: Path) ->
     store, summary = run_extract(source=tmp_path / "labels.csv")
     assert Precision.from_provenance(store.provenance) is None
     assert "against float32" not in summary.text()
+
+
+def test_others_stand_in_for_unreadable_images(run_extract: Extract, tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(24)]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(saved(Image.new("L", (8, 8), 9 * number), "PNG"))
+    for name in names[::2]:
+        (tmp_path / name).write_bytes(b"")
+    lines = [f"{name},{'xy'[number % 3 == 0]}" for number, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class", *lines]))
+    store, _ = run_extract(source=tmp_path / "labels.csv")
+    assert precision_of(store).images == 8
 
 
 @pytest.mark.parametrize(
