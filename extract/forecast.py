@@ -162,8 +162,7 @@ def _table(
 ) -> tuple[pd.DataFrame, Store | None, Changes]:
     """The samples after the run, by ascending row; the store; what changed in the source."""
     objects = open_objects(options.store)
-    there = objects.folder is None or objects.folder.exists()  # asking further would make a folder
-    if not there or not store_exists(objects):
+    if not store_exists(objects):
         new = prepared.samples.assign(row=np.arange(len(prepared.samples)))
         return new, None, Changes()
     store = open_existing(objects, prepared, options)

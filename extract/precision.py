@@ -17,12 +17,14 @@ def resolve_precision(asked: str, device: torch.device, stores: Iterable[str | P
     which every device has, "auto" is too. Raises ConfigError where bfloat16 is asked of a GPU
     without it, StoreError where a store's root record is damaged.
     """
-    made_for_it = multiplies_bfloat16(device)
-    if asked == "bfloat16" and device.type == "cuda" and not made_for_it:
-        raise ConfigError(f"--precision bfloat16: {device} does not have it; it has float16")
-    if asked != "auto":
+    if asked not in ("auto", "bfloat16"):
         return asked
-    return "bfloat16" if made_for_it and "float32" not in map(_standing, stores) else "float32"
+    made_for_it = multiplies_bfloat16(device)
+    if asked == "auto":
+        return "bfloat16" if made_for_it and "float32" not in map(_standing, stores) else "float32"
+    if device.type == "cuda" and not made_for_it:
+        raise ConfigError(f"--precision bfloat16: {device} does not have it; it has float16")
+    return asked
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -38,7 +40,6 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 def _standing(location: str | Path) -> str | None:
     """The precision of the store that stands at a place; None where there is none."""
     objects = open_objects(location)
-    there = objects.folder is None or objects.folder.exists()  # asking further would make a folder
-    if not there or objects.size(ROOT) is None:
+    if objects.size(ROOT) is None:
         return None
     return read_description(objects).identity.precision
