@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from samcache.commands.allocator import keep_freed_memory
 from samcache.commands.cache import cache
 from samcache.commands.completion import completion
 from samcache.commands.doctor import doctor
@@ -40,6 +41,7 @@ def cli() -> None:
       130  interrupted (Ctrl-C)
       143  told to end (SIGTERM)
     """
+    keep_freed_memory()
 
 
 cli.params += [quiet_option(), verbose_option()]

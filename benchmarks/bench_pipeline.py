@@ -34,6 +34,7 @@ from rich.console import Console
 from torch import nn
 
 from samcache.cache.store import ShardContent
+from samcache.commands.allocator import keep_freed_memory
 from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
 from samcache.extract.encoders import LEVELS, load_encoder
@@ -201,6 +202,7 @@ def main(
     peak_only: bool,
 ) -> None:
     """Run what was asked for and print tables."""
+    keep_freed_memory()  # as the command line does
     options = settings(limit, image_size, batch_size, device)
     if peak_only:
         peak(options)

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.store import Store
+from samcache.commands.allocator import keep_freed_memory
 from samcache.extract.encoders import load_encoder
 from samcache.extract.preprocess import normalise
 from samcache.train import loop
@@ -45,6 +46,7 @@ LIVE_STEPS = 2
 
 def main() -> None:
     """Print the table of benchmarks/training.md."""
+    keep_freed_memory()  # as the command line does
     options = arguments()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
