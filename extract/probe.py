@@ -58,8 +58,8 @@ def measure_precision(
         left = left[len(batch) :]
         kept = {}
         for level, full in configured.items():
-            kept[level], lost = stored(full, identity)
-            refuse_lost(level, lost, identity)
+            kept[level], largest = stored(pooled(full, identity.pool), identity)
+            refuse_lost(level, kept[level].cpu().numpy(), float(largest), identity)
         for place, image in enumerate(batch):
             maps = reference.maps([image]) if reference else _one(configured, place)
             for level, full in maps.items():

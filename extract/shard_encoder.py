@@ -18,11 +18,11 @@ from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.open_shard import OpenShard, ShardRows
 from samcache.extract.preprocess import normalise
 from samcache.extract.rows import ReadyImage, Row
-from samcache.extract.stored import channel_moments, refuse_lost, stored
+from samcache.extract.stored import channel_moments, pooled, refuse_lost, stored
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
-_LOST = "lost"  # (V levels, 3): what ``stored`` tells of each
+_LARGEST = "largest"  # (V levels,): what ``stored`` tells of each
 _IN_FLIGHT = 2  # batches and ends of shards given to the device before the oldest is waited for
 
 
@@ -87,8 +87,8 @@ class ShardEncoder:
             yield step
             return
         values = step.arrived()
-        for level, lost in zip(cycle(self.identity.levels), values.pop(_LOST), strict=False):
-            refuse_lost(level, lost, self.identity)
+        for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
+            refuse_lost(level, values[feature_path(level)], float(largest), self.identity)
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
 
@@ -118,21 +118,22 @@ class ShardEncoder:
     def _encode(self, images: list[ReadyImage]) -> Callable[[], Arrays]:
         """Begin to encode images, pool and cast on the device, and begin to copy back."""
         views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
-        moments, lost = [], []
+        moments, largest = [], []
         for view in range(len(self.identity.views)):
             maps = self.maps(images, view)
             for level, found in views.items():
                 full = maps.pop(level)
+                exact = pooled(full, self.identity.pool)
                 if view == 0:
-                    moments.append(channel_moments(full))
-                values, unfit = stored(full, self.identity)
+                    moments.append(channel_moments(full, exact))
+                values, magnitude = stored(exact, self.identity)
                 found.append(values)
-                lost.append(unfit)
+                largest.append(magnitude)
         kept = {  # B, V, C, h, w
             feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
         }
         kept[STATISTICS] = torch.cat(moments, dim=2)
-        kept[_LOST] = torch.stack(lost)
+        kept[_LARGEST] = torch.stack(largest)
         return self._copies.download(kept)
 
     @cached_property

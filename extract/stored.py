@@ -1,7 +1,6 @@
 """What the store keeps of an encoder's maps: averaged over cells, cast, and told what was lost."""
 
-from typing import Any
-
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -16,44 +15,46 @@ def pooled(full: Tensor, pool: int) -> Tensor:
     return F.avg_pool2d(full, pool) if pool > 1 else full
 
 
-def channel_moments(full: Tensor) -> Tensor:
+def channel_moments(full: Tensor, exact: Tensor) -> Tensor:
     """Each image's own mean and population variance of each channel of maps (B, C, H, W): B, 2, C.
 
-    In two passes, which is exact where the mean is large; ``torch.var_mean`` takes five times as
-    long on a CPU.
+    exact: the same maps pooled. In two passes, which is exact where the mean is large;
+    ``torch.var_mean`` takes eight times as long on a CPU.
     """
-    mean = full.mean(dim=(2, 3), keepdim=True)
-    variance = (full - mean).square_().mean(dim=(2, 3))
+    mean = exact.mean(dim=(2, 3), keepdim=True)
+    squares = (full - mean).square_()
+    variance = pooled(squares, full.shape[2] // exact.shape[2]).mean(dim=(2, 3))
     return torch.stack([mean.flatten(1), variance], dim=1)
 
 
-def stored(full: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
-    """Maps (B, C, H, W) float32 pooled and in the storage dtype, and what of them is lost.
+def stored(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
+    """Pooled maps (B, C, h, w) float32 in the storage dtype, and their largest magnitude.
 
-    The second is (3,) float32: values that are no numbers already, values that are too large for
-    the storage dtype, and the largest of these. Both stay on the device: asking for a number would
-    make the host wait.
+    That is () float32, and infinite or NaN where a value is. Both stay on the device: asking for a
+    number would make the host wait.
     """
-    exact = pooled(full, identity.pool)
-    kept = exact.to(getattr(torch, identity.dtype))
-    broken = ~torch.isfinite(exact)
-    outside = torch.isfinite(kept).logical_not_().logical_and_(~broken)
-    largest = exact.abs().masked_fill(~outside, 0).amax()
-    return kept, torch.stack([broken.sum().float(), outside.sum().float(), largest])
+    return exact.to(getattr(torch, identity.dtype)), exact.abs().amax()
 
 
-def refuse_lost(level: str, lost: Tensor | npt.NDArray[Any], identity: Identity) -> None:
-    """Raise ConfigError where a level lost values, saying which option helps; ``lost`` as above."""
-    broken, outside, largest = lost.tolist()
-    if broken:
+def refuse_lost(
+    level: str, kept: npt.NDArray[np.floating], largest: float, identity: Identity
+) -> None:
+    """Raise ConfigError where the storage dtype cannot hold a level's values, with what helps.
+
+    kept, largest: of ``stored``.
+    """
+    if largest <= float(np.finfo(kept.dtype).max):  # never so where it is NaN
+        return
+    lost = kept.size - np.isfinite(kept).sum()
+    if not np.isfinite(largest):
         advice = "the checkpoint is damaged or not this encoder's"
         if identity.precision != "float32":
             advice = (
                 f"they do not fit into {identity.precision} arithmetic: use --precision float32"
             )
-        raise ConfigError(f"level {level} has {broken:.0f} values that are no numbers: {advice}")
-    if outside:
+        raise ConfigError(f"level {level} has {lost} values that are no numbers: {advice}")
+    if lost:  # none where it is rounded down to the greatest that there is
         raise ConfigError(
-            f"level {level} has {outside:.0f} values that {identity.dtype} cannot hold (largest "
+            f"level {level} has {lost} values that {identity.dtype} cannot hold (largest "
             f"{largest:.3g}): use --dtype float32"
         )

@@ -130,9 +130,9 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 
 def test_arithmetic_that_overflows_is_told_its_option(npz: Path, checkpoint: Path) -> None:
     encoder, _, _ = configured(npz, checkpoint, [], "float16")
-    _, lost = stored(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
+    kept, largest = stored(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
     with pytest.raises(ConfigError, match=r"level neck has 32 values.*use --precision float32"):
-        refuse_lost("neck", lost, encoder.identity)
+        refuse_lost("neck", kept.numpy(), float(largest), encoder.identity)
 
 
 def test_the_identity_does_not_depend_on_what_was_measured(run_extract: Extract) -> None:
