@@ -9,7 +9,8 @@ that are not alone), speed-up (median over rounds of the package's time by this 
 memory above the weights, largest difference of the neck from the package's in float32, absolute
 and by its largest value, and the share reached of the matrix rate measured in the same run. On CUDA
 and on CPUs with AMX also the package in bfloat16 and every precision of ours that is fast there;
-on CUDA several batch sizes.
+on CUDA several batch sizes. Memory is taken from the system as in a program that does not say
+otherwise; with --keep all use freed memory again, as samcache's command line does.
 """
 
 import ctypes
@@ -69,12 +70,19 @@ class Contender:
 @click.option("--batch-size", "batches", type=int, multiple=True, help="[default: 1; CUDA 1 to 32]")
 @click.option("--repeats", type=int, default=3, show_default=True)
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@click.option("--keep", is_flag=True, help="Use freed memory again, as the command line does.")
 @torch.inference_mode()
 def main(
-    encoders: tuple[str, ...], image_size: int, batches: tuple[int, ...], repeats: int, device: str
+    encoders: tuple[str, ...],
+    image_size: int,
+    batches: tuple[int, ...],
+    repeats: int,
+    device: str,
+    keep: bool,
 ) -> None:
     """Measure and print."""
-    keep_freed_memory()  # as the command line does
+    if keep:
+        keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False
     place = torch.device(device)
     threads = torch.get_num_threads()

@@ -191,6 +191,7 @@ def peak(options: ExtractOptions) -> None:
 @click.option("--repeats", default=3)
 @click.option("--device", default="cpu")
 @click.option("--memory", default="", help="Numbers of images, comma-separated.")
+@click.option("--anew", is_flag=True, help="Take freed memory from the system anew each time.")
 @click.option("--peak-only", is_flag=True, hidden=True)
 def main(
     limit: int,
@@ -199,10 +200,12 @@ def main(
     repeats: int,
     device: str,
     memory: str,
+    anew: bool,
     peak_only: bool,
 ) -> None:
     """Run what was asked for and print tables."""
-    keep_freed_memory()  # as the command line does
+    if not anew:
+        keep_freed_memory()  # as the command line does
     options = settings(limit, image_size, batch_size, device)
     if peak_only:
         peak(options)

@@ -10,8 +10,8 @@ def keep_freed_memory() -> None:
     """Have the C library hand out freed memory again; the system gets it when the process ends.
 
     By default glibc maps blocks of more than 32 MiB, and often smaller ones, anew each time. The
-    system then clears every page at its first use, which took 40 % of the time of an encoder on a
-    CPU (benchmarks/pipeline.md). Nothing is done where the C library is another.
+    system then clears every page at its first use, a third of the time of MobileSAM at 1024 pixels
+    on a CPU (benchmarks/encoder.md). Nothing is done where the C library is another.
     """
     if sys.platform != "linux":
         return
