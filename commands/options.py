@@ -73,7 +73,12 @@ class AutoOr(click.ParamType[int | None]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
-        return None if value == "auto" else At(1).convert(value, param, ctx)
+        if value == "auto":
+            return None
+        try:
+            return At(1).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} should be auto or a whole number from 1", param, ctx)
 
 
 class Window(click.ParamType[tuple[float, float]]):

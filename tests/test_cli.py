@@ -176,6 +176,12 @@ def leaf_commands() -> list[tuple[str, ...]]:
     return [*alone, *(("cache", name) for name in sorted(cache.commands))]
 
 
+@pytest.mark.parametrize("value", ["Auto", "0", "1.5"])
+def test_neither_auto_nor_a_number_is_told_what_is(command: Command, value: str) -> None:
+    output = command("extract", "x", "--batch-size", value).output
+    assert f"'{value}' should be auto or a whole number from 1" in output
+
+
 @pytest.mark.parametrize("words", leaf_commands(), ids=" ".join)
 def test_every_command_shows_an_example(command: Command, words: tuple[str, ...]) -> None:
     output = command(*words, "--help").output

@@ -214,6 +214,20 @@ def test_what_the_probe_did_not_see_stops_the_run_too(
     assert Store(tmp_path / "toy.zarr").commits == {}
 
 
+def test_values_that_round_down_to_the_greatest_of_the_storage_dtype_fit(
+    npz: Path, checkpoint: Path
+) -> None:
+    identity = replace(configured(npz, checkpoint, [], "float32")[0].identity, dtype="float16")
+
+    def check(value: float) -> None:
+        kept, largest = stored(torch.full((1, 1, 2, 2), value), identity)
+        refuse_lost("neck", kept.numpy(), float(largest), identity)
+
+    check(65519)
+    with pytest.raises(ConfigError, match=r"level neck has 4 values that float16 cannot hold"):
+        check(65520)
+
+
 def test_an_encoder_that_gives_no_numbers_is_told_apart(
     run_extract: Extract, tmp_path: Path
 ) -> None:
