@@ -123,10 +123,9 @@ class ShardEncoder:
             maps = self.maps(images, view)
             for level, found in views.items():
                 full = maps.pop(level)
-                exact = pooled(full, self.identity.pool)
                 if view == 0:
-                    moments.append(channel_moments(full, exact))
-                values, magnitude = stored(exact, self.identity)
+                    moments.append(channel_moments(full))
+                values, magnitude = stored(pooled(full, self.identity.pool), self.identity)
                 found.append(values)
                 largest.append(magnitude)
         kept = {  # B, V, C, h, w

@@ -1,5 +1,7 @@
 """What the store keeps of an encoder's maps: averaged over cells, cast, and told what was lost."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,16 +17,21 @@ def pooled(full: Tensor, pool: int) -> Tensor:
     return F.avg_pool2d(full, pool) if pool > 1 else full
 
 
-def channel_moments(full: Tensor, exact: Tensor) -> Tensor:
+def channel_moments(full: Tensor) -> Tensor:
     """Each image's own mean and population variance of each channel of maps (B, C, H, W): B, 2, C.
 
-    exact: the same maps pooled. In two passes, which is exact where the mean is large;
-    ``torch.var_mean`` takes eight times as long on a CPU.
+    In two passes, which is exact where the mean is large; ``torch.var_mean`` takes eight times as
+    long on a CPU.
     """
-    mean = exact.mean(dim=(2, 3), keepdim=True)
-    squares = (full - mean).square_()
-    variance = pooled(squares, full.shape[2] // exact.shape[2]).mean(dim=(2, 3))
-    return torch.stack([mean.flatten(1), variance], dim=1)
+    mean = _mean(full)
+    variance = _mean((full - mean).square_())
+    return torch.stack([mean.flatten(1), variance.flatten(1)], dim=1)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    """Over H and W, (B, C, 1, 1); over squares of cells first, which a CPU adds up faster."""
+    side = math.gcd(4, maps.shape[2], maps.shape[3])
+    return pooled(maps, side).mean(dim=(2, 3), keepdim=True)
 
 
 def stored(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
