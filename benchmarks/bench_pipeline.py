@@ -5,13 +5,14 @@
 
 ISIC 2017's images, MobileSAM, five levels. Bare loop and extraction take turns in one process,
 after one turn that does not count. The bare loop has all frames in memory and does nothing but to
-give each batch to the encoder. Extraction is measured from the first claim to the last commit:
-reading, decoding, scaling, encoding, pooling, statistics, hashing, writing with fsync. "Waits" is
-the share of that time in which the encoder loop has no images to go on with. CPU seconds are those
-of the whole process, all threads: where the encoder is on the CPU their ratio is the extra work,
-and other load on the machine, which shifts wall times, moves it less. With --memory, the peak
-memory of extractions of so many images, each a process of its own; the encoder does nothing there,
-so that reading and writing run as fast as they can and whatever piles up is seen.
+give one batch after another to the encoder, on all cores. Extraction is measured from the first
+claim to the last commit: reading, decoding, scaling, encoding, pooling, statistics, hashing,
+writing with fsync. "Waits" is the share of that time in which the encoder loop has no images to go
+on with. CPU seconds are those of the whole process, all threads: where the encoder is on the CPU
+their ratio is the extra work, and other load on the machine, which shifts wall times, moves it
+less. With --memory, the peak memory of extractions of so many images, each a process of its own;
+the encoder does nothing there, so that reading and writing run as fast as they can and whatever
+piles up is seen.
 """
 
 import io

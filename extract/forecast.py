@@ -144,7 +144,7 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
         return None
     batch = [
         Row(number, "", images[number % len(images)])
-        for number in range(min(encoder.batch.size, _LARGEST_BATCH))
+        for number in range(min(encoder.batch.images, _LARGEST_BATCH))
     ]
     times: list[float] = []
     least = 1 if encoder.device.type == "cpu" else 2

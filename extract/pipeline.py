@@ -91,8 +91,8 @@ def fill(
 def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> Filled:
     """Encode those shards that nobody else holds; what was committed.
 
-    In memory are the images of two batches and a few more that are read, and the content of at
-    most three shards on their way out besides the one or two being filled.
+    In memory are the images of twice what is encoded at a time and a few more that are read, and
+    the content of at most three shards on their way out besides the one or two being filled.
     """
     filled = Filled()
     held: dict[int, Claim] = {}
@@ -134,7 +134,7 @@ def _read_ahead(
         reading: deque[tuple[int, Future[Row]]] = deque()
         for row in rows:
             reading.append(row)
-            if len(reading) > 2 * encoder.batch.size + reading_threads():
+            if len(reading) > 2 * encoder.batch.images + reading_threads():
                 yield reading.popleft()
         while reading:
             yield reading.popleft()

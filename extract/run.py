@@ -88,7 +88,8 @@ def run_encoder(
         )
         filled = fill(work, shard_encoder, claims, progress.wait_for)
     if filled.encoded and not batch.fixed and not work.division.rank:
-        console.print(f"--batch-size auto: {batch.size} on {place}")
+        beside = f", {batch.lanes} side by side" if batch.lanes > 1 else ""
+        console.print(f"--batch-size auto: {batch.size} on {place}{beside}")
     return filled
 
 

@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import cycle
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy.typing as npt
 import torch
@@ -15,15 +15,17 @@ from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
 from samcache.extract.batch_size import BatchSize, ran_out
 from samcache.extract.device_copies import DeviceCopies
+from samcache.extract.lanes import Lanes
 from samcache.extract.open_shard import OpenShard, ShardRows
 from samcache.extract.preprocess import normalise
 from samcache.extract.rows import ReadyImage, Row
 from samcache.extract.stored import channel_moments, pooled, refuse_lost, stored
 
+T = TypeVar("T")
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
 _LARGEST = "largest"  # (V levels,): what ``stored`` tells of each
-_IN_FLIGHT = 2  # batches and ends of shards given to the device before the oldest is waited for
+_AHEAD = 1  # batches and ends of shards given to the device beyond those that it encodes at a time
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,20 @@ class ShardEncoder:
     def encode(self, shards: Iterable[ShardRows]) -> Iterator[OpenShard]:
         """Encode shards one after another; yields each once it is full.
 
-        Batches never cross shards. While the device computes one batch, the next is given to it
-        and the one before is copied back, across the ends of shards too. Raises ConfigError,
-        naming the level, where the storage dtype cannot hold a value.
+        Batches never cross shards. While the device computes one batch, or several side by side,
+        the next is given to it and the one before is copied back, across the ends of shards too.
+        Raises ConfigError, naming the level, where the storage dtype cannot hold a value.
         """
         flying: deque[_Batch | OpenShard] = deque()
-        for step in self._steps(shards):
-            flying.append(step)
-            if len(flying) > _IN_FLIGHT:
+        with Lanes(self.batch.lanes) as lanes:
+            for step in self._steps(shards, lanes):
+                flying.append(step)
+                if len(flying) > self.batch.lanes + _AHEAD:
+                    yield from self._land(flying.popleft())
+            while flying:
                 yield from self._land(flying.popleft())
-        while flying:
-            yield from self._land(flying.popleft())
 
-    def _steps(self, shards: Iterable[ShardRows]) -> Iterator[_Batch | OpenShard]:
+    def _steps(self, shards: Iterable[ShardRows], lanes: Lanes) -> Iterator[_Batch | OpenShard]:
         """Every batch once it has begun, and every shard after its last batch."""
         for shard in shards:
             opened, waiting = OpenShard(shard, self.arrays), list[Row]()
@@ -76,9 +79,9 @@ class ShardEncoder:
                     continue
                 waiting.append(row)
                 if len(waiting) >= self.batch.size:
-                    yield from self._begin(opened, waiting)
+                    yield from self._begin(opened, waiting, lanes)
                     waiting = []
-            yield from self._begin(opened, waiting)
+            yield from self._begin(opened, waiting, lanes)
             yield opened
 
     def _land(self, step: _Batch | OpenShard) -> Iterator[OpenShard]:
@@ -86,17 +89,20 @@ class ShardEncoder:
         if isinstance(step, OpenShard):
             yield step
             return
-        values = step.arrived()
+        values = self._try(step.arrived)
+        if values is None:
+            raise self.batch.too_large(self.device)
         for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
             refuse_lost(level, values[feature_path(level)], float(largest), self.identity)
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
 
-    def _begin(self, shard: OpenShard, rows: list[Row]) -> Iterator[_Batch]:
+    def _begin(self, shard: OpenShard, rows: list[Row], lanes: Lanes) -> Iterator[_Batch]:
         """Give rows to the device, in one batch or in as many as its memory asks for."""
         while rows:
             part = rows[: self.batch.size]
-            arrived = self._try([row.image for row in part if row.image is not None])
+            images = [row.image for row in part if row.image is not None]
+            arrived = self._try(partial(lanes.begin, partial(self._encode, images)))
             if arrived is None:  # here, since an exception holds on to the tensors of its frames
                 self.batch.halve(self.device)
                 if self.device.type == "cuda":
@@ -105,10 +111,10 @@ class ShardEncoder:
             yield _Batch(shard, [row.number for row in part], arrived)
             rows = rows[len(part) :]
 
-    def _try(self, images: list[ReadyImage]) -> Callable[[], Arrays] | None:
-        """Begin a batch; None where the device has no memory for it."""
+    def _try(self, work: Callable[[], T]) -> T | None:
+        """Do some of a batch's work; None where the device has no memory for it."""
         try:
-            return self._encode(images)
+            return work()
         except RuntimeError as error:
             if not ran_out(error):
                 raise

@@ -70,7 +70,7 @@ def test_a_gpus_first_batch_which_compiles_is_not_the_estimate(
         return []
 
     encoder = SimpleNamespace(
-        identity=None, batch=SimpleNamespace(size=1), device=torch.device(device), encode=encode
+        identity=None, batch=SimpleNamespace(images=1), device=torch.device(device), encode=encode
     )
     monkeypatch.setattr("samcache.extract.forecast.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr("samcache.extract.forecast.probe_images", lambda *_: [None])

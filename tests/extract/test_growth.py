@@ -14,6 +14,7 @@ from PIL import Image
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.extract.lanes import Lanes
 from samcache.extract.open_shard import OpenShard
 from samcache.extract.rows import Row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -40,9 +41,11 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     rows: list[int] = []
     begin = ShardEncoder._begin
 
-    def counted(self: ShardEncoder, shard: OpenShard, items: list[Row]) -> Iterator[object]:
+    def counted(
+        self: ShardEncoder, shard: OpenShard, items: list[Row], lanes: Lanes
+    ) -> Iterator[object]:
         rows.extend(row.number for row in items)
-        return begin(self, shard, items)
+        return begin(self, shard, items, lanes)
 
     monkeypatch.setattr(ShardEncoder, "_begin", counted)
     return rows

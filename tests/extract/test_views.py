@@ -63,6 +63,7 @@ def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
     run_extract: Extract, pictures: Path, checkpoint: Path
 ) -> None:
     """Bit for bit, padding below and to the right in each view."""
+    torch.set_num_threads(1)  # as a lane has
     store, _ = run_extract(
         source=pictures, views="dihedral", pool=1, dtype="float32", batch_size=1, frame_size=50
     )
