@@ -1,4 +1,4 @@
-"""The rows of an epoch's batches, and mixup of what they hold."""
+"""The rows of an epoch's batches, where they are wanted, and mixup of what they hold."""
 
 import numpy as np
 import torch
@@ -25,6 +25,12 @@ def ordered_batches(
     else:
         order = rows[torch.randperm(len(rows), generator=generator)]
     return [batch for batch in torch.split(order, config.batch_size) if len(batch) >= least]
+
+
+def moved(batches: list[Tensor], device: torch.device) -> list[Tensor]:
+    """The same rows on a device, by one copy: each copy makes the host wait for a GPU."""
+    sizes = [len(batch) for batch in batches]
+    return list(torch.split(torch.cat(batches).to(device), sizes))
 
 
 def mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[float]:

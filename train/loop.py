@@ -17,7 +17,7 @@ from samcache.cache.errors import ConfigError
 from samcache.train import distributed
 from samcache.train.augment import Photometric
 from samcache.train.backbones import build_backbone
-from samcache.train.batches import mixed, mixing_shares, ordered_batches
+from samcache.train.batches import mixed, mixing_shares, moved, ordered_batches
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.classifier import Classifier, Design
 from samcache.train.config import TrainConfig
@@ -195,14 +195,16 @@ class _Training:
                 f"{least} at least; give larger --fractions"
             )
         shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
+        here, beside_images = (moved(batches, where) for where in (device, data.images.device))
         self.trained.train()
         losses = []
-        for batch, share in zip(batches, shares, strict=True):
+        for batch, places, share in zip(here, beside_images, shares, strict=True):
             rows = distributed.share(batch)
-            images, maps = data.inputs(rows.to(data.images.device), self._drawn_views(rows, draws))
+            drawn = self._drawn_views(len(rows), draws)
+            images, maps = data.inputs(distributed.share(places), drawn)
             if augment:
                 images = augment(images, draws)
-            labels = data.labels[rows.to(device)]
+            labels, whole = data.labels[rows], data.labels[batch]
             partners = None
             if share < 1:
                 partners = torch.randperm(len(rows), generator=draws, device=device)
@@ -210,7 +212,6 @@ class _Training:
                 maps = {level: mixed(values, partners, share) for level, values in maps.items()}
             with computing_in(config.precision, device):
                 logits = self.trained(images, maps)  # heads, B, K
-            whole = data.labels[batch.to(device)]
             loss = self.loss(logits, labels, whole)
             if partners is not None:
                 loss = share * loss + (1 - share) * self.loss(logits, labels[partners], whole)
@@ -221,12 +222,12 @@ class _Training:
             losses.append(loss.detach())
         return float(distributed.mean(torch.stack(losses).mean()))
 
-    def _drawn_views(self, rows: Tensor, draws: torch.Generator) -> Tensor | None:
-        """A view for each row; None where there is but one."""
+    def _drawn_views(self, rows: int, draws: torch.Generator) -> Tensor | None:
+        """A view for each of some rows; None where there is but one."""
         count = len(self.data.views)
         if count == 1:
             return None
-        return torch.randint(count, (len(rows),), generator=draws, device=self.data.device)
+        return torch.randint(count, (rows,), generator=draws, device=self.data.device)
 
     def _predict(self, rows: Tensor) -> Tensor:
         """Logits of some rows (m, K) in every process, each having computed its share."""

@@ -72,6 +72,9 @@ def _train(config: TrainConfig, console: Console) -> Results:
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+    if config.ordered:
+        grades = " < ".join(store.dataset.classes)
+        console.print(f"grades in order: {grades}", markup=False, highlight=False)
     started = time.perf_counter()
     data = loaded(config, store, sides, console)
     load_seconds = time.perf_counter() - started

@@ -1,6 +1,7 @@
 """Views of a batch: images turned as the encoder saw them for the maps of each view."""
 
 from dataclasses import astuple
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ def turned_images(images: Tensor, extents: Tensor, views: tuple[str, ...], drawn
     drawn: (B,) int64, its place in views. Pixels change places and no value changes: padding stays
     below and to the right.
     """
-    flags = torch.tensor([astuple(VIEWS[view]) for view in views], device=images.device)
-    transpose, flip_v, flip_h = flags[drawn].T.unsqueeze(-1)  # B, 1 each
+    flags = _flags(views, images.device)[drawn]
+    transpose, flip_v, flip_h = flags.T.unsqueeze(-1)  # B, 1 each
     height, width = extents.T.unsqueeze(-1)
     height, width = torch.where(transpose, width, height), torch.where(transpose, height, width)
     side = images.shape[-1]
@@ -27,3 +28,9 @@ def turned_images(images: Tensor, extents: Tensor, views: tuple[str, ...], drawn
     source = torch.where(exchanged, columns * side + rows, rows * side + columns)  # B, s, s
     index = source.flatten(1).unsqueeze(1).expand(-1, images.shape[1], -1)
     return images.flatten(2).gather(2, index).view_as(images)
+
+
+@cache
+def _flags(views: tuple[str, ...], device: torch.device) -> Tensor:
+    """Whether each view transposes, flips v, flips h, (V, 3) bool; copied once, as copies wait."""
+    return torch.tensor([astuple(VIEWS[view]) for view in views], device=device)

@@ -174,6 +174,24 @@ def test_every_option_trains(store: Store, tmp_path: Path, change: dict[str, obj
     assert 0 <= results.members[0].scores["auc"] <= 1
 
 
+def test_the_order_of_grades_is_told_before_they_are_trained_on(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    """Of a folder it is the alphabet's, which few grades' names follow."""
+    colours = np.random.default_rng(0).integers(0, 255, (3, 6, 3), dtype=np.uint8)
+    for grade, own in zip(("[none]", "mild", "severe"), colours, strict=True):
+        for split in ("train", "val", "test"):
+            folder = tmp_path / "fundus" / split / grade
+            folder.mkdir(parents=True)
+            for number, colour in enumerate(own.reshape(-1, 3)):
+                Image.new("RGB", (8, 8), tuple(colour)).save(folder / f"{split}{number}.png")
+    store, _ = run_extract(source=tmp_path / "fundus")
+    console = Console(file=StringIO(), width=120)
+    train(quick(store, tmp_path / "run", seeds=(0,), epochs=1, ordered=True), console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "grades in order: [none] < mild < severe\n" in told
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
