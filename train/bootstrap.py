@@ -1,7 +1,7 @@
 """Intervals by resampling seeds and test samples, whole patients where they are known."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,21 @@ class Interval:
             return None
         low, high = np.percentile(defined, (2.5, 97.5))
         return cls(float(low), float(high), len(defined))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric over the seeds: mean, sample standard deviation (None for one seed), interval."""
+
+    mean: float
+    sd: float | None
+    interval: Interval | None  # of the mean, resampling test samples and seeds
+
+    @classmethod
+    def of(cls, values: Floats, resampled: Floats) -> "Summary":
+        """From each seed's value (S,) and each resample's (R, S)."""
+        spread = float(values.std(ddof=1)) if len(values) > 1 else None
+        return cls(float(values.mean()), spread, Interval.of(mean_over_seeds(resampled)))
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,15 @@ class Predictions:
         """
         blocks = [self.scores(weights) for weights in resamples(self.groups)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def summaries(self) -> dict[str, Summary]:
+        """Every metric over the trainings, each scored by itself."""
+        plain, resampled = self.plain(), self.resampled()
+        return {name: Summary.of(plain[name], resampled[name]) for name in plain}
+
+    def ensemble(self) -> "Predictions":
+        """What the trainings say together: the mean of their probabilities, as of one."""
+        return replace(self, probabilities=self.probabilities.mean(axis=0, keepdims=True))
 
 
 def mean_over_seeds(resampled: Floats) -> Floats:

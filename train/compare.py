@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
-from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, mean_over_seeds
+from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
 from samcache.train.metrics import Floats
-from samcache.train.outputs import RESULTS, Summary
+from samcache.train.outputs import RESULTS
 from samcache.train.results_text import interval_text, mean_and_sd, title
 from samcache.train.splits import group_codes
 

@@ -1,7 +1,6 @@
 """``samcache evaluate``: a run's metrics on another store, with the intervals that train gives."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.train.bootstrap import Predictions
+from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.metrics import Floats, Ints
-from samcache.train.outputs import SEEN, Summary
+from samcache.train.outputs import SEEN
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
-from samcache.train.results_text import interval_text, mean_and_sd, title
+from samcache.train.results_text import each_and_together
 from samcache.train.splits import group_codes
 
 
@@ -50,12 +49,8 @@ class Evaluation:
             lines.append(
                 f"warning: the run has seen {self.known} of these samples in training or validation"
             )
-        width = max(len(title(name)) for name in self.metrics)
-        lines += ["", f"{'':<{width}}  {'each member':<30}  their mean"]
-        for name, summary in self.metrics.items():
-            one, all_ = (_cell(found) for found in (summary, self.ensemble[name]))
-            lines.append(f"{title(name):<{width}}  {one:<30}  {all_}")
-        return "\n".join([*lines, "", "mean ± sd over members (95 % interval)"])
+        lines += ["", *each_and_together(self.metrics, self.ensemble, "member")]
+        return "\n".join(lines)
 
 
 def evaluate(
@@ -78,10 +73,7 @@ def evaluate(
     each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
     mean = each.mean(axis=0)
     groups = group_codes(samples)
-    scored = [
-        dict(_summaries(Predictions(labels, groups, values, run.classes, run.ordered)))
-        for values in (each, mean[None])
-    ]
+    predictions = Predictions(labels, groups, each, run.classes, run.ordered)
     evaluation = Evaluation(
         run=run.folder.name,
         dataset=store.dataset.name,
@@ -92,8 +84,8 @@ def evaluate(
         known=_known(run, samples),
         classes=run.classes,
         members=ensemble.names,
-        metrics=scored[0],
-        ensemble=scored[1],
+        metrics=predictions.summaries(),
+        ensemble=predictions.ensemble().summaries(),
     )
     return evaluation, _table(run, samples, labels, mean)
 
@@ -127,12 +119,6 @@ def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> N
         )
 
 
-def _summaries(predictions: Predictions) -> Iterator[tuple[str, Summary]]:
-    plain, resampled = predictions.plain(), predictions.resampled()
-    for name, values in plain.items():
-        yield name, Summary.of(values, resampled[name])
-
-
 def _known(run: TrainedRun, samples: pd.DataFrame) -> int:
     """How many samples are images that the run's members have learned from or chosen by."""
     seen = pd.read_csv(run.folder / SEEN, dtype=str)["sha256"]
@@ -145,7 +131,3 @@ def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -
         label=names[labels], predicted=names[mean.argmax(axis=1)]
     )
     return table.join(pd.DataFrame(mean, columns=[f"p_{name}" for name in run.classes]))
-
-
-def _cell(summary: Summary) -> str:
-    return f"{mean_and_sd(summary)} ({interval_text(summary.interval)})"

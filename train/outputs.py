@@ -15,12 +15,11 @@ from samcache.cache.duplicates import find_duplicates
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
-from samcache.train.bootstrap import Interval, Predictions, mean_over_seeds
+from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.checkpoint import FOLDER as CHECKPOINTS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
-from samcache.train.metrics import Floats
 from samcache.train.splits import group_codes
 
 RESULTS = "results.json"
@@ -42,21 +41,6 @@ class MemberScores:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One metric over the seeds: mean, sample standard deviation (None for one seed), interval."""
-
-    mean: float
-    sd: float | None
-    interval: Interval | None  # of the mean, resampling test samples and seeds
-
-    @classmethod
-    def of(cls, values: Floats, resampled: Floats) -> "Summary":
-        """From each seed's value (S,) and each resample's (R, S)."""
-        spread = float(values.std(ddof=1)) if len(values) > 1 else None
-        return cls(float(values.mean()), spread, Interval.of(mean_over_seeds(resampled)))
-
-
-@dataclass(frozen=True)
 class FractionScores:
     """What a fraction of the training rows reached; folds are pooled, each sample tested once."""
 
@@ -64,6 +48,7 @@ class FractionScores:
     train_samples: float  # mean over trainings
     test_samples: int
     metrics: dict[str, Summary]
+    ensemble: dict[str, Summary] | None = None  # of the seeds' mean probabilities; None of one seed
 
 
 @dataclass(frozen=True)
@@ -156,12 +141,12 @@ def _fraction_scores(
     seeds = dict.fromkeys(result.member.seed for result in trained)
     by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
     predictions = _test_predictions(data, by_seed, ordered)
-    plain, resampled = predictions.plain(), predictions.resampled()
     return FractionScores(
         fraction=trained[0].member.fraction,
         train_samples=float(np.mean([len(result.member.train) for result in trained])),
         test_samples=len(predictions.labels),
-        metrics={name: Summary.of(plain[name], resampled[name]) for name in plain},
+        metrics=predictions.summaries(),
+        ensemble=predictions.ensemble().summaries() if len(by_seed) > 1 else None,
     )
 
 

@@ -1,9 +1,11 @@
 """The results of a run as text for the terminal, 80 columns wide."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from samcache.train.bootstrap import Interval
-from samcache.train.outputs import FractionScores, MemberScores, Results, Summary
+from samcache.train.bootstrap import Interval, Summary
+from samcache.train.outputs import FractionScores, MemberScores, Results
 
 TITLES = {
     "accuracy": "accuracy",
@@ -27,6 +29,11 @@ def title(metric: str) -> str:
 def mean_and_sd(summary: Summary) -> str:
     """Such as "0.895 ± 0.012"; the mean alone for one seed."""
     return f"{summary.mean:.3f}" + ("" if summary.sd is None else f" ± {summary.sd:.3f}")
+
+
+def summary_text(summary: Summary) -> str:
+    """Such as "0.895 ± 0.012 (0.841-0.944)"."""
+    return f"{mean_and_sd(summary)} ({interval_text(summary.interval)})"
 
 
 def text(results: Results) -> str:
@@ -67,10 +74,10 @@ def _folds(members: list[MemberScores]) -> list[str]:
 
 
 def _metrics(scores: FractionScores) -> list[str]:
+    if scores.ensemble is not None:
+        return each_and_together(scores.metrics, scores.ensemble, "seed")
     width = max(len(title(name)) for name in scores.metrics)
-    several = any(summary.sd is not None for summary in scores.metrics.values())
-    heading = "mean ± sd" if several else "value"
-    lines = [f"{'':<{width}}  {heading:<14}  95 % interval"]
+    lines = [f"{'':<{width}}  {'value':<14}  95 % interval"]
     for name, summary in scores.metrics.items():
         lines.append(
             f"{title(name):<{width}}  {mean_and_sd(summary):<14}  {interval_text(summary.interval)}"
@@ -78,13 +85,22 @@ def _metrics(scores: FractionScores) -> list[str]:
     return lines
 
 
+def each_and_together(
+    each: Mapping[str, Summary], together: Mapping[str, Summary], of: str
+) -> list[str]:
+    """A table of every metric, of several trainings one by one and of their mean."""
+    width = max(len(title(name)) for name in each)
+    lines = [f"{'':<{width}}  {f'each {of}':<30}  their mean"]
+    for name, summary in each.items():
+        cells = [summary_text(found) for found in (summary, together[name])]
+        lines.append(f"{title(name):<{width}}  {cells[0]:<30}  {cells[1]}")
+    return [*lines, "", f"mean ± sd over {of}s (95 % interval)"]
+
+
 def _curve(fractions: list[FractionScores]) -> list[str]:
     lines = [f"{'fraction':>8}  {'train':>6}  {'accuracy':<31}AUC (macro)"]
     for scores in fractions:
-        cells = [
-            f"{mean_and_sd(summary)} ({interval_text(summary.interval)})"
-            for summary in (scores.metrics["accuracy"], scores.metrics["auc"])
-        ]
+        cells = [summary_text(scores.metrics[name]) for name in ("accuracy", "auc")]
         samples = f"{scores.train_samples:.0f}"
         lines.append(f"{scores.fraction:>8g}  {samples:>6}  {cells[0]:<31}{cells[1]}")
     return lines

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from reported_runs import DOLLAR, SCRIPT, ReportedRuns
 
-from samcache.train.bootstrap import Interval
-from samcache.train.outputs import Summary
+from samcache.train.bootstrap import Interval, Summary
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
 from samcache.train.report.svg import SERIES, canvas, figure, shown

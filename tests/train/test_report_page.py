@@ -83,6 +83,26 @@ def test_the_page_leads_with_the_result_and_its_interval(
         assert f"{summary['mean']:.3f} ± {summary['sd']:.3f}" in text, name
 
 
+def test_what_the_seeds_say_together_stands_beside_what_each_says(
+    written: Callable[..., Page], reported_runs: ReportedRuns, tmp_path: Path
+) -> None:
+    """Where a run has it: those of earlier versions do not."""
+    saved = json.loads((reported_runs.slca / "results.json").read_text())
+    for scores in saved["fractions"]:
+        ensemble = scores.pop("ensemble")
+        if scores["fraction"] == 1:
+            auc = ensemble["auc"]
+    low, high = auc["interval"]["low"], auc["interval"]["high"]
+    page = written("slca", "none").text
+    assert "Together" in page
+    assert f"{auc['mean']:.3f} ({low:.3f}-{high:.3f})" in page
+    earlier = tmp_path / "earlier"
+    shutil.copytree(reported_runs.slca, earlier)
+    (earlier / "results.json").write_text(json.dumps(saved))
+    write_report((earlier,), None, None, tmp_path / "page.html")
+    assert "Together" not in Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+
+
 def test_names_from_outside_are_text(written: Callable[..., Page]) -> None:
     page = written("slca", "none")
     assert not page.all("script")

@@ -25,6 +25,7 @@ from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.outputs import Results
 from samcache.train.pooling import given_sides
 from samcache.train.predictor import load_ensemble, open_run
+from samcache.train.results_text import text
 from samcache.train.run import train
 
 
@@ -80,6 +81,21 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
         assert member.scores["accuracy"] == accuracy(test["label"].to_numpy(), scores)
         area = macro_auc(test["label"].to_numpy(), scores)
         assert member.scores["auc"] == pytest.approx(area)
+    tests = predictions.query("split == 'test'")
+    together = tests.groupby("id", sort=False)[["p_0", "p_1"]].mean().to_numpy()
+    labels = tests.drop_duplicates("id")["label"].to_numpy()
+    ensemble = results.fractions[0].ensemble
+    assert ensemble is not None
+    assert ensemble["accuracy"].mean == accuracy(labels, together)
+    assert ensemble["auc"].mean == pytest.approx(macro_auc(labels, together))
+    assert ensemble["auc"].sd is None
+    assert f"{macro_auc(labels, together):.3f} (" in text(results)
+
+
+def test_one_seed_has_no_ensemble(store: Store, tmp_path: Path) -> None:
+    results = run(quick(store, tmp_path / "run", seeds=(3,)))
+    assert results.fractions[0].ensemble is None
+    assert "their mean" not in text(results)
 
 
 def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:

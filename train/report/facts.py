@@ -12,10 +12,10 @@ import pandas as pd
 from samcache.cache.errors import ConfigError, SamcacheError
 from samcache.cache.info import describe
 from samcache.cache.store import Store
-from samcache.train.bootstrap import Interval
+from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
-from samcache.train.outputs import RESULTS, FractionScores, Summary
+from samcache.train.outputs import RESULTS, FractionScores
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
@@ -145,8 +145,12 @@ def read_reported(folder: Path) -> ReportedRun:
 
 
 def _scores(entry: dict[str, Any]) -> FractionScores:
-    metrics = {name: _summary(value) for name, value in entry["metrics"].items()}
-    return FractionScores(**{**entry, "metrics": metrics})
+    summaries = {
+        kind: {name: _summary(value) for name, value in entry[kind].items()}
+        for kind in ("metrics", "ensemble")
+        if entry.get(kind)
+    }
+    return FractionScores(**{**entry, **summaries})
 
 
 def _summary(value: dict[str, Any]) -> Summary:

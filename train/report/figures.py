@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
+from samcache.train.bootstrap import Summary
 from samcache.train.metrics import CALIBRATION_BINS, Floats
-from samcache.train.outputs import Summary
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.svg import FAINT, INK, SERIES, Figure, canvas, figure, shown
 

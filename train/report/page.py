@@ -17,7 +17,7 @@ from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
 from samcache.train.report.findings import CAUTION, FINE, PROBLEM, Finding, findings
 from samcache.train.report.reproduction import commands
-from samcache.train.results_text import interval_text, mean_and_sd, title
+from samcache.train.results_text import interval_text, mean_and_sd, summary_text, title
 
 _TILES = ("auc", "accuracy", "balanced_accuracy", "kappa", "ece")
 _COMPARED = ("auc", "accuracy")
@@ -92,13 +92,15 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
     )
 
 
-def _metric(run: ReportedRun, name: str) -> dict[str, str]:
+def _metric(run: ReportedRun, name: str) -> dict[str, str | None]:
     summary = run.scores.metrics[name]
+    together = run.scores.ensemble[name] if run.scores.ensemble else None
     return {
         "title": title(name),
         "mean": f"{summary.mean:.3f}",
         "value": mean_and_sd(summary),
         "interval": interval_text(summary.interval),
+        "together": summary_text(together) if together else None,
         "definition": words.definition(name),
     }
 
@@ -128,11 +130,7 @@ def _fractions(run: ReportedRun) -> list[dict[str, str]]:
         {
             "share": f"{100 * scores.fraction:g} %",
             "images": f"{scores.train_samples:.0f}",
-            **{
-                name: f"{mean_and_sd(scores.metrics[name])} "
-                f"({interval_text(scores.metrics[name].interval)})"
-                for name in _COMPARED
-            },
+            **{name: summary_text(scores.metrics[name]) for name in _COMPARED},
         }
         for scores in run.fractions
     ]

@@ -1,7 +1,7 @@
 """The sentences of a report: the result in plain words, and what each metric means."""
 
 from samcache.cache.samples import SPLITS
-from samcache.train.outputs import Summary
+from samcache.train.bootstrap import Summary
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.findings import commonest_class
 from samcache.train.results_text import interval_text
