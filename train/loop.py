@@ -257,7 +257,13 @@ class _Training:
         probabilities = torch.full(shape, torch.nan)
         probabilities[self.member.val] = self.kept_logits.softmax(1)
         if len(self.member.test):
-            probabilities[self.member.test] = self._predict(self.member.test).softmax(1)
+            logits = self._predict(self.member.test)
+            if lost := int((~logits.isfinite()).any(dim=1).sum()):
+                raise DivergedError(
+                    f"{self.member.name} gives {lost} of {len(logits)} test samples no number: try "
+                    f"--precision float32, a lower --lr than {self.config.lr:g}, --fusion residual"
+                )
+            probabilities[self.member.test] = logits.softmax(1)
         best = self.kept_epoch, self.epochs, self.kept_weights
         return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
 

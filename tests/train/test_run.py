@@ -246,6 +246,24 @@ def test_weights_that_give_no_numbers_stop_before_they_are_scored(
         run(one_step)
 
 
+def test_test_samples_that_get_no_number_are_not_scored(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However good the validation's look: a NaN would rank as any probability does."""
+    found = loop._Training._predict
+
+    def spoilt(self: loop._Training, rows: torch.Tensor) -> torch.Tensor:
+        logits = found(self, rows)
+        if torch.equal(rows, self.member.test):
+            logits[1, 0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(loop._Training, "_predict", spoilt)
+    with pytest.raises(ConfigError, match="seed-0 gives 1 of 8 test samples no number"):
+        run(quick(store, tmp_path / "run"))
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
 def test_too_few_samples_for_a_step_are_told(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
