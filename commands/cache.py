@@ -116,7 +116,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 )
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=AutoOr(), default="auto", help="Images at a time; auto: what fits.")
+@option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
 @as_json_option
 @resumable("what is repaired stands; the same command goes on")
 def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
