@@ -39,7 +39,7 @@ Folder = FilePath(exists=True, file_okay=False)
 @option("--heatmap", type=FilePath(file_okay=False), help="Folder for pictures of the attention.")
 @option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=AutoOr(), default="auto", help="Images encoded at a time.")
+@option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
 @image_options
 @resumable("nothing is left half done; the same command begins anew")
 def predict(

@@ -1,7 +1,7 @@
 """How many images go through the encoder at once: what the user says, or what the device holds."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -53,9 +53,9 @@ class BatchSize:
         return self.size * self.lanes
 
     def halve(self, device: torch.device) -> None:
-        """Go on with half; raises ConfigError where the size is fixed or 1."""
+        """After a batch by itself: go on with half; raises ConfigError where it is fixed or 1."""
         if self.fixed or self.size == 1:
-            raise self.too_large(device)
+            raise replace(self, lanes=1).too_large(device)
         self.size //= 2
         _log.info("out of memory on %s: going on with batches of %d", device, self.size)
 

@@ -1,12 +1,13 @@
 """Inputs that many tests share: small sources, a tiny encoder, and the real files where present."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from reported_runs import reported_runs
 from rich.console import Console
 from servers import aws, failing, nginx, refusing, s3, s3_server
@@ -29,6 +30,14 @@ def _folder_from(variable: str) -> Path:
     if not value:
         pytest.skip(f"{variable} is not set: no real files here")
     return Path(value).resolve()
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads torch uses; as before after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -71,9 +71,9 @@ def evaluate(
     labels = order[samples["label"].to_numpy(dtype=np.int64)]
     _check_classes(run, store, split, labels)
     each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
-    mean = each.mean(axis=0)
     groups = group_codes(samples)
     predictions = Predictions(labels, groups, each, run.classes, run.ordered)
+    together = predictions.ensemble()
     evaluation = Evaluation(
         run=run.folder.name,
         dataset=store.dataset.name,
@@ -85,9 +85,9 @@ def evaluate(
         classes=run.classes,
         members=ensemble.names,
         metrics=predictions.summaries(),
-        ensemble=predictions.ensemble().summaries(),
+        ensemble=together.summaries(),
     )
-    return evaluation, _table(run, samples, labels, mean)
+    return evaluation, _table(run, samples, labels, together.probabilities[0])
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
 """On a CPU batches are encoded side by side, and the store is the one of a single core."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,6 @@ from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.vit import ViTLevels
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    """Sets how many threads torch uses; as before after the test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def objects(folder: Path) -> dict[str, bytes]:
@@ -108,6 +100,12 @@ def test_what_has_not_begun_when_the_lanes_close_is_not_done(
         begun.wait()
         threading.Timer(0.1, proceed.set).start()
     assert not late
+
+
+def test_one_image_by_itself_is_not_several() -> None:
+    """As the precision probe encodes it: fewer cores would not help."""
+    with pytest.raises(ConfigError, match="one image does not fit into the memory of cpu"):
+        BatchSize(1, fixed=False, lanes=4).halve(CPU)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Each view is the encoder's own output for the turned image, and is kept, mended and moved so."""
 
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def test_the_names_mean_what_numpy_means_by_them() -> None:
 
 
 def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
-    run_extract: Extract, pictures: Path, checkpoint: Path
+    run_extract: Extract, pictures: Path, checkpoint: Path, threads: Callable[[int], None]
 ) -> None:
     """Bit for bit, padding below and to the right in each view."""
-    torch.set_num_threads(1)  # as a lane has
+    threads(1)  # as a lane has
     store, _ = run_extract(
         source=pictures, views="dihedral", pool=1, dtype="float32", batch_size=1, frame_size=50
     )
