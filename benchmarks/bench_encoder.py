@@ -85,6 +85,8 @@ def main(
         keep_freed_memory()
     torch.backends.cudnn.allow_tf32 = False
     place = torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)  # whose memory and whose work is measured below
     threads = torch.get_num_threads()
     print(f"{device}, torch {torch.__version__}, {threads} threads, {repeats} rounds\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")

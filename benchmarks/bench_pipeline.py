@@ -77,16 +77,18 @@ class TimedEncoder(ShardEncoder):
 
 
 def bare_loop(options: ExtractOptions, model: nn.Module, frames: list[Any]) -> Turn:
-    """Time to encode frames that are in memory, in the batches of extraction."""
-    device = torch.device(options.device)
+    """Time to encode frames that are on the device, in the batches of extraction."""
+    device, size = torch.device(options.device), options.batch_size or 1
+    batches = []
+    for first in range(0, len(frames), options.shard_rows):
+        shard = frames[first : first + options.shard_rows]
+        for start in range(0, len(shard), size):
+            planes, extents = zip(*shard[start : start + size], strict=True)
+            batches.append((stack_frames(list(planes)).to(device), list(extents)))
     started, worked = time.perf_counter(), time.process_time()
     with torch.inference_mode():
-        for first in range(0, len(frames), options.shard_rows):
-            shard = frames[first : first + options.shard_rows]
-            for start in range(0, len(shard), options.batch_size or 1):
-                batch = shard[start : start + (options.batch_size or 1)]
-                stacked = stack_frames([frame for frame, _ in batch]).to(device)
-                model(normalise(stacked, [extent for _, extent in batch], "sam"))
+        for stacked, extents in batches:
+            model(normalise(stacked, extents, "sam"))
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - started, time.process_time() - worked
@@ -122,7 +124,7 @@ def settings(limit: int, image_size: int, batch_size: int, device: str) -> Extra
         checkpoint=Path(os.environ["SAMCACHE_WEIGHTS"], "mobile_sam.pt"),
         image_size=image_size,
         batch_size=batch_size,
-        shard_rows=16,
+        shard_rows=max(16, batch_size),
         limit=limit,
         device=device,
     )

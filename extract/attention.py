@@ -6,7 +6,7 @@ q·R_h and q·R_w, the row and column biases of a query, the score of a key at (
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import torch
@@ -75,7 +75,8 @@ def _attend(attention: Attention, qkv: Tensor, window: tuple[int, int]) -> Tenso
     q, k, v = parts.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 4)  # (B windows heads, h, w, d)
     rows = torch.einsum("bhwc,hkc->bhwk", q, _by_pair(attention.rel_pos_h, h, q))
     columns = torch.einsum("bhwc,wkc->bhwk", q, _by_pair(attention.rel_pos_w, w, q))
-    attend = attend_in_blocks if q.device.type == "cpu" else attend_augmented
+    on_cpu = q.device.type == "cpu"
+    attend = attend_in_blocks if on_cpu else partial(attend_augmented, heads=heads)
     q, k, v, rows, columns = [part.flatten(1, 2) for part in (q, k, v, rows, columns)]
     out = attend(q, k, v, rows, columns, attention.scale)
     parts = out.view(batch, height // h, width // w, heads, h, w, -1)
@@ -98,8 +99,9 @@ def attend_in_blocks(
     out = torch.empty_like(q)
     count, tokens, _ = q.shape
     group = max(1, _SCORES // (min(tokens, _QUERIES) * tokens))
-    mask = torch.promote_types(q.dtype, torch.float32)  # adds up faster than half precision
-    rows, columns = rows.to(mask), columns.to(mask)
+    if q.device.type == "cpu":  # which adds up faster so; GPUs want a mask in the queries' dtype
+        mask = torch.promote_types(q.dtype, torch.float32)
+        rows, columns = rows.to(mask), columns.to(mask)
     for some, queries in product(_slices(count, group), _slices(tokens, _QUERIES)):
         bias = rows[some, queries, :, None] + columns[some, queries, None, :]
         out[some, queries] = F.scaled_dot_product_attention(
@@ -117,23 +119,25 @@ def _slices(count: int, step: int) -> list[slice]:
 
 
 def attend_augmented(
-    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float, heads: int = 1
 ) -> Tensor:
     """The same by maskless attention, which flash kernels do, on longer queries and keys.
 
     To each query its row and column biases are appended, to each key the one-hot vectors of its
     row and column: their dot product is the biased score. Head dimension d + H + W.
+    heads: of the first axis, the inner part of it.
     """
     height, width = rows.shape[-1], columns.shape[-1]
     row, column = (torch.eye(n, dtype=q.dtype, device=q.device) for n in (height, width))
     places = torch.cat([row.repeat_interleave(width, 0), column.repeat(height, 1)], dim=1)
     queries = torch.cat([q, rows / scale, columns / scale], dim=2)
     keys = torch.cat([k, places.expand(len(k), -1, -1)], dim=2)
-    # Flash kernels want one head dimension for all, a multiple of 8, and no more than 65535 heads;
-    # larger batches torch splits for them.
-    wide = -(-queries.shape[2] // 8) * 8
+    # Flash kernels want one head dimension for all, a multiple of 8, and no axis beyond 65535,
+    # which images, windows and heads in one would be.
+    tokens, wide = q.shape[1], -(-queries.shape[2] // 8) * 8
     queries, keys, values = (
-        F.pad(part, (0, wide - part.shape[2])).unsqueeze(1) for part in (queries, keys, v)
+        F.pad(part, (0, wide - part.shape[2])).view(-1, heads, tokens, wide)
+        for part in (queries, keys, v)
     )
-    out = F.scaled_dot_product_attention(queries, keys, values, scale=scale).squeeze(1)
-    return out[..., : v.shape[-1]]
+    out = F.scaled_dot_product_attention(queries, keys, values, scale=scale)
+    return out.flatten(0, 1)[..., : v.shape[-1]]

@@ -8,7 +8,7 @@ import torch
 from samcache.cache.errors import ConfigError
 from samcache.extract.lanes import cpu_lanes
 
-_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "can't allocate memory")
 _FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batches of the half size
 
 _log = logging.getLogger(__name__)

@@ -50,7 +50,8 @@ class DeviceCopies:
                 host[name] = torch.empty(value.shape, dtype=value.dtype, pin_memory=True)
                 host[name].copy_(value, non_blocking=True)
                 value.record_stream(self._down)  # its memory is not given away before
-            done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            # a thread that waits sleeps: its core is wanted for decoding
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             done.record(self._down)
 
         def wait() -> Arrays:

@@ -9,7 +9,12 @@ Levels = dict[str, str | int]  # level name -> "patch", "neck" or a block number
 
 
 class LevelEncoder(nn.Module):
-    """A frozen image encoder that hands out the maps of some of its depths."""
+    """A frozen image encoder that hands out the maps of some of its depths.
+
+    compiled: whether code may be made for its GPU first, which pays from hundreds of images on.
+    """
+
+    compiled = True
 
     def __init__(self, levels: Levels) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from samcache.cache.create import create_store
 from samcache.cache.description import Dataset, Description
 from samcache.cache.errors import CheckpointError
 from samcache.cache.identity import Identity
+from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.store import Store
 from samcache.extract.batch_size import BatchSize
@@ -33,6 +34,7 @@ OnImages = Callable[[int, int], None]  # a shard, and how many of its images are
 
 _PART = 128  # images whose features are on disk at the same time; with ViT-H 0.3 GB of them
 _SHARD = 64
+_MANY = 1000  # images for which making code for a GPU pays, which takes up to a minute
 
 
 @dataclass(frozen=True)
@@ -50,40 +52,50 @@ class LiveEncoder:
         An image that cannot be read is recorded there with its reason, as ``extract`` does it.
         """
         total = sum(len(given.samples) for given in inputs)
+        self.encoder.model.compiled = total >= _MANY
         with encoding_progress(console) as progress:
             task = progress.add_task("encoding", total=total)
 
             def on_images(_shard: int, images: int) -> None:
                 progress.advance(task, images)
 
+            shard_encoder = self._shard_encoder(on_images)
             for given in inputs:
                 for start in range(0, len(given.samples), _PART):
                     rows = range(start, min(start + _PART, len(given.samples)))
                     part = given.source.take(list(rows))
                     table = given.samples.iloc[list(rows)].reset_index(drop=True)
                     with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
-                        yield self._filled(Path(folder) / "live.zarr", part, table, on_images)
+                        place = Path(folder) / "live.zarr"
+                        yield self._filled(place, part, table, shard_encoder)
 
-    def _filled(
-        self, folder: Path, source: Source, samples: pd.DataFrame, on_images: OnImages
-    ) -> Store:
-        shapes = {
-            level: (channels, height // self.identity.pool, width // self.identity.pool)
+    @property
+    def _shapes(self) -> dict[str, tuple[int, int, int]]:
+        """Level -> (C, h, w) of what is kept."""
+        pool = self.identity.pool
+        return {
+            level: (channels, height // pool, width // pool)
             for level, (channels, height, width) in self.encoder.shapes.items()
         }
+
+    def _shard_encoder(self, on_images: OnImages) -> ShardEncoder:
+        return ShardEncoder(
+            model=self.encoder.model,
+            device=self.device,
+            identity=self.identity,
+            arrays=Layout(0, _SHARD, self._shapes).arrays(self.identity),
+            batch=self.batch,
+            on_images=on_images,
+        )
+
+    def _filled(
+        self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
+    ) -> Store:
         dataset = Dataset(source.name, source.classes, source.split_origin)
         objects = open_objects(folder)
-        made = Description(self.identity, dataset, _SHARD, shapes)
+        made = Description(self.identity, dataset, _SHARD, self._shapes)
         with Claims(objects) as claims:
             store = create_store(folder, objects, made, samples)
-            encoder = ShardEncoder(
-                model=self.encoder.model,
-                device=self.device,
-                identity=self.identity,
-                arrays=store.arrays,
-                batch=self.batch,
-                on_images=on_images,
-            )
             places = np.arange(len(samples))
             work = Work(store, source, places, KnownRows(), Division())
             fill(work, encoder, claims, on_wait=lambda _: None)  # nobody else writes here

@@ -9,6 +9,8 @@ from samcache.cache.description import ROOT, read_description
 from samcache.cache.errors import ConfigError
 from samcache.cache.location import open_objects
 
+_AMPERE = 8  # the first generation of GPUs with bfloat16
+
 
 def resolve_precision(asked: str, device: torch.device, stores: Iterable[str | Path] = ()) -> str:
     """A precision's name; "auto" is bfloat16 on a device that is made for it, and else float32.
@@ -33,7 +35,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     CPUs that have bfloat16 without AMX are slower in it than in float32 (benchmarks/encoder.md).
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return bool(torch.cuda.get_device_properties(device).major >= _AMPERE)
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 

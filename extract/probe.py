@@ -45,25 +45,25 @@ def measure_precision(
     identity, device = encoder.identity, encoder.device
     reference = replace(encoder, model=exact.to(device)) if exact else None
     figures: dict[str, list[Tensor]] = {level: [] for level in identity.levels}
-    left = list(images)
+    size, left = min(encoder.batch.size, max(1, len(images))), list(images)
+    batch_size = replace(encoder.batch, size=size)  # halves of more images than there are fit alike
     while left:
-        batch = left[: encoder.batch.size]
+        batch = left[: batch_size.size]
         try:
-            configured = encoder.maps(batch)
+            configured = _pooled(encoder, batch)
+            exact_maps = [_pooled(reference, [image]) for image in batch] if reference else None
         except RuntimeError as error:
             if not ran_out(error):
                 raise
-            encoder.batch.halve(device)
+            batch_size.halve(device)
             continue
         left = left[len(batch) :]
-        kept = {}
-        for level, full in configured.items():
-            kept[level], largest = stored(pooled(full, identity.pool), identity)
-            refuse_lost(level, kept[level].cpu().numpy(), float(largest), identity)
-        for place, image in enumerate(batch):
-            maps = reference.maps([image]) if reference else _one(configured, place)
-            for level, full in maps.items():
-                figures[level].append(_compared(pooled(full, identity.pool)[0], kept[level][place]))
+        for level, values in configured.items():
+            kept, largest = stored(values, identity)
+            refuse_lost(level, kept.cpu().numpy(), float(largest), identity)
+            for place, one in enumerate(kept):
+                wanted = exact_maps[place][level][0] if exact_maps else values[place]
+                figures[level].append(_compared(wanted, one))
     if not images:
         return None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -71,8 +71,10 @@ def measure_precision(
     return Precision(len(images), name, levels)
 
 
-def _one(maps: dict[str, Tensor], place: int) -> dict[str, Tensor]:
-    return {level: full[place : place + 1] for level, full in maps.items()}
+def _pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
+    """Level -> pooled maps of some images; the full ones are gone."""
+    pool = encoder.identity.pool
+    return {level: pooled(full, pool) for level, full in encoder.maps(images).items()}
 
 
 def _compared(reference: Tensor, kept: Tensor) -> Tensor:

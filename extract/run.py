@@ -161,6 +161,7 @@ def _measured(prepared: Prepared, options: ExtractOptions) -> Precision | None:
     if prepared.identity.precision != "float32":
         name, levels = prepared.encoder.name, options.levels
         exact = load_encoder(name, prepared.checkpoint, levels, options.image_size).model
+        exact.compiled = False
     images = probe_images(prepared.source, prepared.identity)
     return measure_precision(configured_encoder(prepared, options), images, exact)
 

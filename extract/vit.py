@@ -70,7 +70,7 @@ class ViTLevels(LevelEncoder):
             x = x + encoder.pos_embed
         if "patch" in names:
             maps[names["patch"]] = x.permute(0, 3, 1, 2)
-        step = compiled_block() if x.is_cuda else run_block
+        step = compiled_block() if x.is_cuda and self.compiled else run_block
         for number, block in enumerate(encoder.blocks):
             if len(maps) == len(names):
                 break

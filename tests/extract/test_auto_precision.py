@@ -1,6 +1,7 @@
 """Without being told, a run computes in what its device is made for and its store was begun in."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,8 +64,9 @@ def test_what_is_asked_for_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_gpu_is_asked_whether_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has, precision in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has=has, **_: has)
+    for major, precision in ((8, "bfloat16"), (7, "float32")):
+        told = SimpleNamespace(major=major)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, told=told: told)
         assert resolve_precision("auto", torch.device("cuda:1")) == precision
     with pytest.raises(ConfigError, match="cuda:1 does not have it; it has float16"):
         resolve_precision("bfloat16", torch.device("cuda:1"))

@@ -109,6 +109,26 @@ def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path
     assert passes == [3, 3, 2], "in the run's batches, once"
 
 
+def test_memory_that_runs_out_is_met_with_half_of_the_images_there_are(
+    npz: Path, checkpoint: Path
+) -> None:
+    """Not with half of a batch that they do not fill, which is the same once more."""
+    passes: list[int] = []
+    encoder, images, exact = configured(npz, checkpoint, passes, "bfloat16")
+    encoder = replace(encoder, batch=BatchSize(64, fixed=False))
+
+    def full(x: Tensor) -> dict[str, Tensor]:
+        if len(passes) < 2:
+            passes.append(len(x))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return HalfArithmetic.forward(encoder.model, x)
+
+    encoder.model.forward = full
+    assert measure_precision(encoder, images, exact) is not None
+    assert passes == [8, 4, 2, 2, 2, 2]
+    assert encoder.batch.size == 64, "which images fit beside the reference is not the run's matter"
+
+
 def test_a_run_in_half_precision_loads_the_reference_anew(
     run_extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def test_both_ways_of_attention_agree_with_the_bias_written_out() -> None:
     q, k, v = torch.randn(3, 6, 300, 10)
     bias = (rows[..., None] + columns[..., None, :]).flatten(2)
     expected = (0.4 * q @ k.mT + bias).softmax(-1) @ v
-    for attend in (attend_in_blocks, attend_augmented):
+    for attend in (attend_in_blocks, attend_augmented, partial(attend_augmented, heads=3)):
         torch.testing.assert_close(attend(q, k, v, rows, columns, 0.4), expected)
 
 
@@ -134,7 +134,8 @@ def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
     """As on a GPU, but for the code that is made of it."""
     counter = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
-    monkeypatch.setattr("samcache.extract.attention.attend_in_blocks", attend_augmented)
+    as_on_a_gpu = partial(attend_augmented, heads=2)
+    monkeypatch.setattr("samcache.extract.attention.attend_in_blocks", as_on_a_gpu)
     torch._dynamo.reset()
     step = compiled_block.__wrapped__()
     blocks = build_vit(256, 32, 6, 2, (2, 5)).blocks  # of two kinds: windows and all tokens
