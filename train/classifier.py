@@ -26,6 +26,13 @@ class Design:
     join: bool = False
 
 
+class _Given:
+    """The frozen maps of the batch that is on its way through a classifier."""
+
+    def __init__(self) -> None:
+        self.pooled: Mapping[str, Tensor] = {}
+
+
 class Classifier(nn.Module):
     """Images and pooled frozen maps in, logits out; without taps it is the plain backbone.
 
@@ -53,7 +60,7 @@ class Classifier(nn.Module):
         if design.join:
             self.joined = JoinedHead(channels, backbone.classes)
         self._nhwc = backbone.nhwc
-        self._pooled: Mapping[str, Tensor] = {}
+        self._given = _Given()
         for level, path in paths.items():
             self.backbone.get_submodule(path).register_forward_hook(self._gate(level))
 
@@ -64,9 +71,9 @@ class Classifier(nn.Module):
         H is 1 for the backbone's own head alone, 2 where another joins it: each learns by a loss of
         its own, and the mean of their logits is what they say together.
         """
-        self._pooled = pooled
+        self._given.pooled = pooled
         logits: Tensor = self.backbone(images)
-        self._pooled = {}
+        self._given.pooled = {}
         heads = [logits] if self.joined is None else [logits, self.joined(pooled)]
         return torch.stack(heads)
 
@@ -79,11 +86,15 @@ class Classifier(nn.Module):
         return found
 
     def _gate(self, level: str) -> Callable[[nn.Module, object, Tensor], Tensor]:
-        """The hook of one tap; hooks of one module run in the order of the taps."""
+        """The hook of one tap; hooks of one module run in the order of the taps.
+
+        It holds no classifier: a ring would keep a finished one's memory until Python finds it.
+        """
+        attention, given, nhwc = self.attention[level], self._given, self._nhwc
 
         def hook(_module: nn.Module, _inputs: object, x: Tensor) -> Tensor:
-            maps = x.permute(0, 3, 1, 2) if self._nhwc else x
-            out: Tensor = self.attention[level](maps, self._pooled[level])
-            return out.permute(0, 2, 3, 1) if self._nhwc else out
+            maps = x.permute(0, 3, 1, 2) if nhwc else x
+            out: Tensor = attention(maps, given.pooled[level])
+            return out.permute(0, 2, 3, 1) if nhwc else out
 
         return hook

@@ -30,7 +30,7 @@ def fill_with_noise(data: TrainingData) -> None:
         std = variance.sqrt().view(1, -1, 1, 1).float()
         for part in torch.split(maps, _CHUNK):
             drawn = torch.randn(part.shape, generator=generator)
-            part.copy_(mean.float() + std * drawn)
+            part.copy_(mean.float() + std * drawn.to(part.device))
 
 
 def with_others_features(data: TrainingData, member: Member) -> TrainingData:

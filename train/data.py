@@ -26,6 +26,7 @@ IDENTITY = ("identity",)  # the view that every store has, first
 MapShape = tuple[int, int, int]  # C, h, w
 Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
 
+_CPU = torch.device("cpu")
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
 _COUNTED = 1024  # images whose values are counted at a time
@@ -150,11 +151,13 @@ def load_training_data(
     image_size: int | None,
     residency: str = "memory",
     views: tuple[str, ...] = IDENTITY,
+    device: torch.device = _CPU,
 ) -> TrainingData:
     """Read a store's images and what ``sides`` names, averaged to so many cells, shard by shard.
 
-    views: the first, or all, of the store's. The scales are those of the training split;
-    ``scaled_to`` takes those of other rows. Raises ConfigError where the store has no cached
+    views: the first, or all, of the store's. With residency "device" images and maps are read to
+    the device; ``TrainingData.to`` brings the rest there. The scales are those of the training
+    split; ``scaled_to`` takes those of other rows. Raises ConfigError where the store has no cached
     images, StoreError where objects are damaged.
     """
     damage = verify(store, fast=True)
@@ -169,12 +172,11 @@ def load_training_data(
             f"{store.location} holds no images (--no-images): extract it anew with them"
         )
     side = image_side(store, image_size)
-    images = allocate((len(samples), 3, side, side), torch.uint8, residency)
-    dtype = getattr(torch, store.identity.dtype)
+    place = residency, device
+    images = allocate((len(samples), 3, side, side), torch.uint8, *place)
+    dtype, shown = getattr(torch, store.identity.dtype), len(samples) * len(views)
     pooled = {
-        name: allocate(
-            (len(samples) * len(views), *_map_shape(store, name, cells)), dtype, residency
-        )
+        name: allocate((shown, *_map_shape(store, name, cells)), dtype, *place)
         for name, cells in sides.items()
     }
     rows = samples["row"].to_numpy()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,6 +33,14 @@ def processes_here() -> int:
 
 def _by_torchrun() -> bool:
     return all(name in os.environ for name in _TORCHRUN)
+
+
+def own_device(name: str) -> torch.device:
+    """A device by name; of "cuda", under torchrun, the GPU of this process's local rank."""
+    device = torch.device(name)
+    if device == torch.device("cuda") and _by_torchrun():
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    return device
 
 
 @contextmanager
@@ -124,16 +133,21 @@ def mean(value: Tensor) -> Tensor:
 
 
 def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model as it is trained: gradients are averaged, batch norm sees all GPUs' batches.
-
-    On CPUs batch norm sees each process's own part.
-    """
+    """The model as it is trained: gradients are averaged over the processes."""
     if size() == 1:
         return model
-    if device.type == "cuda":
-        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        return DistributedDataParallel(synced, device_ids=[device])
-    return DistributedDataParallel(model)
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def with_common_norm(net: nn.Module, device: torch.device) -> nn.Module:
+    """The network with batch norm that sees all GPUs' batches; on CPUs each process's own part.
+
+    It has the same parameters under the same names, but other modules.
+    """
+    if size() == 1 or device.type != "cuda":
+        return net
+    synced: nn.Module = convert_sync_batchnorm(net)  # torch's own drops timm's activations
+    return synced
 
 
 def share_buffers(model: nn.Module) -> None:

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ from samcache.train.checkpoint import Checkpoints
 from samcache.train.classifier import Classifier, Design
 from samcache.train.config import TrainConfig
 from samcache.train.data import Scale, TrainingData
+from samcache.train.memory import within_memory
 from samcache.train.metrics import accuracy, macro_auc
 from samcache.train.objective import Objective
 from samcache.train.precision import computing_in
+from samcache.train.schedule import scheduler
 from samcache.train.splits import Member
 
 _log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def train_member(
 
     With checkpoints it goes on after the last epoch that they hold, to the same result as without
     the interruption on a CPU, and a finished member is not trained again. Raises DivergedError
-    where the loss is no longer finite.
+    where the loss is no longer finite, TooLargeError where a GPU has no memory for it.
     """
     saved = checkpoints.load(member.name) if checkpoints else None
     if saved is not None and "probabilities" in saved:
@@ -89,7 +91,8 @@ def train_member(
         best = saved["kept_epoch"], epochs, saved["kept_weights"]
         return MemberResult(member, *best, scores, scales)
     own_gpu = [data.device] if data.device.type == "cuda" else []
-    with torch.random.fork_rng(own_gpu):  # by default it would open every GPU of the machine
+    # by default fork_rng would open every GPU of the machine
+    with torch.random.fork_rng(own_gpu), within_memory(member.name, data, config):
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps)
         if saved is not None:
@@ -124,14 +127,12 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
-        steps = math.ceil(len(member.train) / config.batch_size) * config.epochs
-        self.scheduler = _scheduler(self.optimizer, config, steps)
+        self.scheduler = scheduler(self.optimizer, config, len(member.train))
         trained_on = data.labels[member.train.to(data.device)]
         self.loss = Objective.of(config, trained_on, len(data.classes))
         self.epochs: list[EpochMetrics] = []
         self.kept_epoch = 0
         self.kept_weights: dict[str, Tensor] = {}
-        self.kept_logits = torch.empty(0)  # of the validation rows
 
     @property
     def finished(self) -> bool:
@@ -147,7 +148,8 @@ class _Training:
         loss = self._train(epoch)
         rows = self.member.val
         distributed.share_buffers(self.model)
-        logits = self._predict(rows)
+        with computing_in(self.config.precision, self.data.device):
+            logits = self._predict(rows)
         self._refuse_divergence(loss, logits)
         scores = _validate(logits, self.data.labels[rows])
         lr = float(self.scheduler.get_last_lr()[0])
@@ -155,7 +157,7 @@ class _Training:
         seconds = time.perf_counter() - started
         self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
         if self.config.keep == "last" or self._is_best():
-            self.kept_epoch, self.kept_logits = epoch, logits
+            self.kept_epoch = epoch
             state = self.model.state_dict()
             self.kept_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
         return self.epochs[-1]
@@ -190,9 +192,11 @@ class _Training:
         least = 2 * distributed.size()  # batch norm cannot take a single sample
         batches = ordered_batches(data.labels, self.member.train, config, self.shuffle, least)
         if not batches:
+            few = min(config.batch_size, len(self.member.train))
+            more = "larger --fractions" if few < config.batch_size else "a larger --batch-size"
             raise ConfigError(
-                f"{self.member.name} has {len(self.member.train)} training samples: a step needs "
-                f"{least} at least; give larger --fractions"
+                f"{self.member.name} has {few} samples for a step, which needs {least} at least: "
+                f"give {more}"
             )
         shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
         here, beside_images = (moved(batches, where) for where in (device, data.images.device))
@@ -231,10 +235,8 @@ class _Training:
 
     def _predict(self, rows: Tensor) -> Tensor:
         """Logits of some rows (m, K) in every process, each having computed its share."""
-        data = self.data
-        with computing_in(self.config.precision, data.device):
-            own = predict(self.model, data, distributed.share(rows))
-        return distributed.gathered(own, len(rows), data.device)
+        own = predict(self.model, self.data, distributed.share(rows), self.config.batch_size)
+        return distributed.gathered(own, len(rows), self.data.device)
 
     @torch.no_grad()
     def _level_statistics(self) -> str:
@@ -251,19 +253,23 @@ class _Training:
         return f"mean, deviation and largest value now: {'; '.join(told)}"
 
     def result(self) -> MemberResult:
-        """The kept epoch's weights and what they say of validation and test."""
+        """The kept epoch's weights and what they say of validation and test, in float32.
+
+        So says whoever predicts with them later, in whatever precision they were trained.
+        """
         self.model.load_state_dict(self.kept_weights)
         shape = len(self.data.labels), len(self.data.classes)
         probabilities = torch.full(shape, torch.nan)
-        probabilities[self.member.val] = self.kept_logits.softmax(1)
-        if len(self.member.test):
-            logits = self._predict(self.member.test)
+        for part, rows in ("validation", self.member.val), ("test", self.member.test):
+            if len(rows) == 0:  # of test, in a sweep
+                continue
+            logits = self._predict(rows)
             if lost := int((~logits.isfinite()).any(dim=1).sum()):
                 raise DivergedError(
-                    f"{self.member.name} gives {lost} of {len(logits)} test samples no number: try "
-                    f"--precision float32, a lower --lr than {self.config.lr:g}, --fusion residual"
+                    f"{self.member.name} gives {lost} of {len(logits)} {part} samples no number: "
+                    f"try a lower --lr than {self.config.lr:g}, --fusion residual"
                 )
-            probabilities[self.member.test] = logits.softmax(1)
+            probabilities[rows] = logits.softmax(1)
         best = self.kept_epoch, self.epochs, self.kept_weights
         return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
 
@@ -277,7 +283,7 @@ class _Training:
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on, for ``restore``."""
-        state = self.summary() | {"kept_logits": self.kept_logits}
+        state = self.summary()
         for name in ("model", "optimizer", "scheduler"):
             state[name] = getattr(self, name).state_dict()
         state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
@@ -288,8 +294,7 @@ class _Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a saved state."""
         self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
-        for name in ("kept_epoch", "kept_weights", "kept_logits"):
-            setattr(self, name, state[name])
+        self.kept_epoch, self.kept_weights = state["kept_epoch"], state["kept_weights"]
         for name in ("model", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
         self.shuffle.set_state(state["shuffle"])
@@ -309,16 +314,18 @@ def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, st
         pretrained=config.pretrained,
         stem=config.stem,
     )
+    # before there are taps: they are hooks of modules, which are exchanged here
+    backbone = replace(backbone, net=distributed.with_common_norm(backbone.net, data.device))
     design = Design(taps, config.reduction, config.fusion, config.join)
     return Classifier(backbone, design, channels, side)
 
 
 @torch.no_grad()
-def predict(model: nn.Module, data: TrainingData, rows: Tensor) -> Tensor:
+def predict(model: nn.Module, data: TrainingData, rows: Tensor, batch_size: int) -> Tensor:
     """Logits of some rows in evaluation mode, (len(rows), K) float32 on the CPU."""
     model.eval()
-    batches = torch.split(rows.to(data.images.device), 256)
-    return torch.cat([model(*data.inputs(batch)).float().mean(dim=0).cpu() for batch in batches])
+    batches = torch.split(rows.to(data.images.device), batch_size)
+    return torch.cat([model(*data.inputs(batch)).float().mean(dim=0) for batch in batches]).cpu()
 
 
 def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -335,11 +342,3 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
 def _rank(line: EpochMetrics) -> tuple[float, float]:
     """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
     return line.val_auc, -line.val_loss
-
-
-def _scheduler(
-    optimizer: torch.optim.Optimizer, config: TrainConfig, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if config.schedule == "onecycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -156,7 +156,7 @@ def _test_predictions(
     """Each seed's probabilities for the test rows of all its folds."""
     rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
     return Predictions(
-        labels=data.labels.numpy()[rows],
+        labels=data.labels.cpu().numpy()[rows],
         groups=group_codes(data.samples)[rows],
         probabilities=np.stack(
             [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]

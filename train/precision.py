@@ -6,6 +6,8 @@ import torch
 
 from samcache.cache.errors import ConfigError
 
+_AMPERE = 8  # the first generation of GPUs with bfloat16
+
 
 def resolved_precision(asked: str, device: torch.device) -> str:
     """The precision that was asked for; for "auto" bfloat16 on GPUs that have it, else float32.
@@ -14,10 +16,18 @@ def resolved_precision(asked: str, device: torch.device) -> str:
     """
     if asked == "float32" or (asked == "auto" and device.type != "cuda"):
         return "float32"
-    has = device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    has = device.type != "cuda" or torch.cuda.get_device_properties(device).major >= _AMPERE
     if not has and asked == "bfloat16":
         raise ConfigError(f"--precision bfloat16: {device} does not have it; leave it out")
     return "bfloat16" if has else "float32"
+
+
+def forbid_tf32() -> None:
+    """Make convolutions in float32 what they are called on GPUs too, for the whole process.
+
+    By default torch computes them in TF32, to three decimal digits.
+    """
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:

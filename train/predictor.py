@@ -20,6 +20,7 @@ from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
 from samcache.train.outputs import RESULTS
+from samcache.train.precision import forbid_tf32
 from samcache.train.splits import member_name
 
 _CONTROLS = ("shuffled", "random")  # their features are no image's own
@@ -195,6 +196,7 @@ def load_ensemble(run: TrainedRun, device: str = "cpu", member: str | None = Non
 
     Raises ConfigError for an unknown member and for files that are not this run's.
     """
+    forbid_tf32()
     names = run.members if member is None else (member,)
     if not set(names) <= set(run.members):
         raise ConfigError(f"{run.folder} has no member {member!r}: {', '.join(run.members)}")

@@ -24,10 +24,10 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
     """The first of device, memory and disk with room for so many bytes, or the one asked for.
 
     On a CPU, memory is the device's. Each of the processes on this machine has a device and data of
-    its own. Raises ConfigError where the disk has no room either.
+    its own. Raises ConfigError where the disk has no room either, or a GPU that was asked for.
     """
     places: list[tuple[str, Callable[[], int]]] = [
-        ("device", lambda: torch.cuda.mem_get_info(device)[0]),
+        ("device", lambda: free_on_gpu(device)),
         ("memory", free_memory),
     ]
     for residency, free in places[0 if device.type == "cuda" else 1 :]:
@@ -36,6 +36,11 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
         copies = 1 if residency == "device" else processes
         if asked is None and need * copies <= _SHARE * room:
             return residency
+        if asked == residency == "device" and need > room:
+            raise ConfigError(
+                f"features and images have {decimal(need)}, {device} has {decimal(room)} free: "
+                "leave --residency out"
+            )
     if asked in ("device", "memory"):
         return asked if device.type != "cpu" else "memory"
     root = stage_root()
@@ -50,16 +55,24 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
     return "disk"
 
 
-def allocate(shape: tuple[int, ...], dtype: torch.dtype, residency: str) -> Tensor:
-    """An empty tensor in memory, or mapped to a file in the stage folder that no name leads to.
+def allocate(
+    shape: tuple[int, ...], dtype: torch.dtype, residency: str, device: torch.device
+) -> Tensor:
+    """An empty tensor on the device, in memory, or in a file of the stage folder without a name.
 
     The file's space is free again when the process ends, however it ends.
     """
     if residency != "disk":
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device=device if residency == "device" else "cpu")
     with tempfile.TemporaryFile(dir=stage_root()) as file:
         kind = torch.empty(0, dtype=dtype).numpy().dtype
         return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
+
+
+def free_on_gpu(device: torch.device) -> int:
+    """Bytes of a GPU's memory that are free, or held by torch for what it may still allocate."""
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + held
 
 
 def free_memory() -> int:

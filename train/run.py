@@ -35,7 +35,7 @@ from samcache.train.loop import DivergedError, EpochMetrics, MemberResult, train
 from samcache.train.output_shapes import run_once
 from samcache.train.outputs import Results, open_run_folder, summarise, write_run
 from samcache.train.pooling import given_sides
-from samcache.train.precision import resolved_precision
+from samcache.train.precision import forbid_tf32, resolved_precision
 from samcache.train.residency import choose_residency
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.tensorboard import event_writer
@@ -51,6 +51,7 @@ def train(config: TrainConfig, console: Console) -> Results:
     with distributed.joined(config.device) as device:
         console.quiet = console.quiet or distributed.rank() > 0
         precision = resolved_precision(config.precision, device)
+        forbid_tf32()
         return _train(replace(config, device=str(device), precision=precision), console)
 
 
@@ -76,18 +77,17 @@ def _train(config: TrainConfig, console: Console) -> Results:
         grades = " < ".join(store.dataset.classes)
         console.print(f"grades in order: {grades}", markup=False, highlight=False)
     started = time.perf_counter()
-    data = loaded(config, store, sides, console)
+    data = loaded(config, store, sides, console).to(torch.device(config.device))
     load_seconds = time.perf_counter() - started
     missing = int((store.samples["status"] == "missing").sum())
     if missing:
         console.print(
             f"warning: {missing} images of {store.location} are not extracted yet: left out"
         )
-    on_device = data.to(torch.device(config.device))
     trained: list[MemberResult] = []
     with _epoch_progress(config, folder, len(members), console) as begin:
         for number, member in enumerate(members):
-            inputs = given_maps(scaled_to(on_device, store, member.train), member, config)
+            inputs = given_maps(scaled_to(data, store, member.train), member, config)
             on_epoch = begin(number, member)
             try:
                 trained.append(train_member(member, inputs, config, taps, on_epoch, checkpoints))
@@ -118,7 +118,7 @@ def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) ->
     residency = choose_residency(need, device, config.residency, distributed.processes_here())
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
     console.print(f"images and features: {decimal(need)}, {place[residency]}", highlight=False)
-    data = load_training_data(*loading, residency, views)
+    data = load_training_data(*loading, residency, views, device)
     if config.attention == "random":
         fill_with_noise(data)
     return data

@@ -15,15 +15,18 @@ from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data import Sides, TrainingData, scaled_to
+from samcache.train.distributed import own_device
 from samcache.train.loop import DivergedError, EpochMetrics, train_member
+from samcache.train.memory import TooLargeError
 from samcache.train.pooling import given_sides
-from samcache.train.precision import resolved_precision
+from samcache.train.precision import forbid_tf32, resolved_precision
 from samcache.train.run import check_backbone, decisive, given_maps, loaded
 from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
 _BACKBONE = ("backbone", "stem")
+_PROGRAMS = 1024  # that --compile makes in all; by torch's default what two or three designs take
 _GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
 
 
@@ -40,8 +43,10 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     """Run trials until so many are finished; raises SamcacheError."""
     store = staged(Store(config.base.store), console)
     dimensions = _dimensions(config)
-    base = config.base
-    precision = resolved_precision(base.precision, torch.device(base.device))
+    base, device = config.base, own_device(config.base.device)
+    precision = resolved_precision(base.precision, device)
+    forbid_tf32()
+    torch._dynamo.config.recompile_limit = _PROGRAMS
     samples, classes = readable_samples(store), store.dataset.classes
     (planned,) = plan_members(samples, classes, base.seeds)
     member = replace(planned, test=planned.test[:0])
@@ -49,12 +54,13 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     held = _HeldInputs(store, member, console)
     description = decisive(base, store, [member]) | {"search": [str(d) for d in dimensions]}
 
-    def train(options: TrainConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
+    def train(asked: TrainConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
+        options = replace(asked, device=str(device), precision=precision)
         data, taps = held.inputs(options), options.tapped(store.identity.levels)
         try:
-            train_member(member, data, replace(options, precision=precision), taps, on_epoch)
-        except DivergedError as error:
-            raise Pruned(str(error)) from error
+            train_member(member, data, options, taps, on_epoch)
+        except (DivergedError, TooLargeError) as error:
+            raise Pruned(str(error)) from None  # without what its frames hold of the GPU's memory
 
     return Trials(base, dimensions, description, console).run(config.trials, train)
 
@@ -112,8 +118,8 @@ class _HeldInputs:
         )
 
     def _loaded(self, options: TrainConfig, sides: Sides) -> TrainingData:
-        data = loaded(options, self._store, sides, self._console)
+        data = loaded(options, self._store, sides, self._console).to(torch.device(options.device))
         if self._images is not None:  # they are the same
             data = replace(data, images=self._images.images)
-        data = scaled_to(data.to(torch.device(options.device)), self._store, self._member.train)
+        data = scaled_to(data, self._store, self._member.train)
         return given_maps(data, self._member, options)

@@ -59,7 +59,7 @@ class Samcache(Format):
                 maps[level] = torch.from_numpy(values[:, 0])
                 continue
             stage_root().mkdir(parents=True, exist_ok=True)
-            maps[level] = allocate(full, torch.float16, self.residency)
+            maps[level] = allocate(full, torch.float16, self.residency, torch.device("cpu"))
             for shard in store.commits:
                 start, stop = store.layout.rows_of(shard)
                 values = store.read_features(level, start, stop)

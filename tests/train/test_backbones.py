@@ -1,5 +1,7 @@
 """Every backbone is cut, tapped and loaded as its own library means it."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import timm
 import torch
 import torchvision.models as models
 from safetensors.torch import save_file
+from torch._dynamo.testing import CompileCounter
 
 from samcache.cache.errors import ConfigError
 from samcache.train.backbones import BACKBONES, STAGES, build_backbone
@@ -177,3 +180,25 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_backbones_are_named_in_the_help() -> None:
     assert {"resnet18", "resnet152", "swin_v2_b"} <= set(BACKBONES)
+
+
+def test_a_classifiers_memory_is_free_as_soon_as_nobody_holds_it() -> None:
+    model = tapped("resnet18", "stage4")
+    model(IMAGES, MAPS).sum().backward()
+    held = weakref.ref(model.backbone.conv1)
+    gc.disable()
+    try:
+        del model
+        assert held() is None, "it waits for Python to look for rings of references"
+    finally:
+        gc.enable()
+
+
+def test_a_tapped_classifier_is_compiled_as_one_program() -> None:
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    model = tapped("resnet18", "stage4")
+    model.compile(backend=counter)
+    for _ in range(2):
+        model(IMAGES, MAPS)
+    assert counter.frame_count == 1

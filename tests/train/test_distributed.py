@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.train import distributed
+from samcache.train.backbones import build_backbone
+from samcache.train.classifier import Classifier, Design
 from samcache.train.residency import choose_residency
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -93,6 +96,40 @@ def test_alone_nothing_is_exchanged() -> None:
         assert (distributed.rank(), distributed.size()) == (0, 1)
     model = torch.nn.Linear(2, 2)
     assert distributed.wrapped(model, torch.device("cpu")) is model
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:densenet121", "timm:test_efficientnet"])
+def test_common_batch_norm_changes_neither_the_network_nor_what_is_tapped(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of timm's, activations are part of the norms, and taps may be norms themselves."""
+    backbone = build_backbone(name, 3, 64)
+    images, cuda = torch.rand(2, 3, 64, 64), torch.device("cuda")
+    with torch.no_grad():
+        expected = backbone.net.eval()(images)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    common = replace(backbone, net=distributed.with_common_norm(backbone.net, cuda))
+    norms = [
+        m for m in common.net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    assert norms
+    assert all(isinstance(norm, torch.nn.SyncBatchNorm) for norm in norms)
+    with torch.no_grad():
+        torch.testing.assert_close(common.net.eval()(images), expected)
+    taps = {stage: stage for stage in common.stages}
+    model = Classifier(common, Design(taps, 2, "gate"), dict.fromkeys(taps, 4), 64).eval()
+    model(images, {stage: torch.rand(2, 4, 1, 1) for stage in taps}).sum().backward()
+    assert all(weight.grad is not None for weight in model.attention.parameters())
+
+
+def test_a_sweeps_processes_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distributed.own_device("cuda") == torch.device("cuda")
+    for name in NAMES:
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert distributed.own_device("cuda") == torch.device("cuda:1")
+    assert distributed.own_device("cuda:0") == torch.device("cuda:0"), "asked for by its number"
+    assert distributed.own_device("cpu") == torch.device("cpu")
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

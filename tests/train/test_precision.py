@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,11 @@ from samcache.train.run import train
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
+def generation(monkeypatch: pytest.MonkeyPatch, major: int) -> None:
+    told = SimpleNamespace(major=major)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: told)
+
+
 @pytest.mark.parametrize(
     ("asked", "device", "has", "expected"),
     [
@@ -31,12 +37,12 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def test_auto_is_bfloat16_where_a_gpu_has_it(
     monkeypatch: pytest.MonkeyPatch, asked: str, device: torch.device, has: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has)
+    generation(monkeypatch, 8 if has else 7)
     assert resolved_precision(asked, device) == expected
 
 
 def test_a_gpu_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
+    generation(monkeypatch, 7)
     with pytest.raises(ConfigError, match="--precision bfloat16: cuda does not have it"):
         resolved_precision("bfloat16", CUDA)
 

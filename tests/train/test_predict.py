@@ -53,6 +53,7 @@ def test_live_images_and_the_store_give_what_the_run_has_written(trained: Traine
         {"fusion": "residual", "taps": ("neck:stage2", "patch:stage2")},
         {"kernel": 4, "stem": "small", "join": True},
         {"folds": 2},
+        {"precision": "bfloat16", "backbone": "timm:test_resnet", "taps": ("neck:stage4",)},
     ],
     ids=lambda options: "-".join(map(str, options)),
 )

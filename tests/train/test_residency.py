@@ -33,7 +33,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Set the free bytes of the GPU and of memory."""
 
     def have(gpu: int, memory: int) -> None:
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (gpu, 10 * gpu))
+        monkeypatch.setattr(residency, "free_on_gpu", lambda _: gpu)
         monkeypatch.setattr(residency, "free_memory", lambda: memory)
 
     return have
@@ -49,7 +49,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
         (CPU, 200, 199, None, "disk"),
         (CUDA, 200, 200, "disk", "disk"),
         (CUDA, 200, 200, "memory", "memory"),
-        (CUDA, 0, 0, "device", "device"),
+        (CUDA, 100, 0, "device", "device"),
         (CPU, 0, 0, "device", "memory"),
     ],
 )
@@ -71,13 +71,30 @@ def test_a_full_disk_is_told_before_anything_is_read(room: Callable[[int, int], 
         choose_residency(2**60, CPU, None)
 
 
+def test_a_gpu_without_room_is_told_before_anything_is_read(
+    room: Callable[[int, int], None],
+) -> None:
+    room(2000, 0)
+    with pytest.raises(ConfigError, match=r"have 2.1 kB, cuda has 2.0 kB free: leave --residency"):
+        choose_residency(2100, CUDA, "device")
+
+
+def test_what_torch_holds_of_a_gpu_and_does_not_use_counts_as_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = {"mem_get_info": (100, 1000), "memory_reserved": 50, "memory_allocated": 20}
+    for name, figure in figures.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, figure=figure: figure)
+    assert residency.free_on_gpu(CUDA) == 130
+
+
 def test_memory_is_measured() -> None:
     assert 2**20 < free_memory() < 2**50
 
 
 def test_a_mapped_tensor_leaves_no_file_behind(stage: Path) -> None:
     stage.mkdir()
-    maps = allocate((3, 2, 4, 4), torch.float16, "disk")
+    maps = allocate((3, 2, 4, 4), torch.float16, "disk", CPU)
     assert list(stage.iterdir()) == []
     maps[:] = 2.5
     assert maps[torch.tensor([2, 0])].sum() == 2 * 32 * 2.5

@@ -14,6 +14,7 @@ from quick_training import quick, run
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.store import Store
 from samcache.train import loop
+from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 
 
@@ -52,6 +53,30 @@ def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> 
     assert re.search(r"neck -?[\d.e-]+, [\d.]+, [\d.]+;", told), "the maps themselves are finite"
 
 
+def test_a_step_that_a_gpu_has_no_memory_for_is_told_with_advice(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Classifier, "forward", full)
+    config = quick(store, tmp_path / "run", batch_size=8)
+    with pytest.raises(ConfigError, match=r"seed-0: a step of 8 images of \d+ pixels does not fit"):
+        run(config)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "told"), [(4, "a larger --batch-size"), (64, "larger --fractions")]
+)
+def test_steps_too_small_for_the_processes_are_told_with_advice(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, told: str
+) -> None:
+    """As under torchrun, where every process needs two samples of each batch."""
+    monkeypatch.setattr(loop, "ordered_batches", lambda *_: [])
+    with pytest.raises(ConfigError, match=f"samples for a step, which needs 2 .*: give {told}"):
+        run(quick(store, tmp_path / "run", batch_size=batch_size))
+
+
 def test_weights_that_give_no_numbers_stop_before_they_are_scored(
     store: Store, tmp_path: Path
 ) -> None:
@@ -76,15 +101,6 @@ def test_test_samples_that_get_no_number_are_not_scored(
     with pytest.raises(ConfigError, match="seed-0 gives 1 of 8 test samples no number"):
         run(quick(store, tmp_path / "run"))
     assert not (tmp_path / "run" / "results.json").exists()
-
-
-def test_too_few_samples_for_a_step_are_told(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As of few samples under torchrun, where every process needs two of each batch."""
-    monkeypatch.setattr(loop, "ordered_batches", lambda *_: [])
-    with pytest.raises(ConfigError, match="seed-0 has 24 training samples: a step needs 2"):
-        run(quick(store, tmp_path / "run"))
 
 
 def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:

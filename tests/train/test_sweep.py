@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shared_sweep
+import torch
 from click.testing import CliRunner
 from conftest import write_npz
 from rich.console import Console
@@ -23,6 +24,7 @@ from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train import sweep as sweep_module
+from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data
 from samcache.train.loop import DivergedError, EpochMetrics
@@ -221,6 +223,17 @@ def test_a_training_that_diverges_is_a_bad_trial_and_no_end(
     found = run(options(store, tmp_path / "sweep", 2))
     assert found.table["state"].tolist() == ["cut short", "cut short"]
     assert found.command is None
+
+
+def test_a_trial_that_a_gpu_has_no_memory_for_is_cut_short(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Classifier, "forward", full)
+    found = run(options(store, tmp_path / "sweep", 2))
+    assert found.table["state"].tolist() == ["cut short", "cut short"]
 
 
 @pytest.mark.usefixtures("scored")
