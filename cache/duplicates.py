@@ -27,9 +27,12 @@ class Duplicates:
 def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
     """Every set of two or more samples with one SHA-256, those across splits first.
 
-    samples: a store's table with the columns id, split, label and sha256 ("" where unknown).
+    samples: a store's table with the columns id, split, label and sha256 ("" where unknown), and
+    status where images have been tried: those that cannot be read, such as empty files, are none.
     """
     known = samples[samples["sha256"] != ""]
+    if "status" in known:
+        known = known[known["status"] != "unreadable"]
     repeated = known[known["sha256"].duplicated(keep=False)]
     found = [
         Duplicates(tuple(same["id"]), tuple(same["split"]), tuple(map(int, same["label"])))

@@ -125,10 +125,10 @@ def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
     from samcache.extract.forecast import forecast
 
     planned = forecast(settings, console())
-    if division().rank:
+    if not division().speaks:
         return  # one plan for the job
-    text = json.dumps(planned.to_json(), indent=2) if as_json else planned.text(settings.prune)
-    click.echo(text)
+    told = planned.text(settings.prune, settings.limit is not None)
+    click.echo(json.dumps(planned.to_json(), indent=2) if as_json else told)
 
 
 def _tell_what_is_there(source: Path, reading: SourceOptions, as_json: bool) -> None:

@@ -93,8 +93,8 @@ class Window(click.ParamType[tuple[float, float]]):
             center, width = (float(part) for part in value.split(","))
         except ValueError:
             self.fail(f"{value!r} should be two numbers such as 40,400", param, ctx)
-        if not 0 < width < float("inf"):
-            self.fail(f"{value!r}: the width should be above 0", param, ctx)
+        if not (0 < width < math.inf and math.isfinite(center)):
+            self.fail(f"{value!r}: the width should be above 0, and both be finite", param, ctx)
         return center - width / 2, center + width / 2
 
 

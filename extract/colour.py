@@ -28,8 +28,13 @@ _SRGB = ImageCms.createProfile("sRGB")
 
 
 def window_text(window: Window | None) -> str:
-    """A window as a store's identity has it: "auto", or its two ends."""
-    return "auto" if window is None else f"{window[0]:g},{window[1]:g}"
+    """A window as a store's identity has it: "auto", or its two ends, to the last digit."""
+    return "auto" if window is None else ",".join(map(_digits, window))
+
+
+def _digits(value: float) -> str:
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def parse_window(text: str) -> Window | None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from samcache.cache.errors import ConfigError
 
@@ -16,10 +16,15 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class Division:
-    """Worker ``rank`` of ``size``: shard s is first of all for worker s mod size."""
+    """Worker ``rank`` of ``size``: shard s is first of all for worker s mod size.
+
+    speaks: whether it tells what the store holds: the first of those that one launcher started, so
+    each task of an array, which may as well be at work on a store of its own.
+    """
 
     rank: int = 0
     size: int = 1
+    speaks: bool = field(default=True, compare=False)
 
     def owns(self, shard: int) -> bool:
         """Whether a shard is this worker's."""
@@ -36,7 +41,8 @@ def division(environment: Mapping[str, str] = os.environ) -> Division:
     found = (_share(environment, *names) for names in _LAUNCHERS)
     within = next((share for share in found if share.size > 1), Division())
     task = _share(environment, *_ARRAY)
-    return Division(task.rank * within.size + within.rank, task.size * within.size)
+    rank, size = task.rank * within.size + within.rank, task.size * within.size
+    return Division(rank, size, speaks=within.rank == 0)
 
 
 def _share(
@@ -48,11 +54,16 @@ def _share(
         start = int(environment.get(start_name, "0")) if start_name else 0
         found = Division(int(environment[rank_name]) - start, int(environment[size_name]))
     except ValueError:
-        raise ConfigError(f"{rank_name} and {size_name} should be whole numbers") from None
+        texts = f"{environment[rank_name]!r} and {environment[size_name]!r}"
+        raise ConfigError(
+            f"{rank_name} and {size_name} should be whole numbers, and are {texts}: let a launcher "
+            "set them, or unset them"
+        ) from None
     if not 0 <= found.rank < found.size:
+        advice = "number array tasks by steps of 1" if start_name else "ranks go from 0 to size - 1"
         raise ConfigError(
             f"{rank_name} {environment[rank_name]} and {size_name} {found.size} do not "
-            "fit: number array tasks by steps of 1"
+            f"fit: {advice}"
         )
     return found
 

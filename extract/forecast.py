@@ -1,7 +1,7 @@
 """``samcache extract --plan``: what a run would write, and how long it would take."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -18,7 +18,14 @@ from samcache.cache.shards import shard_size
 from samcache.cache.store import Store
 from samcache.extract.division import division, reading_threads
 from samcache.extract.open_shard import ShardRows
-from samcache.extract.plan import Changes, compare, fitted, next_table, source_hashes
+from samcache.extract.plan import (
+    Changes,
+    compare,
+    fitted,
+    next_table,
+    source_hashes,
+    stored_images,
+)
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import PROBE, probe_images
 from samcache.extract.progress import encoding_progress
@@ -73,14 +80,14 @@ class Forecast:
         total = sum(self.bytes.values())
         return {**asdict(self), "total_bytes": total, "seconds": self.seconds}
 
-    def text(self, prune: bool) -> str:
+    def text(self, prune: bool, limited: bool = False) -> str:
         """A few lines for the terminal."""
         state = "exists" if self.exists else "would be created"
         width = max(map(len, self.bytes))
         copied = f", {self.copied} to copy" if self.copied else ""
         lines = [
             f"{self.store} {state}: {self.images} images, {self.rows} to encode{copied}",
-            *self.changes.lines(prune),
+            *self.changes.lines(prune, limited),
             *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
             f"{decimal(sum(self.bytes.values()))} in {self.objects} objects ({self.shards} shards)",
         ]
@@ -91,6 +98,8 @@ class Forecast:
                 f"{self.speed.encode:.3g} s each on {self.speed.device}, {self.speed.read:.3g} s "
                 "to read one"
             )
+        elif self.rows:
+            lines.append("no time: none of the images that were tried can be read")
         return "\n".join([*lines, "Nothing was written."])
 
 
@@ -169,6 +178,8 @@ def _table(
     given = fitted(prepared.samples, prepared.source, store, options.reading.split_seed)
     changes = compare(given, store)
     following = next_table(given, store, changes, options.prune)
+    if not options.assume_unchanged:
+        changes = replace(changes, uncompared=stored_images(store))
     return (store.table if following is None else following), store, changes
 
 

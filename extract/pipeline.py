@@ -18,6 +18,7 @@ from samcache.cache.errors import ImageError
 from samcache.cache.store import Store
 from samcache.extract.division import Division, reading_threads
 from samcache.extract.open_shard import Filled, OpenShard, ShardRows
+from samcache.extract.plan import GONE
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -27,14 +28,13 @@ _log = logging.getLogger(__name__)
 _PATIENCE = 2.0  # seconds between looks at shards that others hold
 _WRITERS = 3  # shards written at the same time, where writing is slower than encoding
 
-GONE = "it is no longer in the source"
-
 
 @dataclass(frozen=True)
 class Work:
     """What is to be encoded and from where.
 
-    places: (n,) for each sample of the store's table its place in the source, or -1.
+    places: (n,) for each sample of the store's table its place in the source, or -1. partial:
+    whether the source has more than it shows, so that what is not in it is left for another run.
     """
 
     store: Store
@@ -43,6 +43,7 @@ class Work:
     known: KnownRows
     division: Division
     strict: bool = False
+    partial: bool = False
 
     def pending(self) -> list[int]:
         """Shards without a commit: this worker's own in order, then those of others from the end.
@@ -50,6 +51,8 @@ class Work:
         So a job ends when all is done, whoever was slow, late or lost.
         """
         pending = self.store.pending()
+        if self.partial:
+            pending = [s for s in pending if all(place >= 0 for _, place in self.rows(s))]
         own = [shard for shard in pending if self.division.owns(shard)]
         return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ _HASHERS = 8  # threads that read source bytes
 _TOGETHER = 16  # images that a thread is given at a time: of a million, each would cost a kilobyte
 _SHOWN = 5  # ids named in a summary
 
+GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -26,20 +28,30 @@ class Changes:
     relabelled: tuple[str, ...] = ()  # another class, split or group
     changed: tuple[str, ...] = ()  # other bytes
     mended: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
+    unreachable: tuple[str, ...] = ()  # readable when they were stored, and not now
+    uncompared: int = 0  # stored images whose bytes were not compared with the source's
 
-    def lines(self, pruned: bool) -> list[str]:
+    def lines(self, pruned: bool, limited: bool = False) -> list[str]:
         """What a user should know, a line for each kind."""
         kept = "dropped" if pruned else "kept as they are; --prune drops them"
+        gone = "outside of --limit: kept" if limited else f"no longer in the source: {kept}"
         redone = "encoded anew" if pruned else "kept as they were; --prune encodes them anew"
         followed = "changed" if pruned else "kept as they were; --prune follows the source"
         texts = {
             "new in the source: added": self.added,
-            f"no longer in the source: {kept}": self.removed,
+            gone: self.removed,
             f"with other bytes in the source: {redone}": self.changed,
             f"with another class, split or group in the source: {followed}": self.relabelled,
-            "unreadable before and changed since: read again": self.mended,
+            "unreadable before, and changed or back since: read again": self.mended,
+            "cannot be read now: kept as they were": self.unreachable,
         }
-        return [f"{len(ids)} images {text} ({_some(ids)})" for text, ids in texts.items() if ids]
+        lines = [f"{len(ids)} images {text} ({_some(ids)})" for text, ids in texts.items() if ids]
+        if self.uncompared:
+            lines.append(
+                f"{self.uncompared} stored images: not compared with the source's bytes, as a run "
+                "of one process does first"
+            )
+        return lines
 
 
 def fitted(samples: pd.DataFrame, source: Source, store: Store, split_seed: int) -> pd.DataFrame:
@@ -83,29 +95,43 @@ def compare(samples: pd.DataFrame, store: Store) -> Changes:
     shared = now.index.intersection(before.index, sort=False)
     columns = [column for column in COLUMNS if column != "id"]
     differs = (before.loc[shared, columns] != now.loc[shared, columns]).any(axis=1)
+    lost = store.samples["id"][store.samples["reason"] == GONE]
     return Changes(
         added=tuple(now.index.difference(before.index, sort=False)),
         removed=tuple(before.index.difference(now.index, sort=False)),
         relabelled=tuple(shared[differs.to_numpy()]),
+        mended=tuple(lost[lost.isin(now.index)]),
     )
 
 
 def compare_bytes(
-    samples: pd.DataFrame, source: Source, store: Store, on_image: Callable[[], None]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ids whose source bytes are not those that were stored: of readable images, of unreadable.
+    changes: Changes,
+    samples: pd.DataFrame,
+    source: Source,
+    store: Store,
+    on_image: Callable[[], None],
+) -> Changes:
+    """The changes with the ids whose source bytes are not those that were stored.
 
-    samples: the source's table with the store's ids, in the source's order. Images that cannot be
-    read now count as the same.
+    samples: the source's table with the store's ids, in the source's order.
     """
     stored = store.samples[store.samples["status"] != "missing"]
     known = samples[["id"]].assign(place=np.arange(len(samples)))
     known = known.merge(stored[["id", "sha256", "status"]], on="id")
-    now = source_hashes(source, known["place"].tolist(), on_image)
-    pairs = zip(now, known["sha256"].tolist(), strict=True)
-    other = known[[found is not None and found != before for found, before in pairs]]
-    readable = other["status"] == "ok"
-    return tuple(other["id"][readable]), tuple(other["id"][~readable])
+    known["now"] = list(source_hashes(source, known["place"].tolist(), on_image))
+    readable, reached = known["status"] == "ok", known["now"].notna()
+    other = reached & (known["now"] != known["sha256"])
+    return replace(
+        changes,
+        changed=tuple(known["id"][readable & other]),
+        mended=tuple(known["id"][~readable & other]),
+        unreachable=tuple(known["id"][readable & ~reached]),
+    )
+
+
+def stored_images(store: Store) -> int:
+    """How many images have been stored, or tried."""
+    return int((store.samples["status"] != "missing").sum())
 
 
 def source_hashes(

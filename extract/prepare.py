@@ -71,9 +71,13 @@ def prepare(options: ExtractOptions) -> Prepared:
     """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
     source = open_source(options.source, options.reading)
     if options.limit is not None:
+        if options.prune:
+            raise ConfigError(
+                "--limit and --prune: all beyond the limit would be dropped: give one"
+            )
         source = source.limited(options.limit)
     if not options.allow_split_groups:
-        _refuse_split_groups(source)
+        refuse_split_groups(source.samples)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
     encoder = load_encoder(
         options.encoder,
@@ -112,12 +116,12 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
     )
 
 
-def _refuse_split_groups(source: Source) -> None:
+def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:
     """A patient in two splits makes the test split easier than the world: raises SourceError."""
-    divided = split_groups(source.samples)
+    divided = split_groups(samples)
     for group, splits in divided.items():
         raise SourceError(
-            f"{len(divided)} groups stand in more than one split, first {group!r} in "
+            f"{where}{len(divided)} groups stand in more than one split, first {group!r} in "
             f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
         )
 

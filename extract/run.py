@@ -21,7 +21,7 @@ from samcache.cache.create import (
     write_metadata,
 )
 from samcache.cache.description import Dataset, Description
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
@@ -35,11 +35,19 @@ from samcache.extract.encoders import (
 )
 from samcache.extract.open_shard import Filled
 from samcache.extract.pipeline import Work, fill
-from samcache.extract.plan import Changes, compare, compare_bytes, fitted, next_table
-from samcache.extract.prepare import ExtractOptions, Prepared, prepare
+from samcache.extract.plan import (
+    Changes,
+    compare,
+    compare_bytes,
+    fitted,
+    next_table,
+    stored_images,
+)
+from samcache.extract.prepare import ExtractOptions, Prepared, prepare, refuse_split_groups
 from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress
 from samcache.extract.reuse import KnownRows, open_reusable
+from samcache.extract.rows import read_row
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
 from samcache.extract.summary import ExtractSummary, summarise
@@ -58,12 +66,14 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
-        work = Work(store, source, places, known, share, options.strict)
+        partial = options.limit is not None
+        work = Work(store, source, places, known, share, options.strict, partial)
         started = time.perf_counter()
         filled = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
-    return summarise(finished, filled, seconds, changes.lines(options.prune), share)
+    told = changes.lines(options.prune, partial)
+    return summarise(finished, filled, seconds, told, share)
 
 
 def run_encoder(
@@ -87,7 +97,7 @@ def run_encoder(
             on_images=progress.add,
         )
         filled = fill(work, shard_encoder, claims, progress.wait_for)
-    if filled.encoded and not batch.fixed and not work.division.rank:
+    if filled.encoded and not batch.fixed and work.division.speaks:
         beside = f", {batch.lanes} side by side" if batch.lanes > 1 else ""
         console.print(f"--batch-size auto: {batch.size} on {place}{beside}")
     return filled
@@ -163,7 +173,19 @@ def _measured(prepared: Prepared, options: ExtractOptions) -> Precision | None:
         exact = load_encoder(name, prepared.checkpoint, levels, options.image_size).model
         exact.compiled = False
     images = probe_images(prepared.source, prepared.identity)
+    if not images:
+        _refuse_unreadable(prepared)
     return measure_precision(configured_encoder(prepared, options), images, exact)
+
+
+def _refuse_unreadable(prepared: Prepared) -> None:
+    """Raise SourceError: of a store without any image nobody has any use."""
+    first = read_row(prepared.source, 0, 0, KnownRows(), prepared.identity)
+    name = prepared.source.samples["id"].iloc[0]
+    raise SourceError(
+        f"none of the images that were tried can be read, first {name}: {first.reason}; check "
+        "where they lie (--root), or mend them"
+    )
 
 
 def bring_up_to_date(
@@ -178,30 +200,36 @@ def bring_up_to_date(
     """Give the store the sample table that follows from the source, and say what has changed.
 
     Source bytes are compared by a single process alone, and not with ``assume_unchanged``; workers
-    of one job all come to the same table from ids, and the first of them writes it.
+    of one job all come to the same table from ids, and the first of them writes it. Raises
+    SourceError where the table would part a group (unless ``allow_split_groups``).
     """
     compared = share.size == 1 and not options.assume_unchanged
-    found: Changes | None = None
     while True:
         given = fitted(samples, source, store, options.reading.split_seed)
         changes = compare(given, store)
         if compared and store.committed():
-            changed, mended = _compared_bytes(given, source, store, console)
-            changes = replace(changes, changed=changed, mended=mended)
-        found = found or changes
+            changes = _compared_bytes(changes, given, source, store, console)
+        elif not options.assume_unchanged:
+            changes = replace(changes, uncompared=stored_images(store))
         table = next_table(given, store, changes, options.prune)
+        if table is not None and not options.allow_split_groups:
+            refuse_split_groups(table, f"with the splits that {store.location} has, ")
         if table is None and not stale_metadata(store):
-            return store, found
+            return store, changes
         if claims.take(TABLE) is None:
             time.sleep(_PATIENCE)
-        else:
-            newest = Store(store.location, store.objects)
-            if table is None:  # a process was killed between a table and what follows from it
-                write_metadata(newest)
-            elif newest.generation.number == store.generation.number:
-                add_generation(newest, table)
-            claims.release(TABLE)
+            store = Store(store.location, store.objects)
+            continue
+        newest = Store(store.location, store.objects)
+        current = newest.generation.number == store.generation.number
+        if table is None:  # a process was killed between a table and what follows from it
+            write_metadata(newest)
+        elif current:
+            add_generation(newest, table)
+        claims.release(TABLE)
         store = Store(store.location, store.objects)
+        if current:
+            return store, changes
 
 
 def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -211,11 +239,11 @@ def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _compared_bytes(
-    samples: pd.DataFrame, source: Source, store: Store, console: Console
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    changes: Changes, samples: pd.DataFrame, source: Source, store: Store, console: Console
+) -> Changes:
     with encoding_progress(console) as progress:
         task = progress.add_task("comparing with the source", total=len(samples))
-        return compare_bytes(samples, source, store, lambda: progress.advance(task))
+        return compare_bytes(changes, samples, source, store, lambda: progress.advance(task))
 
 
 def _reusable(store: Store, locations: tuple[str, ...]) -> list[Store]:

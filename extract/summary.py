@@ -72,11 +72,11 @@ def summarise(
 ) -> ExtractSummary:
     """The summary of a run, from the store as it now stands.
 
-    Of a job's ranks the first alone tells what the store holds: it stays to the end, and launchers
-    take a status like that of unreadable images for a failure that ends all other ranks.
+    Of a launcher's ranks the first alone tells what the store holds: it stays to the end, and
+    launchers take a status like that of unreadable images for a failure that ends all other ranks.
     """
     worker = f"by rank {share.rank} of {share.size}" if share.size > 1 else ""
-    if share.rank:
+    if not share.speaks:
         return ExtractSummary(
             samples=len(store.table),
             missing=0,

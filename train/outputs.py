@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from samcache.cache.duplicates import find_duplicates
+from samcache.cache.duplicates import find_duplicates, split_groups
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
@@ -20,7 +20,7 @@ from samcache.train.checkpoint import FOLDER as CHECKPOINTS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
-from samcache.train.splits import group_codes
+from samcache.train.splits import group_codes, readable_samples
 
 RESULTS = "results.json"
 SEEN = "seen.csv"
@@ -62,6 +62,7 @@ class Results:
     missing: int  # samples of the store that are not extracted yet
     unreadable: int
     leaks: list[dict[str, Any]]  # images that stand in more than one split
+    parted_groups: int  # that stand in more than one split; folds keep them whole
     fractions: list[FractionScores]
     members: list[MemberScores]
     load_seconds: float
@@ -107,6 +108,7 @@ def summarise(
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
         leaks=[asdict(same) for same in find_duplicates(store.samples) if same.leaks],
+        parted_groups=0 if config.folds else len(split_groups(readable_samples(store))),
         fractions=[
             _fraction_scores(
                 data, [r for r in trained if r.member.fraction == fraction], config.ordered

@@ -43,6 +43,11 @@ def text(results: Results) -> str:
     if results.folds:
         tested = f"{results.folds} folds, {first.test_samples} samples, each tested once"
     blocks = [[f"{results.dataset}: {tested}"]]
+    if results.parted_groups:
+        blocks[0].append(
+            f"warning: {results.parted_groups} groups (patients) stand in more than one split:"
+        )
+        blocks[0].append("what was learned of them is asked again in the test")
     if len(results.members) <= _MOST_LINES:
         blocks.append(_members(results.members))
     elif results.folds:

@@ -27,6 +27,12 @@ def test_copies_are_found_and_those_across_splits_come_first() -> None:
     assert not within.leaks
 
 
+def test_files_that_cannot_be_read_are_no_copies_of_each_other() -> None:
+    samples = table(("a", 0, "train", "", "empty"), ("b", 0, "test", "", "empty"))
+    assert find_duplicates(samples)
+    assert find_duplicates(samples.assign(status="unreadable")) == []
+
+
 def test_groups_in_two_splits_are_named() -> None:
     samples = table(
         ("a", 0, "train", "p1", ""),

@@ -3,11 +3,16 @@
 import io
 from collections.abc import Callable
 
+import click
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from samcache.cache.errors import ImageError
+from samcache.commands.options import Window
+from samcache.extract.colour import parse_window, window_text
 from samcache.extract.decode import decode_image, pixels_to_rgb
 
 
@@ -102,3 +107,20 @@ def _survives_damage(data: bytes, draw: Callable[..., np.ndarray]) -> None:
             decode_image(bytes(damaged[: int(draw(1, len(data) + 1))]))
         except ImageError:
             continue
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1e9))
+def test_a_window_stands_in_an_identity_to_the_last_digit(low: float, width: float) -> None:
+    window = low, low + width
+    assert parse_window(window_text(window)) == window
+
+
+def test_plain_windows_are_written_plainly() -> None:
+    assert window_text((-160.0, 240.0)) == "-160,240"
+    assert window_text((1234519.0, 1234619.0)) == "1234519.0,1234619.0"
+
+
+@pytest.mark.parametrize("window", ["nan,5", "inf,5", "5,nan", "5,inf", "5,0", "5"])
+def test_windows_that_show_nothing_are_refused(window: str) -> None:
+    with pytest.raises(click.BadParameter, match="should be"):
+        Window().convert(window, None, None)

@@ -78,3 +78,28 @@ def test_processes_of_a_machine_share_its_cores() -> None:
     slurm = {"SLURM_NTASKS_PER_NODE": "100000", "SLURM_CPUS_PER_TASK": "2"}
     assert own_cores(slurm) == min(2, own_cores({})), "the task was given these for itself"
     assert own_cores({}) >= own_cores({"LOCAL_WORLD_SIZE": "2"}) >= 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "speaks"),
+    [
+        ({}, True),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, True),
+        ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4"}, True),
+        (
+            {
+                "RANK": "1",
+                "WORLD_SIZE": "2",
+                "SLURM_ARRAY_TASK_ID": "0",
+                "SLURM_ARRAY_TASK_COUNT": "4",
+            },
+            False,
+        ),
+    ],
+)
+def test_the_first_of_each_launcher_tells_what_the_store_holds(
+    environment: dict[str, str], speaks: bool
+) -> None:
+    """A task of an array may be at work on a store of its own."""
+    assert division(environment).speaks == speaks

@@ -291,3 +291,9 @@ def test_checks_turn_with_the_facts(reported_runs: ReportedRuns) -> None:
     assert kinds["Every image could be read"] == FINE
     assert kinds["Patients are known and were kept whole"] == FINE
     assert PROBLEM not in kinds.values()
+    folds = replace(facts, run=replace(facts.run, results={**facts.run.results, "folds": 2}))
+    kinds = {finding.title: finding.kind for finding in findings(folds)}
+    assert kinds["Copies of an image were kept in one fold"] == FINE
+    parted = replace(clean, results={**clean.results, "parted_groups": 2})
+    kinds = {finding.title: finding.kind for finding in findings(replace(better, run=parted))}
+    assert kinds["2 patients stand in more than one split"] == PROBLEM

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Extract, write_npz
+from image_files import draw
 from PIL import Image
 from quick_training import quick, run
 from rich.console import Console
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.extract.file_sources import SourceOptions
 from samcache.train import loop
 from samcache.train import run as run_module
 from samcache.train.data import load_training_data
@@ -236,3 +238,24 @@ def test_copies_across_splits_are_recorded_in_the_results(
     run(quick(store, tmp_path / "run", epochs=1, seeds=(0,)))
     (leak,) = json.loads((tmp_path / "run" / "results.json").read_text())["leaks"]
     assert leak["ids"] == ["train/000002", "test/000003"]
+
+
+def test_patients_in_two_splits_are_told_with_every_result(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    lines = ["file,class,split,patient"]
+    for number in range(24):
+        draw(images / f"{number}.png", number)
+        split = ("train", "train", "val", "test")[number % 4]
+        lines.append(f"{number}.png,{'ab'[number // 4 % 2]},{split},p{number // 2}")
+    (images / "labels.csv").write_text("\n".join(lines) + "\n")
+    reading = SourceOptions(group="patient")
+    parted, _ = run_extract(source=images / "labels.csv", reading=reading, allow_split_groups=True)
+    options = {"seeds": (0,), "epochs": 1, "attention": "none"}
+    results = run(quick(parted, tmp_path / "run", **options))
+    assert results.parted_groups == 6, "every second pair is one of val and test"
+    assert "warning: 6 groups (patients) stand in more than one split" in text(results)
+    folds = run(quick(parted, tmp_path / "folds", **options, folds=2))
+    assert folds.parted_groups == 0, "folds keep them whole"
+    assert "warning" not in text(folds)

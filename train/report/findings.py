@@ -41,12 +41,12 @@ def _leaks(facts: Facts) -> Finding:
     leaks = [same for same in facts.duplicates if len(set(same["splits"])) > 1]
     if not leaks:
         return Finding(FINE, "No image stands in two splits")
+    if facts.run.results["folds"]:
+        return Finding(FINE, "Copies of an image were kept in one fold")
     text = (
         "These images are identical, byte for byte. What was learned by heart in training is "
         "asked again in the test, so the test result may be too good."
     )
-    if facts.run.results["folds"]:
-        text = "Cross-validation does not keep copies together: one may be trained on, one tested."
     title = f"{_images(len(leaks))} in more than one split"
     return _with_items(PROBLEM, title, text, [_copies(facts, same) for same in leaks])
 
@@ -90,6 +90,12 @@ def _missing(facts: Facts) -> Finding:
 
 
 def _patients(facts: Facts) -> Finding:
+    if parted := facts.run.results.get("parted_groups", 0):
+        text = (
+            "Images of one patient (or lesion) are alike. What was learned of one in training is "
+            "asked again in the test, so the test result may be too good."
+        )
+        return Finding(PROBLEM, f"{parted} patients stand in more than one split", text)
     if (facts.run.test["group"] != "").any():
         return Finding(FINE, "Patients are known and were kept whole")
     text = (

@@ -152,8 +152,11 @@ def _data(facts: Facts) -> str:
     if facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
-    known = (run.test["group"] != "").any()
-    parts.append("Patients are kept whole." if known else "Patients are not known.")
+    patients = "Patients are not known."
+    if (run.test["group"] != "").any():
+        parted = run.results.get("parted_groups", 0)
+        patients = f"Splits part {parted} patients." if parted else "Patients are kept whole."
+    parts.append(patients)
     return " ".join(parts)
 
 

@@ -1,0 +1,125 @@
+"""What a first run was not told, or a run of a part leaves out, is mended by the next."""
+
+from pathlib import Path
+
+import pytest
+from conftest import Extract
+from image_files import draw
+
+from samcache.cache.duplicates import split_groups
+from samcache.cache.errors import ConfigError, SourceError
+from samcache.cache.samples import SPLITS
+from samcache.extract.file_sources import SourceOptions
+from samcache.extract.pipeline import Work
+
+COUNT = 40
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Images of two classes and of ten patients, and a manifest beside their folder."""
+    lines = ["file,class,patient"]
+    for number in range(COUNT):
+        draw(tmp_path / "images" / f"{number}.png", number)
+        lines.append(f"{number}.png,{'ab'[number % 2]},p{number // 4}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_a_source_of_which_nothing_can_be_read_begins_no_store(
+    run_extract: Extract, images: Path
+) -> None:
+    with pytest.raises(SourceError, match=r"none .* can be read, first 0.png: .*--root"):
+        run_extract(source=images / "labels.csv")
+    reading = SourceOptions(root=images / "images")
+    _, summary = run_extract(source=images / "labels.csv", reading=reading)
+    assert (summary.encoded, summary.unreadable) == (COUNT, {})
+
+
+def test_a_store_all_of_whose_images_were_replaced_is_encoded_anew(
+    run_extract: Extract, images: Path
+) -> None:
+    reading = SourceOptions(root=images / "images")
+    run_extract(source=images / "labels.csv", reading=reading)
+    for number in range(COUNT):
+        draw(images / "images" / f"{number}.png", 100 + number)
+    _, summary = run_extract(source=images / "labels.csv", reading=reading, prune=True)
+    assert summary.encoded == COUNT
+    assert f"{COUNT} images with other bytes in the source: encoded anew" in summary.text()
+    _, again = run_extract(source=images / "labels.csv", reading=reading, prune=True)
+    assert (again.encoded, again.changes) == (0, [])
+
+
+def test_groups_that_were_not_known_when_splits_were_drawn_are_refused(
+    run_extract: Extract, images: Path
+) -> None:
+    by_patient = SourceOptions(root=images / "images", group="patient")
+    run_extract(source=images / "labels.csv", reading=SourceOptions(root=images / "images"))
+    parted = r"with the splits that .* has, \d+ groups stand in more than one"
+    with pytest.raises(SourceError, match=parted):
+        run_extract(source=images / "labels.csv", reading=by_patient, prune=True)
+    store, _ = run_extract(
+        source=images / "labels.csv", reading=by_patient, prune=True, allow_split_groups=True
+    )
+    assert split_groups(store.samples)
+
+
+def test_a_part_of_the_source_leaves_the_rest_for_another_run(
+    run_extract: Extract, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {
+        "source": images / "labels.csv",
+        "reading": SourceOptions(root=images / "images"),
+        "shard_rows": 4,
+    }
+    pending = Work.pending
+    monkeypatch.setattr(Work, "pending", lambda work: pending(work)[:-5])
+    store, _ = run_extract(**options)
+    monkeypatch.undo()
+    missing = store.samples["status"] == "missing"
+    assert missing.sum() == 5 * 4
+    store, part = run_extract(**options, limit=6)
+    assert part.unreadable == {}
+    assert "outside of --limit: kept" in part.text()
+    assert (store.samples["status"] != "unreadable").all()
+    store, whole = run_extract(**options)
+    assert (store.samples["status"] == "ok").all()
+    assert whole.encoded + part.encoded == missing.sum()
+    assert store.layout.shards == COUNT // 4, "no image has a row twice"
+
+
+def test_a_limit_and_prune_would_drop_the_rest(run_extract: Extract) -> None:
+    with pytest.raises(ConfigError, match="--limit and --prune: all beyond the limit"):
+        run_extract(limit=8, prune=True)
+
+
+def test_an_image_that_is_back_is_read_by_ranks_too(
+    run_extract: Extract, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"source": images / "labels.csv", "reading": SourceOptions(root=images / "images")}
+    store, _ = run_extract(**options)
+    Path(store.location, "commits/00000000/zarr.json").unlink()
+    lines = (images / "labels.csv").read_text().splitlines()
+    (images / "labels.csv").write_text("\n".join(lines[:1] + lines[2:]) + "\n")
+    _, summary = run_extract(**options)
+    assert summary.unreadable == {"0.png": "it is no longer in the source"}
+    (images / "labels.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    store, summary = run_extract(**options)
+    assert summary.unreadable == {}
+    assert (store.samples["status"] == "ok").all()
+    told = f"{COUNT} stored images: not compared with the source's bytes"
+    assert told in summary.text()
+
+
+def test_an_image_that_can_no_longer_be_read_is_told_and_kept(
+    run_extract: Extract, images: Path
+) -> None:
+    options = {"source": images / "labels.csv", "reading": SourceOptions(root=images / "images")}
+    run_extract(**options)
+    (images / "images" / "5.png").unlink()
+    store, summary = run_extract(**options)
+    assert "1 images cannot be read now: kept as they were (5.png)" in summary.text()
+    assert (store.samples["status"] == "ok").all()
+    assert set(store.samples["split"]) == set(SPLITS)
