@@ -3,6 +3,8 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +77,12 @@ def patient_group(path: Path) -> str:
     someone who can guess it: ``--hash-ids`` keys it.
     """
     patient = _element(path, "PatientID")
-    if not patient:
-        return ""
+    return _patient_hash(patient) if patient else ""
+
+
+@cache
+def _patient_hash(patient: str) -> str:
+    """Once a patient, and not once an image: it is slow on purpose, against guessing."""
     return hashlib.pbkdf2_hmac("sha256", patient.encode(), b"samcache", _ROUNDS).hex()[:16]
 
 
@@ -112,10 +118,17 @@ def _shown(header: "Dataset", window: Window | None, frame: int) -> RGB:
     background = None if padding is None else stored == padding
     values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
     chosen = window
-    if chosen is None and ("VOILUTSequence" in header or "WindowCenter" in header):
+    if chosen is None and ("VOILUTSequence" in header or _has_window(header)):
         values, chosen = _by_the_files_window(values, stored, header)
     inverted = kind == "MONOCHROME1"
     return grey_to_rgb(values, chosen, inverted, background)
+
+
+def _has_window(header: "Dataset") -> bool:
+    """Whether a file's first window shows anything: some name a width of 0 where they have none."""
+    widths = header.get("WindowWidth")
+    width = widths[0] if isinstance(widths, Sequence) and widths else widths
+    return "WindowCenter" in header and bool(width) and float(width) > 0
 
 
 def _by_the_files_window(

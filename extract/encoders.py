@@ -150,6 +150,12 @@ def _load(
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in weights.items()}
     if wanted == found:
+        lost = [key for key, value in weights.items() if not value.isfinite().all()]
+        if lost:
+            raise CheckpointError(
+                f"{checkpoint} holds values that are no numbers, in {len(lost)} weights (first: "
+                f"{lost[0]}): it is damaged; get it anew"
+            )
         model.load_state_dict(weights)
         return
     missing = sorted(wanted.keys() - found.keys())

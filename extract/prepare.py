@@ -9,6 +9,7 @@ import torch
 from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.identity import Identity
+from samcache.cache.location import is_remote
 from samcache.cache.views import VIEW_SETS
 from samcache.extract.colour import window_text
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
@@ -69,6 +70,7 @@ class Prepared:
 
 def prepare(options: ExtractOptions) -> Prepared:
     """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
+    _refuse_store_within(options)
     source = open_source(options.source, options.reading)
     if options.limit is not None:
         if options.prune:
@@ -114,6 +116,16 @@ def _identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         precision=encoder.precision,
         window=window_text(options.reading.window),
     )
+
+
+def _refuse_store_within(options: ExtractOptions) -> None:
+    """Raise ConfigError where the store would be a class folder of the next run's source."""
+    within = options.source.resolve()
+    if not is_remote(options.store) and within in Path(options.store).resolve().parents:
+        raise ConfigError(
+            f"--store {options.store} lies within {options.source}, whose folders are classes: "
+            "give a place beside it"
+        )
 
 
 def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:

@@ -7,10 +7,12 @@ from functools import cached_property, partial
 from itertools import cycle
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
 from samcache.extract.batch_size import BatchSize, ran_out
@@ -94,6 +96,11 @@ class ShardEncoder:
             raise self.batch.too_large(self.device)
         for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
             refuse_lost(level, values[feature_path(level)], float(largest), self.identity)
+        if not np.isfinite(values[STATISTICS]).all():
+            raise ConfigError(
+                "the variance of a level exceeds float32, though its values do not: the checkpoint "
+                "is damaged or not this encoder's"
+            )
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
 

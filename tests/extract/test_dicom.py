@@ -80,6 +80,14 @@ def test_without_a_window_the_whole_range_is_shown_and_padding_is_black() -> Non
     assert padded[values > darkest].mean() < shown[values > darkest].mean()
 
 
+def test_a_window_without_width_shows_the_whole_range() -> None:
+    """As some files name it where they have none; no window can be computed with it."""
+    plain = decode_image(real("CT_small.dcm").read_bytes())
+    for width in (0, [0, 400]):
+        data = changed("CT_small.dcm", WindowCenter=40, WindowWidth=width)
+        np.testing.assert_array_equal(decode_image(data), plain)
+
+
 def test_monochrome1_is_inverted() -> None:
     shown = decode_image(real("MR_small.dcm").read_bytes())
     inverted = decode_image(changed("MR_small.dcm", PhotometricInterpretation="MONOCHROME1"))

@@ -16,7 +16,7 @@ from tiny_encoder import save_tiny_checkpoint
 from torch import Tensor
 
 from samcache.cache.create import store_exists
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import CheckpointError, ConfigError
 from samcache.cache.identity import Identity
 from samcache.cache.info import describe, render
 from samcache.cache.location import open_objects
@@ -178,13 +178,6 @@ def test_it_is_measured_once_and_shown(
     assert json.dumps(describe(store)["provenance"]["precision"]["levels"]["neck"])
 
 
-def test_unreadable_images_are_left_out(run_extract: Extract, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("file,class\na.png,x\nb.png,y\n")
-    store, summary = run_extract(source=tmp_path / "labels.csv")
-    assert Precision.from_provenance(store.provenance) is None
-    assert "against float32" not in summary.text()
-
-
 def test_others_stand_in_for_unreadable_images(run_extract: Extract, tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(24)]
     for number, name in enumerate(names):
@@ -248,9 +241,27 @@ def test_values_that_round_down_to_the_greatest_of_the_storage_dtype_fit(
         check(65520)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_that_are_no_numbers_are_refused_in_any_precision(
+    run_extract: Extract, tmp_path: Path, precision: str
+) -> None:
+    path = broken_checkpoint(tmp_path, float("nan"))
+    with pytest.raises(CheckpointError, match=r"no numbers, in 1 weights .* it is damaged"):
+        run_extract(checkpoint=path, dtype="float32", precision=precision)
+
+
 def test_an_encoder_that_gives_no_numbers_is_told_apart(
     run_extract: Extract, tmp_path: Path
 ) -> None:
-    path = broken_checkpoint(tmp_path, float("nan"))
-    with pytest.raises(ConfigError, match=r"level patch has .* no numbers: the checkpoint is dam"):
+    path = broken_checkpoint(tmp_path, 3e38)
+    with pytest.raises(ConfigError, match=r"level \w+ has .* no numbers: the checkpoint is dam"):
         run_extract(checkpoint=path, dtype="float32")
+
+
+def test_statistics_that_overflow_stop_the_run(run_extract: Extract, tmp_path: Path) -> None:
+    """The store would be called damaged by whoever checks it."""
+    weights = torch.load(save_tiny_checkpoint(tmp_path / "w.pth"), weights_only=True)
+    weights["image_encoder.patch_embed.proj.weight"] *= 1e22
+    torch.save(weights, tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match="the variance of a level exceeds float32"):
+        run_extract(checkpoint=tmp_path / "w.pth", dtype="float32", levels=("patch",))

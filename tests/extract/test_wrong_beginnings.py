@@ -11,6 +11,7 @@ from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.samples import SPLITS
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.pipeline import Work
+from samcache.extract.prepare import ExtractOptions, prepare
 
 COUNT = 40
 
@@ -86,6 +87,14 @@ def test_a_part_of_the_source_leaves_the_rest_for_another_run(
     assert (store.samples["status"] == "ok").all()
     assert whole.encoded + part.encoded == missing.sum()
     assert store.layout.shards == COUNT // 4, "no image has a row twice"
+
+
+def test_a_store_within_the_source_would_be_a_class_of_it(images: Path, checkpoint: Path) -> None:
+    options = ExtractOptions(
+        images / "images", images / "images" / "team.zarr", "vit_tiny", checkpoint
+    )
+    with pytest.raises(ConfigError, match=r"lies within .* give a place beside it"):
+        prepare(options)
 
 
 def test_a_limit_and_prune_would_drop_the_rest(run_extract: Extract) -> None:
