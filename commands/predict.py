@@ -68,8 +68,11 @@ def predict(
     from samcache.train.predict import predict_store
     from samcache.train.predict_output import columns, rows, write_csv, write_json
     from samcache.train.predictor import load_ensemble, open_run
+    from samcache.train.run_folder import refuse_file_of_a_run
 
     trained = open_run(run)
+    if out:
+        refuse_file_of_a_run(out)
     if heatmap:
         open_heat_map_folder(heatmap, trained)
 
@@ -121,7 +124,10 @@ def evaluate(
     from samcache.train.evaluate import evaluate as run_evaluation
     from samcache.train.evaluate import write_evaluation
     from samcache.train.predictor import open_run
+    from samcache.train.run_folder import refuse_run_folder
 
+    if out:
+        refuse_run_folder(out)
     evaluation, predictions = run_evaluation(open_run(run), Store(store), split, device)
     if out:
         write_evaluation(out, evaluation, predictions)
@@ -149,10 +155,12 @@ def export(run: Path, style: str, out: Path | None, member: str | None, store: s
     from samcache.train.export import SUFFIXES
     from samcache.train.export import export as write
     from samcache.train.predictor import load_ensemble, open_run
+    from samcache.train.run_folder import refuse_file_of_a_run
 
     trained = open_run(run)
     ensemble = load_ensemble(trained, member=member)
     path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
+    refuse_file_of_a_run(path)
     click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
 
 

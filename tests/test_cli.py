@@ -107,7 +107,8 @@ def test_unreadable_images_set_the_exit_status(
     command: Command, checkpoint: Path, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "labels.csv"
-    manifest.write_text("file,class\na.png,x\nb.png,y\n")
+    manifest.write_text("file,class\na.png,x\nb.png,y\nc.png,y\n")
+    draw(tmp_path / "c.png", 0)
     words = ["extract", manifest, "--encoder", "vit_tiny", "--checkpoint", checkpoint, "--pool", 1]
     result = command(*words, "--store", tmp_path / "s.zarr")
     assert result.exit_code == 3

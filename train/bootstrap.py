@@ -77,8 +77,11 @@ class Predictions:
     def resampled(self) -> dict[str, Floats]:
         """Every metric of every training in every resample, (RESAMPLES, S) each.
 
-        The resamples depend on ``groups`` alone: trainings on the same test samples are paired.
+        The resamples depend on ``groups`` alone: trainings on the same test samples are paired. Of
+        a single group, which cannot be drawn otherwise, all are nan.
         """
+        if len(np.unique(self.groups)) == 1:
+            return {name: np.full((1, len(v)), np.nan) for name, v in self.plain().items()}
         blocks = [self.scores(weights) for weights in resamples(self.groups)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 

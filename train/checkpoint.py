@@ -3,16 +3,19 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, first_line
+from samcache.train.run_folder import CHECKPOINTS, write_json
 
-FOLDER = "checkpoints"
 _RUN = "run.json"
+_FORMAT = 2  # of a state: a run is not continued from another's
 _SHARE = 0.01  # of the time, at most, goes into saving
 
 
@@ -25,9 +28,9 @@ class Checkpoints:
         run: everything that decides a number of the run, as JSON values. Raises ConfigError where
         the unfinished run in the folder was another one, unless it may be overwritten.
         """
-        self._folder = run_folder / FOLDER
+        self._folder = run_folder / CHECKPOINTS
         self._next_save = 0.0  # seconds of the clock below
-        expected = json.loads(json.dumps(run))
+        expected = json.loads(json.dumps({**run, "checkpoints": _FORMAT}))
         found = _read_json(self._folder / _RUN)
         self.resumed = found == expected
         if not self.resumed:
@@ -39,7 +42,7 @@ class Checkpoints:
                 )
             self.remove()
             self._folder.mkdir(parents=True)
-            (self._folder / _RUN).write_text(json.dumps(expected, indent=2) + "\n", "utf-8")
+            write_json(self._folder / _RUN, expected)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """A member's state as it was saved, with tensors on the CPU; None where it has none."""
@@ -47,12 +50,27 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file fails in zip, pickle and torch alike
-            raise ConfigError(
-                f"{path} cannot be read: remove it, and its member starts anew"
-            ) from error
+            with zipfile.ZipFile(path) as file:
+                damaged = file.testzip()  # torch writes checksums, and does not look at them
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception:  # a damaged file fails in zip, pickle and torch alike
+            raise self._unusable(name) from None
+        if damaged or not isinstance(state, dict):
+            raise self._unusable(name)
         return state
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[None]:
+        """Raise ConfigError where a member's state turns out to be something else."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+            raise self._unusable(name) from None
+
+    def _unusable(self, name: str) -> ConfigError:
+        return ConfigError(
+            f"{self._path(name)} cannot be read: remove it, and its member starts anew"
+        )
 
     @property
     def due(self) -> bool:
@@ -67,7 +85,14 @@ class Checkpoints:
         started = time.monotonic()
         path = self._path(name)
         unfinished = path.with_suffix(".new")
-        torch.save(dict(state), unfinished)
+        try:
+            torch.save(dict(state), unfinished)
+        except (OSError, RuntimeError) as error:  # torch's own writer has an error of its own
+            unfinished.unlink(missing_ok=True)
+            raise ConfigError(
+                f"{path} cannot be written ({first_line(error)}): make room, and run the same "
+                "command again"
+            ) from None
         unfinished.replace(path)
         saved = time.monotonic()
         self._next_save = saved + (saved - started) * (1 / _SHARE - 1)
@@ -82,11 +107,15 @@ class Checkpoints:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """The description of the run; None where there is none, or half of one."""
+    """The run's description; None where there is none. Raises ConfigError where it is damaged."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
         return None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is damaged: remove {path.parent} to train anew")
     return found
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
 from samcache.train.metrics import Floats
-from samcache.train.outputs import RESULTS
 from samcache.train.results_text import interval_text, mean_and_sd, title
+from samcache.train.run_folder import RESULTS
 from samcache.train.splits import group_codes
 
 DEFAULT_METRICS = ("auc", "accuracy")

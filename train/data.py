@@ -167,10 +167,6 @@ def load_training_data(
             "see samcache cache verify"
         )
     samples = readable_samples(store)
-    if not store.identity.frame_size:
-        raise ConfigError(
-            f"{store.location} holds no images (--no-images): extract it anew with them"
-        )
     side = image_side(store, image_size)
     place = residency, device
     images = allocate((len(samples), 3, side, side), torch.uint8, *place)
@@ -262,7 +258,14 @@ def _map_shape(store: Store, name: str, side: int) -> MapShape:
 
 
 def image_side(store: Store, image_size: int | None) -> int:
-    """The side of the classifier's images; None means the cache's, up to 224."""
+    """The side of the classifier's images; None means the cache's, up to 224.
+
+    Raises ConfigError where the store has no cached images.
+    """
+    if not store.identity.frame_size:
+        raise ConfigError(
+            f"{store.location} holds no images (--no-images): extract it anew with them"
+        )
     return image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
 
 

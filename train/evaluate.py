@@ -12,10 +12,10 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.metrics import Floats, Ints
-from samcache.train.outputs import SEEN
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
+from samcache.train.run_folder import SEEN
 from samcache.train.splits import group_codes
 
 

@@ -85,18 +85,17 @@ def train_member(
     where the loss is no longer finite, TooLargeError where a GPU has no memory for it.
     """
     saved = checkpoints.load(member.name) if checkpoints else None
-    if saved is not None and "probabilities" in saved:
-        epochs = [EpochMetrics(**line) for line in saved["epochs"]]
-        scores, scales = saved["probabilities"].numpy(), data.all_scales()
-        best = saved["kept_epoch"], epochs, saved["kept_weights"]
-        return MemberResult(member, *best, scores, scales)
+    if checkpoints and saved and "probabilities" in saved:
+        with checkpoints.reading(member.name):
+            return _finished(member, data, saved)
     own_gpu = [data.device] if data.device.type == "cuda" else []
     # by default fork_rng would open every GPU of the machine
     with torch.random.fork_rng(own_gpu), within_memory(member.name, data, config):
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps)
-        if saved is not None:
-            training.restore(saved)
+        if checkpoints and saved:
+            with checkpoints.reading(member.name):
+                training.restore(saved)
         while not training.finished:
             line = training.run_epoch()
             auc, loss = line.val_auc, line.val_loss
@@ -109,6 +108,13 @@ def train_member(
             done = training.summary() | {"probabilities": torch.from_numpy(result.probabilities)}
             checkpoints.save(member.name, done)
         return result
+
+
+def _finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> MemberResult:
+    """The result of a member that was finished before the run was interrupted."""
+    epochs = [EpochMetrics(**line) for line in saved["epochs"]]
+    best = saved["kept_epoch"], epochs, saved["kept_weights"]
+    return MemberResult(member, *best, saved["probabilities"].numpy(), data.all_scales())
 
 
 class _Training:

@@ -1,6 +1,5 @@
 """The run folder: config.json, metrics.csv, predictions.csv, weights, and results.json last."""
 
-import json
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,21 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from samcache.cache.duplicates import find_duplicates, split_groups
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, first_line
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
-from samcache.train.checkpoint import FOLDER as CHECKPOINTS
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
+from samcache.train.run_folder import (
+    CONFIG,
+    METRICS,
+    PREDICTIONS,
+    RESULTS,
+    SEEN,
+    remove_former,
+    write_json,
+)
 from samcache.train.splits import group_codes, readable_samples
-
-RESULTS = "results.json"
-SEEN = "seen.csv"
 
 
 @dataclass(frozen=True)
@@ -71,23 +76,6 @@ class Results:
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
         return asdict(self)
-
-
-def open_run_folder(config: TrainConfig) -> Path:
-    """Make the run folder before any work; raises ConfigError where it is taken."""
-    folder = config.out
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder} is a file: give a folder")
-    taken = folder.is_dir() and any(folder.iterdir())
-    ours = (folder / "config.json").exists() or (folder / CHECKPOINTS).is_dir()
-    if taken and not ours:
-        raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
-    if (folder / RESULTS).exists() and not config.overwrite:
-        raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in [folder / RESULTS, *folder.glob("seed-*.safetensors")]:
-        old.unlink(missing_ok=True)
-    return folder
 
 
 def summarise(
@@ -140,7 +128,7 @@ def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> M
 def _fraction_scores(
     data: TrainingData, trained: list[MemberResult], ordered: bool
 ) -> FractionScores:
-    seeds = dict.fromkeys(result.member.seed for result in trained)
+    seeds = sorted({result.member.seed for result in trained})  # as comparing has them
     by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
     predictions = _test_predictions(data, by_seed, ordered)
     return FractionScores(
@@ -177,7 +165,8 @@ def write_run(
     trained: list[MemberResult],
     results: Results,
 ) -> None:
-    """Write every file of a finished run, results.json last."""
+    """Write every file of a finished run, results.json last, in place of a former run's."""
+    (folder / RESULTS).unlink(missing_ok=True)
     resolved = {
         **config.to_json(),
         "taps": taps,
@@ -188,14 +177,16 @@ def write_run(
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
     }
-    _write_json(folder / "config.json", resolved)
+    write_json(folder / CONFIG, resolved)
     lines = [asdict(line) for result in trained for line in result.epochs]
-    pd.DataFrame(lines).to_csv(folder / "metrics.csv", index=False)
-    _predictions(data, trained).to_csv(folder / "predictions.csv", index=False)
+    pd.DataFrame(lines).to_csv(folder / METRICS, index=False)
+    _predictions(data, trained).to_csv(folder / PREDICTIONS, index=False)
     _seen(data, trained).to_csv(folder / SEEN, index=False)
-    for result in trained:
-        save_file(_tensors(result), folder / f"{result.member.name}.safetensors")
-    _write_json(folder / RESULTS, results.to_json())
+    weights = {f"{result.member.name}.safetensors": result for result in trained}
+    for name, result in weights.items():
+        _save(_tensors(result), folder / name)
+    remove_former(folder, set(weights))
+    write_json(folder / RESULTS, results.to_json())
 
 
 def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
@@ -203,6 +194,17 @@ def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
     members = [result.member for result in trained]
     parts = [part.numpy() for member in members for part in (member.train, member.val)]
     return data.samples[["id", "sha256"]].iloc[np.unique(np.concatenate(parts))]
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write weights that whoever may read the folder's other files may read too."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({first_line(error)}): make room, and run the same command"
+        ) from None
+    path.chmod((path.parent / CONFIG).stat().st_mode)  # save_file keeps them to the owner
 
 
 def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
@@ -229,7 +231,3 @@ def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFram
         table = table.join(pd.DataFrame(result.probabilities, columns=columns))
         tables.append(table[table["split"].isin(("val", "test"))])
     return pd.concat(tables, ignore_index=True)
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

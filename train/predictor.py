@@ -19,8 +19,8 @@ from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
-from samcache.train.outputs import RESULTS
 from samcache.train.precision import forbid_tf32
+from samcache.train.run_folder import RESULTS
 from samcache.train.splits import member_name
 
 _CONTROLS = ("shuffled", "random")  # their features are no image's own

@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,11 @@ from samcache.train.data import (
 )
 from samcache.train.loop import DivergedError, EpochMetrics, MemberResult, train_member
 from samcache.train.output_shapes import run_once
-from samcache.train.outputs import Results, open_run_folder, summarise, write_run
+from samcache.train.outputs import Results, summarise, write_run
 from samcache.train.pooling import given_sides
 from samcache.train.precision import forbid_tf32, resolved_precision
 from samcache.train.residency import choose_residency
+from samcache.train.run_folder import held, open_run_folder
 from samcache.train.splits import Member, plan_members, readable_samples
 from samcache.train.tensorboard import event_writer
 
@@ -52,10 +53,13 @@ def train(config: TrainConfig, console: Console) -> Results:
         console.quiet = console.quiet or distributed.rank() > 0
         precision = resolved_precision(config.precision, device)
         forbid_tf32()
-        return _train(replace(config, device=str(device), precision=precision), console)
+        with ExitStack() as holding:
+            resolved = replace(config, device=str(device), precision=precision)
+            return _train(resolved, console, holding)
 
 
-def _train(config: TrainConfig, console: Console) -> Results:
+def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results:
+    folder = config.out
     with distributed.first_alone():
         store = staged(Store(config.store), console)
     taps = config.tapped(store.identity.levels)
@@ -69,7 +73,9 @@ def _train(config: TrainConfig, console: Console) -> Results:
     with distributed.first_alone():  # what cannot be built is refused before a folder is made
         sides = given_sides(config, store)
         check_backbone(config, store)
-        folder = open_run_folder(config)
+        open_run_folder(folder, config.overwrite)
+        if distributed.rank() == 0:
+            holding.enter_context(held(folder))
         checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
@@ -175,6 +181,9 @@ def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[s
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
     table = {"samples": _digest(store), "rows": rows.hexdigest()[:16]}
+    if config.pretrained and Path(config.pretrained).is_file():
+        weights = Path(config.pretrained).read_bytes()
+        table["pretrained_sha256"] = hashlib.sha256(weights).hexdigest()
     return {**options, "fingerprint": store.fingerprint[:16], **table, "torch": torch.__version__}
 
 

@@ -10,6 +10,7 @@ from samcache.train.report.facts import Facts
 
 PROBLEM, CAUTION, FINE = "problem", "caution", "fine"
 _FEW_TEST_SAMPLES = 30  # of a class
+_FEW_PATIENTS = 20  # in the test set
 _WIDE_INTERVAL = 0.1  # of the accuracy
 _POOR_CALIBRATION = 0.1
 _MOST_ITEMS = 20
@@ -96,7 +97,19 @@ def _patients(facts: Facts) -> Finding:
             "asked again in the test, so the test result may be too good."
         )
         return Finding(PROBLEM, f"{parted} patients stand in more than one split", text)
-    if (facts.run.test["group"] != "").any():
+    groups = facts.run.test["group"]
+    known, count = int((groups != "").sum()), groups[groups != ""].nunique()
+    if 0 < known < len(groups):
+        text = "An image without a patient counts as a patient of its own, which it may not be."
+        title = f"Patients are known of {known} of {len(groups)} test images"
+        return Finding(CAUTION, title, text)
+    if 0 < count < _FEW_PATIENTS:
+        text = (
+            "Intervals draw patients and not images, since images of one patient are alike. Of so "
+            "few they say little: another few may give quite other results."
+        )
+        return Finding(CAUTION, f"The test set has {count} patients: that is few", text)
+    if known:
         return Finding(FINE, "Patients are known and were kept whole")
     text = (
         "The data set names no patients (or lesions). Whether one patient's images stand in "
@@ -109,8 +122,11 @@ def _patients(facts: Facts) -> Finding:
 def _test_size(facts: Facts) -> Finding:
     scores = facts.run.scores
     interval = scores.metrics["accuracy"].interval
-    width = interval.high - interval.low if interval else 1.0
     title = f"The test set has {scores.test_samples} images"
+    if interval is None:
+        text = "They are one patient's. How far another's would be from them cannot be said."
+        return Finding(CAUTION, f"{title}, and the accuracy no interval", text)
+    width = interval.high - interval.low
     if width <= _WIDE_INTERVAL:
         return Finding(FINE, title)
     text = (

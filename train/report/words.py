@@ -152,8 +152,11 @@ def _data(facts: Facts) -> str:
     if facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
+    known = int((run.test["group"] != "").sum())
     patients = "Patients are not known."
-    if (run.test["group"] != "").any():
+    if 0 < known < len(run.test):
+        patients = f"Patients are known of {known} of {len(run.test)} test images."
+    elif known:
         parted = run.results.get("parted_groups", 0)
         patients = f"Splits part {parted} patients." if parted else "Patients are kept whole."
     parts.append(patients)

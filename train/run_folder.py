@@ -1,0 +1,95 @@
+"""The folder of a run: who may write into it, and files that are there whole or not at all."""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from samcache.cache.errors import ConfigError
+
+RESULTS = "results.json"  # written last
+CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
+CHECKPOINTS = "checkpoints"
+_WEIGHTS = re.compile(r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?\.safetensors")
+_DERIVED = ("report.html", "ensemble.pt2", "ensemble.onnx", "ensemble.json")  # by default names
+
+
+def open_run_folder(folder: Path, overwrite: bool) -> None:
+    """Make the run folder before any work; raises ConfigError where it is taken."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder} is a file: give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not is_run_folder(folder):
+        raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+    if (folder / RESULTS).exists() and not overwrite:
+        raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether train has written into a folder."""
+    if (folder / CHECKPOINTS).is_dir():
+        return True
+    try:
+        config = json.loads((folder / CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()
+
+
+def refuse_file_of_a_run(path: Path) -> None:
+    """Raise ConfigError where a file that is to be written is one that a run consists of."""
+    parts = {RESULTS, CONFIG, METRICS, PREDICTIONS, SEEN}
+    own = path.name in parts or _WEIGHTS.fullmatch(path.name)
+    if own and is_run_folder(path.parent):
+        raise ConfigError(f"--out {path} is a part of the run in {path.parent}: give another name")
+
+
+def refuse_run_folder(folder: Path) -> None:
+    """Raise ConfigError where a folder for an evaluation's files is a run's."""
+    if is_run_folder(folder):
+        raise ConfigError(
+            f"--out {folder} holds a run, whose {PREDICTIONS} would be replaced: give another "
+            "folder"
+        )
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder; raises ConfigError where one is at work in it.
+
+    The system gives the folder free when the process ends, however it ends. Where a file system
+    has no locks nothing is kept out.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"--out {folder}: another training is at work in it: wait, or give another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value under its name once it is on the disk, in place of what was there."""
+    unfinished = path.with_name(f"{path.name}.new")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def remove_former(folder: Path, weights: set[str]) -> None:
+    """Remove what a former run left beside these weights, and what was made of it."""
+    names = [path.name for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)]
+    for name in {*names, *_DERIVED} - weights:
+        (folder / name).unlink(missing_ok=True)
