@@ -76,11 +76,13 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
 def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     """Read a folder of class folders, with or without train, val and test folders above them.
 
-    Raises SourceError for a class or split folder without images.
+    Raises SourceError for a class or split folder without images, and for other folders beside
+    split folders.
     """
     folders = _subfolders(path)
     if not folders:
         raise SourceError(f"{path} should hold one folder per class, found no folders in it")
+    _refuse_others_beside_splits(path, folders)
     if not all(split_name(folder.name) for folder in folders):
         rows = [row for folder in folders for row in _class_rows(path, folder)]
         classes, samples = _folder_table(path, rows)
@@ -142,6 +144,18 @@ def _with_drawn_splits(
 
 def _subfolders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
+    """A folder of masks beside train and test would make classes of all three."""
+    splits = [folder for folder in folders if split_name(folder.name)]
+    others = [folder.name for folder in folders if folder not in splits]
+    if others and any(_subfolders(folder) for folder in splits):
+        raise SourceError(
+            f"{path}: {', '.join(others)} should not stand beside the split folders "
+            f"{', '.join(folder.name for folder in splits)}: move what is no split out, or give "
+            "a manifest"
+        )
 
 
 def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:

@@ -176,6 +176,21 @@ def test_folder_with_splits_above_the_classes(tmp_path: Path) -> None:
     }
 
 
+def test_a_folder_beside_split_folders_is_refused(tmp_path: Path) -> None:
+    for name in ("train/benign", "train/malignant", "test/benign", "test/malignant", "masks"):
+        picture(tmp_path / name / "x.png")
+    with pytest.raises(
+        SourceError, match="masks should not stand beside the split folders test, train: move"
+    ):
+        open_it(tmp_path)
+
+
+def test_classes_may_have_the_names_of_splits(tmp_path: Path) -> None:
+    for name in ("test", "control"):
+        picture(tmp_path / name / "x.png")
+    assert open_it(tmp_path).classes == ("control", "test")
+
+
 def test_empty_class_and_split_folders_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "one/benign/x.png")
     (tmp_path / "one/malignant").mkdir()
