@@ -1,8 +1,10 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
-from collections.abc import Iterable
+import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TextIO
 
 import pandas as pd
 
@@ -46,19 +48,18 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
                 f"{path} should have a column {name!r}, found {', '.join(table.columns)}"
                 + ("; name the label column with --label-column" if name == label else "")
             )
+    table = table.apply(lambda column: column.str.strip())
     for name in needed[:2] + (["split"] if "split" in table else []):
-        empty = table.index[table[name].str.strip() == ""]
+        empty = table.index[table[name] == ""]
         if len(empty):
-            raise SourceError(f"{path}, line {empty[0] + 2}: column {name!r} is empty")
+            raise SourceError(f"{path}, line {empty[0]}: column {name!r} is empty")
     root = (reading.root or path.parent).resolve()
     if not root.is_dir():
         raise SourceError(f"image root {root} is not a folder: give the right one with --root")
-    classes, labels = class_index(table[label].str.strip())
+    classes, labels = class_index(table[label])
     samples = pd.DataFrame(
         {
-            "id": [
-                below_root(path, line, text) for line, text in enumerate(table["file"], start=2)
-            ],
+            "id": [below_root(path, line, text) for line, text in numbered(table["file"])],
             "label": labels,
             "group": table[reading.group] if reading.group else "",
         }
@@ -67,7 +68,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         samples["group"] = _patients(root, samples["id"])
     if "split" in table:
         samples["split"] = [
-            _known_split(path, line, text) for line, text in enumerate(table["split"], start=2)
+            _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
         return FileSource(path.stem, root, classes, samples, window=reading.window)
     return _with_drawn_splits(path.stem, root, classes, samples, reading)
@@ -101,15 +102,59 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
 
 
 def read_table(path: Path) -> pd.DataFrame:
+    """A manifest's columns as text, "" where there is none; the index is each row's line.
+
+    Raises SourceError.
+    """
     kind = path.suffix[1:].upper()
     try:
         if kind == "PARQUET":
-            return pd.read_parquet(path).astype("string").fillna("").astype(object)
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            table = pd.read_parquet(path).astype("string").fillna("").astype(object)
+            return table.set_axis(range(2, len(table) + 2))
+        return _read_csv(path)
     except ImportError:
         raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise SourceError(f"{path} is not a readable {kind} manifest: {error}") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        found = _csv_rows(file)
+        _, header = next(found, (1, []))
+        rows = dict(found)
+    if not header:
+        raise SourceError(f"{path} is not a readable CSV manifest: it is empty")
+    _refuse_twice(path, header)
+    for line, row in rows.items():
+        if len(row) > len(header):
+            raise SourceError(
+                f"{path}, line {line} has more fields than the header ({len(row)}, not "
+                f"{len(header)}): name every column, and quote text that has commas"
+            )
+        row.extend([""] * (len(header) - len(row)))
+    return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=object)
+
+
+def _csv_rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the line that it begins in."""
+    reader = csv.reader(file, strict=True)  # else a quote left open takes all that follows
+    line = 1
+    for row in reader:
+        if len(row) > 1 or "".join(row).strip():
+            yield line, row
+        line = reader.line_num + 1
+
+
+def _refuse_twice(path: Path, header: list[str]) -> None:
+    for name in header:
+        if name and header.count(name) > 1:
+            raise SourceError(f"{path} has several columns {name!r}: keep one of them")
+
+
+def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
+    """The line of each value of a manifest's column, and the value."""
+    return zip(column.index.tolist(), column.tolist(), strict=True)
 
 
 def below_root(manifest: Path, line: int, text: str) -> str:

@@ -18,6 +18,7 @@ from samcache.extract.file_sources import (
     below_root,
     check_names,
     is_image,
+    numbered,
     read_table,
 )
 from samcache.extract.medmnist_source import PREFIX
@@ -99,7 +100,7 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     if "file" not in table:
         raise SourceError(f"{path} should have a column 'file', found {', '.join(table.columns)}")
     root = (reading.root or path.parent).resolve()
-    names = [below_root(path, line, text) for line, text in enumerate(table["file"], start=2)]
+    names = [below_root(path, line, text) for line, text in numbered(table["file"])]
     return FileSource(path.stem, root, _CLASSES, _unlabelled(names), window=reading.window)
 
 

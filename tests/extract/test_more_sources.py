@@ -73,6 +73,14 @@ def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
     )
     pd.testing.assert_frame_equal(found.samples, expected.samples)
     assert found.classes == expected.classes
+    table.set_axis(["x", "y", "z"]).to_parquet(tmp_path / "m.parquet")
+    found = open_source(tmp_path / "m.parquet", SourceOptions())
+    pd.testing.assert_frame_equal(found.samples, expected.samples)
+    table.assign(split=["train", " ", "test"]).set_axis(["x", "y", "z"]).to_parquet(
+        tmp_path / "m.parquet"
+    )
+    with pytest.raises(SourceError, match="line 3: column 'split' is empty"):
+        open_source(tmp_path / "m.parquet", SourceOptions())
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(SourceError, match="not a readable PARQUET manifest"):
         open_source(tmp_path / "bad.parquet", SourceOptions())

@@ -139,6 +139,13 @@ def test_manifest_with_own_root_label_and_group(tmp_path: Path) -> None:
         ("file,class\nC:\\\\a.png,x\n", "line 2.*below the root"),
         ("file,class\na.png,x\nb.png,\n", "line 3: column 'class' is empty"),
         ("file,class\na.png,x\na.png,y\n", "listed twice"),
+        ("\nfile,class\n\n  \na.png,x\n\nb.png,\n", "line 7: column 'class' is empty"),
+        ('file,class,note\na.png,x,"two\nlines"\nb.png,,\n', "line 4: column 'class' is empty"),
+        ("file,class\na.png,x,\n", "line 2 has more fields than the header"),
+        ("file,class\na.png,x,train\nb.png,y,test\n", "line 2 has more fields than the header"),
+        ("file,class\na.png,x\nb.png\n", "line 3: column 'class' is empty"),
+        ('file,class\n"a.png,x\nb.png,y\n', "not a readable CSV"),
+        ("file,class,class\na.png,x,y\n", "several columns 'class': keep one"),
         ("file,class\n", "no images"),
         ("", "not a readable CSV"),
     ],
@@ -146,6 +153,11 @@ def test_manifest_with_own_root_label_and_group(tmp_path: Path) -> None:
 def test_wrong_manifest_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         open_it(manifest(tmp_path, text))
+
+
+def test_spaces_make_no_other_patient(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "file,class,split,patient\na.png,x,train,p1\nb.png,y,test,p1 \n")
+    assert open_it(path, group="patient").samples["group"].tolist() == ["p1", "p1"]
 
 
 def test_a_listed_file_that_is_missing_is_one_bad_image(tmp_path: Path) -> None:
