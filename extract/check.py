@@ -13,7 +13,7 @@ from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
 from samcache.cache.samples import SPLITS
 from samcache.extract.progress import encoding_progress
-from samcache.extract.sources import Source
+from samcache.extract.sources import Source, told_passed_over
 
 _SHOWN = 20  # of each kind of trouble; the JSON has all
 
@@ -23,7 +23,8 @@ class SourceReport:
     """What a source holds.
 
     counts: split -> class -> images; sizes: "height x width" -> images; unreadable: id -> reason;
-    groups: group -> its splits, where it stands in more than one.
+    groups: group -> its splits, where it stands in more than one; passed_over: files that are not
+    taken for images.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SourceReport:
     unreadable: dict[str, str]
     duplicates: list[Duplicates]
     groups: dict[str, tuple[str, ...]]
+    passed_over: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -48,6 +50,7 @@ class SourceReport:
         shapes = sorted(self.sizes.items(), key=lambda item: -item[1])
         told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
         lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
+        lines += told_passed_over(self.passed_over)
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         lines += _listed("images cannot be read", bad)
         across = [same.text(self.classes) for same in self.duplicates if same.leaks]
@@ -91,6 +94,7 @@ def check_source(source: Source, console: Console) -> SourceReport:
         dict(zip(bad["id"], bad["reason"], strict=True)),
         find_duplicates(samples),
         split_groups(samples),
+        source.passed_over,
     )
 
 

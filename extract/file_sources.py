@@ -1,7 +1,7 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TextIO
@@ -12,11 +12,15 @@ from samcache.cache.errors import SourceError
 from samcache.extract import dicom
 from samcache.extract.colour import Window
 from samcache.extract.frames import Frames
-from samcache.extract.sources import DRAWN, FileSource, class_index, draw_splits, split_name
-
-IMAGE_SUFFIXES = dicom.SUFFIXES | {
-    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif",
-}  # fmt: skip
+from samcache.extract.image_files import images_and_others, is_dicom, loose_files, subfolders
+from samcache.extract.sources import (
+    DRAWN,
+    FileSource,
+    check_names,
+    class_index,
+    draw_splits,
+    split_name,
+)
 
 
 @dataclass(frozen=True)
@@ -70,35 +74,39 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         samples["split"] = [
             _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
-        return FileSource(path.stem, root, classes, samples, window=reading.window)
-    return _with_drawn_splits(path.stem, root, classes, samples, reading)
+    return _source(path.stem, root, classes, samples, reading)
 
 
 def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     """Read a folder of class folders, with or without train, val and test folders above them.
 
-    Raises SourceError for a class or split folder without images, and for other folders beside
-    split folders.
+    Raises SourceError for a class or split folder without images, for a folder that cannot be
+    read, and for other folders beside split folders.
     """
-    folders = _subfolders(path)
+    folders = subfolders(path)
     if not folders:
         raise SourceError(f"{path} should hold one folder per class, found no folders in it")
     _refuse_others_beside_splits(path, folders)
-    if not all(split_name(folder.name) for folder in folders):
-        rows = [row for folder in folders for row in _class_rows(path, folder)]
-        classes, samples = _folder_table(path, rows)
-        return _with_drawn_splits(path.name, path, classes, samples, reading)
-    rows = []
-    for folder in folders:
-        if not _subfolders(folder):
-            raise SourceError(f"{folder} should hold one folder per class, found none")
-        for class_folder in _subfolders(folder):
-            rows += [
-                {**row, "split": str(split_name(folder.name))}
-                for row in _class_rows(path, class_folder)
-            ]
-    classes, samples = _folder_table(path, rows)
-    return FileSource(path.name, path, classes, samples, window=reading.window)
+    splits = folders if all(split_name(folder.name) for folder in folders) else []
+    classes = [below for folder in splits for below in _class_folders(folder)] or folders
+    rows, others = [], [file for folder in (path, *splits) for file in loose_files(folder)]
+    for folder in classes:
+        images, rest = images_and_others(folder)
+        if not images:
+            raise SourceError(
+                f"class folder {folder} holds no images among its {len(rest)} files: remove it or "
+                "fill it"
+            )
+        split = str(split_name(folder.parent.name))
+        rows += [(name, folder.name, split) for name in _names_below(path, images)]
+        others += rest
+    check_names(name for name, _, _ in rows)
+    samples = pd.DataFrame(rows, columns=["id", "class", "split"])
+    samples["group"] = _patients(path, samples["id"])
+    names, samples["label"] = class_index(samples.pop("class"))
+    if not splits:
+        del samples["split"]
+    return _source(path.name, path, names, samples, reading, _names_below(path, others))
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -175,27 +183,27 @@ def _known_split(manifest: Path, line: int, text: str) -> str:
     return split
 
 
-def _with_drawn_splits(
+def _source(
     name: str,
     root: Path,
     classes: tuple[str, ...],
     samples: pd.DataFrame,
     reading: SourceOptions,
+    passed_over: Sequence[str] = (),
 ) -> FileSource:
-    samples["split"] = draw_splits(samples, reading.split_seed)
-    origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
-    return FileSource(name, root, classes, samples, origin, reading.window)
-
-
-def _subfolders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The source of a table of samples, with a drawn split where it has none."""
+    origin = "source"
+    if "split" not in samples:
+        samples["split"] = draw_splits(samples, reading.split_seed)
+        origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
+    return FileSource(name, root, classes, samples, origin, reading.window, tuple(passed_over))
 
 
 def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
     """A folder of masks beside train and test would make classes of all three."""
     splits = [folder for folder in folders if split_name(folder.name)]
     others = [folder.name for folder in folders if folder not in splits]
-    if others and any(_subfolders(folder) for folder in splits):
+    if others and any(subfolders(folder) for folder in splits):
         raise SourceError(
             f"{path}: {', '.join(others)} should not stand beside the split folders "
             f"{', '.join(folder.name for folder in splits)}: move what is no split out, or give "
@@ -203,46 +211,18 @@ def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
         )
 
 
-def _class_rows(root: Path, folder: Path) -> list[dict[str, str]]:
-    files = sorted(path for path in folder.rglob("*") if is_image(path))
-    if not files:
-        raise SourceError(
-            f"class folder {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
-            "remove it or fill it"
-        )
-    return [{"id": p.relative_to(root).as_posix(), "class": folder.name} for p in files]
+def _class_folders(split: Path) -> list[Path]:
+    found = subfolders(split)
+    if not found:
+        raise SourceError(f"{split} should hold one folder per class, found none")
+    return found
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raise SourceError for a name that is no text: ids are text, and stores hold UTF-8."""
-    for name in names:
-        if name.encode("utf-8", "replace").decode() != name:
-            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file of a class folder is meant as an image."""
-    if path.name.startswith(".") or path.is_dir():
-        return False
-    return path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom(path)
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM; scanners' exports have no suffix, or a number for one."""
-    unnamed = path.suffix.strip(".0123456789") == ""
-    named = path.suffix.lower() in dicom.SUFFIXES
-    return (named or unnamed) and dicom.is_dicom_file(path)
-
-
-def _folder_table(root: Path, rows: list[dict[str, str]]) -> tuple[tuple[str, ...], pd.DataFrame]:
-    check_names([row["id"] for row in rows])
-    samples = pd.DataFrame(rows)
-    samples["group"] = _patients(root, samples["id"])
-    classes, samples["label"] = class_index(samples.pop("class"))
-    return classes, samples
+def _names_below(root: Path, files: list[Path]) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in files]
 
 
 def _patients(root: Path, names: pd.Series) -> list[str]:
     """A group for each DICOM file, from its patient; "" for other files."""
     paths = [root / name for name in names.tolist()]
-    return [dicom.patient_group(path) if _is_dicom(path) else "" for path in paths]
+    return [dicom.patient_group(path) if is_dicom(path) else "" for path in paths]

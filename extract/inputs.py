@@ -16,15 +16,14 @@ from samcache.extract.decode import decode_image
 from samcache.extract.file_sources import (
     SourceOptions,
     below_root,
-    check_names,
-    is_image,
     numbered,
     read_table,
 )
+from samcache.extract.image_files import images_and_others
 from samcache.extract.medmnist_source import PREFIX
 from samcache.extract.open_source import open_source
 from samcache.extract.pseudonyms import hashed_ids
-from samcache.extract.sources import FileSource, Source, SourceImage, read_file
+from samcache.extract.sources import FileSource, Source, SourceImage, check_names, read_file
 
 _CLASSES = ("",)  # of images that nobody has labelled
 _MANIFESTS = (".csv", ".parquet")
@@ -89,7 +88,8 @@ def _open(name: str, reading: SourceOptions) -> Source:
 
 
 def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
-    names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if is_image(p)]
+    images, _ = images_and_others(path)
+    names = [image.relative_to(path).as_posix() for image in images]
     return FileSource(path.name, path, _CLASSES, _unlabelled(names), window=reading.window)
 
 

@@ -73,7 +73,7 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
     told = changes.lines(options.prune, partial)
-    return summarise(finished, filled, seconds, told, share)
+    return summarise(finished, filled, seconds, told, share, source.passed_over)
 
 
 def run_encoder(

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,8 +40,10 @@ class Source(ABC):
 
     ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
     "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
-    how it was drawn.
+    how it was drawn. ``passed_over`` names files that lie there and are not taken for images.
     """
+
+    passed_over: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, classes: tuple[str, ...], samples: pd.DataFrame, split_origin: str
@@ -89,11 +91,13 @@ class FileSource(Source):
         samples: pd.DataFrame,
         split_origin: str = "source",
         window: Window | None = None,
+        passed_over: tuple[str, ...] = (),
     ) -> None:
         """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own."""
         super().__init__(name, classes, samples, split_origin)
         self.root = root.resolve()
         self.window = window
+        self.passed_over = passed_over
 
     def image(self, row: int) -> SourceImage:
         data = read_file(self.root, self.samples["id"].iloc[row])
@@ -102,8 +106,30 @@ class FileSource(Source):
         )
 
     def take(self, rows: list[int]) -> "FileSource":
-        taken = self.samples.iloc[rows]
-        return FileSource(self.name, self.root, self.classes, taken, self.split_origin, self.window)
+        return FileSource(
+            self.name,
+            self.root,
+            self.classes,
+            self.samples.iloc[rows],
+            self.split_origin,
+            self.window,
+            self.passed_over,
+        )
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SourceError for a name that is no text: ids are text, and stores hold UTF-8."""
+    for name in names:
+        if name.encode("utf-8", "replace").decode() != name:
+            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
+
+
+def told_passed_over(names: Sequence[str]) -> list[str]:
+    """The line that tells of files which are not taken for images; none where all are."""
+    if not names:
+        return []
+    first = names[0].encode("utf-8", "backslashreplace").decode()
+    return [f"{len(names)} files were passed over (first: {first})"]
 
 
 def read_file(root: Path, name: str) -> bytes:

@@ -8,6 +8,7 @@ from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.division import Division
 from samcache.extract.open_shard import Filled
+from samcache.extract.sources import told_passed_over
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ExtractSummary:
     changes: list[str]  # of the source since it was stored, a line each
     worker: str = ""  # which of several this is
     precision: Precision | None = None
+    passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -41,6 +43,7 @@ class ExtractSummary:
             f"{self.samples} images in the store, {self.encoded} encoded{copied} "
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
             f"fingerprint {self.fingerprint[:12]}",
+            *told_passed_over(self.passed_over),
             *self.changes,
             *self._precision_lines(),
         ]
@@ -68,7 +71,12 @@ class ExtractSummary:
 
 
 def summarise(
-    store: Store, filled: Filled, seconds: float, changes: list[str], share: Division
+    store: Store,
+    filled: Filled,
+    seconds: float,
+    changes: list[str],
+    share: Division,
+    passed_over: tuple[str, ...] = (),
 ) -> ExtractSummary:
     """The summary of a run, from the store as it now stands.
 
@@ -104,4 +112,5 @@ def summarise(
         changes,
         worker,
         Precision.from_provenance(store.provenance),
+        passed_over,
     )
