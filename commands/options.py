@@ -136,7 +136,7 @@ _SOURCE_OPTIONS = {
     "images_key": option("--x", "images_key", default="x", help="HDF5: the array of images."),
     "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
     "split_seed": option(
-        "--split-seed", type=int, default=0, help="Seed of a split the source does not have."
+        "--split-seed", type=At(0), default=0, help="Seed of a split the source does not have."
     ),
 }
 

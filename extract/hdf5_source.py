@@ -126,13 +126,13 @@ def _array(path: Path, key: str) -> h5py.Dataset:
 
 def _check(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
     colour = pixels.ndim == 4 and pixels.shape[3] in (1, 3)
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or colour):
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or colour) or 0 in pixels.shape[1:]:
         raise SourceError(
             f"{path}: images should be uint8 (n, h, w) or (n, h, w, 3), found {pixels.dtype} "
             f"{pixels.shape}"
         )
-    flat = all(extent == 1 for extent in labels.shape[1:])
-    if len(labels.shape) == 0 or labels.shape[0] != pixels.shape[0] or not flat:
+    shape = labels.shape or ()  # None where HDF5's data space is null
+    if shape[:1] != pixels.shape[:1] or any(extent != 1 for extent in shape[1:]):
         raise SourceError(
             f"{path}: labels should be {pixels.shape[0]} values, one an image, found shape "
             f"{labels.shape}"

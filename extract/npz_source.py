@@ -1,6 +1,7 @@
 """MedMNIST's .npz files: train, val and test images with their labels."""
 
 import hashlib
+import math
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from samcache.cache.errors import SourceError
+from samcache.cache.errors import SourceError, first_line
 from samcache.cache.samples import SPLITS
 from samcache.extract.decode import pixels_to_rgb
+from samcache.extract.file_kind import failed_download
 from samcache.extract.sources import Source, SourceImage, class_index
 
 Array = npt.NDArray[np.generic]
+
+_PARTS = ("images", "labels")
+_MOST_PACKED = 1032  # bytes that one byte of a zip file can stand for, by deflate's limit
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 class NpzSource(Source):
@@ -61,26 +70,53 @@ def open_npz(path: Path) -> NpzSource:
 
 def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except ValueError as error:
-        if "allow_pickle" in str(error) or "pickle" in str(error).lower():
-            raise SourceError(
-                f"{path} holds pickled objects, which can run code: save it anew as plain "
-                "uint8 and integer arrays"
-            ) from None
-        raise SourceError(f"{path} is damaged ({error}): download it again") from None
-    except (OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise SourceError(f"{path} is not a readable .npz ({error}): download it again") from None
+        if instead := failed_download(path):
+            raise SourceError(f"{path} {instead}")
+        with zipfile.ZipFile(path) as archive:
+            there = {name.removesuffix(".npy") for name in archive.namelist()}
+            used = there.intersection(f"{split}_{part}" for split in SPLITS for part in _PARTS)
+            found = {name: _array(path, archive, name) for name in sorted(used)}
+    except SourceError:
+        raise
+    except MemoryError as error:
+        raise SourceError(f"{path} needs more memory than there is: {error}") from None
+    except (
+        Exception
+    ) as error:  # zip, its decoders and NumPy's headers each fail in their own manner
+        raise SourceError(
+            f"{path} is not a readable .npz ({first_line(error)}): download it again"
+        ) from None
     splits = {
         split: _split_arrays(path, split, found) for split in SPLITS if f"{split}_images" in found
     }
     if not splits:
         raise SourceError(
             f"{path} should hold MedMNIST's arrays train_images, train_labels, …; found "
-            f"{', '.join(sorted(found)) or 'nothing'}"
+            f"{', '.join(sorted(there)) or 'nothing'}"
         )
     return splits
+
+
+def _array(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
+    """One array, of which nothing is read where it holds objects or claims what cannot be there."""
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise SourceError(
+            f"{path} holds pickled objects, which can run code: save it anew as plain uint8 and "
+            "integer arrays"
+        )
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > min(member.file_size, _MOST_PACKED * path.stat().st_size):
+        raise SourceError(
+            f"{path} is damaged: {name} claims {claimed / 1e9:.1f} GB, more than the file can "
+            "hold: download it again"
+        )
+    with archive.open(member) as file:
+        values: Array = np.lib.format.read_array(file, allow_pickle=False)
+    return values
 
 
 def _split_arrays(path: Path, split: str, found: dict[str, Array]) -> tuple[Array, Array]:
@@ -93,7 +129,7 @@ def _split_arrays(path: Path, split: str, found: dict[str, Array]) -> tuple[Arra
             "label an image: reduce it to one label first"
         )
     colour = images.ndim == 4 and images.shape[3] in (1, 3)
-    if images.dtype != np.uint8 or not (images.ndim == 3 or colour):
+    if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or 0 in images.shape[1:]:
         raise SourceError(
             f"{path}: {split}_images should be uint8 (n, h, w) or (n, h, w, 3), found "
             f"{images.dtype} {images.shape}"
@@ -110,10 +146,10 @@ def _split_arrays(path: Path, split: str, found: dict[str, Array]) -> tuple[Arra
 
 
 def _check_classes(path: Path, classes: tuple[str, ...]) -> None:
-    present = {int(name) for name in classes}
-    absent = sorted(set(range(max(present) + 1)) - present)
-    if absent or min(present) < 0:
-        raise SourceError(
-            f"{path}: labels should run from 0 without gaps, found {sorted(present)}: "
-            f"class {absent[0] if absent else min(present)} has no images or is no class"
-        )
+    present = sorted(int(name) for name in classes)
+    for place, label in enumerate(present):
+        if label != place:
+            raise SourceError(
+                f"{path}: labels should run from 0 without gaps, found {present}: class "
+                f"{min(place, label)} has no images or is no class"
+            )

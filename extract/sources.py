@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -73,6 +74,7 @@ class Source(ABC):
         return self.take(sorted(int(row) for row in [*first, *rest[spread]]))
 
     def _check(self) -> None:
+        check_names([self.name])
         if self.samples.empty:
             raise SourceError(f"{self.name} holds no images: check the path and its layout")
         twice = self.samples["id"][self.samples["id"].duplicated()]
@@ -121,7 +123,7 @@ def check_names(names: Iterable[str]) -> None:
     """Raise SourceError for a name that is no text: ids are text, and stores hold UTF-8."""
     for name in names:
         if name.encode("utf-8", "replace").decode() != name:
-            raise SourceError(f"{name!r} is no file name in UTF-8: rename the file")
+            raise SourceError(f"{name!r} is no file name in UTF-8: rename it")
 
 
 def told_passed_over(names: Sequence[str]) -> list[str]:
@@ -162,10 +164,13 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+_INTEGER = re.compile("-?[0-9]{1,18}")  # what int() takes in no time
+
+
 def class_index(names: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
     """Class names in order (by value where all are integers), and each sample's index."""
     unique = sorted(names.unique())
-    if all(name.lstrip("-").isdigit() for name in unique):
+    if all(_INTEGER.fullmatch(name) for name in unique):
         unique = sorted(unique, key=int)
     index = {name: label for label, name in enumerate(unique)}
     return tuple(unique), names.map(index).astype("int64")

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from samcache.cache.errors import CheckpointError
+from samcache.extract.file_kind import failed_download
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
 _PREFIX = "image_encoder."
@@ -102,20 +104,44 @@ def load_image_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
             f"no checkpoint at {path}: check the path, or leave --checkpoint out to download the "
             "official file"
         )
+    if instead := failed_download(path):
+        raise CheckpointError(f"{path} {instead}")
     digest = file_sha256(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than weights, refused: {_first(error)}") from None
+        raise _refused(path, error) from None
     except Exception as error:  # other files fail in zip, pickle and torch, each in its own manner
         raise CheckpointError(f"{path} is no readable checkpoint: {_first(error)}") from None
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} should hold a dictionary of tensors, found {type(state)}")
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path} should hold a dictionary of tensors by name, found {_contents(state)}: give "
+            "the encoder's state dict"
+        )
     if any(key.startswith(_PREFIX) for key in state):
         state = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
     return dict(state), digest
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
+    """In other words than torch's, which advise to load the file without the safeguard."""
+    found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+    if found is None:
+        return CheckpointError(f"{path} is no readable checkpoint: get the official file")
+    return CheckpointError(
+        f"{path} holds more than weights, refused: {found[1][:100]}; get the official file, or "
+        "save its state dict alone"
+    )
+
+
+def _contents(state: object) -> str:
+    if not isinstance(state, dict):
+        return type(state).__name__
+    kinds = {f"{type(key).__name__} to {type(value).__name__}" for key, value in state.items()}
+    return ", ".join(sorted(kinds)[:4])
 
 
 def file_sha256(path: Path) -> str:

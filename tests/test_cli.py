@@ -81,7 +81,7 @@ def test_mistakes_end_in_one_line(
     (tmp_path / "bad.pth").write_bytes(b"x")
     assert "bad.pth" in one_line(command("extract", npz, *tail, tmp_path / "bad.pth"))
     with np.load(npz) as file:
-        np.savez(tmp_path / "p.npz", **file, extra=np.array([{}]))
+        np.savez(tmp_path / "p.npz", **{**file, "val_labels": np.array([{}] * 8)})
     assert "pickled" in one_line(command("extract", tmp_path / "p.npz", *tail, checkpoint))
     assert "multiple of 16" in one_line(
         command("extract", npz, *tail, checkpoint, "--image-size", 40)
