@@ -108,7 +108,7 @@ def extract(
 
     how = SourceOptions(**reading, window=window)
     if check:
-        _tell_what_is_there(source, how, as_json)
+        _tell_what_is_there(source, how, options["limit"], as_json)
         return
     settings = ExtractOptions(source=source, reading=how, **options)
     if plan:
@@ -131,11 +131,16 @@ def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
     click.echo(json.dumps(planned.to_json(), indent=2) if as_json else told)
 
 
-def _tell_what_is_there(source: Path, reading: SourceOptions, as_json: bool) -> None:
+def _tell_what_is_there(
+    path: Path, reading: SourceOptions, limit: int | None, as_json: bool
+) -> None:
     from samcache.extract.check import check_source
     from samcache.extract.open_source import open_source
 
-    report = check_source(open_source(source, reading), console())
+    source = open_source(path, reading)
+    if limit is not None:
+        source = source.limited(limit)
+    report = check_source(source, console())
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
     if report.unreadable:
         sys.exit(EXIT_UNREADABLE)

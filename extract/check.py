@@ -52,13 +52,13 @@ class SourceReport:
         lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
         lines += told_passed_over(self.passed_over)
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        lines += _listed("images cannot be read", bad)
+        lines += listed("images cannot be read", bad)
         across = [same.text(self.classes) for same in self.duplicates if same.leaks]
         within = [same.text(self.classes) for same in self.duplicates if not same.leaks]
-        lines += _listed("images stand in more than one split", across)
-        lines += _listed("images repeat within a split", within)
+        lines += listed("images stand in more than one split", across)
+        lines += listed("images repeat within a split", within)
         divided = [f"{group}: {', '.join(splits)}" for group, splits in self.groups.items()]
-        lines += _listed("groups stand in more than one split", divided)
+        lines += listed("groups stand in more than one split", divided)
         return "\n".join(lines)
 
     def _total(self) -> int:
@@ -119,7 +119,7 @@ def _counts(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[s
     return counts
 
 
-def _listed(what: str, found: list[str]) -> list[str]:
+def listed(what: str, found: list[str]) -> list[str]:
     """A heading with the count and the first few; nothing where there is none."""
     if not found:
         return []

@@ -21,7 +21,7 @@ from samcache.extract.file_sources import (
 )
 from samcache.extract.image_files import images_and_others
 from samcache.extract.medmnist_source import PREFIX
-from samcache.extract.open_source import open_source
+from samcache.extract.open_source import missing, open_source
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.sources import FileSource, Source, SourceImage, check_names, read_file
 
@@ -95,7 +95,7 @@ def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
 
 def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     if not path.is_file():
-        raise SourceError(f"no such file or folder: {path}")
+        raise missing(path)
     table = read_table(path)
     if "file" not in table:
         raise SourceError(f"{path} should have a column 'file', found {', '.join(table.columns)}")

@@ -31,7 +31,7 @@ def _opened(path: Path, reading: SourceOptions) -> Source:
     if str(path).startswith(PREFIX):
         return open_medmnist(str(path))
     if not path.exists():
-        raise SourceError(f"no such file or folder: {path}")
+        raise missing(path)
     if path.is_dir() and not any(_is_hdf5(file) for file in path.iterdir()):
         return with_frames(open_folder(path.resolve(), reading), reading.frames)
     if path.is_dir() or _is_hdf5(path):
@@ -46,6 +46,17 @@ def _opened(path: Path, reading: SourceOptions) -> Source:
                 f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of "
                 f"class folders, found {suffix or 'no suffix'!r}"
             )
+
+
+def missing(path: Path) -> SourceError:
+    """The error of a path where nothing is; pathlib has made one slash of a URL's two."""
+    scheme, slash, _ = str(path).partition(":/")
+    if slash and scheme.isalnum() and len(scheme) > 1:  # C:/ is a drive
+        return SourceError(
+            f"{path}: a source should be local files, found a URL ({scheme}): copy it to a folder "
+            "of this machine first"
+        )
+    return SourceError(f"no such file or folder: {path}")
 
 
 def _is_hdf5(path: Path) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from samcache.cache.duplicates import Duplicates, find_duplicates
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
+from samcache.extract.check import listed
 from samcache.extract.division import Division
 from samcache.extract.open_shard import Filled
 from samcache.extract.sources import told_passed_over
@@ -49,13 +50,11 @@ class ExtractSummary:
         ]
         if self.missing:
             lines.append(f"{self.missing} images are not committed yet")
-        if self.unreadable:
-            lines.append(f"{len(self.unreadable)} unreadable, recorded in the store:")
-            lines += [f"  {name}: {reason}" for name, reason in self.unreadable.items()]
+        bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
+        lines += listed("unreadable, recorded in the store", bad)
         leaks = [same for same in self.duplicates if same.leaks]
-        if leaks:
-            lines.append(f"{len(leaks)} images stand in more than one split:")
-            lines += [f"  {same.text(self.classes)}" for same in leaks]
+        across = [same.text(self.classes) for same in leaks]
+        lines += listed("images stand in more than one split", across)
         if len(self.duplicates) > len(leaks):
             lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
         return "\n".join(lines)

@@ -9,14 +9,17 @@ import medmnist
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_npz
+from click.testing import CliRunner
+from conftest import Extract, write_npz
 from PIL import Image
 from rich.console import Console
 
 from samcache.cache.errors import SourceError
+from samcache.cli import cli
 from samcache.extract.check import check_source
 from samcache.extract.decode import decode_image
 from samcache.extract.file_sources import SourceOptions
+from samcache.extract.inputs import open_inputs
 from samcache.extract.open_source import open_source
 
 
@@ -119,3 +122,31 @@ def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:
     assert "0.png (train, a) = 7.png (test, b)" in text
     assert "p0: test, train" in text
     assert json.loads(json.dumps(report.to_json()))["duplicates"][0]["ids"] == ["0.png", "7.png"]
+
+
+def test_check_takes_as_many_images_as_it_may(npz: Path) -> None:
+    result = CliRunner().invoke(cli, ["extract", str(npz), "--check", "--limit", "6", "--json"])
+    counts = json.loads(result.stdout)["counts"]
+    assert sum(sum(classes.values()) for classes in counts.values()) == 6
+
+
+def test_a_bucket_as_a_source_is_refused_as_one() -> None:
+    for name in ("s3://bucket/images", "https://x.org/labels.csv"):
+        with pytest.raises(SourceError, match="a source should be local files, found a URL"):
+            open_source(Path(name), SourceOptions())
+        with pytest.raises(SourceError, match="a source should be local files, found a URL"):
+            open_inputs([name], SourceOptions(), hash_ids=False)
+
+
+def test_a_summary_shows_the_first_of_many_unreadable_images(
+    tmp_path: Path, run_extract: Extract
+) -> None:
+    (tmp_path / "m.csv").write_text(
+        "file,class\n" + "\n".join(f"{n:02d}.png,{'ab'[n % 2]}" for n in range(23))
+    )
+    _, summary = run_extract(source=tmp_path / "m.csv")
+    text = summary.text()
+    assert "23 unreadable, recorded in the store:" in text
+    assert "  … and 3 more" in text
+    assert text.count("cannot be read: No such file") == 20
+    assert len(summary.to_json()["unreadable"]) == 23
