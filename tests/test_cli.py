@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from image_files import draw
 
 from samcache.cli import cli
 from samcache.commands.cache import cache
