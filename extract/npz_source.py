@@ -80,9 +80,7 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
         raise
     except MemoryError as error:
         raise SourceError(f"{path} needs more memory than there is: {error}") from None
-    except (
-        Exception
-    ) as error:  # zip, its decoders and NumPy's headers each fail in their own manner
+    except Exception as error:  # zip, its decoders and NumPy fail each in its own manner
         raise SourceError(
             f"{path} is not a readable .npz ({first_line(error)}): download it again"
         ) from None

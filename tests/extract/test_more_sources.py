@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from conftest import Extract, write_npz
+from image_files import draw
 from PIL import Image
 from rich.console import Console
 
@@ -142,8 +143,9 @@ def test_a_summary_shows_the_first_of_many_unreadable_images(
     tmp_path: Path, run_extract: Extract
 ) -> None:
     (tmp_path / "m.csv").write_text(
-        "file,class\n" + "\n".join(f"{n:02d}.png,{'ab'[n % 2]}" for n in range(23))
+        "file,class\n" + "\n".join(f"{n:02d}.png,{'ab'[n % 2]}" for n in range(24))
     )
+    draw(tmp_path / "23.png", 0)
     _, summary = run_extract(source=tmp_path / "m.csv")
     text = summary.text()
     assert "23 unreadable, recorded in the store:" in text
