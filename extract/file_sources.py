@@ -117,7 +117,7 @@ def read_table(path: Path) -> pd.DataFrame:
     kind = path.suffix[1:].upper()
     try:
         if kind == "PARQUET":
-            table = pd.read_parquet(path).astype("string").fillna("").astype(object)
+            table = pd.read_parquet(path).astype("string").fillna("").astype(str)
             return table.set_axis(range(2, len(table) + 2))
         return _read_csv(path)
     except ImportError:
@@ -141,7 +141,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
                 f"{len(header)}): name every column, and quote text that has commas"
             )
         row.extend([""] * (len(header) - len(row)))
-    return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=object)
+    return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=str)
 
 
 def _csv_rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:

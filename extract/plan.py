@@ -175,7 +175,14 @@ def next_table(
     first = store.layout.shards * store.rows_per_shard
     fresh = fresh.assign(row=np.arange(first, first + len(fresh)))
     following = pd.concat([kept, fresh[[*COLUMNS, "row"]]], ignore_index=True)
-    return None if following.equals(table) else following
+    return None if _same(following, table) else following
+
+
+def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two tables have the same values, in whatever kind of text their columns are."""
+    if len(first) != len(second):
+        return False
+    return all((first[name].to_numpy() == second[name].to_numpy()).all() for name in second)
 
 
 def _kept_splits(samples: pd.DataFrame, table: pd.DataFrame, seed: int) -> list[str]:

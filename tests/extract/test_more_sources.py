@@ -77,6 +77,9 @@ def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
     )
     pd.testing.assert_frame_equal(found.samples, expected.samples)
     assert found.classes == expected.classes
+    for name in ("m.parquet", "m.csv"):  # a store's table has text: others would never equal it
+        samples = open_source(tmp_path / name, SourceOptions(group="class")).samples
+        assert (samples[["id", "split", "group"]].dtypes == samples["id"].dtype).all()
     table.set_axis(["x", "y", "z"]).to_parquet(tmp_path / "m.parquet")
     found = open_source(tmp_path / "m.parquet", SourceOptions())
     pd.testing.assert_frame_equal(found.samples, expected.samples)
