@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
 from samcache.train.metrics import Floats
 from samcache.train.results_text import interval_text, mean_and_sd, title
+from samcache.train.run_files import check_whole, read_object, read_tests, told_of_run
 from samcache.train.run_folder import RESULTS
 from samcache.train.splits import group_codes
 
@@ -53,20 +53,16 @@ class Row:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a finished run; raises ConfigError where there is none."""
+    """Read a finished run; raises ConfigError where there is none, or it is not whole."""
     if not (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        text = {"id": str, "label": str, "group": str, "split": str}
-        table = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
-        test = table[table["split"] == "test"].sort_values(["seed", "id"])
-        tests = {float(str(fraction)): part for fraction, part in test.groupby("fraction")}
+    with told_of_run(folder):
+        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
         classes = tuple(config["classes"])
+        tests = read_tests(folder / "predictions.csv", classes)
+        check_whole(tests, results)
         protocol = bool(config["ordered"]), config["folds"]
         return Run(str(folder), config["fingerprint"], classes, *protocol, tests)
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{folder} cannot be read as a run ({error}): train it anew") from None
 
 
 def compare(

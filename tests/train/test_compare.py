@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,11 @@ def write_run(
     pd.concat(tables).sample(frac=1, random_state=1).to_csv(folder / "predictions.csv", index=False)
     options = {"fingerprint": "f", "classes": ["a", "b"], "ordered": False, "folds": None, **config}
     (folder / "config.json").write_text(json.dumps(options))
-    (folder / "results.json").write_text("{}")
+    results = {
+        "fractions": [{"fraction": fraction, "test_samples": count} for fraction in fractions],
+        "members": [{"seed": seed, "fraction": share} for share in fractions for seed in seeds],
+    }
+    (folder / "results.json").write_text(json.dumps(results))
     return folder
 
 
@@ -135,7 +140,7 @@ def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:
         ({"seeds": (0, 1)}, "train both with the same --seeds"),
         ({"count": 198}, "other test samples"),
         ({"fractions": (0.5,)}, "other --fractions"),
-        ({"classes": ["a", "c"]}, "other classes"),
+        ({"classes": ["b", "a"]}, "other classes"),
         ({"folds": 5}, "other --folds"),
     ],
 )
@@ -156,4 +161,66 @@ def test_what_is_no_run_or_no_metric_is_named(tmp_path: Path) -> None:
         compare((run,), None, ("recall",))
     (run / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="cannot be read as a run"):
+        compare((run,), None, ("auc",))
+
+
+def without_test(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(split="val")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="p_b"), "predictions.csv has no column 'p_b'"),
+        (lambda t: t.drop(columns="split"), "predictions.csv has no column 'split'"),
+        (lambda t: t.replace({"label": {"b": "c"}}), "the label 'c', which is no class of the run"),
+        (lambda t: t.assign(p_a=t["p_a"].where(t.index > 0)), "has no number in 'p_a'"),
+        (lambda t: t.assign(p_a=t["p_a"] / 2), "probabilities that do not sum to 1"),
+        (without_test, "do not tell of the same fractions"),
+        (lambda t: t[:-5], "has 595 test rows of fraction 1, results.json tells of 200 for each"),
+        (lambda t: t[t["seed"] < 2], "has 400 test rows of fraction 1"),
+        (lambda t: t.replace({"label": {"b": "a"}}).where(t["seed"] == 1, t), "other test samples"),
+    ],
+)
+def test_predictions_that_are_not_those_of_the_run_are_refused(
+    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
+) -> None:
+    run = write_run(tmp_path / "run", 0.5)
+    table = pd.read_csv(run / "predictions.csv", keep_default_na=False)
+    change(table).to_csv(run / "predictions.csv", index=False)
+    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{message}.*: train it anew"):
+        compare((run,), None, ("auc",))
+
+
+@pytest.mark.parametrize("name", ["config.json", "results.json"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[]", "{} is no JSON object"),
+        (b"{}", "no '.*'"),
+        (b"\xff\xfe\x00", "{} is no JSON: "),
+        (b"", "{} is no JSON: "),
+        (b'{"classes": 3, "fractions": 3}', "not iterable"),
+    ],
+)
+def test_a_run_without_its_options_or_results_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    run = write_run(tmp_path / "run", 0.5)
+    (run / name).write_bytes(content)
+    told = message.format(name)
+    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{told}.*: train it anew"):
+        compare((run,), None, ("auc",))
+
+
+def test_a_run_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", 0.5)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigError, match=r"config.json may not be read \(Permission denied\)"):
         compare((run,), None, ("auc",))

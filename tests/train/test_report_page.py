@@ -228,6 +228,28 @@ def test_a_store_of_other_features_is_refused(reported_runs: ReportedRuns, tmp_p
     assert "other features" in facts_of(run).no_store
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "message"),
+    [
+        ("config.json", '"attention":', '"attentive":', "no 'attention'"),
+        ("config.json", '"versions":', '"version":', "no 'versions'"),
+        ("config.json", '"keep": "best"', '"keep": "foo"', "keep is 'foo' in config.json"),
+        ("config.json", '"pool":', '"pools":', "missing or unknown fields"),
+        ("metrics.csv", "val_auc", "auc", "metrics.csv has no column 'val_auc'"),
+        ("results.json", '"kept_epoch":', '"kept":', "no 'kept_epoch'"),
+    ],
+)
+def test_a_run_that_lacks_what_a_page_says_is_refused(
+    reported_runs: ReportedRuns, tmp_path: Path, name: str, before: str, after: str, message: str
+) -> None:
+    run = shutil.copytree(reported_runs.none, tmp_path / "run")
+    text = (run / name).read_text()
+    assert before in text
+    (run / name).write_text(text.replace(before, after))
+    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{message}.*: train it anew"):
+        facts_of(run)
+
+
 @pytest.mark.parametrize(("out", "message"), [("results.json", "HTML file"), ("report", "HTML")])
 def test_only_an_html_file_is_written(
     reported_runs: ReportedRuns, tmp_path: Path, out: str, message: str

@@ -1,6 +1,5 @@
 """What a report tells, read from the run folders and from the store that they name."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,13 +9,34 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError, SamcacheError
+from samcache.cache.identity import Identity
 from samcache.cache.info import describe
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
+from samcache.train.run_files import as_numbers, read_object, read_table, told_of_run
 from samcache.train.run_folder import RESULTS, SEEN
+
+_DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
+_CONFIG: tuple[str, ...] = (
+    "store",
+    "out",
+    "attention",
+    "backbone",
+    "join",
+    "inputs",
+    "taps",
+    "identity",
+)
+_CONFIG += ("epochs", "batch_size", "image_size", "augment", "keep", "versions")
+_RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks")
+_MEMBER = ("samples", "kept_epoch", "val_auc")
+_KNOWN = {
+    "attention": ("none", "slca", "shuffled", "random", "global", "per-location"),
+    "keep": ("best", "last"),
+}
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
@@ -133,16 +153,29 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
 def read_reported(folder: Path) -> ReportedRun:
     """Read everything of a finished run; raises ConfigError where there is none."""
     run = read_run(folder)
-    try:
-        config, results = (
-            json.loads((folder / name).read_text(encoding="utf-8"))
-            for name in ("config.json", RESULTS)
-        )
+    with told_of_run(folder):
+        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
         fractions = sorted((_scores(e) for e in results["fractions"]), key=lambda s: s.fraction)
-        epochs = pd.read_csv(folder / "metrics.csv")
+        _check_told(config, results)
+        epochs = read_table(folder / "metrics.csv", ("seed", "fold", *_DRAWN))
+        epochs = as_numbers(epochs, list(_DRAWN), "metrics.csv")
         return ReportedRun(folder, run, config, results, epochs, tuple(fractions))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder} cannot be read as a run ({error}): train it anew") from None
+
+
+def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
+    """Raise KeyError or ValueError where a page would miss something of config.json, results.json.
+
+    Options that came with later versions are not asked for.
+    """
+    told = [(config, _CONFIG), (results, _RESULTS)]
+    told += [(member, _MEMBER) for member in results["members"]]
+    for values, names in told:
+        for name in names:
+            values[name]
+    for name, known in _KNOWN.items():
+        if config[name] not in known:
+            raise ValueError(f"{name} is {config[name]!r} in config.json, none of {known}")
+    Identity.from_json(config["identity"])
 
 
 def _scores(entry: dict[str, Any]) -> FractionScores:
