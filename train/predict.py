@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.data import read_inputs
 from samcache.train.predictor import Ensemble, TrainedRun, check_features
@@ -49,7 +50,7 @@ def predict_store(
     """Every sample of a store, or of one split, in the order of its table.
 
     One shard is in memory at a time. Raises StoreError where the store's features are others than
-    the run's, and where objects are damaged.
+    the run's, and where objects are damaged, ConfigError where weights give no numbers.
     """
     check_features(run, store)
     table = store.samples if split is None else store.samples[store.samples["split"] == split]
@@ -72,5 +73,20 @@ def _predict(
     for batch in torch.split(torch.arange(len(rows)), _BATCH):
         maps = {level: values[batch].to(device) for level, values in pooled.items()}
         parts.append(ensemble.each(images[batch].to(device), maps).cpu())
-    found.probabilities[:, found.readable] = torch.cat(parts, dim=1).numpy()
+    each = torch.cat(parts, dim=1)
+    _check_numbers(run, ensemble, each)
+    found.probabilities[:, found.readable] = each.numpy()
     return Predicted(samples, found.probabilities, pooled)
+
+
+def _check_numbers(run: TrainedRun, ensemble: Ensemble, each: Tensor) -> None:
+    """Raise ConfigError where a member's probabilities (M, n, K) are no numbers.
+
+    Its training's own were: weights that overflow now were changed since.
+    """
+    for name, values in zip(ensemble.names, each, strict=True):
+        if not values.isfinite().all():
+            raise ConfigError(
+                f"{run.weights(name)} is damaged, its predictions are no numbers: train the run "
+                "anew"
+            )

@@ -1,6 +1,5 @@
 """A finished run as one module: its members, each with its own standardisation, and their mean."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
 from samcache.train.precision import forbid_tf32
+from samcache.train.run_files import not_permitted, read_object
 from samcache.train.run_folder import RESULTS
 from samcache.train.splits import member_name
 
@@ -48,14 +48,20 @@ class TrainedRun:
     stem: str
     design: Design
 
+    def weights(self, member: str) -> Path:
+        """The file of a member's weights."""
+        return self.folder / f"{member}.safetensors"
+
 
 def open_run(folder: Path) -> TrainedRun:
     """Read a run folder; raises ConfigError where it holds no finished run that can predict."""
     if not (folder / RESULTS).is_file():
         raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
     try:
-        config, results = (_read_json(folder / name) for name in ("config.json", RESULTS))
+        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
         run = _parse(folder, config, results)
+    except PermissionError as error:
+        raise not_permitted(error) from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError, StoreError) as error:
         raise ConfigError(
             f"{folder} does not say how to predict with it ({error!r}): it was changed, or "
@@ -205,13 +211,19 @@ def load_ensemble(run: TrainedRun, device: str = "cpu", member: str | None = Non
 
 
 def _load_member(run: TrainedRun, name: str) -> TrainedMember:
-    path = run.folder / f"{name}.safetensors"
+    path = run.weights(name)
     backbone = build_backbone(run.backbone, len(run.classes), run.image_size, stem=run.stem)
     channels = {level: shape[0] for level, shape in run.inputs.items()}
     classifier = Classifier(backbone, run.design, channels, run.image_size)
     member = TrainedMember(classifier, run.inputs)
     try:
-        member.load_state_dict(load_file(path))
+        member.load_state_dict(_read_weights(path))
+    except PermissionError as error:
+        raise not_permitted(error) from None
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} is missing: bring it from where the run was trained, or train it anew"
+        ) from None
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ConfigError(
             f"{path} holds no weights of this run ({first_line(error)}): it was changed, or "
@@ -220,10 +232,18 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
     return member
 
 
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """A file's tensors; raises ConfigError where a value is no number.
+
+    It is opened first: safetensors says of any file that it cannot open that there is none.
+    """
+    with path.open("rb"):
+        tensors = load_file(path)
+    for name, values in tensors.items():
+        if not values.isfinite().all():
+            raise ConfigError(f"{path} is damaged, its {name} is no number: train the run anew")
+    return tensors
+
+
 def _fold(value: Any) -> int | None:
     return None if value is None else int(value)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value

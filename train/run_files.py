@@ -21,13 +21,17 @@ def told_of_run(folder: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise ConfigError(
-            f"{error.filename} may not be read ({error.strerror}): ask its owner, or copy the run "
-            "with the rights to read it"
-        ) from None
+        raise not_permitted(error) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise ConfigError(f"{folder} cannot be read as a run ({what}): train it anew") from None
+
+
+def not_permitted(error: PermissionError) -> ConfigError:
+    """What is said of a run's file that is there, and may be whole, but not for this user."""
+    return ConfigError(
+        f"{error.filename} may not be read ({error.strerror}): ask its owner for the right to"
+    )
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
 from pydicom.data import get_testdata_file
+from safetensors.torch import load_file, save_file
 from tiny_encoder import save_tiny_checkpoint
 from trained_run import Trained, copied, one_line, own_predictions, samcache, windowed
 
@@ -261,6 +264,42 @@ def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_
     assert "seed-1.safetensors holds no weights" in one_line(
         samcache("predict", swapped, trained.store)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(np.nan, "is no number"), (3e38, "predictions are no numbers")]
+)
+@pytest.mark.parametrize("words", [("predict",), ("predict", "--json"), ("evaluate",)])
+def test_weights_that_give_no_numbers_are_damaged(
+    trained: Trained, tmp_path: Path, words: tuple[str, ...], value: float, told: str
+) -> None:
+    run = copied(trained.run, tmp_path / "run")
+    tensors = load_file(run / "seed-1.safetensors")
+    name = next(name for name in tensors if name.endswith("fc.weight"))
+    save_file(tensors | {name: torch.full_like(tensors[name], value)}, run / "seed-1.safetensors")
+    command, *options = words
+    line = one_line(samcache(command, run, trained.store, *options))
+    assert re.search(f"seed-1.safetensors is damaged, .*{told}: train the run anew", line)
+
+
+def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied(trained.run, tmp_path / "run")
+    weights, opened = run / "seed-1.safetensors", Path.open
+
+    def refuse(path: Path, *mode: object, **how: object) -> object:
+        if path == weights:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *mode, **how)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        line = one_line(samcache("predict", run, trained.store))
+    assert "seed-1.safetensors may not be read (Permission denied)" in line
+    weights.unlink()
+    line = one_line(samcache("predict", run, trained.store))
+    assert "seed-1.safetensors is missing: bring it from" in line
 
 
 def test_real_images_live_and_cached_give_the_same(
