@@ -55,7 +55,9 @@ class Member:
 def member_name(seed: int, fold: int | None, fraction: float) -> str:
     """The stem of a member's files, such as "seed-0" or "seed-0-fold-2-fraction-0.25"."""
     part = "" if fold is None else f"-fold-{fold}"
-    share = "" if fraction == 1 else f"-fraction-{fraction:g}"
+    short = f"{fraction:g}"
+    exact = short if float(short) == fraction else repr(float(fraction))  # none shares a file
+    share = "" if fraction == 1 else f"-fraction-{exact}"
     return f"seed-{seed}{part}{share}"
 
 

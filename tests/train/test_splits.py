@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
-from samcache.train.splits import Member, group_codes, nested_subset, plan_members
+from samcache.train.splits import Member, group_codes, member_name, nested_subset, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -36,6 +36,12 @@ def test_without_folds_the_splits_are_the_stores() -> None:
     assert (first.seed, first.fold, first.fraction, first.name) == (3, None, 1.0, "seed-3")
     for split, rows in zip(("train", "val", "test"), parts(second), strict=True):
         assert rows == set(np.flatnonzero(samples["split"] == split))
+
+
+def test_fractions_that_are_nearly_the_same_have_files_of_their_own() -> None:
+    names = [member_name(0, None, fraction) for fraction in (0.25, 0.3333331, 0.3333332, 1.0)]
+    assert names[:2] == ["seed-0-fraction-0.25", "seed-0-fraction-0.3333331"]
+    assert names[2:] == ["seed-0-fraction-0.3333332", "seed-0"]
 
 
 @settings(deadline=None, max_examples=20)
