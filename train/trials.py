@@ -38,6 +38,10 @@ _STARTUP = 5  # trials that are finished before any is cut short
 _LOCKED = 60  # seconds to wait for another process that writes
 _SHOWN = 10  # trials in the printed table
 _SEEDS_APART = 1_000_003
+_AGAIN, _REFUSED = (
+    "again",
+    "refused",
+)  # of a trial: which one it repeats; that its options cannot be
 
 TrainTrial = Callable[[TrainConfig, Callable[[EpochMetrics], None]], None]
 
@@ -99,11 +103,15 @@ class Trials:
 
             def objective(trial: optuna.Trial) -> float:
                 # of its own for each trial, so that it matters not which process proposes it
-                seed = (self._base.seeds[0] * _SEEDS_APART + trial.number) % 2**32
+                place = _place(self._study, trial)
+                seed = (self._base.seeds[0] * _SEEDS_APART + place) % 2**32
                 self._study.sampler = _sampler(seed)
                 values = {d.name: d.suggest(trial) for d in self._dimensions}
                 return _objective(trial, replace(self._base, **values), train, told)
 
+            if self.done < count:
+                with filelock.FileLock(self._base.out / LOCK):  # each is tried again once
+                    _try_failed_again(self._study)
             try:
                 while (done := self.done) < count:
                     best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
@@ -173,6 +181,9 @@ def _objective(
         train(options, on_epoch)
     except Pruned as reason:
         raise optuna.TrialPruned(str(reason)) from None
+    except ConfigError:
+        trial.set_user_attr(_REFUSED, True)
+        raise
     return _kept(aucs, options)
 
 
@@ -211,18 +222,30 @@ def _open_study(
 def _begin_with_given(
     study: optuna.Study, base: TrainConfig, dimensions: tuple[Dimension, ...]
 ) -> None:
-    """Let the first trial have the options as given, as far as the search has them.
+    """Let the first trial have the options as given, as far as the search has them."""
+    if not study.get_trials(deepcopy=False):
+        given = {d.name: d.recorded(getattr(base, d.name)) for d in dimensions}
+        study.enqueue_trial({name: value for name, value in given.items() if value is not None})
 
-    Where it was interrupted, the next one has them again.
+
+def _try_failed_again(study: optuna.Study) -> None:
+    """Let what was interrupted be tried next, so that a sweep in parts tries what a whole one does.
+
+    Not so trials whose options training refuses, nor those that are running: whether the process
+    of one lives cannot be told.
     """
-    given = {d.name: d.recorded(getattr(base, d.name)) for d in dimensions}
-    given = {name: value for name, value in given.items() if value is not None}
-    failed = optuna.trial.TrialState.FAIL
-    for trial in study.get_trials(deepcopy=False):
-        known = trial.params | trial.system_attrs.get("fixed_params", {})
-        if trial.state != failed and given.items() <= known.items():
-            return
-    study.enqueue_trial(given)
+    latest = {t.user_attrs.get(_AGAIN, t.number): t for t in study.get_trials(deepcopy=False)}
+    for number, trial in latest.items():
+        if trial.state == optuna.trial.TrialState.FAIL and _REFUSED not in trial.user_attrs:
+            options = trial.system_attrs.get("fixed_params", {}) | trial.params
+            study.enqueue_trial(options, user_attrs={_AGAIN: number})
+
+
+def _place(study: optuna.Study, trial: optuna.Trial) -> int:
+    """The number that a trial has in a sweep that nothing interrupts."""
+    number = trial.user_attrs.get(_AGAIN, trial.number)
+    before = study.get_trials(deepcopy=False)[:number]
+    return int(number - sum(_AGAIN in earlier.user_attrs for earlier in before))
 
 
 def _sampler(seed: int) -> optuna.samplers.BaseSampler:
