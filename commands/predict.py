@@ -122,13 +122,15 @@ def evaluate(
     """
     from samcache.cache.store import Store
     from samcache.train.evaluate import evaluate as run_evaluation
-    from samcache.train.evaluate import write_evaluation
+    from samcache.train.evaluate import open_evaluation_folder, write_evaluation
     from samcache.train.predictor import open_run
     from samcache.train.run_folder import refuse_run_folder
 
+    trained = open_run(run)
     if out:
         refuse_run_folder(out)
-    evaluation, predictions = run_evaluation(open_run(run), Store(store), split, device)
+        open_evaluation_folder(out)
+    evaluation, predictions = run_evaluation(trained, Store(store), split, device)
     if out:
         write_evaluation(out, evaluation, predictions)
     click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
@@ -217,7 +219,9 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that gets its name when it is whole."""
     if out is None:
         yield sys.stdout
+        sys.stdout.flush()  # where nobody reads any more, that is told here
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f"{out.name}.partial")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file:

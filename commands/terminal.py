@@ -39,6 +39,8 @@ class Samcache(Commands):
             return super().invoke(ctx)
         except SamcacheError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
+        except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
+            raise
         except OSError as error:  # no space, no permission, a path through a file
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as stop:

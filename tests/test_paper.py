@@ -146,6 +146,7 @@ def test_the_best_mean_is_chosen_and_a_control_takes_it(toy: Any, tmp_path: Path
     assert chosen(toy, toy.datasets[0], "slca", tmp_path) == "b"
     assert chosen(toy, toy.datasets[0], "shuffled", tmp_path) == "b"
     assert toy.setting(toy.datasets[0], "shuffled", "b").fusion == "residual"
+    assert toy.setting(toy.datasets[0], "head", "b").fusion == "gate", "it has no gates"
 
 
 def test_nothing_is_chosen_before_every_candidate_is_scored(toy: Any, tmp_path: Path) -> None:

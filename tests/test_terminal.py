@@ -48,6 +48,16 @@ def test_every_help_has_an_example_to_copy(words: tuple[str, ...]) -> None:
     assert any(line.startswith(" ".join(("samcache", *words)) + " ") for line in examples)
 
 
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    """As in ``samcache … | head``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "samcache.cli", "completion", "bash"]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_help_loads_nothing_heavy() -> None:
     """The time of --help is that of what it imports."""
     code = (

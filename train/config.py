@@ -15,6 +15,8 @@ DEFAULT_TAPS = {
     "neck": "stage4",
 }
 
+GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -59,12 +61,19 @@ class TrainConfig:
         """Raises ConfigError for options that exclude each other."""
         if self.keep == "last" and self.patience is not None:
             raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
-        if self.attention == "none" and self.taps is not None:
-            raise ConfigError("--taps say what SLCA gates: leave them out with --attention none")
+        if self.attention == "none":
+            self._check_nothing_gated()
         if self.taps == ():
             raise ConfigError("--taps names none: give LEVEL:STAGE, or --attention none")
         if self.class_weights and self.balanced_sampling:
             raise ConfigError("--class-weights and --balanced-sampling do the same: give one")
+
+    def _check_nothing_gated(self) -> None:
+        for name in GATES_ALONE:
+            if getattr(self, name) != getattr(TrainConfig, name):
+                raise ConfigError(
+                    f"--{name} says how SLCA gates: leave it out with --attention none"
+                )
 
     def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.

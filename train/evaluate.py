@@ -1,6 +1,7 @@
 """``samcache evaluate``: a run's metrics on another store, with the intervals that train gives."""
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from samcache.train.metrics import Floats, Ints
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
+from samcache.train.run_files import read_table, told_of_run
 from samcache.train.run_folder import SEEN
 from samcache.train.splits import group_codes
 
@@ -60,9 +62,9 @@ def evaluate(
 
     The second is the content of predictions.csv: id, split, group, label, predicted and the mean's
     ``p_CLASS``, a line a sample. Raises ConfigError where classes are not the run's, or one of them
-    has no sample.
+    has no sample, or what the run has seen is not told.
     """
-    order = _label_order(run, store)
+    order, seen = _label_order(run, store), _seen(run)
     ensemble = load_ensemble(run, device)
     found = predict_store(run, ensemble, store, None if split == "all" else split)
     parts = [replace(part, pooled={}) for part in found]  # the maps of all would fill the memory
@@ -81,7 +83,7 @@ def evaluate(
         split=split,
         samples=len(samples),
         left_out=sum(int((~part.readable).sum()) for part in parts),
-        known=_known(run, samples),
+        known=int(samples["sha256"].isin(seen).sum()),
         classes=run.classes,
         members=ensemble.names,
         metrics=predictions.summaries(),
@@ -90,9 +92,19 @@ def evaluate(
     return evaluation, _table(run, samples, labels, together.probabilities[0])
 
 
+def open_evaluation_folder(folder: Path) -> None:
+    """Make the folder before any work; raises ConfigError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--out {folder} cannot be written ({error.strerror}): give another folder"
+        ) from None
+
+
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
     """Write predictions.csv and, last, evaluation.json."""
-    folder.mkdir(parents=True, exist_ok=True)
     predictions.to_csv(folder / "predictions.csv", index=False)
     text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
@@ -119,10 +131,10 @@ def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> N
         )
 
 
-def _known(run: TrainedRun, samples: pd.DataFrame) -> int:
-    """How many samples are images that the run's members have learned from or chosen by."""
-    seen = pd.read_csv(run.folder / SEEN, dtype=str)["sha256"]
-    return int(samples["sha256"].isin(seen).sum())
+def _seen(run: TrainedRun) -> set[str]:
+    """SHA-256 of the images that the run's members have learned from or chosen by."""
+    with told_of_run(run.folder):
+        return set(read_table(run.folder / SEEN, ("id", "sha256"))["sha256"])
 
 
 def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:

@@ -94,11 +94,10 @@ def each_and_together(
     each: Mapping[str, Summary], together: Mapping[str, Summary], of: str
 ) -> list[str]:
     """A table of every metric, of several trainings one by one and of their mean."""
-    width = max(len(title(name)) for name in each)
-    lines = [f"{'':<{width}}  {f'each {of}':<30}  their mean"]
-    for name, summary in each.items():
-        cells = [summary_text(found) for found in (summary, together[name])]
-        lines.append(f"{title(name):<{width}}  {cells[0]:<30}  {cells[1]}")
+    rows = [(title(n), summary_text(each[n]), summary_text(together[n])) for n in each]
+    head = ("", f"each {of}", "their mean")
+    name, own, _ = (max(map(len, column)) for column in zip(head, *rows, strict=True))
+    lines = [f"{row[0]:<{name}}  {row[1]:<{own}}  {row[2]}" for row in (head, *rows)]
     return [*lines, "", f"mean ± sd over {of}s (95 % interval)"]
 
 
@@ -112,8 +111,11 @@ def _curve(fractions: list[FractionScores]) -> list[str]:
 
 
 def interval_text(interval: Interval | None, sign: str = "") -> str:
-    """Such as "0.841-0.944", or with a sign "+0.010 to +0.031"; a dash where there is none."""
+    """Such as "0.841-0.944", or "-0.130 to 0.101"; a dash where there is none.
+
+    sign: "+" shows it of either end.
+    """
     if interval is None:
         return "-"
-    to = " to " if sign else "-"
+    to = " to " if sign or interval.low < 0 else "-"
     return f"{interval.low:{sign}.3f}{to}{interval.high:{sign}.3f}"

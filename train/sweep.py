@@ -13,7 +13,7 @@ from rich.console import Console
 from samcache.cache.errors import ConfigError
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
-from samcache.train.config import TrainConfig
+from samcache.train.config import GATES_ALONE, TrainConfig
 from samcache.train.data import Sides, TrainingData, scaled_to
 from samcache.train.distributed import own_device
 from samcache.train.loop import DivergedError, EpochMetrics, train_member
@@ -27,7 +27,6 @@ from samcache.train.trials import Pruned, Trials, TrialsTable
 
 _BACKBONE = ("backbone", "stem")
 _PROGRAMS = 1024  # that --compile makes in all; by torch's default what two or three designs take
-_GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
 def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
     """What varies; raises ConfigError where it could change nothing."""
     attention = config.base.attention
-    idle = {"none": _GATES_ALONE, "global": ("kernel",), "per-location": ("kernel",)}
+    idle = {"none": GATES_ALONE, "global": ("kernel",), "per-location": ("kernel",)}
     without = idle.get(attention, ())
     for dimension in config.dimensions:
         if dimension.name in without:

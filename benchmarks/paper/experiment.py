@@ -9,13 +9,14 @@ from pathlib import Path
 from candidates import CANDIDATES, SHARED, Fields
 
 from samcache.cache.store import Store
-from samcache.train.config import TrainConfig
+from samcache.train.config import GATES_ALONE, TrainConfig
 
+_UNGATED: Fields = {"attention": "none", **{n: getattr(TrainConfig, n) for n in GATES_ALONE}}
 ARMS: dict[str, Fields] = {  # what each changes in its setting, which but for none is slca's
-    "none": {"attention": "none"},
+    "none": _UNGATED,
     "slca": {},
     "gates": {"join": False},
-    "head": {"attention": "none"},
+    "head": _UNGATED,
     "shuffled": {"attention": "shuffled"},
     "random": {"attention": "random"},
     "global": {"attention": "global"},

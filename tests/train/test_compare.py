@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from samcache.cache.errors import ConfigError
+from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import compare, render
+from samcache.train.results_text import each_and_together, interval_text
 
 
 def write_run(
@@ -121,6 +123,16 @@ def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
             assert f"{float(line['mean']):.3f} ± {float(line['sd']):.3f}" in shown
             assert f"{float(line['low']):.3f}-{float(line['high']):.3f}" in shown
     assert f"{float(table[1]['difference']):+.3f}" in text
+
+
+def test_an_interval_that_reaches_below_zero_has_no_dash_for_to() -> None:
+    assert interval_text(Interval(0.841, 0.944, 2000)) == "0.841-0.944"
+    assert interval_text(Interval(-0.13, 0.101, 2000)) == "-0.130 to 0.101"
+    below = Summary(-0.01, 0.05, Interval(-0.13, 0.101, 2000))
+    above = Summary(0.9, 0.05, Interval(0.841, 0.944, 2000))
+    each = {"kappa": below, "auc": above}
+    head, *lines = each_and_together(each, {"kappa": above, "auc": below}, "seed")[:3]
+    assert lines[0].index("0.900") == lines[1].index("-0.010") == head.index("their mean")
 
 
 def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An external test set is scored as the run's own was, whatever the order of its classes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -98,3 +99,17 @@ def test_unreadable_images_are_left_out_and_counted(trained: Trained, tmp_path: 
     assert "11 samples" in told
     assert "warning" not in told
     assert "1 images without features are left out" in told
+
+
+def test_what_cannot_be_is_told_before_anything_is_predicted(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samcache.train.evaluate.load_ensemble", None)
+    (tmp_path / "file").write_text("")
+    words = ["evaluate", trained.run, trained.store]
+    line = one_line(samcache(*words, "--out", tmp_path / "file" / "out"))
+    assert "file/out cannot be written (Not a directory): give another folder" in line
+    run = copied(trained.run, tmp_path / "run")
+    (run / "seen.csv").unlink()
+    line = one_line(samcache("evaluate", run, trained.store))
+    assert re.search(r"cannot be read as a run \(.*seen.csv'\): train it anew", line)

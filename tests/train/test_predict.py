@@ -203,6 +203,13 @@ def test_json_says_what_csv_says(trained: Trained, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
 
 
+def test_the_folder_of_a_file_is_made(trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "p.csv"
+    result = samcache("predict", trained.run, trained.store, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in out.parent.iterdir()] == ["p.csv"]
+
+
 def test_a_refused_prediction_leaves_no_file(trained: Trained, tmp_path: Path) -> None:
     words = ["predict", trained.run, trained.images, "--out", tmp_path / "p.csv"]
     one_line(samcache(*words, "--checkpoint", save_tiny_checkpoint(tmp_path / "x.pth", seed=2)))

@@ -110,9 +110,16 @@ def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
         TrainConfig("store", tmp_path, class_weights=True, balanced_sampling=True)
 
 
-def test_taps_are_refused_where_nothing_is_gated(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="leave them out with --attention none"):
-        TrainConfig("store", tmp_path, attention="none", taps=("neck:stage4",))
+@pytest.mark.parametrize(
+    "option", [{"taps": ("neck:stage4",)}, {"kernel": 4}, {"reduction": 8}, {"fusion": "residual"}]
+)
+def test_options_of_gates_are_refused_where_nothing_is_gated(
+    tmp_path: Path, option: dict[str, object]
+) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError, match=f"--{name} .*: leave it out with --attention none"):
+        TrainConfig("store", tmp_path, attention="none", **option)  # type: ignore[arg-type]
+    TrainConfig("store", tmp_path, attention="none", join=True)
 
 
 def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path) -> None:
