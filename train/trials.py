@@ -38,10 +38,8 @@ _STARTUP = 5  # trials that are finished before any is cut short
 _LOCKED = 60  # seconds to wait for another process that writes
 _SHOWN = 10  # trials in the printed table
 _SEEDS_APART = 1_000_003
-_AGAIN, _REFUSED = (
-    "again",
-    "refused",
-)  # of a trial: which one it repeats; that its options cannot be
+_AGAIN = "again"  # of a trial: which one it repeats
+_REFUSED = "refused"  # of a trial: that its options cannot be
 
 TrainTrial = Callable[[TrainConfig, Callable[[EpochMetrics], None]], None]
 

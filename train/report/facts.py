@@ -20,17 +20,10 @@ from samcache.train.run_files import as_numbers, read_object, read_table, told_o
 from samcache.train.run_folder import RESULTS, SEEN
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
-_CONFIG: tuple[str, ...] = (
-    "store",
-    "out",
-    "attention",
-    "backbone",
-    "join",
-    "inputs",
-    "taps",
-    "identity",
-)
-_CONFIG += ("epochs", "batch_size", "image_size", "augment", "keep", "versions")
+_CONFIG = (
+    "store", "out", "attention", "backbone", "join", "inputs", "taps", "identity",
+    "epochs", "batch_size", "image_size", "augment", "keep", "versions",
+)  # fmt: skip
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks")
 _MEMBER = ("samples", "kept_epoch", "val_auc")
 _KNOWN = {
