@@ -16,8 +16,7 @@ from samcache.train.metrics import Floats, Ints
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
-from samcache.train.run_files import read_table, told_of_run
-from samcache.train.run_folder import SEEN
+from samcache.train.run_files import read_seen
 from samcache.train.splits import group_codes
 
 
@@ -64,7 +63,7 @@ def evaluate(
     ``p_CLASS``, a line a sample. Raises ConfigError where classes are not the run's, or one of them
     has no sample, or what the run has seen is not told.
     """
-    order, seen = _label_order(run, store), _seen(run)
+    order, seen = _label_order(run, store), read_seen(run.folder)
     ensemble = load_ensemble(run, device)
     found = predict_store(run, ensemble, store, None if split == "all" else split)
     parts = [replace(part, pooled={}) for part in found]  # the maps of all would fill the memory
@@ -129,12 +128,6 @@ def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> N
             f"{where} holds no readable sample of class {absent[0]!r}, and the metrics need some "
             "of each" + ("" if split == "all" else ": try --split all")
         )
-
-
-def _seen(run: TrainedRun) -> set[str]:
-    """SHA-256 of the images that the run's members have learned from or chosen by."""
-    with told_of_run(run.folder):
-        return set(read_table(run.folder / SEEN, ("id", "sha256"))["sha256"])
 
 
 def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError, StoreError, first_line
+from samcache.train.run_folder import SEEN
 
 _TEXT = ("id", "label", "group", "split")
 _NOT_ONE = 1e-3  # how far from 1 no softmax in float32 sums
@@ -53,6 +54,12 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     if lacking:
         raise ValueError(f"{path.name} has no column {lacking[0]!r}")
     return table
+
+
+def read_seen(folder: Path) -> set[str]:
+    """SHA-256 of the images that a run has learned from or chosen by; raises ConfigError."""
+    with told_of_run(folder):
+        return set(read_table(folder / SEEN, ("id", "sha256"))["sha256"])
 
 
 def as_numbers(table: pd.DataFrame, columns: list[str], name: str) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
-from samcache.train.run_files import as_numbers, read_object, read_table, told_of_run
-from samcache.train.run_folder import RESULTS, SEEN
+from samcache.train.run_files import as_numbers, read_object, read_seen, read_table, told_of_run
+from samcache.train.run_folder import RESULTS
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
 _CONFIG = (
@@ -185,11 +185,6 @@ def _summary(value: dict[str, Any]) -> Summary:
     return Summary(value["mean"], value["sd"], Interval(**interval) if interval else None)
 
 
-def _seen(run: ReportedRun) -> set[str]:
-    """SHA-256 of what the run has learned from; the same features may be another data set's."""
-    return set(pd.read_csv(run.folder / SEEN, dtype=str)["sha256"])
-
-
 def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict[str, Any], str]:
     """The store, what it says of itself, and why there is none."""
     location = asked or run.config["store"]
@@ -200,7 +195,8 @@ def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict
                 f"{location} holds other features than those that {run.folder} was trained from: "
                 "give the run's own store"
             )
-        if not _seen(run) <= set(store.samples["sha256"]):
+        # the same features may be another data set's
+        if not read_seen(run.folder) <= set(store.samples["sha256"]):
             raise ConfigError(
                 f"{location} lacks images that {run.folder} was trained on: give the run's own "
                 "store"
