@@ -108,10 +108,8 @@ def epochs(
     data = scaled_to(loaded, store, loaded.rows("train"))
     data = replace(data, residency="device").to(device)
     batches = list(torch.split(data.rows("train").to(device), config.batch_size))
-    alone, plain = (
-        replace(config, attention="none", kernel=None, join=False),
-        replace(data, pooled={}),
-    )
+    alone = replace(config, attention="none", kernel=None, join=False)
+    plain = replace(data, pooled={})
     taps = config.tapped(levels)
     ways = {
         "none": (stepper(alone, plain, {}, plain.inputs), batches),

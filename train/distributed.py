@@ -59,7 +59,7 @@ def joined(device: str) -> Iterator[torch.device]:
                 f"{processes_here()} processes, {torch.cuda.device_count()} GPUs: give torchrun "
                 "--nproc-per-node the number of GPUs"
             )
-        own = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        own = own_device("cuda")
         torch.cuda.set_device(own)
     gpu = own if own.type == "cuda" else None
     distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE, device_id=gpu)

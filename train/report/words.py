@@ -152,15 +152,17 @@ def _data(facts: Facts) -> str:
     if facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
-    known = int((run.test["group"] != "").sum())
-    patients = "Patients are not known."
-    if 0 < known < len(run.test):
-        patients = f"Patients are known of {known} of {len(run.test)} test images."
-    elif known:
-        parted = run.results.get("parted_groups", 0)
-        patients = f"Splits part {parted} patients." if parted else "Patients are kept whole."
-    parts.append(patients)
+    parts.append(_patients(run))
     return " ".join(parts)
+
+
+def _patients(run: ReportedRun) -> str:
+    known, count = int((run.test["group"] != "").sum()), len(run.test)
+    if parted := run.results.get("parted_groups", 0):
+        return f"Splits part {parted} patients."
+    if 0 < known < count:
+        return f"Patients are known of {known} of {count} test images."
+    return "Patients are kept whole." if known else "Patients are not known."
 
 
 def _training(run: ReportedRun) -> str:
