@@ -13,8 +13,9 @@ from samcache.cache.errors import ConfigError
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
 CHECKPOINTS = "checkpoints"
-_WEIGHTS = re.compile(r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?\.safetensors")
-_DERIVED = ("report.html", "ensemble.pt2", "ensemble.onnx", "ensemble.json")  # by default names
+_MEMBER = r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?"
+_WEIGHTS = re.compile(rf"{_MEMBER}\.safetensors")
+_EXPORTS = re.compile(rf"(ensemble|{_MEMBER})\.(pt2|onnx)(\.json)?")  # written here unasked
 
 
 def open_run_folder(folder: Path, overwrite: bool) -> None:
@@ -89,7 +90,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def remove_former(folder: Path, weights: set[str]) -> None:
-    """Remove what a former run left beside these weights, and what was made of it."""
-    names = [path.name for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)]
-    for name in {*names, *_DERIVED} - weights:
-        (folder / name).unlink(missing_ok=True)
+    """Remove what a former run left beside these weights, and what was exported of it."""
+    names = {path.name for path in folder.iterdir()}
+    for name in names - weights:
+        if _WEIGHTS.fullmatch(name) or _EXPORTS.fullmatch(name):
+            (folder / name).unlink()

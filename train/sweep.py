@@ -45,7 +45,7 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     base, device = config.base, own_device(config.base.device)
     precision = resolved_precision(base.precision, device)
     forbid_tf32()
-    if base.compile:  # whose machinery takes seconds to import
+    if base.compile:  # whose machinery takes a second to import
         torch._dynamo.config.recompile_limit = _PROGRAMS
     samples, classes = readable_samples(store), store.dataset.classes
     (planned,) = plan_members(samples, classes, base.seeds)

@@ -36,12 +36,16 @@ def test_a_finished_run_stands_until_another_takes_its_place(store: Store, tmp_p
     with pytest.raises(ConfigError, match="diverged"):
         run(quick(store, tmp_path / "run", **{**ONE, "lr": 1e30}, overwrite=True))
     assert content(tmp_path / "run") == before
-    (tmp_path / "run" / "report.html").write_text("of the former run")
+    exports = {"ensemble.pt2", "ensemble.pt2.json", "seed-0.onnx"}
+    for name in exports:
+        (tmp_path / "run" / name).write_text("of the former run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
     run(quick(store, tmp_path / "run", **ONE, overwrite=True))
     after = content(tmp_path / "run")
     assert after["results.json"] != before["results.json"]
     assert before.keys() - after.keys() == {"seed-1.safetensors"}
-    assert "report.html" not in after
+    assert not exports & after.keys()
+    assert after["notes.txt"] == b"mine"
 
 
 def test_a_folder_of_others_is_not_taken_for_a_runs(store: Store, tmp_path: Path) -> None:
