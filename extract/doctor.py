@@ -15,11 +15,12 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import SamcacheError
 from samcache.cache.location import open_objects
 from samcache.cache.stage import stage_root
 from samcache.extract.precision import multiplies_bfloat16
-from samcache.extract.weights import OFFICIAL, file_sha256, name_by_hash
+from samcache.extract.weights import OFFICIAL, name_by_hash
 
 _LITTLE_MEMORY = 8e9  # bytes; ViT-H in float32 takes 2.6e9 before its activations
 _LITTLE_DISK = 20e9

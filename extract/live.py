@@ -13,6 +13,7 @@ from rich.console import Console
 from samcache.cache.claims import Claims
 from samcache.cache.create import create_store
 from samcache.cache.description import Dataset, Description
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import CheckpointError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout
@@ -28,7 +29,7 @@ from samcache.extract.reuse import KnownRows
 from samcache.extract.run import open_device
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
-from samcache.extract.weights import OFFICIAL, file_sha256, name_by_hash, official_checkpoint
+from samcache.extract.weights import OFFICIAL, name_by_hash, official_checkpoint
 
 OnImages = Callable[[int, int], None]  # a shard, and how many of its images are through
 

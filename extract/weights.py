@@ -1,6 +1,5 @@
 """Encoder weights as files: the official ones by URL and SHA-256, and safe loading."""
 
-import hashlib
 import pickle
 import re
 import subprocess
@@ -14,6 +13,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import CheckpointError
 from samcache.extract.file_kind import failed_download
 
@@ -142,12 +142,6 @@ def _contents(state: object) -> str:
         return type(state).__name__
     kinds = {f"{type(key).__name__} to {type(value).__name__}" for key, value in state.items()}
     return ", ".join(sorted(kinds)[:4])
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(official: OfficialFile, path: Path) -> None:

@@ -20,11 +20,12 @@ from documented_commands import ROOT, Command, commands, pages
 from PIL import Image
 from tiny_encoder import save_tiny_checkpoint
 
+from samcache.cache.digest import file_sha256
 from samcache.cli import cli
 from samcache.commands.extract import ENCODERS
 from samcache.commands.options import Device
 from samcache.extract.encoders import ARCHITECTURES
-from samcache.extract.weights import OFFICIAL, file_sha256
+from samcache.extract.weights import OFFICIAL
 
 # What begins so is not run here, and why. Nothing else is left out.
 NOT_RUN = {

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
 
+from samcache.cache.digest import file_sha256
 from samcache.cli import cli
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.prepare import ExtractOptions
@@ -79,10 +80,13 @@ def own_predictions(run: Path) -> pd.DataFrame:
 
 
 def copied(run: Path, folder: Path, **changes: object) -> Path:
-    """A copy of a run whose config.json says something else."""
+    """A copy of a run, as if other options had been written into its config.json."""
     shutil.copytree(run, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
+    results = json.loads((folder / "results.json").read_text())
+    results["files"]["config.json"] = file_sha256(folder / "config.json")
+    (folder / "results.json").write_text(json.dumps(results))
     return folder
 
 

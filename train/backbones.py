@@ -12,12 +12,14 @@ import torchvision.models as models
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError
 
 _RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _SWINS = ("swin_v2_t", "swin_v2_s", "swin_v2_b")
 BACKBONES = _RESNETS + _SWINS
 TIMM = "timm:"
+DOWNLOAD = "download"  # in place of a file of pretrained weights
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 _RESNET_STAGES = ("maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -66,7 +68,7 @@ def build_backbone(
     puts a 3x3 convolution of stride 1 in place of a ResNet's first two halvings. Raises ConfigError
     for unknown names and for weights that do not fit.
     """
-    download = pretrained == "download"
+    download = pretrained == DOWNLOAD
     if name.startswith(TIMM):
         backbone = _from_timm(name, classes, image_size, download)
     else:
@@ -138,6 +140,11 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"{path} is no state dict: save the network's state_dict()")
     return state
+
+
+def weights_sha256(pretrained: str | None) -> str | None:
+    """SHA-256 of a file of pretrained weights; None of what a library downloads and checks."""
+    return None if pretrained is None or pretrained == DOWNLOAD else file_sha256(Path(pretrained))
 
 
 def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -12,8 +12,8 @@ from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
 from samcache.train.metrics import Floats
 from samcache.train.results_text import interval_text, mean_and_sd, title
-from samcache.train.run_files import check_whole, read_object, read_tests, told_of_run
-from samcache.train.run_folder import RESULTS
+from samcache.train.run_files import open_files, read_tests, told_of_run
+from samcache.train.run_folder import PREDICTIONS
 from samcache.train.splits import group_codes
 
 DEFAULT_METRICS = ("auc", "accuracy")
@@ -54,13 +54,10 @@ class Row:
 
 def read_run(folder: Path) -> Run:
     """Read a finished run; raises ConfigError where there is none, or it is not whole."""
-    if not (folder / RESULTS).exists():
-        raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
     with told_of_run(folder):
-        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
-        classes = tuple(config["classes"])
-        tests = read_tests(folder / "predictions.csv", classes)
-        check_whole(tests, results)
+        files = open_files(folder)
+        config, classes = files.config, tuple(files.config["classes"])
+        tests = read_tests(files.path(PREDICTIONS), classes)
         protocol = bool(config["ordered"]), config["folds"]
         return Run(str(folder), config["fingerprint"], classes, *protocol, tests)
 

@@ -11,10 +11,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.duplicates import find_duplicates, split_groups
 from samcache.cache.errors import ConfigError, first_line
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.train.backbones import weights_sha256
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
@@ -165,7 +167,10 @@ def write_run(
     trained: list[MemberResult],
     results: Results,
 ) -> None:
-    """Write every file of a finished run, results.json last, in place of a former run's."""
+    """Write every file of a finished run in place of a former run's.
+
+    results.json is last, and has the SHA-256 of each of the others.
+    """
     (folder / RESULTS).unlink(missing_ok=True)
     resolved = {
         **config.to_json(),
@@ -174,6 +179,7 @@ def write_run(
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
+        "pretrained_sha256": weights_sha256(config.pretrained),
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
     }
@@ -186,7 +192,9 @@ def write_run(
     for name, result in weights.items():
         _save(_tensors(result), folder / name)
     remove_former(folder, set(weights))
-    write_json(folder / RESULTS, results.to_json())
+    names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
+    sums = {name: file_sha256(folder / name) for name in names}
+    write_json(folder / RESULTS, {**results.to_json(), "files": sums})
 
 
 def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:

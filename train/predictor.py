@@ -19,8 +19,7 @@ from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
 from samcache.train.precision import forbid_tf32
-from samcache.train.run_files import not_permitted, read_object
-from samcache.train.run_folder import RESULTS
+from samcache.train.run_files import RunFiles, not_permitted, open_files
 from samcache.train.splits import member_name
 
 _CONTROLS = ("shuffled", "random")  # their features are no image's own
@@ -36,7 +35,7 @@ class TrainedRun:
     of those that were trained on all training rows, over seeds and folds.
     """
 
-    folder: Path
+    files: RunFiles
     store: str  # where it was; another machine may not have it
     classes: tuple[str, ...]
     ordered: bool
@@ -48,6 +47,11 @@ class TrainedRun:
     stem: str
     design: Design
 
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.files.folder
+
     def weights(self, member: str) -> Path:
         """The file of a member's weights."""
         return self.folder / f"{member}.safetensors"
@@ -55,11 +59,9 @@ class TrainedRun:
 
 def open_run(folder: Path) -> TrainedRun:
     """Read a run folder; raises ConfigError where it holds no finished run that can predict."""
-    if not (folder / RESULTS).is_file():
-        raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
     try:
-        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
-        run = _parse(folder, config, results)
+        files = open_files(folder)
+        run = _parse(files)
     except PermissionError as error:
         raise not_permitted(error) from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError, StoreError) as error:
@@ -67,9 +69,9 @@ def open_run(folder: Path) -> TrainedRun:
             f"{folder} does not say how to predict with it ({error!r}): it was changed, or "
             "written by another samcache: train it anew"
         ) from None
-    if config.get("attention") in _CONTROLS:
+    if (attention := files.config.get("attention")) in _CONTROLS:
         raise ConfigError(
-            f"{folder} is a control, --attention {config['attention']}, that was not given its "
+            f"{folder} is a control, --attention {attention}, that was not given its "
             "images' own features: it can be compared, but predicts nothing"
         )
     if not run.members:
@@ -80,18 +82,18 @@ def open_run(folder: Path) -> TrainedRun:
     return run
 
 
-def _parse(folder: Path, config: dict[str, Any], results: dict[str, Any]) -> TrainedRun:
-    inputs = {}
+def _parse(files: RunFiles) -> TrainedRun:
+    config, inputs = files.config, {}
     for level, shape in config["inputs"].items():
         channels, height, width = (int(extent) for extent in shape)
         inputs[str(level)] = (channels, height, width)
     members = [
         member_name(int(member["seed"]), _fold(member["fold"]), 1)
-        for member in results["members"]
+        for member in files.results["members"]
         if member["fraction"] == 1
     ]
     return TrainedRun(
-        folder=folder,
+        files=files,
         store=str(config["store"]),
         classes=tuple(str(name) for name in config["classes"]),
         ordered=bool(config["ordered"]),
@@ -217,32 +219,19 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
     classifier = Classifier(backbone, run.design, channels, run.image_size)
     member = TrainedMember(classifier, run.inputs)
     try:
-        member.load_state_dict(_read_weights(path))
+        member.load_state_dict(load_file(run.files.path(path.name)))
     except PermissionError as error:
         raise not_permitted(error) from None
     except FileNotFoundError:
         raise ConfigError(
             f"{path} is missing: bring it from where the run was trained, or train it anew"
         ) from None
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         raise ConfigError(
-            f"{path} holds no weights of this run ({first_line(error)}): it was changed, or "
-            "written by another samcache: train it anew"
+            f"{path} holds no weights of this run ({first_line(error)}): bring it from where the "
+            "run was trained, or train it anew"
         ) from None
     return member
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """A file's tensors; raises ConfigError where a value is no number.
-
-    It is opened first: safetensors says of any file that it cannot open that there is none.
-    """
-    with path.open("rb"):
-        tensors = load_file(path)
-    for name, values in tensors.items():
-        if not values.isfinite().all():
-            raise ConfigError(f"{path} is damaged, its {name} is no number: train the run anew")
-    return tensors
 
 
 def _fold(value: Any) -> int | None:

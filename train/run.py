@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train import distributed
-from samcache.train.backbones import build_backbone
+from samcache.train.backbones import build_backbone, weights_sha256
 from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
 from samcache.train.controls import fill_with_noise, with_others_features
@@ -181,9 +181,8 @@ def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[s
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
     table = {"samples": _digest(store), "rows": rows.hexdigest()[:16]}
-    if config.pretrained and Path(config.pretrained).is_file():
-        weights = Path(config.pretrained).read_bytes()
-        table["pretrained_sha256"] = hashlib.sha256(weights).hexdigest()
+    if weights := weights_sha256(config.pretrained):
+        table["pretrained_sha256"] = weights
     return {**options, "fingerprint": store.fingerprint[:16], **table, "torch": torch.__version__}
 
 

@@ -1,19 +1,51 @@
-"""The files of a finished run, read where they may have been cut short or changed since."""
+"""The files of a finished run, as train wrote them: a file that was changed since is refused."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
-from samcache.train.run_folder import SEEN
+from samcache.train.run_folder import CONFIG, RESULTS, SEEN
 
 _TEXT = ("id", "label", "group", "split")
-_NOT_ONE = 1e-3  # how far from 1 no softmax in float32 sums
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """A finished run's folder, what its config.json says, and what its results.json says."""
+
+    folder: Path
+    config: dict[str, Any]
+    results: dict[str, Any]
+
+    def path(self, name: str) -> Path:
+        """A file's path; raises ValueError where the file is not what train wrote.
+
+        Runs of before checksums tell of none, and of theirs every file is taken.
+        """
+        path, told = self.folder / name, self.results.get("files", {})
+        if name in told and file_sha256(path) != told[name]:
+            raise ValueError(f"{name} was changed since the run was finished")
+        return path
+
+
+def open_files(folder: Path) -> RunFiles:
+    """Read a run's config.json and results.json; raises ConfigError where there is no results.json.
+
+    Raises ValueError where they hold no JSON objects, or config.json was changed.
+    """
+    if not (folder / RESULTS).is_file():
+        raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
+    files = RunFiles(folder, _read_object(folder / CONFIG), _read_object(folder / RESULTS))
+    files.path(CONFIG)
+    return files
 
 
 @contextmanager
@@ -35,7 +67,7 @@ def not_permitted(error: PermissionError) -> ConfigError:
     )
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: Path) -> dict[str, Any]:
     """A file's JSON object; raises ValueError where it holds none."""
     try:
         value = json.loads(path.read_bytes())
@@ -59,43 +91,13 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def read_seen(folder: Path) -> set[str]:
     """SHA-256 of the images that a run has learned from or chosen by; raises ConfigError."""
     with told_of_run(folder):
-        return set(read_table(folder / SEEN, ("id", "sha256"))["sha256"])
-
-
-def as_numbers(table: pd.DataFrame, columns: list[str], name: str) -> pd.DataFrame:
-    """The table with float64 in these columns; raises ValueError where one is no number."""
-    numbers = table[columns].apply(pd.to_numeric, errors="coerce").astype(np.float64)
-    bad = ~np.isfinite(numbers.to_numpy())
-    if bad.any():
-        raise ValueError(f"{name} has no number in {columns[int(bad.any(axis=0).argmax())]!r}")
-    return table.assign(**numbers)
+        return set(read_table(open_files(folder).path(SEEN), ("id", "sha256"))["sha256"])
 
 
 def read_tests(path: Path, classes: tuple[str, ...]) -> dict[float, pd.DataFrame]:
     """The test rows of predictions.csv by fraction, sorted by seed and id; raises ValueError."""
     chances = [f"p_{name}" for name in classes]
     table = read_table(path, ("seed", "fold", "fraction", *_TEXT, *chances))
-    test = as_numbers(table[table["split"] == "test"], ["seed", "fraction", *chances], path.name)
-    if unknown := sorted(set(test["label"]) - set(classes)):
-        raise ValueError(f"{path.name} has the label {unknown[0]!r}, which is no class of the run")
-    if (abs(test[chances].sum(axis=1) - 1) > _NOT_ONE).any():
-        raise ValueError(f"{path.name} has probabilities that do not sum to 1")
-    test = test.astype({"seed": np.int64}).sort_values(["seed", "id"])
+    test = table[table["split"] == "test"].astype(dict.fromkeys(chances, np.float64))
+    test = test.sort_values(["seed", "id"])
     return {float(str(fraction)): part for fraction, part in test.groupby("fraction")}
-
-
-def check_whole(tests: dict[float, pd.DataFrame], results: dict[str, Any]) -> None:
-    """Raise ValueError where test rows lack that results.json tells of, or seeds differ in them."""
-    told = {float(entry["fraction"]): int(entry["test_samples"]) for entry in results["fractions"]}
-    if not told or told.keys() != tests.keys():
-        raise ValueError("predictions.csv and results.json do not tell of the same fractions")
-    for fraction, test in tests.items():
-        seeds = {m["seed"] for m in results["members"] if m["fraction"] == fraction}
-        if test["seed"].value_counts().to_dict() != dict.fromkeys(seeds, told[fraction]):
-            raise ValueError(
-                f"predictions.csv has {len(test)} test rows of fraction {fraction:g}, results.json "
-                f"tells of {told[fraction]} for each of {len(seeds)} seeds"
-            )
-        samples = test[["id", "label", "group"]].to_numpy().reshape(len(seeds), -1, 3)
-        if (samples != samples[0]).any():
-            raise ValueError("predictions.csv has other test samples for each seed")

@@ -7,9 +7,10 @@ import pytest
 import torch
 from store_content import full_store
 
+from samcache.cache.digest import file_sha256
 from samcache.extract import doctor, weights
 from samcache.extract.doctor import Finding, examine, render
-from samcache.extract.weights import OfficialFile, file_sha256
+from samcache.extract.weights import OfficialFile
 
 
 @pytest.fixture(autouse=True)

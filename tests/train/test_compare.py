@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -176,43 +175,24 @@ def test_what_is_no_run_or_no_metric_is_named(tmp_path: Path) -> None:
         compare((run,), None, ("auc",))
 
 
-def without_test(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(split="val")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.drop(columns="p_b"), "predictions.csv has no column 'p_b'"),
-        (lambda t: t.drop(columns="split"), "predictions.csv has no column 'split'"),
-        (lambda t: t.replace({"label": {"b": "c"}}), "the label 'c', which is no class of the run"),
-        (lambda t: t.assign(p_a=t["p_a"].where(t.index > 0)), "has no number in 'p_a'"),
-        (lambda t: t.assign(p_a=t["p_a"] / 2), "probabilities that do not sum to 1"),
-        (without_test, "do not tell of the same fractions"),
-        (lambda t: t[:-5], "has 595 test rows of fraction 1, results.json tells of 200 for each"),
-        (lambda t: t[t["seed"] < 2], "has 400 test rows of fraction 1"),
-        (lambda t: t.replace({"label": {"b": "a"}}).where(t["seed"] == 1, t), "other test samples"),
-    ],
-)
-def test_predictions_that_are_not_those_of_the_run_are_refused(
-    tmp_path: Path, change: Callable[[pd.DataFrame], pd.DataFrame], message: str
-) -> None:
+@pytest.mark.parametrize("column", ["p_b", "split"])
+def test_predictions_without_a_column_are_refused(tmp_path: Path, column: str) -> None:
     run = write_run(tmp_path / "run", 0.5)
     table = pd.read_csv(run / "predictions.csv", keep_default_na=False)
-    change(table).to_csv(run / "predictions.csv", index=False)
-    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{message}.*: train it anew"):
+    table.drop(columns=column).to_csv(run / "predictions.csv", index=False)
+    with pytest.raises(ConfigError, match=f"predictions.csv has no column '{column}'.: train it"):
         compare((run,), None, ("auc",))
 
 
-@pytest.mark.parametrize("name", ["config.json", "results.json"])
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        (b"[]", "{} is no JSON object"),
-        (b"{}", "no '.*'"),
-        (b"\xff\xfe\x00", "{} is no JSON: "),
-        (b"", "{} is no JSON: "),
-        (b'{"classes": 3, "fractions": 3}', "not iterable"),
+        ("config.json", b"[]", "{} is no JSON object"),
+        ("config.json", b"{}", "no 'classes'"),
+        ("config.json", b'{"classes": 3}', "not iterable"),
+        ("config.json", b"\xff\xfe\x00", "{} is no JSON: "),
+        ("results.json", b"[]", "{} is no JSON object"),
+        ("results.json", b"", "{} is no JSON: "),
     ],
 )
 def test_a_run_without_its_options_or_results_is_refused(

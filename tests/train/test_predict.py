@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -268,25 +267,30 @@ def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_
     assert "train it anew" in one_line(samcache("predict", old, trained.store))
     swapped = copied(trained.run, tmp_path / "swapped")
     (swapped / "seed-1.safetensors").write_bytes(b"x")
-    assert "seed-1.safetensors holds no weights" in one_line(
-        samcache("predict", swapped, trained.store)
+    assert "seed-1.safetensors holds no weights of this run (seed-1.safetensors was changed" in (
+        one_line(samcache("predict", swapped, trained.store))
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "told"), [(np.nan, "is no number"), (3e38, "predictions are no numbers")]
-)
 @pytest.mark.parametrize("words", [("predict",), ("predict", "--json"), ("evaluate",)])
 def test_weights_that_give_no_numbers_are_damaged(
-    trained: Trained, tmp_path: Path, words: tuple[str, ...], value: float, told: str
+    trained: Trained, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     run = copied(trained.run, tmp_path / "run")
     tensors = load_file(run / "seed-1.safetensors")
     name = next(name for name in tensors if name.endswith("fc.weight"))
-    save_file(tensors | {name: torch.full_like(tensors[name], value)}, run / "seed-1.safetensors")
+    save_file(tensors | {name: torch.full_like(tensors[name], 3e38)}, run / "seed-1.safetensors")
+    without_checksums(run)
     command, *options = words
     line = one_line(samcache(command, run, trained.store, *options))
-    assert re.search(f"seed-1.safetensors is damaged, .*{told}: train the run anew", line)
+    assert "seed-1.safetensors is damaged, its predictions are no numbers: train the run" in line
+
+
+def without_checksums(run: Path) -> None:
+    """Make of a run one that a samcache of before checksums has written."""
+    results = json.loads((run / "results.json").read_text())
+    del results["files"]
+    (run / "results.json").write_text(json.dumps(results))
 
 
 def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(

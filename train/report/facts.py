@@ -9,27 +9,18 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError, SamcacheError
-from samcache.cache.identity import Identity
 from samcache.cache.info import describe
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
-from samcache.train.run_files import as_numbers, read_object, read_seen, read_table, told_of_run
-from samcache.train.run_folder import RESULTS
+from samcache.train.run_files import open_files, read_seen, read_table, told_of_run
+from samcache.train.run_folder import METRICS
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
-_CONFIG = (
-    "store", "out", "attention", "backbone", "join", "inputs", "taps", "identity",
-    "epochs", "batch_size", "image_size", "augment", "keep", "versions",
-)  # fmt: skip
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks")
 _MEMBER = ("samples", "kept_epoch", "val_auc")
-_KNOWN = {
-    "attention": ("none", "slca", "shuffled", "random", "global", "per-location"),
-    "keep": ("best", "last"),
-}
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
@@ -147,28 +138,23 @@ def read_reported(folder: Path) -> ReportedRun:
     """Read everything of a finished run; raises ConfigError where there is none."""
     run = read_run(folder)
     with told_of_run(folder):
-        config, results = (read_object(folder / name) for name in ("config.json", RESULTS))
+        files = open_files(folder)
+        config, results = files.config, files.results
         fractions = sorted((_scores(e) for e in results["fractions"]), key=lambda s: s.fraction)
-        _check_told(config, results)
-        epochs = read_table(folder / "metrics.csv", ("seed", "fold", *_DRAWN))
-        epochs = as_numbers(epochs, list(_DRAWN), "metrics.csv")
+        _check_told(results)
+        epochs = read_table(files.path(METRICS), ("seed", "fold", *_DRAWN))
+        epochs = epochs.astype(dict.fromkeys(_DRAWN, np.float64))
         return ReportedRun(folder, run, config, results, epochs, tuple(fractions))
 
 
-def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
-    """Raise KeyError or ValueError where a page would miss something of config.json, results.json.
+def _check_told(results: dict[str, Any]) -> None:
+    """Raise KeyError where a page would miss something of results.json, which no checksum covers.
 
-    Options that came with later versions are not asked for.
+    What came with later versions is not asked for.
     """
-    told = [(config, _CONFIG), (results, _RESULTS)]
-    told += [(member, _MEMBER) for member in results["members"]]
-    for values, names in told:
+    for values, names in ((results, _RESULTS), *((m, _MEMBER) for m in results["members"])):
         for name in names:
             values[name]
-    for name, known in _KNOWN.items():
-        if config[name] not in known:
-            raise ValueError(f"{name} is {config[name]!r} in config.json, none of {known}")
-    Identity.from_json(config["identity"])
 
 
 def _scores(entry: dict[str, Any]) -> FractionScores:

@@ -135,6 +135,8 @@ def model_card(facts: Facts) -> list[tuple[str, str]]:
 def _model(run: ReportedRun) -> str:
     config, identity = run.config, run.config["identity"]
     start = "random weights" if config.get("pretrained") is None else config["pretrained"]
+    if weights := config.get("pretrained_sha256"):
+        start += f" (SHA-256 {weights[:16]})"
     text = f"{config['backbone']}, started from {start}: {ATTENTION[config['attention']]}."
     if config["join"]:
         text += " A second head, which reads the features' spreads, joins the backbone's."
