@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import signal
@@ -42,7 +43,9 @@ class Samcache(Commands):
         except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
             raise
         except OSError as error:  # no space, no permission, a path through a file
-            raise click.ClickException(str(error)) from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = ": make room, and run the same command" if full else ""
+            raise click.ClickException(f"{error}{advice}") from error
         except KeyboardInterrupt as stop:
             end_by_signal(stop, "nothing is left half done")
 

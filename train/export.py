@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,13 @@ def _traced(run: TrainedRun, ensemble: Ensemble) -> ExportedProgram:
 
 
 def _write_torch(program: ExportedProgram, _run: TrainedRun, path: Path) -> Program:
-    """Write the program, and read it back."""
-    torch.export.save(program, path)
+    """Write the program, and read it back.
+
+    Through memory, since torch's own writer ends a full disk with lines of its C++.
+    """
+    content = BytesIO()
+    torch.export.save(program, content)
+    path.write_bytes(content.getbuffer())
     read: Program = torch.export.load(path).module()
     return read
 

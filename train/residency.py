@@ -1,6 +1,7 @@
 """Where features and images lie while they are trained on: on the device, in memory, or on disk."""
 
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -60,12 +61,16 @@ def allocate(
 ) -> Tensor:
     """An empty tensor on the device, in memory, or in a file of the stage folder without a name.
 
-    The file's space is free again when the process ends, however it ends.
+    The file's space is taken at once: a page that later finds the disk full would end the process
+    without a word. It is free again when the process ends, however it ends. Raises OSError where
+    the disk has no room.
     """
     if residency != "disk":
         return torch.empty(shape, dtype=dtype, device=device if residency == "device" else "cpu")
     with tempfile.TemporaryFile(dir=stage_root()) as file:
         kind = torch.empty(0, dtype=dtype).numpy().dtype
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, math.prod(shape) * kind.itemsize)
         return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
 
 

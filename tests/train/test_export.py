@@ -1,6 +1,8 @@
 """Exported programs give the run's own probabilities, and are not kept where they do not."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,15 @@ def test_samples_come_from_the_named_store_or_the_runs_own_or_none(
     other = trained.extract(tmp_path / "other.zarr", pool=1)
     assert "pool is 1" in one_line(samcache(*words, "--store", other))
     assert "no member 'seed-7'" in one_line(samcache("export", run, "--member", "seed-7"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path, _data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    line = one_line(samcache("export", trained.run, "--out", tmp_path / "x" / "program.pt2"))
+    assert line.endswith("No space left on device: make room, and run the same command")
+    assert not list((tmp_path / "x").iterdir())

@@ -1,9 +1,12 @@
 """Where the data lie is chosen by what has room, and changes no number."""
 
 import gc
+import os
+import tempfile
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +72,24 @@ def test_a_full_disk_is_told_before_anything_is_read(room: Callable[[int, int], 
     room(0, 0)
     with pytest.raises(ConfigError, match="set SAMCACHE_STAGE to a larger disk"):
         choose_residency(2**60, CPU, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+def test_a_mapped_file_has_its_space_before_it_is_written(
+    stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.mkdir()
+    made, make = [], tempfile.TemporaryFile
+
+    def keep(**options: Any) -> Any:
+        file = make(**options)
+        made.append(os.fdopen(os.dup(file.fileno())))
+        return file
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", keep)
+    allocate((64, 1024), torch.float16, "disk", CPU)
+    with made[0] as file:
+        assert os.fstat(file.fileno()).st_blocks * 512 >= 64 * 1024 * 2
 
 
 def test_a_gpu_without_room_is_told_before_anything_is_read(
