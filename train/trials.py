@@ -4,10 +4,12 @@ The database is a SQLite file in the sweep's folder. Processes that share the fo
 trials, and what a killed one had finished stands.
 """
 
+import fcntl
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 from rich.console import Console
@@ -26,12 +28,13 @@ except ImportError as error:
     raise ConfigError("sweep needs the package optuna: pip install 'samcache[sweep]'") from error
 
 DATABASE, LOCK, TABLE = "sweep.db", "sweep.lock", "trials.csv"
+AT_WORK = "sweep.processes"  # locked by all that are at it together, for as long as they live
 
 _STATES = {
     "COMPLETE": "finished",
     "PRUNED": "cut short",
     "FAIL": "failed",
-    "RUNNING": "unfinished",  # in another process, or killed
+    "RUNNING": "unfinished",  # in another process, or in one that was killed
 }
 _DONE = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 _STARTUP = 5  # trials that are finished before any is cut short
@@ -107,19 +110,29 @@ class Trials:
                 values = {d.name: d.suggest(trial) for d in self._dimensions}
                 return _objective(trial, replace(self._base, **values), train, told)
 
-            if self.done < count:
-                with filelock.FileLock(self._base.out / LOCK):  # each is tried again once
-                    _try_failed_again(self._study)
             try:
-                while (done := self.done) < count:
-                    best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
-                    progress.update(task, completed=done, best=best)
-                    self._study.optimize(objective, n_trials=1, catch=())
+                with self._at_work(count):
+                    while (done := self.done) < count:
+                        best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
+                        progress.update(task, completed=done, best=best)
+                        self._study.optimize(objective, n_trials=1, catch=())
                 progress.update(task, completed=done)
             finally:
                 table = self.table()
                 table.table.to_csv(self._base.out / TABLE, index=False)
         return table
+
+    @contextmanager
+    def _at_work(self, count: int) -> Iterator[None]:
+        """Be known to other processes as at work; what none is at any more is to be tried again."""
+        with (self._base.out / AT_WORK).open("w") as file:
+            with filelock.FileLock(self._base.out / LOCK):  # each is tried again once
+                if self.done < count:
+                    if _locked(file, fcntl.LOCK_EX):
+                        _fail_running(self._study)
+                    _try_failed_again(self._study)
+                _locked(file, fcntl.LOCK_SH)
+            yield
 
     @property
     def done(self) -> int:
@@ -226,11 +239,25 @@ def _begin_with_given(
         study.enqueue_trial({name: value for name, value in given.items() if value is not None})
 
 
+def _locked(file: IO[str], how: int) -> bool:
+    """Whether a file could be locked so; not where another's lock forbids it, or none are known."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _fail_running(study: optuna.Study) -> None:
+    """Let trials whose processes are dead, by SIGKILL or a power cut, be failed as others are."""
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+
 def _try_failed_again(study: optuna.Study) -> None:
     """Let what was interrupted be tried next, so that a sweep in parts tries what a whole one does.
 
-    Not so trials whose options training refuses, nor those that are running: whether the process
-    of one lives cannot be told.
+    Not so trials whose options training refuses.
     """
     latest = {t.user_attrs.get(_AGAIN, t.number): t for t in study.get_trials(deepcopy=False)}
     for number, trial in latest.items():

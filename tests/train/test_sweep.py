@@ -1,5 +1,6 @@
 """A sweep searches by validation alone, from one load, and goes on wherever it was killed."""
 
+import fcntl
 import sqlite3
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import shared_sweep
@@ -31,7 +33,7 @@ from samcache.train.loop import DivergedError, EpochMetrics
 from samcache.train.search import parse_search
 from samcache.train.splits import Member
 from samcache.train.sweep import SweepConfig, sweep
-from samcache.train.trials import TrialsTable
+from samcache.train.trials import AT_WORK, DATABASE, TrialsTable
 
 SEARCH = ("lr=1e-4..1e-2", "kernel=2|4", "fusion=gate|residual", "taps=neck:stage4|late:stage3")
 
@@ -301,6 +303,27 @@ def test_processes_share_a_folder_and_a_killed_one_costs_its_trial_alone(
     table = pd.read_csv(out / "trials.csv")
     assert (table["state"] == "unfinished").sum() <= 1
     assert table["lr"].nunique() >= len(table) - 1, "all differ; the killed one's may be unknown"
+    subprocess.run([*words, str(goal + 2)], check=True, stdout=subprocess.DEVNULL)
+    again = pd.read_csv(out / "trials.csv")
+    assert (again["state"] == "unfinished").sum() == 0
+    assert (again["state"] == "failed").sum() == (table["state"] == "unfinished").sum()
+
+
+def test_what_a_dead_process_was_at_is_tried_again_and_what_a_live_one_is_at_is_not(
+    store: Store, tmp_path: Path, scored: list[TrainConfig]
+) -> None:
+    out, search = tmp_path / "sweep", ("lr=1e-4..1e-2",)
+    run(options(store, out, 1, search))
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{out / DATABASE}")
+    left = study.ask()  # as SIGKILL leaves it: running
+    tried = left.suggest_float("lr", 1e-4, 1e-2, log=True)
+    with (out / AT_WORK).open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        run(options(store, out, 2, search))
+        assert tried not in [config.lr for config in scored]
+    run(options(store, out, 3, search))
+    assert scored[-1].lr == tried
+    assert sorted(pd.read_csv(out / "trials.csv")["state"]) == ["failed"] + ["finished"] * 3
 
 
 def finished(study: Path) -> int:
