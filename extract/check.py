@@ -104,7 +104,7 @@ def _read(source: Source, row: int) -> tuple[str, str, str]:
     try:
         image = source.image(row)
         sha256 = image.sha256
-        height, width = image.decode().shape[:2]
+        width, height = image.decode().size
     except ImageError as error:
         return sha256, "", str(error)
     return sha256, f"{height} x {width}", ""

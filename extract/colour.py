@@ -45,8 +45,10 @@ def parse_window(text: str) -> Window | None:
     return low, high
 
 
-def to_rgb(image: Image.Image, tags: Mapping[int, Any], window: Window | None = None) -> RGB:
-    """An image as a viewer would show it, (H, W, 3) uint8; ``tags`` are a TIFF's, or empty.
+def to_rgb(
+    image: Image.Image, tags: Mapping[int, Any], window: Window | None = None
+) -> Image.Image:
+    """An image in RGB as a viewer would show it; ``tags`` are a TIFF's, or empty.
 
     Greyscale deeper than 8 bits is stretched over ``window``, or else from its least to its
     greatest value, transparency laid over white, and an embedded ICC profile applied. Raises
@@ -56,12 +58,14 @@ def to_rgb(image: Image.Image, tags: Mapping[int, Any], window: Window | None = 
     signed_bytes = image.mode == "L" and _first(tags, _SAMPLE_FORMAT) == _SIGNED
     if image.mode in _DEEP_MODES or signed_bytes:
         inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes
-        return grey_to_rgb(_values(image, tags), window, inverted)
+        return Image.fromarray(grey_to_rgb(_values(image, tags), window, inverted))
     mode, profile = image.mode, image.info.get("icc_profile")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return np.array(_in_srgb(image, mode, profile) if profile else image.convert("RGB"))
+    if profile:
+        return _in_srgb(image, mode, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
 
 
 def _in_srgb(image: Image.Image, mode: str, profile: bytes) -> Image.Image:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
-from samcache.extract.colour import RGB, Window, to_rgb
+from samcache.extract.colour import Window, to_rgb
 from samcache.extract.dicom import decode_dicom, is_dicom
 
 # Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
@@ -22,8 +22,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> RGB:
-    """Decode an image file to RGB, (H, W, 3) uint8, as docs/inputs.md tells for each kind.
+def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> Image.Image:
+    """Decode an image file to a Pillow image in RGB, as docs/inputs.md tells for each kind.
 
     window: the range of values shown, of DICOM and of greyscale deeper than 8 bits; by default the
     file's own window, or else its least to its greatest value. frame: of DICOM, counted from 0.
@@ -35,7 +35,7 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> R
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if is_dicom(data):
-        return decode_dicom(data, LARGEST, window, frame)
+        return Image.fromarray(decode_dicom(data, LARGEST, window, frame))
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:  # should another library reset the filters
@@ -54,17 +54,15 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> R
         raise ImageError(f"cannot be decoded: {error or type(error).__name__}") from None
 
 
-def pixels_to_rgb(pixels: npt.NDArray[np.generic]) -> RGB:
-    """Grey (H, W), (H, W, 1) or colour (H, W, 3) uint8 pixels as RGB, (H, W, 3) uint8."""
+def pixels_to_image(pixels: npt.NDArray[np.generic]) -> Image.Image:
+    """Grey (H, W), (H, W, 1) or colour (H, W, 3) uint8 pixels as a Pillow image in RGB."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(pixels, dtype=np.uint8)
+    return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8)).convert("RGB")
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """A loaded image turned as its EXIF says; damaged EXIF says nothing."""
+    """A loaded image turned as its EXIF says, in place; damaged EXIF says nothing."""
     with suppress(Exception):
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     return image

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.decode import pixels_to_rgb
+from samcache.extract.decode import pixels_to_image
 from samcache.extract.sources import (
     DRAWN,
     Source,
@@ -50,7 +50,7 @@ class Hdf5Source(Source):
             raise ImageError(f"cannot be read: {error}") from None
         header = f"{pixels.dtype.str}{pixels.shape}".encode()
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()
-        return SourceImage(digest, partial(pixels_to_rgb, pixels))
+        return SourceImage(digest, partial(pixels_to_image, pixels))
 
     def take(self, rows: list[int]) -> "Hdf5Source":
         places = [self._places[row] for row in rows]

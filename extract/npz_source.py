@@ -12,7 +12,7 @@ import pandas as pd
 
 from samcache.cache.errors import SourceError, first_line
 from samcache.cache.samples import SPLITS
-from samcache.extract.decode import pixels_to_rgb
+from samcache.extract.decode import pixels_to_image
 from samcache.extract.file_kind import failed_download
 from samcache.extract.sources import Source, SourceImage, class_index
 
@@ -39,7 +39,7 @@ class NpzSource(Source):
         pixels = self._images[row]
         header = f"{pixels.dtype.str}{pixels.shape}".encode()
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()
-        return SourceImage(digest, partial(pixels_to_rgb, pixels))
+        return SourceImage(digest, partial(pixels_to_image, pixels))
 
     def with_classes(self, classes: tuple[str, ...]) -> "NpzSource":
         """The same source with other names for its classes."""

@@ -22,16 +22,16 @@ def resized_shape(height: int, width: int, side: int) -> tuple[int, int]:
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
-def to_frame(image: RGB, side: int) -> tuple[RGB, tuple[int, int]]:
+def to_frame(image: Image.Image, side: int) -> tuple[RGB, tuple[int, int]]:
     """Scale an image's longest side to ``side`` and pad below and to the right with zeros.
 
-    image: (H, W, 3) uint8. Returns the frame, (side, side, 3) uint8, and the height and width that
+    image: in RGB. Returns the frame, (side, side, 3) uint8, and the height and width that
     the image takes in it. Bilinear with antialiasing, as in SAM's ResizeLongestSide.
     """
-    height, width = resized_shape(image.shape[0], image.shape[1], side)
+    height, width = resized_shape(image.height, image.width, side)
     frame = np.zeros((side, side, 3), dtype=np.uint8)
     try:
-        scaled = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        scaled = image.resize((width, height), Image.Resampling.BILINEAR)
     except (ValueError, MemoryError) as error:
         raise ImageError(f"cannot be resized to {side} pixels: {error}") from None
     frame[:height, :width] = np.asarray(scaled)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
 from samcache.cache.errors import ImageError
 from samcache.cache.identity import Identity
 from samcache.cache.views import turned
@@ -57,10 +60,16 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
         return Row(number, image.sha256, reason=str(error))
 
 
-def _ready(pixels: RGB, identity: Identity) -> ReadyImage:
+def _ready(image: Image.Image, identity: Identity) -> ReadyImage:
     """Every view of an image in a frame of its own: the image is turned first, and padded then."""
-    views = (to_frame(turned(pixels, view), identity.image_size) for view in identity.views)
+    views = (to_frame(_turned(image, view), identity.image_size) for view in identity.views)
     frames, extents = zip(*views, strict=True)
     if not identity.frame_size:
         return ReadyImage(frames, extents, None)
-    return ReadyImage(frames, extents, *to_frame(pixels, identity.frame_size))
+    return ReadyImage(frames, extents, *to_frame(image, identity.frame_size))
+
+
+def _turned(image: Image.Image, view: str) -> Image.Image:
+    if view == "identity":
+        return image
+    return Image.fromarray(turned(np.asarray(image), view))

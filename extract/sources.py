@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.samples import SPLITS
-from samcache.extract.colour import RGB, Window
+from samcache.extract.colour import Window
 from samcache.extract.decode import decode_image
 
 _LARGEST_FILE = 1 << 30  # bytes; the largest image that is decoded has 0.7e9 at 16 bits with alpha
@@ -25,12 +26,12 @@ _LARGEST_FILE = 1 << 30  # bytes; the largest image that is decoded has 0.7e9 at
 class SourceImage:
     """One image as its source has it: the SHA-256 (hex) of its bytes, and how to decode them.
 
-    ``decode`` gives RGB pixels (H, W, 3) uint8 and raises ImageError where the bytes are no
+    ``decode`` gives a Pillow image in RGB and raises ImageError where the bytes are no
     readable image.
     """
 
     sha256: str
-    decode: Callable[[], RGB]
+    decode: Callable[[], Image.Image]
 
 
 DRAWN = "drawn: "  # how the origin of a split begins that the source does not have

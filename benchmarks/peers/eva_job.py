@@ -15,7 +15,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
-import numpy as np
 import pandas as pd
 import tiny_encoder  # noqa: F401 - makes vit_tiny known
 import torch
@@ -69,7 +68,7 @@ class Images(datasets.MapDataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
         with Image.open(self.root / self.filename(index)) as image:
-            frame, extent = to_frame(np.asarray(image.convert("RGB")), self.side)
+            frame, extent = to_frame(image.convert("RGB"), self.side)
         label = self.classes.index(str(self.table["class"][index]))
         pixels = normalise(torch.from_numpy(frame)[None], [extent], "sam")[0]
         return pixels, torch.tensor(label), {}

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from image_files import grey_profile, png, png_chunk, rgb_profile, saved, tiff
 from PIL import Image, ImageFile, PngImagePlugin
+from pixels import pixels_of
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import decode_image
 
 RED, GREEN, BLUE, WHITE, BLACK = (
     [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]
@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
 @pytest.mark.parametrize("kind", SHOWN)
 def test_shown_as_a_viewer_shows_it(kind: str) -> None:
     make, pixels = SHOWN[kind]
-    decoded = decode_image(make())
+    decoded = pixels_of(make())
     assert decoded.dtype == np.uint8
     np.testing.assert_allclose(decoded.reshape(-1, 3).astype(int), pixels, atol=1)
 
@@ -167,24 +167,24 @@ def test_shown_as_a_viewer_shows_it(kind: str) -> None:
 def test_refused_with_the_reason(kind: str) -> None:
     make, reason = REFUSED[kind]
     with pytest.raises(ImageError, match=reason):
-        decode_image(make())
+        pixels_of(make())
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_turned_as_exif_says(kind: str) -> None:
-    decoded = decode_image(turned(kind))
+    decoded = pixels_of(turned(kind))
     assert decoded.shape == (2, 1, 3)
     if kind != "JPEG":  # which blurs
         assert decoded[:, 0].tolist() == [WHITE, BLACK]
 
 
 def test_deep_grey_is_turned_too() -> None:
-    assert decode_image(turned("PNG", "I;16")).shape == (2, 1, 3)
+    assert pixels_of(turned("PNG", "I;16")).shape == (2, 1, 3)
 
 
 @pytest.mark.parametrize("size", [(30_000, 2), (2, 30_000)])
 def test_the_thinnest_images_are_shown(size: tuple[int, int]) -> None:
-    assert decode_image(saved(filled("RGB", "red", size), "PNG")).shape == (*size[::-1], 3)
+    assert pixels_of(saved(filled("RGB", "red", size), "PNG")).shape == (*size[::-1], 3)
 
 
 def claiming(kind: str, width: int, height: int) -> bytes:
@@ -205,11 +205,11 @@ def test_bombs_are_refused_by_their_declared_size(
 ) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="too large"):
-        decode_image(claiming(kind, *sides))
+        pixels_of(claiming(kind, *sides))
 
 
 def test_bombs_are_refused_when_a_library_has_reset_the_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(ImageError, match="too large: 10000 x 9000 pixels"):
-            decode_image(claiming("PNG", 10_000, 9_000))
+            pixels_of(claiming("PNG", 10_000, 9_000))

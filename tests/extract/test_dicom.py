@@ -8,12 +8,12 @@ import numpy as np
 import pydicom
 import pytest
 from conftest import Extract
+from pixels import pixels_of
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from samcache.cache.errors import ImageError
-from samcache.extract.decode import decode_image
 from samcache.extract.dicom import patient_group
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
@@ -34,9 +34,9 @@ def changed(name: str, **elements: object) -> bytes:
 
 
 def test_the_same_slice_looks_the_same_in_every_transfer_syntax() -> None:
-    plain = decode_image(real("MR_small.dcm").read_bytes())
+    plain = pixels_of(real("MR_small.dcm").read_bytes())
     for name in ("RLE", "bigendian", "implicit", "jp2klossless", "jpeg_ls_lossless"):
-        found = decode_image(real(f"MR_small_{name}.dcm").read_bytes())
+        found = pixels_of(real(f"MR_small_{name}.dcm").read_bytes())
         np.testing.assert_array_equal(found, plain)
 
 
@@ -48,13 +48,13 @@ def test_the_same_slice_looks_the_same_in_every_transfer_syntax() -> None:
 )  # fmt: skip
 def test_colours_are_rgb_whatever_the_file_has(name: str) -> None:
     """pydicom's test card: bars of red, light red, green, light green, blue, … from the top."""
-    bars = decode_image(real(name).read_bytes())[5:60:10, 50].astype(int)
+    bars = pixels_of(real(name).read_bytes())[5:60:10, 50].astype(int)
     expected = [(255, 0, 0), (255, 128, 128), (0, 255, 0), (128, 255, 128), (0, 0, 255)]
     np.testing.assert_allclose(bars[:5], expected, atol=6)
 
 
 def test_a_palette_becomes_its_colours() -> None:
-    shown = decode_image(real("examples_palette.dcm").read_bytes())
+    shown = pixels_of(real("examples_palette.dcm").read_bytes())
     assert shown.shape == (350, 800, 3)
     assert (shown[..., 0] != shown[..., 2]).any()
 
@@ -65,32 +65,32 @@ def test_the_files_window_counts_and_a_given_one_before_it() -> None:
     units = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
     data = changed("CT_small.dcm", WindowCenter=40, WindowWidth=400)
     expected = np.clip((units - (40 - 0.5 - 199.5)) / 399 * 255, 0, 255)
-    np.testing.assert_allclose(decode_image(data)[..., 0], expected, atol=0.51)
+    np.testing.assert_allclose(pixels_of(data)[..., 0], expected, atol=0.51)
     given = np.clip((units + 1000) / 1500 * 255, 0, 255)
-    np.testing.assert_allclose(decode_image(data, (-1000.0, 500.0))[..., 0], given, atol=0.51)
+    np.testing.assert_allclose(pixels_of(data, (-1000.0, 500.0))[..., 0], given, atol=0.51)
 
 
 def test_without_a_window_the_whole_range_is_shown_and_padding_is_black() -> None:
-    shown = decode_image(real("CT_small.dcm").read_bytes())
+    shown = pixels_of(real("CT_small.dcm").read_bytes())
     assert (shown.min(), shown.max()) == (0, 255)
     values = pydicom.dcmread(real("CT_small.dcm")).pixel_array
     darkest = int(values.min())
-    padded = decode_image(changed("CT_small.dcm", PixelPaddingValue=darkest))
+    padded = pixels_of(changed("CT_small.dcm", PixelPaddingValue=darkest))
     assert (padded[values == darkest] == 0).all()
     assert padded[values > darkest].mean() < shown[values > darkest].mean()
 
 
 def test_a_window_without_width_shows_the_whole_range() -> None:
     """As some files name it where they have none; no window can be computed with it."""
-    plain = decode_image(real("CT_small.dcm").read_bytes())
+    plain = pixels_of(real("CT_small.dcm").read_bytes())
     for width in (0, [0, 400]):
         data = changed("CT_small.dcm", WindowCenter=40, WindowWidth=width)
-        np.testing.assert_array_equal(decode_image(data), plain)
+        np.testing.assert_array_equal(pixels_of(data), plain)
 
 
 def test_monochrome1_is_inverted() -> None:
-    shown = decode_image(real("MR_small.dcm").read_bytes())
-    inverted = decode_image(changed("MR_small.dcm", PhotometricInterpretation="MONOCHROME1"))
+    shown = pixels_of(real("MR_small.dcm").read_bytes())
+    inverted = pixels_of(changed("MR_small.dcm", PhotometricInterpretation="MONOCHROME1"))
     np.testing.assert_array_equal(inverted, 255 - shown)
 
 
@@ -104,7 +104,7 @@ def test_enhanced_objects_keep_rescaling_and_window_in_their_frames() -> None:
     data = changed("MR_small.dcm", PerFrameFunctionalGroupsSequence=Sequence([groups]))
     values = pydicom.dcmread(real("MR_small.dcm")).pixel_array.astype(float) * 2 - 100
     expected = np.clip((values - 399.5) / 1000 * 255, 0, 255)
-    np.testing.assert_allclose(decode_image(data)[..., 0], expected, atol=0.51)
+    np.testing.assert_allclose(pixels_of(data)[..., 0], expected, atol=0.51)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_enhanced_objects_keep_rescaling_and_window_in_their_frames() -> None:
 )
 def test_what_cannot_be_shown_is_told(name: str, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        decode_image(real(name).read_bytes())
+        pixels_of(real(name).read_bytes())
 
 
 def test_an_absurd_size_is_refused_before_decoding() -> None:
     with pytest.raises(ImageError, match="too large"):
-        decode_image(changed("MR_small.dcm", Rows=65535, Columns=65535))
+        pixels_of(changed("MR_small.dcm", Rows=65535, Columns=65535))
 
 
 def test_folders_of_dicom_files_have_patients_as_groups_and_never_their_numbers(
@@ -188,7 +188,7 @@ def test_frames_show_what_the_file_holds_at_their_place(tmp_path: Path) -> None:
         np.testing.assert_array_equal(source.image(row).decode(), expected)
     one = source.samples.index[source.samples["id"] == "b/one.dcm"][0]
     np.testing.assert_array_equal(
-        source.image(one).decode(), decode_image(real("MR_small.dcm").read_bytes())
+        np.asarray(source.image(one).decode()), pixels_of(real("MR_small.dcm").read_bytes())
     )
     last = source.take([rows[1]])
     assert last.image(0).sha256 == source.image(rows[1]).sha256
@@ -233,7 +233,7 @@ def test_enhanced_frames_have_their_own_windows() -> None:
         SharedFunctionalGroupsSequence=Sequence([shared]),
         PerFrameFunctionalGroupsSequence=Sequence(frames),
     )
-    shown = decode_image(data, frame=7)[..., 0]
+    shown = pixels_of(data, frame=7)[..., 0]
     np.testing.assert_allclose(shown, np.clip(values[7] / (top / 2) * 255, 0, 255), atol=0.51)
 
 

@@ -49,7 +49,7 @@ def test_one_file_with_named_arrays_gets_drawn_splits(tmp_path: Path) -> None:
     source = open_source(tmp_path / "scans.hdf5", reading)
     assert source.classes == ("2", "10")
     assert source.split_origin == "drawn: 70/10/20 %, stratified, seed 3"
-    np.testing.assert_array_equal(source.image(5).decode()[..., 1], grey[5])
+    np.testing.assert_array_equal(np.asarray(source.image(5).decode())[..., 1], grey[5])
     assert source.samples["id"][5] == "0000005"
 
 

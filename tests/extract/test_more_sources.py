@@ -13,12 +13,12 @@ from click.testing import CliRunner
 from conftest import Extract, write_npz
 from image_files import draw
 from PIL import Image
+from pixels import pixels_of
 from rich.console import Console
 
 from samcache.cache.errors import SourceError
 from samcache.cli import cli
 from samcache.extract.check import check_source
-from samcache.extract.decode import decode_image
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.inputs import open_inputs
 from samcache.extract.open_source import open_source
@@ -100,10 +100,10 @@ def test_a_window_shows_the_same_grey_for_the_same_value(tmp_path: Path) -> None
         (tmp_path / "a" / f"{name}.png").write_bytes(saved(pixels))
     source = open_source(tmp_path, SourceOptions(window=(0.0, 1000.0)))
     for row in range(2):
-        shown = source.image(row).decode()[..., 0]
+        shown = np.asarray(source.image(row).decode())[..., 0]
         assert shown.tolist() == [[0, 128], [255, 255]]
     eight_bits = saved(np.array([[7]], np.uint8))
-    assert decode_image(eight_bits, (0.0, 1000.0))[0, 0, 0] == 7
+    assert pixels_of(eight_bits, (0.0, 1000.0))[0, 0, 0] == 7
 
 
 def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
@@ -18,7 +19,7 @@ def noise(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(40, 100), (100, 40), (64, 64), (28, 28), (1, 1), (63, 65)])
 def test_frames_and_values_are_sams(shape: tuple[int, int]) -> None:
     image = noise(*shape)
-    frame, extent = to_frame(image, 64)
+    frame, extent = to_frame(Image.fromarray(image), 64)
     resized = ResizeLongestSide(64).apply_image(image)
     assert resized.shape[:2] == extent
     np.testing.assert_array_equal(frame[: extent[0], : extent[1]], resized)
@@ -31,7 +32,8 @@ def test_frames_and_values_are_sams(shape: tuple[int, int]) -> None:
 
 
 def test_medsam_scales_each_image_to_its_own_range() -> None:
-    wide, dark = to_frame(noise(32, 64), 64), to_frame(noise(64, 64) // 4 + 9, 64)
+    given = noise(32, 64), noise(64, 64) // 4 + 9
+    wide, dark = (to_frame(Image.fromarray(pixels), 64) for pixels in given)
     found = normalise(stack_frames([wide[0], dark[0]]), [wide[1], dark[1]], "medsam")
     assert found[0, :, :32].min() == 0
     assert found[0, :, :32].max() == 1
@@ -41,7 +43,7 @@ def test_medsam_scales_each_image_to_its_own_range() -> None:
 
 
 def test_a_flat_image_stays_finite_for_medsam() -> None:
-    flat = np.full((8, 8, 3), 50, np.uint8)
+    flat = Image.new("RGB", (8, 8), (50, 50, 50))
     frame, extent = to_frame(flat, 16)
     assert (normalise(stack_frames([frame]), [extent], "medsam") == 0).all()
 

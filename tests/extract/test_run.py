@@ -31,14 +31,14 @@ def test_every_row_holds_the_encoders_output(
     source = open_source(npz, SourceOptions())
     encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
     for row in (0, 7, 8, 39):
-        pixels = source.image(row).decode()
-        frame, extent = to_frame(pixels, 64)
+        image = source.image(row).decode()
+        frame, extent = to_frame(image, 64)
         with torch.inference_mode():
             maps = encoder.model(normalise(stack_frames([frame]), [extent], "sam"))
         for level in LEVELS:
             found = torch.from_numpy(store.read_features(level, row, row + 1)[0, 0])
             torch.testing.assert_close(found, maps[level][0], rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(store.read_images(row, row + 1)[0], to_frame(pixels, 32)[0])
+        np.testing.assert_array_equal(store.read_images(row, row + 1)[0], to_frame(image, 32)[0])
     pd_ids = store.samples["id"].tolist()
     assert pd_ids == source.samples["id"].tolist()
 

@@ -74,13 +74,13 @@ def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
         cached, extent = store.read_images(row, row + 1)[0], store.read(EXTENTS, row, row + 1)[0]
         assert tuple(extent) == pixels.shape[:2]
         for place, view in enumerate(store.identity.views):
-            frame, size = to_frame(turned(pixels, view), 64)
+            frame, size = to_frame(Image.fromarray(turned(pixels, view)), 64)
             with torch.inference_mode():
                 maps = encoder.model(normalise(stack_frames([frame]), [size], "sam"))
             for level in LEVELS:
                 found = store.read_features(level, row, row + 1)[0, place]
                 np.testing.assert_array_equal(found, maps[level][0].numpy(), err_msg=view)
-            expected = to_frame(turned(pixels, view), 50)[0]
+            expected = to_frame(Image.fromarray(turned(pixels, view)), 50)[0]
             np.testing.assert_array_equal(turned_frame(cached, tuple(extent), view), expected)
 
 
