@@ -1,11 +1,12 @@
-"""CPU time of an image's way from its file's bytes to the encoder's frame, against Pillow's alone.
+"""CPU time of an image's way from its file's bytes to the encoder's frame, against the libraries'.
 
     SAMCACHE_DATA=… python benchmarks/bench_reading.py [--image-size 1024] [--repeats 15]
 
 An image of ISIC 2017, enlarged, with noise on it so that it is as hard to decode as a photograph
-(synthetic, but for its 256 pixels), as JPEG and as PNG. "samcache" is what a reading thread of
-``extract`` does: SHA-256, decoding as a viewer would show it, the encoder's frame and the one that
-the store keeps. "Pillow" opens the same bytes, makes them RGB and scales them twice, which no
+(synthetic, but for its 256 pixels), as JPEG, as PNG, and its brightness as DICOM of 12 bits with a
+window. "samcache" is what a reading thread of ``extract`` does: SHA-256, decoding as a viewer would
+show it, the encoder's frame and the one that the store keeps. "libraries" has Pillow open the same
+bytes and scale them twice, or pydicom read the values, and Pillow scale their upper eight bits: no
 reader in Python that gives the same pixels can do without. One thread; medians, by turns.
 """
 
@@ -17,19 +18,23 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import click
 import numpy as np
+import pydicom
 from machine import machine
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from samcache.commands.allocator import keep_freed_memory
 from samcache.extract.decode import decode_image
+from samcache.extract.dicom import is_dicom
 from samcache.extract.preprocess import resized_shape, to_frame
 
 SIZES = ((256, 256), (1024, 768), (3000, 2000), (6000, 4000))
-FORMATS = {"JPEG": {"quality": 92}, "PNG": {"compress_level": 6}}
+OPTIONS = {"JPEG": {"quality": 92}, "PNG": {"compress_level": 6}}
 CACHED = 256  # the frame that a store keeps by default
 
 
@@ -48,13 +53,32 @@ def with_samcache(data: bytes, side: int) -> None:
         to_frame(image, each)
 
 
-def with_pillow(data: bytes, side: int) -> None:
-    """The same pixels without a look at what kind of image it is."""
-    with Image.open(io.BytesIO(data)) as opened:
-        opened.load()
-        for each in (side, CACHED):
-            height, width = resized_shape(opened.height, opened.width, each)
-            np.asarray(opened.resize((width, height), Image.Resampling.BILINEAR))
+def with_libraries(data: bytes, side: int) -> None:
+    """The same without a look at what kind of image it is, or how a viewer would show it."""
+    if is_dicom(data):
+        values = pydicom.dcmread(io.BytesIO(data)).pixel_array
+        image = Image.fromarray((values >> 4).astype(np.uint8)).convert("RGB")
+    else:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    for each in (side, CACHED):
+        height, width = resized_shape(image.height, image.width, each)
+        np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """The bytes of an image's file."""
+    out = io.BytesIO()
+    if kind != "DICOM":
+        image.save(out, kind, **OPTIONS[kind])
+        return out.getvalue()
+    header = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    header.Rows, header.Columns = image.height, image.width
+    header.BitsStored, header.HighBit = 12, 11
+    header.WindowCenter, header.WindowWidth = 1000, 2000
+    header.PixelData = (np.asarray(image.convert("L")).astype(np.int16) * 8).tobytes()
+    header.save_as(out)
+    return out.getvalue()
 
 
 def cpu_ms(read: Callable[[bytes, int], None], data: bytes, side: int) -> float:
@@ -76,18 +100,16 @@ def main(image_size: int, repeats: int) -> None:
         min(Path(os.environ["SAMCACHE_DATA"], "isic2017_256").rglob("*.jpg"))
     ) as opened:
         original = opened.convert("RGB")
-    print(f"{'':16}{'samcache':>10}{'Pillow':>10}{'ratio':>8}   CPU ms, one thread")
-    for kind, options in FORMATS.items():
-        for size in SIZES:
-            out = io.BytesIO()
-            photograph(original, size).save(out, kind, **options)
-            turns = [
-                [cpu_ms(read, out.getvalue(), image_size) for read in (with_samcache, with_pillow)]
-                for _ in range(repeats + 1)
-            ][1:]
-            ours, floor = (statistics.median(column) for column in zip(*turns, strict=True))
-            name = f"{kind} {size[0]}x{size[1]}"
-            print(f"{name:16}{ours:10.1f}{floor:10.1f}{ours / floor:8.2f}", flush=True)
+    print(f"{'':16}{'samcache':>10}{'libraries':>11}{'ratio':>8}   CPU ms, one thread")
+    for kind, size in product((*OPTIONS, "DICOM"), SIZES):
+        data = encoded(photograph(original, size), kind)
+        turns = [
+            [cpu_ms(read, data, image_size) for read in (with_samcache, with_libraries)]
+            for _ in range(repeats + 1)
+        ][1:]
+        ours, floor = (statistics.median(column) for column in zip(*turns, strict=True))
+        name = f"{kind} {size[0]}x{size[1]}"
+        print(f"{name:16}{ours:10.1f}{floor:11.1f}{ours / floor:8.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """From a decoded Pillow image of any mode to 8-bit sRGB."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ from PIL import Image, ImageCms
 
 from samcache.cache.errors import ImageError
 
-RGB = npt.NDArray[np.uint8]
+RGB = npt.NDArray[np.uint8]  # (H, W, 3)
+Grey = npt.NDArray[np.uint8]  # (H, W)
 Window = tuple[float, float]  # the least and the greatest value shown
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339  # TIFF 6.0's tags
 _WHITE_IS_ZERO, _SEPARATE, _UNSIGNED, _SIGNED = 0, 2, 1, 2  # and their values
-_STRIP = 256  # lines stretched at a time, so that float64 copies stay small
+_STRIP = 256  # lines at a time, so that copies as float64 or as places in a table stay small
 
 # An ICC profile's colour space, the mode it applies to, and the modes it may stand in
 _PROFILES = {
@@ -58,7 +60,8 @@ def to_rgb(
     signed_bytes = image.mode == "L" and _first(tags, _SAMPLE_FORMAT) == _SIGNED
     if image.mode in _DEEP_MODES or signed_bytes:
         inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes
-        return Image.fromarray(grey_to_rgb(_values(image, tags), window, inverted))
+        show = partial(grey_levels, window=window, inverted=inverted)
+        return Image.fromarray(by_value(_values(image, tags), show)).convert("RGB")
     mode, profile = image.mode, image.info.get("icc_profile")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -97,13 +100,34 @@ def _values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
     return values
 
 
-def grey_to_rgb(
+def by_value(values: npt.NDArray[Any], show: Callable[[npt.NDArray[Any]], Grey]) -> Grey:
+    """(H, W) values as ``show`` has them, which is asked once for each value that occurs.
+
+    show: (1, n) values of the same type -> (1, n) uint8; where it looks for the least and the
+    greatest, it finds those of the image. Values of more than 16 bits it gets as they are.
+    """
+    if values.dtype.kind not in "iu" or values.dtype.itemsize > 2:
+        return show(values)
+    codes = values.view(f"u{values.dtype.itemsize}")
+    occurs = np.zeros(1 << 8 * codes.itemsize, dtype=bool)
+    occurs[codes] = True
+    found = np.flatnonzero(occurs).astype(codes.dtype)
+    table = np.zeros(len(occurs), np.uint8)
+    table[found] = show(found[None].view(values.dtype))[0]
+    grey = np.empty(values.shape, np.uint8)
+    for first in range(0, len(codes), _STRIP):
+        strip = slice(first, first + _STRIP)
+        np.take(table, codes[strip], out=grey[strip], mode="clip")  # "raise" copies once more
+    return grey
+
+
+def grey_levels(
     values: npt.NDArray[Any],
     window: Window | None = None,
     inverted: bool = False,
     background: npt.NDArray[np.bool_] | None = None,
-) -> RGB:
-    """(H, W) numbers -> (H, W, 3) uint8: the window's ends, or the values' own, as 0 and 255.
+) -> Grey:
+    """(H, W) numbers -> (H, W) uint8: the window's ends, or the values' own, as 0 and 255.
 
     NaN and ``background`` pixels, which do not count for the ends, are black; infinities are the
     ends. Raises ImageError where no value is finite.
@@ -124,7 +148,7 @@ def grey_to_rgb(
         grey = 255 - grey
     if background is not None:
         grey[background] = 0
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return grey
 
 
 def _ends(values: npt.NDArray[Any], counted: npt.NDArray[np.bool_]) -> Window:

@@ -35,7 +35,7 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
     if not data:
         raise ImageError("the file is empty (0 bytes)")
     if is_dicom(data):
-        return Image.fromarray(decode_dicom(data, LARGEST, window, frame))
+        return decode_dicom(data, LARGEST, window, frame)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:  # should another library reset the filters

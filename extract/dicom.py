@@ -4,15 +4,16 @@ import hashlib
 import io
 import warnings
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.colour import RGB, Window, grey_to_rgb
+from samcache.extract.colour import RGB, Grey, Window, by_value, grey_levels
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -44,8 +45,10 @@ def is_dicom_file(path: Path) -> bool:
         return False
 
 
-def decode_dicom(data: bytes, largest: int, window: Window | None = None, frame: int = 0) -> RGB:
-    """One frame (from 0) of a DICOM file, (H, W, 3) uint8, as a viewer would show it.
+def decode_dicom(
+    data: bytes, largest: int, window: Window | None = None, frame: int = 0
+) -> Image.Image:
+    """One frame (from 0) of a DICOM file as a viewer would show it, a Pillow image in RGB.
 
     Grey values get their rescale slope and intercept, then ``window``, or else the file's own
     window or VOI table, or else their whole range; MONOCHROME1 is inverted. Palettes and YBR
@@ -105,23 +108,30 @@ def _element(path: Path, name: str) -> str:
         return ""
 
 
-def _shown(header: "Dataset", window: Window | None, frame: int) -> RGB:
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+def _shown(header: "Dataset", window: Window | None, frame: int) -> Image.Image:
+    from pydicom.pixels import apply_color_lut, pixel_array
 
     stored = pixel_array(header, index=frame)
-    kind = header.PhotometricInterpretation
-    if kind == "PALETTE COLOR":
-        return _upper_bits(apply_color_lut(stored, header), 0)
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        return Image.fromarray(_upper_bits(apply_color_lut(stored, header), 0))
     if stored.ndim == 3:
-        return _upper_bits(stored, int(header.BitsStored))
+        return Image.fromarray(_upper_bits(stored, int(header.BitsStored)))
+    grey = by_value(stored, partial(_grey, header=header, window=window))
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _grey(stored: npt.NDArray[Any], header: "Dataset", window: Window | None) -> Grey:
+    """Stored values (H, W) as a viewer would show them, (H, W) uint8."""
+    from pydicom.pixels import apply_modality_lut
+
     padding = header.get("PixelPaddingValue")
     background = None if padding is None else stored == padding
     values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
     chosen = window
     if chosen is None and ("VOILUTSequence" in header or _has_window(header)):
         values, chosen = _by_the_files_window(values, stored, header)
-    inverted = kind == "MONOCHROME1"
-    return grey_to_rgb(values, chosen, inverted, background)
+    inverted = header.PhotometricInterpretation == "MONOCHROME1"
+    return grey_levels(values, chosen, inverted, background)
 
 
 def _has_window(header: "Dataset") -> bool:

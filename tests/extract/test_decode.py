@@ -13,7 +13,7 @@ from pixels import pixels_of
 
 from samcache.cache.errors import ImageError
 from samcache.commands.options import Window
-from samcache.extract.colour import parse_window, window_text
+from samcache.extract.colour import by_value, grey_levels, parse_window, window_text
 from samcache.extract.decode import pixels_to_image
 
 
@@ -88,6 +88,33 @@ def test_arrays_become_rgb(shape: tuple[int, ...]) -> None:
     rgb = np.asarray(pixels_to_image(pixels))
     assert rgb.shape == (4, 5, 3)
     assert (rgb[:, :, 0] == pixels.reshape(4, 5, -1)[:, :, 0]).all()
+
+
+@given(
+    st.sampled_from(["u1", "i1", "<u2", ">u2", "<i2", ">i2", "<i4", "<f4"]),
+    st.integers(1, 600),
+    st.booleans(),
+    st.sampled_from([None, (-5.0, 90.5)]),
+    st.integers(0, 2**32 - 1),
+)
+def test_values_are_shown_alike_one_by_one_and_through_a_table(
+    kind: str, lines: int, inverted: bool, window: tuple[float, float] | None, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    low, high = sorted(rng.integers(-128, 128, 2) if kind[-2] != "u" else rng.integers(0, 256, 2))
+    values = rng.integers(low, high + 1, (lines, 3)).astype(kind)
+    values = values[::-1] if seed % 2 else values  # as little in one piece as a decoder likes
+    asked: list[int] = []
+
+    def show(given: np.ndarray) -> np.ndarray:
+        asked.append(given.size)
+        background = given == low
+        return grey_levels(given, window, inverted, None if background.all() else background)
+
+    expected = show(values)
+    np.testing.assert_array_equal(by_value(values, show), expected)
+    through_table = values.dtype.itemsize <= 2
+    assert asked[1] == (len(np.unique(values)) if through_table else values.size)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
