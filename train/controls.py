@@ -1,7 +1,7 @@
 """Controls of SLCA: what of its effect comes from the right features in the right place?
 
 shuffled: every image is attended by another image's features. random: by noise with the features'
-mean and deviation per channel. global: by one vector an image (squeeze-and-excitation);
+mean and deviation per channel, another for each seed. global: by one vector an image (squeeze-and-excitation);
 per-location: by every cell of the encoder's map.
 """
 
@@ -17,7 +17,7 @@ _CHUNK = 256
 
 
 def fill_with_noise(data: TrainingData) -> None:
-    """Replace every sample's maps by Gaussian noise that stays its own for all trainings.
+    """Replace every row's maps by Gaussian noise, which trainings then deal out, each by its seed.
 
     Mean and deviation of each channel are those of the pooled maps of all samples. The maps are
     overwritten where they lie, so that no second set of them needs room.

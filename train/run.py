@@ -132,7 +132,8 @@ def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) ->
 
 def given_maps(data: TrainingData, member: Member, config: TrainConfig) -> TrainingData:
     """The data with the maps that a member's kind of attention is given."""
-    return with_others_features(data, member) if config.attention == "shuffled" else data
+    anothers = config.attention in ("shuffled", "random")  # another row's noise is another noise
+    return with_others_features(data, member) if anothers else data
 
 
 Begin = Callable[[int, Member], Callable[[EpochMetrics], None]]

@@ -85,11 +85,18 @@ def test_shuffled_is_given_anothers(config: TrainConfig, store: Store, begun: An
 
 
 def test_random_is_given_noise(config: TrainConfig, store: Store, begun: Any) -> None:
-    _, data = begun(replace(config, attention="random"))
+    config = replace(config, attention="random", overwrite=True)
+    member, data = begun(config)
     noise = loaded(config, store)
     assert not torch.equal(data.pooled["neck"], noise.pooled["neck"])
     fill_with_noise(noise)
     assert all(torch.equal(data.pooled[level], noise.pooled[level]) for level in noise.pooled)
+    other, others = begun(replace(config, seeds=(1,)))
+    assert torch.equal(member.train, other.train)
+    found, elsewhere = maps_of(data, member.train)["neck"], maps_of(others, member.train)["neck"]
+    assert not torch.equal(found, elsewhere), "each seed has noise of its own"
+    _, again = begun(config)
+    assert torch.equal(found, maps_of(again, member.train)["neck"])
 
 
 @pytest.mark.parametrize("changes", [{"folds": 2}, {"fractions": (0.25,)}], ids=str)
