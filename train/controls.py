@@ -1,8 +1,8 @@
 """Controls of SLCA: what of its effect comes from the right features in the right place?
 
 shuffled: every image is attended by another image's features. random: by noise with the features'
-mean and deviation per channel, another for each seed. global: by one vector an image (squeeze-and-excitation);
-per-location: by every cell of the encoder's map.
+mean and deviation per channel, another for each seed. global: by one vector an image
+(squeeze-and-excitation); per-location: by every cell of the encoder's map.
 """
 
 from dataclasses import replace
