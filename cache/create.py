@@ -6,11 +6,18 @@ from pathlib import Path
 import pandas as pd
 
 from samcache.cache.claims import CLAIMS, Claims
-from samcache.cache.description import ROOT, SPARE, Description
+from samcache.cache.description import BEGUN, ROOT, SPARE, Description
 from samcache.cache.errors import StoreError
 from samcache.cache.layout import metadata_objects, same_metadata
-from samcache.cache.objects import Objects
-from samcache.cache.samples import NEWEST, SAMPLES, generation_key, generation_objects
+from samcache.cache.objects import LARGEST_RECORD, Objects
+from samcache.cache.samples import (
+    NEWEST,
+    SAMPLES,
+    Generation,
+    generation_key,
+    generation_objects,
+    parse_generation,
+)
 from samcache.cache.store import Store
 
 _log = logging.getLogger(__name__)
@@ -60,7 +67,7 @@ def create_store(
     arrays = metadata_objects(description.layout(generation.extent), description.identity)
     record = generation.to_bytes()
     for key, data in {
-        f"{CLAIMS}/zarr.json": _PLAIN_GROUP,
+        BEGUN: _PLAIN_GROUP,
         **arrays,
         **columns,
         NEWEST: record,
@@ -108,13 +115,37 @@ def stale_metadata(store: Store) -> list[str]:
     ]
 
 
+def left_behind(store: Store) -> set[str]:
+    """Stale keys whose objects follow from an older table: a process was cut off as it grew.
+
+    The hint is the last to follow the newest table, and tells which table the others are of.
+    """
+    hint = store.objects.find(NEWEST, LARGEST_RECORD)
+    try:
+        before = parse_generation(hint or b"")
+        older = _metadata(store.description, before)
+    except StoreError:
+        return set()
+    if before.number >= store.generation.number:
+        return set()
+    return {
+        key
+        for key in stale_metadata(store)
+        if same_metadata(store.objects.find(key) or b"", older[key])
+    }
+
+
 def expected_metadata(store: Store) -> dict[str, bytes]:
     """Every object but the root record that follows from description and newest table."""
+    return _metadata(store.description, store.generation)
+
+
+def _metadata(description: Description, generation: Generation) -> dict[str, bytes]:
     return {
-        f"{CLAIMS}/zarr.json": _PLAIN_GROUP,
-        **metadata_objects(store.layout, store.identity),
-        NEWEST: store.generation.to_bytes(),
-        SPARE: store.description.to_bytes(),
+        BEGUN: _PLAIN_GROUP,
+        **metadata_objects(description.layout(generation.extent), description.identity),
+        NEWEST: generation.to_bytes(),
+        SPARE: description.to_bytes(),
     }
 
 

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from samcache.cache.errors import StoreError
+from samcache.cache.claims import CLAIMS
+from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.objects import LARGEST_RECORD, Objects
@@ -11,6 +12,7 @@ from samcache.cache.records import seal, unseal
 
 ROOT = "zarr.json"
 SPARE = "commits/zarr.json"
+BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ class Description:
 
 
 def read_description(objects: Objects, key: str = ROOT) -> Description:
-    """Read a store's root record, or its spare; raises StoreError where it is no samcache store."""
+    """Read a store's root record, or its spare; raises StoreError where it is no samcache store.
+
+    UnfinishedError where one is being created, or that was cut off.
+    """
     data = objects.find(key, LARGEST_RECORD)
     if data is None:
+        _refuse_unfinished(objects)
         raise StoreError(
             f"no store at {objects.name}: run samcache extract first, or check the path"
         )
@@ -63,6 +69,16 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
     description = _parse(value, identity, objects.name)
     description.layout(0)
     return description
+
+
+def _refuse_unfinished(objects: Objects) -> None:
+    """Raise UnfinishedError where all that lacks is what creation writes last: the root record."""
+    begun = objects.listable and objects.size(BEGUN) is not None
+    if begun and not objects.children("commits")[0]:  # else a store has lost it
+        raise UnfinishedError(
+            f"no store at {objects.name} yet: its creation was interrupted, or is under way: run "
+            "the same command again"
+        )
 
 
 def _parse(value: dict[str, Any], identity: Identity, name: str) -> Description:

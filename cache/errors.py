@@ -25,6 +25,10 @@ class StoreError(SamcacheError):
     """A store is missing, damaged, or holds something other than what is asked of it."""
 
 
+class UnfinishedError(StoreError):
+    """A store is being created, or its creation was interrupted; nothing of it is lost."""
+
+
 def first_line(error: Exception) -> str:
     """What another library's error says first, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

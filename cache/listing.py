@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from samcache.cache.description import ROOT, SPARE
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.location import is_remote, open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.store import Store
@@ -25,7 +25,7 @@ _OURS = {"commits", "samples"}  # what stands in a store even where its root rec
 
 @dataclass(frozen=True)
 class StoreRow:
-    """One store. Where it is damaged, ``problem`` says how, and what cannot be known is empty."""
+    """One store. ``problem`` says how it is damaged or unfinished; what is not known is empty."""
 
     location: str
     dataset: str = ""
@@ -38,6 +38,7 @@ class StoreRow:
     fingerprint: str = ""
     last_commit: int | None = None  # seconds since 1970, of the last shard
     problem: str = ""
+    unfinished: bool = False  # its creation was interrupted, or is under way: no damage
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
@@ -85,11 +86,12 @@ def row_of(location: str) -> StoreRow:
             last_commit=last,
         )
     except (StoreError, OSError) as error:
-        return StoreRow(location, problem=str(error))
+        unfinished = isinstance(error, UnfinishedError)
+        return StoreRow(location, problem=str(error), unfinished=unfinished)
 
 
 def render(rows: list[StoreRow], root: str | Path) -> Group:
-    """The rows as an aligned table, locations told from ``root``; below it what is damaged."""
+    """The rows as an aligned table, locations told from ``root``; below it what is wrong."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("store", "data set"):
         table.add_column(name, overflow="fold")
@@ -103,7 +105,8 @@ def render(rows: list[StoreRow], root: str | Path) -> Group:
     for row in rows:
         name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
         if row.problem:
-            table.add_row(name, *[""] * 5, "[red]damaged[/red]")
+            state = "unfinished" if row.unfinished else "[red]damaged[/red]"
+            table.add_row(name, *[""] * 5, state)
             continue
         table.add_row(
             name,

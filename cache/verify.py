@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from samcache.cache.commits import Commit, ObjectRecord, commit_key
-from samcache.cache.create import stale_metadata
+from samcache.cache.create import left_behind, stale_metadata
 from samcache.cache.description import ROOT, SPARE, read_description
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.layout import ArraySpec
 from samcache.cache.location import open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
@@ -37,6 +37,10 @@ _LEAST_NOT_FINITE: dict[str, tuple[str, int, int]] = {
     "float16": ("<u2", 0x7FFF, 0x7C00),
     "float32": ("<u4", 0x7FFFFFFF, 0x7F800000),
 }
+_INTERRUPTED = (
+    "It is unfinished: a command was interrupted as the store grew, or is at work: run the same "
+    "command again"
+)
 _BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
 
 
@@ -60,6 +64,7 @@ class Report:
     fast: bool
     damage: list[Damage]
     lost: list[str]  # ids of the samples that the damage costs
+    interrupted: bool  # as the store grew, or it is growing now: no damage
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -70,7 +75,8 @@ class Report:
         checked = "sizes compared" if self.fast else "every byte read"
         if not self.damage:
             amount = f"{self.shards} shards, {self.bytes / 1e6:.1f} MB"
-            return f"{self.location}: all well ({amount}, {checked}, {self.seconds:.1f} s)"
+            told = f"{self.location}: all well ({amount}, {checked}, {self.seconds:.1f} s)"
+            return f"{told}\n{_INTERRUPTED}" if self.interrupted else told
         lines = [f"{self.location}: {len(self.damage)} objects are damaged ({checked})"]
         lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
         if self.lost:
@@ -100,6 +106,7 @@ def report(location: str | Path, fast: bool, console: Console) -> Report:
         fast=fast,
         damage=damage,
         lost=_lost_ids(store, damage),
+        interrupted=bool(left_behind(store)),
     )
 
 
@@ -111,6 +118,8 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     objects, damage = open_objects(location), []
     try:
         description = read_description(objects)
+    except UnfinishedError:
+        raise
     except StoreError:
         if objects.size(SPARE) is None:
             raise
@@ -135,8 +144,8 @@ def verify(
 
     ``fast`` compares presence and sizes of arrays alone. Otherwise every byte is read: checksums
     against the records, values against NaN and infinity, metadata against what it has to be.
-    Uncommitted shards are no damage. ``on_shard`` is told of each shard done; ``only`` some shards
-    are looked at.
+    Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
+    each shard done; ``only`` some shards are looked at.
     """
     shards = store.committed() if only is None else list(only)
     found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
@@ -249,8 +258,10 @@ def _rows_not_finite(
 
 
 def _wrong_metadata(store: Store) -> Iterator[Damage]:
+    behind = left_behind(store)
     for key in stale_metadata(store):
-        yield Damage(key, "is missing or not what it should be")
+        if key not in behind:
+            yield Damage(key, "is missing or not what it should be")
 
 
 def _wrong_table(store: Store) -> Iterator[Damage]:

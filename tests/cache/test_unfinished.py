@@ -1,0 +1,103 @@
+"""A store that was cut off as it was created or as it grew is unfinished, and never damaged."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from faulty_objects import BreakingFolder, flip
+from rich.console import Console
+from store_content import create, full_store, samples
+
+from samcache.cache.create import add_generation, create_store, write_metadata
+from samcache.cache.errors import StoreError, UnfinishedError
+from samcache.cache.listing import list_stores, render
+from samcache.cache.store import Store
+from samcache.cache.verify import Report, report
+
+CONSOLE = Console(quiet=True)
+
+
+def grown(store: Store) -> pd.DataFrame:
+    """The store's table and three samples more."""
+    fresh = samples(13).iloc[10:].assign(row=range(12, 15))
+    return pd.concat([store.table, fresh], ignore_index=True)
+
+
+def cut_off_growth(folder: Path, writes: int) -> bool:
+    """Let a full store grow, with so many writes; whether that was too few."""
+    full_store(folder)
+    store = Store(folder, BreakingFolder(folder, writes))
+    try:
+        add_generation(store, grown(store))
+    except StoreError as error:
+        assert str(error) == "cut off"  # noqa: PT017
+        return True
+    return False
+
+
+def test_a_creation_cut_off_anywhere_is_told_and_goes_on(tmp_path: Path) -> None:
+    pattern = create(tmp_path / "pattern.zarr")
+    writes = 1
+    while True:
+        folder = tmp_path / f"{writes}.zarr"
+        objects = BreakingFolder(folder, writes)
+        try:
+            create_store(folder, objects, pattern.description, samples(10))
+            break
+        except StoreError:
+            writes += 1
+        with pytest.raises(UnfinishedError, match="interrupted, or is under way: run the same"):
+            Store(folder)
+        with pytest.raises(UnfinishedError):
+            report(folder, False, CONSOLE)
+        create(folder)
+        assert report(folder, False, CONSOLE).damage == []
+    assert writes > 10, "the creation was cut off at every write"
+
+
+def test_growth_cut_off_anywhere_is_no_damage_and_is_told(tmp_path: Path) -> None:
+    told, writes = [], 0
+    while cut_off_growth(folder := tmp_path / f"{writes}.zarr", writes):
+        found: Report = report(folder, False, CONSOLE)
+        assert found.damage == []
+        assert found.interrupted == ("run the same command again" in found.text())
+        told.append(found.interrupted)
+        write_metadata(Store(folder))
+        assert not report(folder, False, CONSOLE).interrupted
+        writes += 1
+    assert told == sorted(told), "until the new table exists there is nothing to tell"
+    assert any(told)
+
+
+def test_damage_in_a_store_that_was_cut_off_is_found(tmp_path: Path) -> None:
+    folder, writes = tmp_path / "s.zarr", 0
+    while cut_off_growth(folder, writes) and not report(folder, False, CONSOLE).interrupted:
+        writes += 1
+        folder = tmp_path / f"{writes}.zarr"
+    flip(folder / "features/neck/zarr.json")
+    found = report(folder, False, CONSOLE)
+    assert [one.key for one in found.damage] == ["features/neck/zarr.json"]
+    assert found.interrupted
+
+
+def test_a_store_without_its_root_record_is_damaged_where_something_was_committed(
+    tmp_path: Path,
+) -> None:
+    full_store(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr/zarr.json").unlink()
+    assert [one.key for one in report(tmp_path / "s.zarr", False, CONSOLE).damage] == ["zarr.json"]
+    with pytest.raises(StoreError, match="no store at") as caught:
+        Store(tmp_path / "s.zarr")
+    assert not isinstance(caught.value, UnfinishedError)
+
+
+def test_an_unfinished_store_is_listed_as_one(tmp_path: Path) -> None:
+    create(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr/zarr.json").unlink()
+    (row,) = list_stores(tmp_path)
+    assert row.unfinished
+    console = Console(width=200, record=True, quiet=False)
+    with console.capture() as shown:
+        console.print(render([row], tmp_path))
+    assert "unfinished" in shown.get()
+    assert "damaged" not in shown.get()
