@@ -25,6 +25,8 @@ from samcache.commands.options import (
 from samcache.commands.terminal import console, resumable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from samcache.cache.store import Store
     from samcache.train.predictor import TrainedRun
 
@@ -76,12 +78,11 @@ def predict(
     if heatmap:
         open_heat_map_folder(heatmap, trained)
 
-    beside_rows = out is None and sys.stdout.isatty()
-    bars = console(quiet=beside_rows)  # a bar and rows would overwrite each other
+    bar = out is not None or not sys.stdout.isatty()  # it and rows would overwrite each other
 
     def predicted_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
-        for store in _stores(trained, inputs, bars, **options):
+        for store in _stores(trained, inputs, console(), bar, **options):
             for part in predict_store(trained, ensemble, store):
                 drawn = None
                 if heatmap:
@@ -185,7 +186,8 @@ def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
 def _stores(
     run: TrainedRun,
     inputs: tuple[str, ...],
-    console: Any,
+    console: Console,
+    bar: bool,
     reading: dict[str, Any],
     hash_ids: bool,
     checkpoint: Path | None,
@@ -198,6 +200,7 @@ def _stores(
     from samcache.extract.file_sources import SourceOptions
     from samcache.extract.inputs import open_inputs
     from samcache.extract.live import open_live_encoder
+    from samcache.extract.sources import told_passed_over
 
     if any(_is_store(name) for name in inputs):
         if len(inputs) > 1:
@@ -206,8 +209,10 @@ def _stores(
         return
     how = SourceOptions(**reading, window=parse_window(run.identity.window))
     found = open_inputs(inputs, how, hash_ids)
+    for line in told_passed_over([name for given in found for name in given.source.passed_over]):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
-    yield from encoder.stores(found, console)
+    yield from encoder.stores(found, console, bar)
 
 
 def _is_store(name: str) -> bool:

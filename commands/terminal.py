@@ -79,17 +79,14 @@ def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
     sys.exit(128 + number)
 
 
-def console(quiet: bool = False) -> Console:
-    """Where progress and remarks go: standard error, nowhere with -q, with -v the log too.
-
-    quiet: nowhere in any case.
-    """
+def console() -> Console:
+    """Where progress and remarks go: standard error, nowhere with -q, with -v the log too."""
     from rich.console import Console
     from rich.logging import RichHandler
 
     context = click.get_current_context()
     loudness = context.meta.get(_LOUDNESS, "")
-    made = Console(stderr=True, quiet=quiet or loudness == "quiet")
+    made = Console(stderr=True, quiet=loudness == "quiet")
     if loudness == "verbose":
         logger = logging.getLogger("samcache")
         handler = RichHandler(console=made, show_path=False, log_time_format="%X")

@@ -98,7 +98,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
                 "fill it"
             )
         split = str(split_name(folder.parent.name))
-        rows += [(name, folder.name, split) for name in _names_below(path, images)]
+        rows += [(name, folder.name, split) for name in names_below(path, images)]
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
@@ -106,7 +106,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     names, samples["label"] = class_index(samples.pop("class"))
     if not splits:
         del samples["split"]
-    return _source(path.name, path, names, samples, reading, _names_below(path, others))
+    return _source(path.name, path, names, samples, reading, names_below(path, others))
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -218,7 +218,8 @@ def _class_folders(split: Path) -> list[Path]:
     return found
 
 
-def _names_below(root: Path, files: list[Path]) -> list[str]:
+def names_below(root: Path, files: list[Path]) -> list[str]:
+    """Each file's path below a folder, with forward slashes."""
     return [file.relative_to(root).as_posix() for file in files]
 
 

@@ -33,7 +33,7 @@ from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import Row
 from samcache.extract.run import configured_encoder, open_existing
 from samcache.extract.shard_encoder import ShardEncoder
-from samcache.extract.sources import Source
+from samcache.extract.sources import Source, told_passed_over
 
 _LARGEST_BATCH = 32  # images that are measured at a time, at most
 _BATCHES = 5  # measured, at most
@@ -69,6 +69,7 @@ class Forecast:
     workers: int
     speed: Speed | None
     changes: Changes
+    passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
 
     @property
     def seconds(self) -> float | None:
@@ -87,6 +88,7 @@ class Forecast:
         copied = f", {self.copied} to copy" if self.copied else ""
         lines = [
             f"{self.store} {state}: {self.images} images, {self.rows} to encode{copied}",
+            *told_passed_over(self.passed_over),
             *self.changes.lines(prune, limited),
             *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
             f"{decimal(sum(self.bytes.values()))} in {self.objects} objects ({self.shards} shards)",
@@ -136,6 +138,7 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
         if rows
         else None,
         changes=changes,
+        passed_over=prepared.source.passed_over,
     )
 
 

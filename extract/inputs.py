@@ -16,6 +16,7 @@ from samcache.extract.decode import decode_image
 from samcache.extract.file_sources import (
     SourceOptions,
     below_root,
+    names_below,
     numbered,
     read_table,
 )
@@ -88,9 +89,10 @@ def _open(name: str, reading: SourceOptions) -> Source:
 
 
 def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
-    images, _ = images_and_others(path)
-    names = [image.relative_to(path).as_posix() for image in images]
-    return FileSource(path.name, path, _CLASSES, _unlabelled(names), window=reading.window)
+    images, others = images_and_others(path)
+    names, passed_over = names_below(path, images), tuple(names_below(path, others))
+    samples = _unlabelled(names)
+    return FileSource(path.name, path, _CLASSES, samples, "source", reading.window, passed_over)
 
 
 def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:

@@ -47,14 +47,15 @@ class LiveEncoder:
     device: torch.device
     batch: BatchSize
 
-    def stores(self, inputs: list[Inputs], console: Console) -> Iterator[Store]:
+    def stores(self, inputs: list[Inputs], console: Console, bar: bool = True) -> Iterator[Store]:
         """Encode the inputs part by part, each into a temporary store that is gone after its turn.
 
+        bar: whether progress is shown on ``console``.
         An image that cannot be read is recorded there with its reason, as ``extract`` does it.
         """
         total = sum(len(given.samples) for given in inputs)
         self.encoder.model.compiled = total >= _MANY
-        with encoding_progress(console) as progress:
+        with encoding_progress(console, bar) as progress:
             task = progress.add_task("encoding", total=total)
 
             def on_images(_shard: int, images: int) -> None:

@@ -172,6 +172,18 @@ def test_a_remote_store_is_told_and_untouched(
     assert Store(url).pending() == []
 
 
+def test_files_that_the_run_would_pass_over_are_told(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in ("a/0.png", "b/0.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(tmp_path / "images" / name)
+    (tmp_path / "images/a/notes.txt").write_text("")
+    told = plan(options, source=tmp_path / "images")
+    assert "1 files were passed over (first: a/notes.txt)" in told.text(prune=False)
+    assert told.to_json()["passed_over"] == ("a/notes.txt",)
+
+
 def test_time_is_measured_and_shared_by_workers(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,21 @@ def test_fractions_of_the_data_have_no_part_in_the_ensemble(
     assert "no member that was trained on all" in one_line(samcache("predict", half, trained.store))
 
 
+def test_files_that_are_passed_over_are_told_beside_the_rows(
+    trained: Trained, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new [1]"
+    folder.mkdir()
+    shutil.copy(trained.images / "test/malign/malign00.png", folder / "0.png")
+    for name in ("notes [draft].txt", "Thumbs.db", ".hidden.txt"):
+        (folder / name).write_text("")
+    words = ["predict", trained.run, folder, "--checkpoint", trained.checkpoint]
+    told = samcache(*words)
+    assert "2 files were passed over (first: Thumbs.db)" in told.stderr
+    assert len(told.stdout.splitlines()) == 2, "the rows are as they were"
+    assert "passed over" not in samcache(*words, "-q").stderr
+
+
 def test_a_bad_image_has_its_reason_and_the_others_are_predicted(
     trained: Trained, tmp_path: Path
 ) -> None:
