@@ -115,10 +115,12 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
     prepared = prepare(options)
     table, store, changes = _table(prepared, options)
     size = store.rows_per_shard if store else options.shard_rows
-    shards, counts = np.unique(table["row"].to_numpy() // size, return_counts=True)
-    left = ~np.isin(shards, store.committed() if store else [])
-    counts = counts[left]
-    todo = table[np.isin(table["row"].to_numpy() // size, shards[left])]
+    numbers = table["row"].to_numpy() // size
+    passed = store.committed() if store else []
+    if options.limit is not None:  # a shard with images beyond it is left for another run
+        passed = [*passed, *numbers[~table["id"].isin(prepared.samples["id"])]]
+    todo = table[~np.isin(numbers, passed)]
+    _, counts = np.unique(todo["row"].to_numpy() // size, return_counts=True)
     own = [store] if store and (store.generation.number or table is not store.table) else []
     known = open_reusable(options.reuse, prepared.identity) + own
     copied = _copied(todo, prepared, KnownRows(known), console) if known and len(todo) else 0

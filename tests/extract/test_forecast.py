@@ -106,6 +106,20 @@ def test_new_images_of_the_source_are_told(
     assert told.bytes["images"] == store.commits[5].objects["images/c/5/0/0/0"].bytes
 
 
+def test_shards_with_images_beyond_the_limit_are_not_told(
+    options: dict[str, Any], run_extract: Extract
+) -> None:
+    run_extract(limit=12)
+    store, _ = run_extract()
+    for shard in (0, 3):
+        (Path(store.location) / commit_key(shard)).unlink()
+    told = plan(options, limit=12)
+    assert (told.rows, told.shards, told.objects) == (8, 1, len(store.arrays) + 1)
+    store, summary = run_extract(limit=12)
+    assert (summary.encoded, store.pending()) == (8, [3])
+    assert told.bytes["images"] == store.commits[0].objects["images/c/0/0/0/0"].bytes
+
+
 def test_what_reuse_would_copy_is_not_told_as_to_encode(
     options: dict[str, Any], run_extract: Extract, tmp_path: Path
 ) -> None:
