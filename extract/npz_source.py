@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from rich.filesize import decimal
 
 from samcache.cache.errors import SourceError, first_line
+from samcache.cache.memory import free_memory
 from samcache.cache.samples import SPLITS
 from samcache.extract.decode import pixels_to_image
 from samcache.extract.file_kind import failed_download
@@ -75,7 +77,8 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
         with zipfile.ZipFile(path) as archive:
             there = {name.removesuffix(".npy") for name in archive.namelist()}
             used = there.intersection(f"{split}_{part}" for split in SPLITS for part in _PARTS)
-            found = {name: _array(path, archive, name) for name in sorted(used)}
+            _refuse_too_large(path, sum(_claimed(path, archive, name) for name in used))
+            found = {name: _array(archive, name) for name in sorted(used)}
     except SourceError:
         raise
     except MemoryError as error:
@@ -95,8 +98,8 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
     return splits
 
 
-def _array(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
-    """One array, of which nothing is read where it holds objects or claims what cannot be there."""
+def _claimed(path: Path, archive: zipfile.ZipFile, name: str) -> int:
+    """Bytes of one array by its header; raises SourceError for objects, and for what cannot be."""
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
@@ -112,7 +115,21 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str) -> Array:
             f"{path} is damaged: {name} claims {claimed / 1e9:.1f} GB, more than the file can "
             "hold: download it again"
         )
-    with archive.open(member) as file:
+    return claimed
+
+
+def _refuse_too_large(path: Path, need: int) -> None:
+    """Raise SourceError before memory is filled: zeros are packed a thousandfold."""
+    free = free_memory()
+    if need > free:
+        raise SourceError(
+            f"{path} holds {decimal(need)} unpacked, and {decimal(free)} of memory are free: write "
+            "its images to files or HDF5, which are read one by one"
+        )
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> Array:
+    with archive.open(f"{name}.npy") as file:
         values: Array = np.lib.format.read_array(file, allow_pickle=False)
     return values
 

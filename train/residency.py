@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from rich.filesize import decimal
 from torch import Tensor
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.memory import free_memory
 from samcache.cache.stage import FOLDER, stage_root
 
 _log = logging.getLogger(__name__)
@@ -78,20 +78,3 @@ def free_on_gpu(device: torch.device) -> int:
     """Bytes of a GPU's memory that are free, or held by torch for what it may still allocate."""
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + held
-
-
-def free_memory() -> int:
-    """Bytes of main memory that are free, or can be freed, for this process."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        values = dict(line.split(":") for line in lines)
-        free = int(values["MemAvailable"].split()[0]) * 1024
-    except (FileNotFoundError, KeyError):  # not Linux: half of what there is
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    group = Path("/sys/fs/cgroup")  # a container's or a batch job's own limit
-    try:
-        limit = int((group / "memory.max").read_text("ascii"))
-        used = int((group / "memory.current").read_text("ascii"))
-    except (FileNotFoundError, ValueError):  # no such group, or the limit is "max"
-        return free
-    return min(free, limit - used)

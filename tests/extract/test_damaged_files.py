@@ -13,6 +13,7 @@ from PIL import Image
 
 from samcache.cache.errors import CheckpointError, SourceError
 from samcache.cli import cli
+from samcache.extract import npz_source
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.weights import load_image_encoder
@@ -87,6 +88,22 @@ def test_an_npz_that_claims_more_than_it_has_is_not_read(tmp_path: Path) -> None
         SourceError, match=r"train_images claims 90000\.0 GB, more than the file can"
     ):
         open_source(claiming(tmp_path / "a.npz", (10**9, 300, 300)), READING)
+
+
+def test_an_npz_larger_than_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has all that it claims: zeros, packed a thousandfold."""
+    labels, path = np.arange(40) % 2, tmp_path / "a.npz"
+    zeros = np.zeros((40, 100, 100), np.uint8)
+    np.savez_compressed(path, train_images=zeros, train_labels=labels, test_images=zeros)
+    monkeypatch.setattr(npz_source, "free_memory", lambda: 700_000)
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it is read"))
+    with pytest.raises(SourceError, match=r"800\.\d kB unpacked, and 700\.0 kB of memory are"):
+        open_source(path, READING)
+    monkeypatch.undo()
+    np.savez_compressed(path, train_images=zeros, train_labels=labels)
+    assert len(open_source(path, READING).samples) == 40
 
 
 def test_arrays_of_an_npz_that_are_not_used_are_not_read(tmp_path: Path) -> None:
