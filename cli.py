@@ -5,17 +5,23 @@ The commands themselves are in ``commands/``.
 
 from __future__ import annotations
 
-import click
+import sys
 
-from samcache.commands.allocator import keep_freed_memory
-from samcache.commands.cache import cache
-from samcache.commands.completion import completion
-from samcache.commands.doctor import doctor
-from samcache.commands.extract import extract
-from samcache.commands.predict import evaluate, export, predict
-from samcache.commands.report import report
-from samcache.commands.terminal import Samcache, quiet_option, verbose_option
-from samcache.commands.train import compare, probe, sweep, train
+try:
+    import click
+
+    from samcache.commands.allocator import keep_freed_memory
+    from samcache.commands.cache import cache
+    from samcache.commands.completion import completion
+    from samcache.commands.doctor import doctor
+    from samcache.commands.extract import extract
+    from samcache.commands.predict import evaluate, export, predict
+    from samcache.commands.report import report
+    from samcache.commands.terminal import Samcache, quiet_option, verbose_option
+    from samcache.commands.train import compare, probe, sweep, train
+except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer to it
+    sys.stderr.write("Stopped by SIGINT: nothing was begun\n")
+    sys.exit(130)
 
 
 @click.group(

@@ -155,6 +155,25 @@ def test_ctrl_c_while_exporting_leaves_no_file(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+INTERRUPTED_IMPORT = """
+import sys
+
+class CtrlC:
+    def find_spec(self, name, *rest):
+        if name == "click":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, CtrlC())
+"""
+
+
+def test_ctrl_c_before_the_command_line_is_there_is_one_line() -> None:
+    words = [sys.executable, "-c", INTERRUPTED_IMPORT + "import samcache.cli"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "Stopped by SIGINT: nothing was begun\n"
+
+
 def test_ctrl_c_while_only_reading_says_that_nothing_is_half_done(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
