@@ -200,6 +200,7 @@ def _stores(
     from samcache.extract.file_sources import SourceOptions
     from samcache.extract.inputs import open_inputs
     from samcache.extract.live import open_live_encoder
+    from samcache.extract.progress import tell
     from samcache.extract.sources import told_passed_over
 
     if any(_is_store(name) for name in inputs):
@@ -209,8 +210,8 @@ def _stores(
         return
     how = SourceOptions(**reading, window=parse_window(run.identity.window))
     found = open_inputs(inputs, how, hash_ids)
-    for line in told_passed_over([name for given in found for name in given.source.passed_over]):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    passed_over = [name for given in found for name in given.source.passed_over]
+    tell(console, told_passed_over(passed_over))
     encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
     yield from encoder.stores(found, console, bar)
 

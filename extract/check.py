@@ -12,7 +12,7 @@ from rich.console import Console
 from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
 from samcache.cache.samples import SPLITS
-from samcache.extract.progress import encoding_progress
+from samcache.extract.progress import encoding_progress, tell
 from samcache.extract.sources import Source, told_passed_over
 
 _SHOWN = 20  # of each kind of trouble; the JSON has all
@@ -71,7 +71,8 @@ class SourceReport:
 
 
 def check_source(source: Source, console: Console) -> SourceReport:
-    """Read and decode every image of a source, behind a progress bar on ``console``."""
+    """Read and decode every image of a source; its remarks and progress go to ``console``."""
+    tell(console, source.remarks)
     rows = range(len(source.samples))
     with encoding_progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         task = progress.add_task("reading", total=len(rows))

@@ -1,6 +1,8 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
 import csv
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -21,6 +23,8 @@ from samcache.extract.sources import (
     draw_splits,
     split_name,
 )
+
+_GROUP = re.compile("(group|patient|subject|lesion)[ _-]?(id)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         samples["split"] = [
             _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
-    return _source(path.stem, root, classes, samples, reading)
+    remarks = _unused_groups(table.drop(columns=label), samples)
+    return _source(path.stem, root, classes, samples, reading, remarks=remarks)
 
 
 def open_folder(path: Path, reading: SourceOptions) -> FileSource:
@@ -190,13 +195,27 @@ def _source(
     samples: pd.DataFrame,
     reading: SourceOptions,
     passed_over: Sequence[str] = (),
+    remarks: tuple[str, ...] = (),
 ) -> FileSource:
     """The source of a table of samples, with a drawn split where it has none."""
     origin = "source"
     if "split" not in samples:
         samples["split"] = draw_splits(samples, reading.split_seed)
         origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
-    return FileSource(name, root, classes, samples, origin, reading.window, tuple(passed_over))
+    window, others = reading.window, tuple(passed_over)
+    return FileSource(name, root, classes, samples, origin, window, others, remarks)
+
+
+def _unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[str, ...]:
+    """A remark on each column of patients or the like, where some samples have no group."""
+    if (samples["group"] != "").all():
+        return ()
+    return tuple(
+        f"column {name!r} is not used: --group-column {shlex.quote(name)} keeps the images of one "
+        "in the same split and fold"
+        for name in table.columns
+        if _GROUP.fullmatch(name) and table.loc[table[name] != "", name].duplicated().any()
+    )
 
 
 def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:

@@ -28,7 +28,7 @@ from samcache.extract.plan import (
 )
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 from samcache.extract.probe import PROBE, probe_images
-from samcache.extract.progress import encoding_progress
+from samcache.extract.progress import encoding_progress, tell
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import Row
 from samcache.extract.run import configured_encoder, open_existing
@@ -113,6 +113,7 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
     Time is measured on a few images that are spread over the source.
     """
     prepared = prepare(options)
+    tell(console, prepared.source.remarks if division().speaks else ())
     table, store, changes = _table(prepared, options)
     size = store.rows_per_shard if store else options.shard_rows
     numbers = table["row"].to_numpy() // size

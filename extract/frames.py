@@ -50,7 +50,7 @@ class FrameSource(Source):
     def __init__(self, files: FileSource, table: pd.DataFrame) -> None:
         samples = table.drop(columns=["file", "frame"])
         super().__init__(files.name, files.classes, samples, files.split_origin)
-        self.passed_over = files.passed_over
+        self.passed_over, self.remarks = files.passed_over, files.remarks
         self._files = files
         self._table = table.reset_index(drop=True)
         self._last = (-1, b"", hashlib.sha256())  # frames of a file follow each other

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,6 +32,12 @@ class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:.1f} images/s" if speed else "", style="progress.data.speed")
+
+
+def tell(console: Console, lines: Iterable[str]) -> None:
+    """Print remarks as they are: file names may hold what rich takes for markup."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def encoding_progress(console: Console, shown: bool = True) -> Progress:

@@ -45,7 +45,7 @@ from samcache.extract.plan import (
 )
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare, refuse_split_groups
 from samcache.extract.probe import measure_precision, probe_images
-from samcache.extract.progress import encoding_progress, job_progress
+from samcache.extract.progress import encoding_progress, job_progress, tell
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -56,10 +56,11 @@ _PATIENCE = 0.5  # seconds between looks at a store that another process is crea
 
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
-    """Encode what the store lacks, with a progress bar on ``console``; raises SamcacheError."""
+    """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
     prepared = prepare(options)
     source, samples, encoder = prepared.source, prepared.samples, prepared.encoder
     share = division()
+    tell(console, source.remarks if share.speaks else ())
     objects = open_objects(options.store)
     with Claims(objects) as claims:
         store = open_or_create(objects, prepared, options, claims)

@@ -42,10 +42,12 @@ class Source(ABC):
 
     ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
     "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
-    how it was drawn. ``passed_over`` names files that lie there and are not taken for images.
+    how it was drawn. ``passed_over`` names files that lie there and are not taken for images,
+    ``remarks`` are lines that a user should read before the samples are stored as they are.
     """
 
     passed_over: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, classes: tuple[str, ...], samples: pd.DataFrame, split_origin: str
@@ -95,12 +97,14 @@ class FileSource(Source):
         split_origin: str = "source",
         window: Window | None = None,
         passed_over: tuple[str, ...] = (),
+        remarks: tuple[str, ...] = (),
     ) -> None:
         """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own."""
         super().__init__(name, classes, samples, split_origin)
         self.root = root.resolve()
         self.window = window
         self.passed_over = passed_over
+        self.remarks = remarks
 
     def image(self, row: int) -> SourceImage:
         data = read_file(self.root, self.samples["id"].iloc[row])
@@ -117,6 +121,7 @@ class FileSource(Source):
             self.split_origin,
             self.window,
             self.passed_over,
+            self.remarks,
         )
 
 

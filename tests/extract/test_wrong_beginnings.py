@@ -1,18 +1,27 @@
 """What a first run was not told, or a run of a part leaves out, is mended by the next."""
 
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from conftest import Extract
 from image_files import draw
+from rich.console import Console
 
 from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.samples import SPLITS
+from samcache.extract.check import check_source
 from samcache.extract.file_sources import SourceOptions
+from samcache.extract.forecast import forecast
+from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work
 from samcache.extract.plan import compare, next_table
 from samcache.extract.prepare import ExtractOptions, prepare
+from samcache.extract.run import extract
 
 COUNT = 40
 
@@ -50,6 +59,42 @@ def test_a_store_all_of_whose_images_were_replaced_is_encoded_anew(
     assert f"{COUNT} images with other bytes in the source: encoded anew" in summary.text()
     _, again = run_extract(source=images / "labels.csv", reading=reading, prune=True)
     assert (again.encoded, again.changes) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["group", "patient", "Patient ID", "lesion_id", "subject-id"])
+def test_a_column_of_patients_that_is_not_used_is_told(
+    images: Path, checkpoint: Path, name: str
+) -> None:
+    manifest = images / "labels.csv"
+    manifest.write_text(manifest.read_text().replace("patient", name, 1))
+    reading = SourceOptions(root=images / "images")
+    options = ExtractOptions(manifest, images / "s.zarr", "vit_tiny", checkpoint, limit=8, pool=2)
+    told = f"column '{name}' is not used: --group-column {shlex.quote(name)} keeps the images"
+    runs: list[Callable[[Console], object]] = [
+        lambda console: check_source(open_source(manifest, reading).limited(4), console),
+        lambda console: forecast(replace(options, reading=reading), console),
+        lambda console: extract(replace(options, reading=reading), console),
+    ]
+    for run in runs:
+        console = Console(file=StringIO())
+        run(console)
+        assert console.file.getvalue().count(told) == 1  # type: ignore[attr-defined]
+    named = open_source(manifest, replace(reading, group=name))
+    assert named.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [("patient", ["p1", "p2", "", ""]), ("patience", ["1"] * 4), ("group", ["a", "b"] * 2)],
+)
+def test_columns_that_are_no_groups_or_each_images_own_are_not_told(
+    tmp_path: Path, column: str, values: list[str]
+) -> None:
+    rows = [f"{number}.png,{value},{'ab'[number % 2]}" for number, value in enumerate(values)]
+    (tmp_path / "labels.csv").write_text("\n".join([f"file,{column},class", *rows]))
+    label = column if column == "group" else None
+    reading = SourceOptions(label=label)
+    assert open_source(tmp_path / "labels.csv", reading).remarks == ()
 
 
 def test_groups_that_were_not_known_when_splits_were_drawn_are_refused(
