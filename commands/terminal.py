@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from samcache.cache.errors import SamcacheError
+from samcache.extract.interruption import interruptible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,7 +38,8 @@ class Samcache(Commands):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with interruptible():
+                return super().invoke(ctx)
         except SamcacheError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
@@ -51,19 +53,13 @@ class Samcache(Commands):
 
 
 def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A command that, stopped by Ctrl-C or SIGTERM, says how to go on; it exits with 130 or 143.
-
-    What then unwinds has the time that ``interruptible`` gives.
-    """
+    """A command that, stopped by Ctrl-C or SIGTERM, says how to go on; it exits with 130 or 143."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(*arguments: Any, **options: Any) -> Any:
-            from samcache.extract.interruption import interruptible
-
             try:
-                with interruptible():
-                    return command(*arguments, **options)
+                return command(*arguments, **options)
             except KeyboardInterrupt as stop:
                 end_by_signal(stop, how)
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACE = 25.0  # seconds; Slurm's KillWait and torchrun's own patience are 30
+_WHOLE = {"importlib", "_frozen_importlib", "zarr"}  # packages that an exception must not cut short
+_LOOK = 0.05  # seconds between looks whether they are through
 _DOUBLE = 1.0  # seconds; a launcher passes on what the terminal has sent to its workers already
 
 
@@ -24,29 +26,48 @@ class Interrupted(KeyboardInterrupt):
 def interruptible() -> Iterator[None]:
     """Raise Interrupted in the main thread at the first SIGINT or SIGTERM within.
 
-    What then unwinds has 25 seconds: finished shards are written, claims are given up. After that,
-    and at a second Ctrl-C, the process ends at once, with exit status 128 + signal: a store bears
-    that too, at the price of the claims' time.
+    An import is waited for: half of torch's ends in an abort, half of numpy's in other errors. So
+    is zarr, whose coroutines would complain that nobody awaits them. What then unwinds has 25
+    seconds: finished shards are written, claims are given up. After that, and at a second Ctrl-C,
+    the process ends at once, with exit status 128 + signal: a store bears that too, at the price of
+    the claims' time.
     """
-    first: list[float] = []
+    first: list[tuple[float, int]] = []
     timers: list[threading.Timer] = []
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         if first:
-            if number == signal.SIGINT and time.monotonic() - first[0] > _DOUBLE:
+            if number == signal.SIGINT and time.monotonic() - first[0][0] > _DOUBLE:
                 os._exit(128 + number)
             return
-        first.append(time.monotonic())
+        first.append((time.monotonic(), number))
         timers.append(threading.Timer(GRACE, os._exit, (128 + number,)))
         timers[0].daemon = True
         timers[0].start()
-        raise Interrupted(number)
+        end(number, frame)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    def end(_: int, frame: FrameType | None) -> None:
+        if _is_amid(frame):
+            signal.setitimer(signal.ITIMER_REAL, _LOOK)
+        else:
+            raise Interrupted(first[0][1])
+
+    handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGALRM: end}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for timer in timers:
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_amid(frame: FrameType | None) -> bool:
+    """Whether the main thread is within a package that is waited for."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in _WHOLE:
+            return True
+        frame = frame.f_back
+    return False

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from types import FunctionType
 
 import pytest
 
@@ -39,6 +40,33 @@ def test_a_signal_raises_and_the_handlers_come_back(number: int, exits: list[int
     before = signal.getsignal(number)
     assert interrupt(number) == number
     assert signal.getsignal(number) is before
+    assert exits == []
+
+
+@pytest.mark.parametrize("package", ["importlib._bootstrap", "zarr.core.sync"])
+def test_imports_and_zarr_are_through_before_it_raises(package: str, exits: list[int]) -> None:
+    """An exception amid them leaves half a module, or a coroutine that nobody awaits."""
+    through: list[bool] = []
+
+    def at_work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        through.append(True)
+
+    named = {**globals(), "__name__": package}
+    work = FunctionType(at_work.__code__, named, closure=at_work.__closure__)
+    with pytest.raises(Interrupted) as stopped, interruptible():  # noqa: PT012
+        work()
+        time.sleep(1)
+    assert through == [True]
+    assert stopped.value.number == signal.SIGTERM
+    assert exits == []
+
+
+def test_a_signal_amid_the_last_import_is_forgotten_with_the_command(exits: list[int]) -> None:
+    with interruptible():
+        exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", {"__name__": "importlib"})
+    time.sleep(0.1)
     assert exits == []
 
 
