@@ -43,6 +43,7 @@ from samcache.extract.plan import (
     next_table,
     stored_images,
 )
+from samcache.extract.precision import resolve_precision
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare, refuse_split_groups
 from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress, tell
@@ -58,19 +59,23 @@ _PATIENCE = 0.5  # seconds between looks at a store that another process is crea
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
     prepared = prepare(options)
-    source, samples, encoder = prepared.source, prepared.samples, prepared.encoder
     share = division()
-    tell(console, source.remarks if share.speaks else ())
+    tell(console, prepared.source.remarks if share.speaks else ())
     objects = open_objects(options.store)
     with Claims(objects) as claims:
-        store = open_or_create(objects, prepared, options, claims)
+        create_unless_there(objects, prepared, options, claims)
+        prepared = _following(prepared, options)
+        source, samples = prepared.source, prepared.samples
+        store = open_existing(objects, prepared, options)
         store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
         partial = options.limit is not None
         work = Work(store, source, places, known, share, options.strict, partial)
         started = time.perf_counter()
-        filled = run_encoder(work, encoder, options.device, options.batch_size, claims, console)
+        filled = run_encoder(
+            work, prepared.encoder, options.device, options.batch_size, claims, console
+        )
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
     told = changes.lines(options.prune, partial)
@@ -115,13 +120,12 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def open_or_create(
+def create_unless_there(
     objects: Objects, prepared: Prepared, options: ExtractOptions, claims: Claims
-) -> Store:
-    """The store of these options: an existing one if identities agree, or a new one.
+) -> None:
+    """Create the store of these options where there is none.
 
-    Of processes that start together one creates the store and the others wait for it. Raises
-    StoreError naming what differs.
+    Of processes that start together one creates the store and the others wait for it.
     """
     while not store_exists(objects):
         if claims.take(TABLE) is None:
@@ -138,7 +142,15 @@ def open_or_create(
             )
             create_store(options.store, objects, made, prepared.samples)
         claims.release(TABLE)
-    return open_existing(objects, prepared, options)
+
+
+def _following(prepared: Prepared, options: ExtractOptions) -> Prepared:
+    """What was prepared, or, where another machine of the job has begun the store in a precision
+    that ``auto`` goes on with, the same for that precision.
+    """
+    stores = (options.store, *options.reuse)
+    precision = resolve_precision(options.precision, torch.device(options.device), stores)
+    return prepared if precision == prepared.identity.precision else prepare(options)
 
 
 def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions) -> Store:

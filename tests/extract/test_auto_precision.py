@@ -9,6 +9,7 @@ from conftest import Extract
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.extract.precision import multiplies_bfloat16, resolve_precision
+from samcache.extract.prepare import ExtractOptions, Prepared, prepare
 
 CPU = torch.device("cpu")
 
@@ -34,6 +35,31 @@ def test_a_store_in_float32_is_gone_on_with_on_every_device(run_extract: Extract
     store, summary = run_extract(precision="auto")
     assert summary.encoded == len(store.samples) - 5
     assert store.fingerprint == begun.fingerprint
+
+
+@pytest.mark.parametrize("first", ["float32", "bfloat16"])
+def test_of_machines_that_begin_together_the_first_decides_or_the_others_are_refused(
+    run_extract: Extract, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """One has AMX and one has not: the other begins the store once this one is prepared."""
+    has_amx = first == "float32"
+    monkeypatch.setattr("samcache.extract.precision.multiplies_bfloat16", lambda _: has_amx)
+
+    def outrun(options: ExtractOptions) -> Prepared:
+        prepared = prepare(options)
+        with monkeypatch.context() as other:
+            other.setattr("samcache.extract.run.prepare", prepare)
+            run_extract(precision=first, limit=5)
+        return prepared
+
+    monkeypatch.setattr("samcache.extract.run.prepare", outrun)
+    if first == "bfloat16":
+        with pytest.raises(StoreError, match="precision is 'bfloat16' in the store, 'float32'"):
+            run_extract(precision="auto")
+        return
+    store, summary = run_extract(precision="auto")
+    assert store.identity.precision == "float32"
+    assert summary.encoded == len(store.samples) - 5
 
 
 @pytest.mark.usefixtures("made_for_it")
