@@ -28,7 +28,7 @@ class RunFiles:
     def path(self, name: str) -> Path:
         """A file's path; raises ValueError where the file is not what train wrote.
 
-        Runs of before checksums tell of none, and of theirs every file is taken.
+        Older runs tell no checksums: their files are taken as they are.
         """
         path, told = self.folder / name, self.results.get("files", {})
         if name in told and file_sha256(path) != told[name]:
