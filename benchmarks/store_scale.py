@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from rich.console import Console
 
 from samcache.cache.claims import Claims
@@ -109,7 +110,7 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
         """A source whose images are not there, but whose hashes are known."""
 
         def image(self, row: int) -> SourceImage:
-            return SourceImage(sha256(row), lambda: np.zeros((1, 1, 3), np.uint8))
+            return SourceImage(sha256(row), lambda: Image.new("RGB", (1, 1)))
 
         def take(self, rows: list[int]) -> Source:
             raise NotImplementedError

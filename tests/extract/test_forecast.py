@@ -235,7 +235,7 @@ class Synthetic(Source):
         super().__init__("many", ("a", "b"), samples, "source")
 
     def image(self, row: int) -> SourceImage:
-        return SourceImage(f"{row:064x}", partial(np.zeros, (8, 8, 3), np.uint8))
+        return SourceImage(f"{row:064x}", partial(Image.new, "RGB", (8, 8)))
 
     def take(self, rows: list[int]) -> "Synthetic":
         return Synthetic(self.samples.iloc[rows])
