@@ -17,6 +17,7 @@ from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
 from samcache.train.run_files import read_seen
+from samcache.train.run_folder import PREDICTIONS
 from samcache.train.splits import group_codes
 
 
@@ -104,7 +105,7 @@ def open_evaluation_folder(folder: Path) -> None:
 
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
     """Write predictions.csv and, last, evaluation.json."""
-    predictions.to_csv(folder / "predictions.csv", index=False)
+    predictions.to_csv(folder / PREDICTIONS, index=False)
     text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
 

@@ -16,7 +16,6 @@ from samcache.cache.duplicates import find_duplicates, split_groups
 from samcache.cache.errors import ConfigError, first_line
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
-from samcache.train.backbones import weights_sha256
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
@@ -166,10 +165,12 @@ def write_run(
     data: TrainingData,
     trained: list[MemberResult],
     results: Results,
+    pretrained_sha256: str | None,
 ) -> None:
     """Write every file of a finished run in place of a former run's.
 
-    results.json is last, and has the SHA-256 of each of the others.
+    pretrained_sha256: of the file of weights that trainings began with. results.json is last, and
+    has the SHA-256 of each of the others.
     """
     (folder / RESULTS).unlink(missing_ok=True)
     resolved = {
@@ -179,7 +180,7 @@ def write_run(
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
-        "pretrained_sha256": weights_sha256(config.pretrained),
+        "pretrained_sha256": pretrained_sha256,
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
     }

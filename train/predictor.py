@@ -19,7 +19,7 @@ from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
 from samcache.train.data import MapShape
 from samcache.train.precision import forbid_tf32
-from samcache.train.run_files import RunFiles, not_permitted, open_files
+from samcache.train.run_files import RunFiles, not_permitted, open_files, told_of_run
 from samcache.train.splits import member_name
 
 _CONTROLS = ("shuffled", "random")  # their features are no image's own
@@ -59,16 +59,9 @@ class TrainedRun:
 
 def open_run(folder: Path) -> TrainedRun:
     """Read a run folder; raises ConfigError where it holds no finished run that can predict."""
-    try:
+    with told_of_run(folder):
         files = open_files(folder)
         run = _parse(files)
-    except PermissionError as error:
-        raise not_permitted(error) from None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, StoreError) as error:
-        raise ConfigError(
-            f"{folder} does not say how to predict with it ({error!r}): it was changed, or "
-            "written by another samcache: train it anew"
-        ) from None
     if (attention := files.config.get("attention")) in _CONTROLS:
         raise ConfigError(
             f"{folder} is a control, --attention {attention}, that was not given its "

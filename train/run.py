@@ -76,7 +76,8 @@ def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results
         open_run_folder(folder, config.overwrite)
         if distributed.rank() == 0:
             holding.enter_context(held(folder))
-        checkpoints = Checkpoints(folder, decisive(config, store, members), config.overwrite)
+        decided = decisive(config, store, members)
+        checkpoints = Checkpoints(folder, decided, config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     if config.ordered:
@@ -103,7 +104,8 @@ def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results
                 raise
     results = summarise(store, data, trained, config, load_seconds, time.perf_counter() - started)
     if distributed.rank() == 0:
-        write_run(folder, config, store, taps, data, trained, results)
+        weights = decided.get("pretrained_sha256")
+        write_run(folder, config, store, taps, data, trained, results, weights)
         checkpoints.remove()
     return results
 

@@ -10,11 +10,9 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-import torch
 from pydicom.data import get_testdata_file
-from safetensors.torch import load_file, save_file
 from tiny_encoder import save_tiny_checkpoint
-from trained_run import Trained, copied, one_line, own_predictions, samcache, windowed
+from trained_run import Trained, one_line, own_predictions, samcache, windowed
 
 from samcache.cache.store import Store
 from samcache.train.heat_maps import file_name
@@ -271,61 +269,6 @@ def test_ids_from_outside_make_no_paths() -> None:
     assert len(set(names)) == len(hostile)
     assert not any("/" in name or name.startswith((".", "-")) for name in names)
     assert max(map(len, names)) < 128
-
-
-def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_path: Path) -> None:
-    shuffled = trained.train(tmp_path / "shuffled", attention="shuffled")
-    assert "predicts nothing" in one_line(samcache("predict", shuffled, trained.store))
-    (tmp_path / "empty").mkdir()
-    assert "no finished run" in one_line(samcache("predict", tmp_path / "empty", trained.store))
-    old = copied(trained.run, tmp_path / "old", inputs=None)
-    assert "train it anew" in one_line(samcache("predict", old, trained.store))
-    swapped = copied(trained.run, tmp_path / "swapped")
-    (swapped / "seed-1.safetensors").write_bytes(b"x")
-    assert "seed-1.safetensors holds no weights of this run (seed-1.safetensors was changed" in (
-        one_line(samcache("predict", swapped, trained.store))
-    )
-
-
-@pytest.mark.parametrize("words", [("predict",), ("predict", "--json"), ("evaluate",)])
-def test_weights_that_give_no_numbers_are_damaged(
-    trained: Trained, tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    run = copied(trained.run, tmp_path / "run")
-    tensors = load_file(run / "seed-1.safetensors")
-    name = next(name for name in tensors if name.endswith("fc.weight"))
-    save_file(tensors | {name: torch.full_like(tensors[name], 3e38)}, run / "seed-1.safetensors")
-    without_checksums(run)
-    command, *options = words
-    line = one_line(samcache(command, run, trained.store, *options))
-    assert "seed-1.safetensors is damaged, its predictions are no numbers: train the run" in line
-
-
-def without_checksums(run: Path) -> None:
-    """Make of a run one that a samcache of before checksums has written."""
-    results = json.loads((run / "results.json").read_text())
-    del results["files"]
-    (run / "results.json").write_text(json.dumps(results))
-
-
-def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = copied(trained.run, tmp_path / "run")
-    weights, opened = run / "seed-1.safetensors", Path.open
-
-    def refuse(path: Path, *mode: object, **how: object) -> object:
-        if path == weights:
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *mode, **how)  # type: ignore[call-overload]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refuse)
-        line = one_line(samcache("predict", run, trained.store))
-    assert "seed-1.safetensors may not be read (Permission denied)" in line
-    weights.unlink()
-    line = one_line(samcache("predict", run, trained.store))
-    assert "seed-1.safetensors is missing: bring it from" in line
 
 
 def test_real_images_live_and_cached_give_the_same(

@@ -1,92 +1,35 @@
-"""A sweep searches by validation alone, from one load, and goes on wherever it was killed."""
+"""A sweep searches by validation alone, from one load."""
 
-import fcntl
-import sqlite3
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 import pytest
-import shared_sweep
 import torch
 from click.testing import CliRunner
-from conftest import write_npz
-from rich.console import Console
+from sweeping import interrupted, options, run, score_in_place_of_training, sweep_store
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cli import cli
-from samcache.extract.prepare import ExtractOptions
-from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train import sweep as sweep_module
 from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData, load_training_data
 from samcache.train.loop import DivergedError, EpochMetrics
-from samcache.train.search import parse_search
 from samcache.train.splits import Member
-from samcache.train.sweep import SweepConfig, sweep
-from samcache.train.trials import AT_WORK, DATABASE, TrialsTable
-
-SEARCH = ("lr=1e-4..1e-2", "kernel=2|4", "fusion=gate|residual", "taps=neck:stage4|late:stage3")
 
 
 @pytest.fixture(scope="module")
 def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("sweep")
-    source = write_npz(folder / "toy.npz")
-    options = ExtractOptions(source, folder / "toy.zarr", "vit_tiny", checkpoint, pool=2)
-    extract(options, Console(file=StringIO()))
-    return Store(options.store)
-
-
-def options(store: Store, out: Path, trials: int, search: tuple[str, ...] = SEARCH) -> SweepConfig:
-    base = TrainConfig(
-        store.location, out, seeds=(0,), epochs=4, image_size=16, batch_size=8,
-        backbone="timm:test_resnet",
-    )  # fmt: skip
-    return SweepConfig(base, parse_search(search), trials)
-
-
-def run(config: SweepConfig) -> TrialsTable:
-    return sweep(config, Console(file=StringIO()))
-
-
-def interrupted(config: SweepConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep whose next training is stopped by Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sweep_module, "train_member", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run(config)
+    return sweep_store(tmp_path_factory.mktemp("sweep"), checkpoint)
 
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
-    """Trainings replaced by scores of their options; what was asked for."""
-    seen: list[TrainConfig] = []
-
-    def score(member: Member, _: TrainingData, config: TrainConfig, *rest: object) -> None:
-        on_epoch = rest[1]
-        assert len(member.test) == 0
-        seen.append(config)
-        for epoch in range(1, config.epochs + 1):
-            auc = 0.9 - abs(np.log10(config.lr) + 2.5) / 5 - 0.05 * (config.fusion == "gate")
-            scores = (0.5, 0.5, 0.5, auc - 0.2 / epoch, 0.1)
-            on_epoch(EpochMetrics(0, None, 1.0, epoch, config.lr, *scores))  # type: ignore[operator]
-
-    monkeypatch.setattr(sweep_module, "train_member", score)
-    return seen
+    return score_in_place_of_training(monkeypatch)
 
 
 def test_a_sweep_trains_from_one_load_and_tells_the_best(
@@ -190,33 +133,6 @@ def test_a_sweep_finds_what_scores_best(store: Store, tmp_path: Path) -> None:
     ].is_monotonic_decreasing
 
 
-def test_a_sweep_in_parts_proposes_what_one_in_one_piece_does(
-    store: Store, tmp_path: Path, scored: list[TrainConfig]
-) -> None:
-    run(options(store, tmp_path / "whole", 12))
-    whole = [replace(config, out=Path()) for config in scored]
-    scored.clear()
-    for trials in (3, 12, 12):
-        run(options(store, tmp_path / "parts", trials))
-    assert [replace(config, out=Path()) for config in scored] == whole
-
-
-def test_an_interrupted_sweep_tries_what_one_in_one_piece_does(
-    store: Store, tmp_path: Path, scored: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = ("lr=1e-4..1e-2", "fusion=gate|residual")
-    run(options(store, tmp_path / "whole", 12, search))
-    whole = [replace(config, out=Path()) for config in scored]
-    scored.clear()
-    out = tmp_path / "parts"
-    for trials in (3, 7, 7, 12):
-        interrupted(options(store, out, 20, search), monkeypatch)
-        run(options(store, out, trials, search))
-    assert [replace(config, out=Path()) for config in scored] == whole
-    states = pd.read_csv(out / "trials.csv")["state"]
-    assert (states == "failed").sum() == 4, "each tried again once"
-
-
 def test_options_that_training_refuses_are_not_tried_again(
     store: Store, tmp_path: Path, scored: list[TrainConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,73 +183,6 @@ def test_a_trial_that_a_gpu_has_no_memory_for_is_cut_short(
     monkeypatch.setattr(Classifier, "forward", full)
     found = run(options(store, tmp_path / "sweep", 2))
     assert found.table["state"].tolist() == ["cut short", "cut short"]
-
-
-@pytest.mark.usefixtures("scored")
-def test_ctrl_c_leaves_what_is_finished_and_no_running_trial(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(options(store, tmp_path / "sweep", 2))
-    interrupted(options(store, tmp_path / "sweep", 4), monkeypatch)
-    states = pd.read_csv(tmp_path / "sweep" / "trials.csv")["state"]
-    assert sorted(states) == ["failed", "finished", "finished"]
-    found = run(options(store, tmp_path / "sweep", 4))
-    assert found.table["state"].isin(["finished", "cut short"]).sum() == 4
-
-
-def test_processes_share_a_folder_and_a_killed_one_costs_its_trial_alone(
-    store: Store, tmp_path: Path
-) -> None:
-    out, goal = tmp_path / "sweep", 16
-    words = [sys.executable, shared_sweep.__file__, store.location, str(out)]
-    killed = subprocess.Popen([*words, "1000"], stdout=subprocess.DEVNULL)
-    other = subprocess.Popen([*words, str(goal)], stdout=subprocess.PIPE, text=True)
-    study = out / "sweep.db"
-    deadline = time.monotonic() + 240
-    while not (study.exists() and finished(study) >= 2):
-        assert killed.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    killed.kill()
-    killed.wait()
-    told = other.communicate(timeout=240)[0]
-    assert other.returncode == 0
-    assert "samcache train" in told
-    assert finished(study) >= goal
-    table = pd.read_csv(out / "trials.csv")
-    assert (table["state"] == "unfinished").sum() <= 1
-    assert table["lr"].nunique() >= len(table) - 1, "all differ; the killed one's may be unknown"
-    subprocess.run([*words, str(goal + 2)], check=True, stdout=subprocess.DEVNULL)
-    again = pd.read_csv(out / "trials.csv")
-    assert (again["state"] == "unfinished").sum() == 0
-    assert (again["state"] == "failed").sum() == (table["state"] == "unfinished").sum()
-
-
-def test_what_a_dead_process_was_at_is_tried_again_and_what_a_live_one_is_at_is_not(
-    store: Store, tmp_path: Path, scored: list[TrainConfig]
-) -> None:
-    out, search = tmp_path / "sweep", ("lr=1e-4..1e-2",)
-    run(options(store, out, 1, search))
-    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{out / DATABASE}")
-    left = study.ask()  # as SIGKILL leaves it: running
-    tried = left.suggest_float("lr", 1e-4, 1e-2, log=True)
-    with (out / AT_WORK).open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_SH)
-        run(options(store, out, 2, search))
-        assert tried not in [config.lr for config in scored]
-    run(options(store, out, 3, search))
-    assert scored[-1].lr == tried
-    assert sorted(pd.read_csv(out / "trials.csv")["state"]) == ["failed"] + ["finished"] * 3
-
-
-def finished(study: Path) -> int:
-    try:
-        with sqlite3.connect(f"file:{study}?mode=ro", uri=True, timeout=30) as database:
-            query = "select count(*) from trials where state in ('COMPLETE', 'PRUNED')"
-            count: int = database.execute(query).fetchone()[0]
-    except sqlite3.OperationalError:  # it has no tables yet
-        return 0
-    return count
 
 
 def test_options_that_change_nothing_are_not_searched(store: Store, tmp_path: Path) -> None:
