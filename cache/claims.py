@@ -105,7 +105,8 @@ class Claims:
                 for name, claim in self._held.items():
                     fresh = replace(claim, expires=time.time() + self._expiry)
                     try:
-                        self._objects.put(claim_key(name, claim.attempt), seal(asdict(fresh)))
+                        if self.holds(claim, name):  # else it expired while this machine slept
+                            self._objects.put(claim_key(name, claim.attempt), seal(asdict(fresh)))
                     except StoreError:
                         continue  # the other side is away: the work itself will say so
 

@@ -1,5 +1,9 @@
-"""Commit records: what makes a shard exist. Written last, as one object; no commit, no data."""
+"""Commit records: what makes a shard exist. Written last, as one object; no commit, no data.
 
+Every record has a spare, which is written after it and never makes a shard exist by itself.
+"""
+
+import base64
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
@@ -32,7 +36,9 @@ class Commit:
 
     ``sources`` holds a SHA-256 (hex) of every row's source bytes, empty where none could be had;
     ``failures`` gives the reason for each row whose image could not be read, ``holes`` the rows
-    that no sample has. Neither has data.
+    that no sample has. Neither has data. ``row_sums`` holds the CRC32C of every row with data by
+    object, (p, 4) uint8 as bytes, so that a row that is read alone is known to be the one that was
+    committed; empty in records that were written before it was kept.
     """
 
     shard: int
@@ -42,6 +48,7 @@ class Commit:
     failures: dict[int, str] = field(default_factory=dict)
     holes: tuple[int, ...] = ()
     written: int = 0  # seconds since 1970; provenance
+    row_sums: dict[str, Bytes] = field(default_factory=dict)
 
     def present(self, rows_per_shard: int) -> npt.NDArray[np.bool_]:
         """For each of the shard's R places whether it holds data, (R,) bool."""
@@ -52,7 +59,9 @@ class Commit:
 
     def to_bytes(self) -> bytes:
         """The sealed record; the time of writing is now."""
-        return seal(asdict(replace(self, written=int(time.time()))))
+        content = asdict(replace(self, written=int(time.time())))
+        sums = {key: base64.b64encode(data).decode() for key, data in self.row_sums.items()}
+        return seal({**content, "row_sums": sums})
 
     @classmethod
     def from_bytes(cls, data: bytes, shard: int) -> "Commit":
@@ -76,6 +85,11 @@ def commit_key(shard: int) -> str:
     return f"commits/{shard_name(shard)}/zarr.json"
 
 
+def spare_key(shard: int) -> str:
+    """The object that holds the spare of a shard's commit record."""
+    return f"commits/{shard_name(shard)}/spare/zarr.json"
+
+
 def _parse(value: dict[str, Any], shard: int) -> Commit:
     start, stop = (int(row) for row in value["rows"])
     objects = {
@@ -89,4 +103,9 @@ def _parse(value: dict[str, Any], shard: int) -> Commit:
         raise ValueError("its rows do not belong to this shard")
     if any(not start <= row < stop for row in (*failures, *holes)):
         raise ValueError("it names rows outside the shard")
-    return Commit(shard, (start, stop), objects, sources, failures, holes, int(value["written"]))
+    sums = {
+        str(key): base64.b64decode(text, validate=True)
+        for key, text in value.get("row_sums", {}).items()
+    }
+    written = int(value["written"])
+    return Commit(shard, (start, stop), objects, sources, failures, holes, written, sums)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from samcache.cache.claims import Claims
 from samcache.cache.commits import ObjectRecord
-from samcache.cache.create import expected_metadata, store_exists, table_claim
+from samcache.cache.create import expected_metadata, store_exists, table_claim, write_metadata
 from samcache.cache.description import ROOT, SPARE, read_description
 from samcache.cache.errors import StoreError
 from samcache.cache.layout import same_metadata
@@ -26,7 +26,8 @@ _TRIES = 3  # of writing one object
 def copy_table(source: Store, objects: Objects) -> dict[str, str]:
     """Bring a destination's root record, sample tables and metadata up to the source's.
 
-    Writes under the claim TABLE, in the order in which a store is created; writes nothing where
+    Writes under the claim TABLE, in the order in which a store is created: first the copy of the
+    root record, which decides that the destination is this store and no other; writes nothing where
     all is there. A destination with a newer table than the source's keeps it. Returns key -> what
     is wrong, for older sample tables that are damaged at the source. Raises StoreError where the
     destination holds anything but this store or a part of it, or where the newest table is damaged.
@@ -41,9 +42,10 @@ def copy_table(source: Store, objects: Objects) -> dict[str, str]:
         with Claims(objects) as claims:
             table_claim(claims, objects)
             _refuse_another(source, objects, root)
-            once = {ROOT, *map(generation_key, range(source.generation.number + 1))}
+            once = {SPARE, ROOT, *map(generation_key, range(source.generation.number + 1))}
             for key, data in _lacking(source, objects, root, damaged):
                 _write(objects, key, data, key in once)
+            write_metadata(Store(objects.name, objects))
     return damaged
 
 
@@ -77,6 +79,8 @@ def _lacking(
     source: Store, objects: Objects, root: bytes, damaged: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of what is still to be written, in order."""
+    if objects.find(SPARE) is None:
+        yield SPARE, root
     newest = source.generation.number
     for number in range(newest + 1):
         try:

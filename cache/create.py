@@ -1,21 +1,23 @@
 """Bring a store into being, and give it another generation of its sample table."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from samcache.cache.claims import CLAIMS, Claims
-from samcache.cache.description import BEGUN, ROOT, SPARE, Description
-from samcache.cache.errors import StoreError
+from samcache.cache.description import BEGUN, ROOT, SPARE, Description, read_description
+from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.layout import metadata_objects, same_metadata
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.samples import (
     NEWEST,
+    PLAIN_GROUP,
     SAMPLES,
     Generation,
+    create_columns,
     generation_key,
-    generation_objects,
     parse_generation,
 )
 from samcache.cache.store import Store
@@ -23,7 +25,6 @@ from samcache.cache.store import Store
 _log = logging.getLogger(__name__)
 TABLE = "table"  # the claim under which a store's table and metadata are written
 
-_PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 _TOP = {"features", "images", "extents", "statistics", SAMPLES, "commits", CLAIMS}
 
 
@@ -57,53 +58,77 @@ def store_exists(objects: Objects) -> bool:
 def create_store(
     location: str | Path, objects: Objects, description: Description, samples: pd.DataFrame
 ) -> Store:
-    """Create an empty store, under the claim TABLE; its root record is written last.
+    """Create an empty store, or open the one that another process created meanwhile.
 
-    samples: columns id, label, split and group, and row where rows are not simply counted.
-    Whatever an interrupted creation left is written over.
+    Of any number of creators, however long they sleep, the one whose copy of the root record is
+    created first decides what the store is. All that follows is made from that copy by whoever
+    comes by, and nothing is written over. samples: columns id, label, split and group, and row
+    where rows are not simply counted. Raises StoreError where the store cannot be completed.
     """
-    table = samples if "row" in samples else samples.assign(row=range(len(samples)))
-    generation, columns = generation_objects(0, table)
-    arrays = metadata_objects(description.layout(generation.extent), description.identity)
-    record = generation.to_bytes()
-    for key, data in {
-        BEGUN: _PLAIN_GROUP,
-        **arrays,
-        **columns,
-        NEWEST: record,
-        generation_key(0): record,
-        SPARE: description.to_bytes(),
-    }.items():
-        objects.put(key, data)
-    if not objects.create(ROOT, description.to_bytes()):
-        raise StoreError(f"{objects.name} was created by another process: run the command again")
-    store = Store(location, objects)
-    _log.info("created %s: %d images in %d shards", objects.name, len(table), store.layout.shards)
-    return store
+    objects.put(BEGUN, PLAIN_GROUP)
+    if objects.find(SPARE, LARGEST_RECORD) is None:
+        table = samples if "row" in samples else samples.assign(row=range(len(samples)))
+        generation, columns = create_columns(objects, 0, table)
+        if objects.create(SPARE, replace(description, table=generation).to_bytes()):
+            _complete_columns(objects, columns)
+            _log.info("created %s: %d images", objects.name, len(table))
+    return _complete_creation(location, objects)
+
+
+def _complete_creation(location: str | Path, objects: Objects) -> Store:
+    """Create what follows from a root record's copy, the root record last."""
+    decided = read_description(objects, SPARE)
+    if decided.table is not None:
+        following = _metadata(decided, decided.table)
+        following[generation_key(0)] = decided.table.to_bytes()
+        for key, data in following.items():
+            objects.create(key, data)
+    objects.create(ROOT, decided.to_bytes())
+    return write_metadata(Store(location, objects))
+
+
+def _complete_columns(objects: Objects, columns: dict[str, bytes]) -> None:
+    """Create columns once more where they are gone: until a record named them, they were garbage.
+
+    Raises StoreError where others stand.
+    """
+    for key, data in columns.items():
+        if not objects.create(key, data):
+            raise StoreError(f"{objects.name}/{key} is damaged: run samcache cache repair")
 
 
 def add_generation(store: Store, samples: pd.DataFrame) -> Store:
-    """Give a store a new sample table, under the claim TABLE, and open it anew.
+    """Give a store a new sample table, and open the store.
 
     samples: columns id, label, split, group and row, ascending; rows of samples new to the store
-    lie past all its shards. Raises StoreError where another process was first.
+    lie past all its shards. Raises OvertakenError where another process was first.
     """
     number = store.generation.number + 1
-    generation, columns = generation_objects(number, samples, store.generation.extent)
-    for key, data in columns.items():
-        store.objects.put(key, data)
-    if not store.objects.create(generation_key(number), generation.to_bytes()):
-        raise StoreError(f"{store.location} was changed by another process: run the command again")
-    renewed = Store(store.location, store.objects)
-    write_metadata(renewed)
-    return renewed
+    generation, columns = create_columns(store.objects, number, samples, store.generation.extent)
+    created = store.objects.create(generation_key(number), generation.to_bytes())
+    if created:
+        _complete_columns(store.objects, columns)
+    renewed = write_metadata(Store(store.location, store.objects))
+    if created and renewed.generation == generation:
+        return renewed
+    raise OvertakenError(f"{store.location} was changed by another process: run the command again")
 
 
-def write_metadata(store: Store) -> None:
-    """Bring everything that follows from the newest table up to date."""
-    expected = expected_metadata(store)
-    for key in stale_metadata(store):
-        store.objects.put(key, expected[key])
+def write_metadata(store: Store) -> Store:
+    """Bring everything that follows from the newest table up to date; the store with that table.
+
+    A process that slept here may have put back what follows from an older table, so it looks for
+    the newest once more before it ends.
+    """
+    newest = Store(store.location, store.objects)
+    while True:
+        store = newest
+        expected = expected_metadata(store)
+        for key in stale_metadata(store):
+            store.objects.put(key, expected[key])
+        newest = Store(store.location, store.objects)
+        if newest.generation == store.generation:
+            return newest
 
 
 def stale_metadata(store: Store) -> list[str]:
@@ -142,7 +167,7 @@ def expected_metadata(store: Store) -> dict[str, bytes]:
 
 def _metadata(description: Description, generation: Generation) -> dict[str, bytes]:
     return {
-        BEGUN: _PLAIN_GROUP,
+        BEGUN: PLAIN_GROUP,
         **metadata_objects(description.layout(generation.extent), description.identity),
         NEWEST: generation.to_bytes(),
         SPARE: description.to_bytes(),

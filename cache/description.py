@@ -1,4 +1,4 @@
-"""The root record of a store: identity, data set, shapes. Written once, last, with a spare copy."""
+"""The root record of a store: identity, data set, shapes, first table; and its copy."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,9 +9,10 @@ from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.records import seal, unseal
+from samcache.cache.samples import Generation, generation_from_json
 
 ROOT = "zarr.json"
-SPARE = "commits/zarr.json"
+SPARE = "commits/zarr.json"  # created first: of several creators the one whose copy stands
 BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
 
 
@@ -33,6 +34,7 @@ class Description:
     rows_per_shard: int
     level_shapes: dict[str, tuple[int, int, int]]  # level -> (C, h, w) as cached
     provenance: dict[str, Any] = field(default_factory=dict)
+    table: Generation | None = None  # the first; None in older stores
 
     def layout(self, rows: int) -> Layout:
         """The layout for so many rows; raises StoreError where no honest store has it."""
@@ -42,7 +44,10 @@ class Description:
 
     def to_bytes(self) -> bytes:
         """The sealed record."""
-        return seal({**asdict(self), "fingerprint": self.identity.fingerprint()})
+        content = {**asdict(self), "fingerprint": self.identity.fingerprint()}
+        if self.table is None:
+            del content["table"]
+        return seal(content)
 
 
 def read_description(objects: Objects, key: str = ROOT) -> Description:
@@ -95,6 +100,7 @@ def _parse(value: dict[str, Any], identity: Identity, name: str) -> Description:
             int(value["rows_per_shard"]),
             {level: shapes[level] for level in identity.levels},
             dict(value["provenance"]),
+            generation_from_json(value["table"]) if "table" in value else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{name}: the root record is damaged ({error!r})") from None

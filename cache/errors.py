@@ -29,6 +29,10 @@ class UnfinishedError(StoreError):
     """A store is being created, or its creation was interrupted; nothing of it is lost."""
 
 
+class OvertakenError(StoreError):
+    """Another process has changed the store first; nothing of it is lost."""
+
+
 def first_line(error: Exception) -> str:
     """What another library's error says first, or its kind where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -16,7 +16,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from samcache.cache.claims import CLAIMS, Claims, claim_key, newest_claim
-from samcache.cache.commits import commit_key, shard_name
+from samcache.cache.commits import commit_key, shard_name, spare_key
 from samcache.cache.create import TABLE, expected_metadata
 from samcache.cache.description import ROOT
 from samcache.cache.errors import StoreError
@@ -36,7 +36,7 @@ _COMMITS = "commits"
 _OURS = (*_ARRAYS, SAMPLES, _COMMITS, CLAIMS)
 
 _CHUNK = re.compile(r"[^/]+(?:/.+)?/c/(\d{1,15})(?:/.*)?")  # of any array
-_COMMIT = re.compile(r"commits/(\d{8,15})/zarr\.json")
+_COMMIT = re.compile(r"commits/(\d{8,15})/(?:spare/)?zarr\.json")
 _TABLE = re.compile(r"samples/(\d{8,15})/.+")
 _CLAIM = re.compile(r"claims/([^/]+)\.(\d{4,15})/zarr\.json")
 _TEMPORARY = re.compile(r"(.+)#\d+")
@@ -103,13 +103,31 @@ def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
             if name and claims.take(name) is None:
                 continue
             for one in group:
-                if not _came_to_life(store, one.key):
-                    store.objects.delete([one.key])
+                if _remove(store, one.key):
                     removed.append(one)
             if name:
                 claims.release(name)
     _remove_empty_folders(store)
     return removed
+
+
+def _remove(store: Store, key: str) -> bool:
+    """Remove an object, unless a record explains it; asked under its claim.
+
+    A process that sleeps in here may find that a writer has built on the object. It puts the object
+    back, or, where the writer had replaced the object, makes the writer's shard pending.
+    """
+    if _came_to_life(store, key):
+        return False
+    data = store.objects.find(key)
+    store.objects.delete([key])
+    if data is not None and _came_to_life(store, key):
+        store.objects.create(key, data)
+        shard = _shard(key)
+        if shard is not None:
+            Store(store.location, store.objects).matching_commit(shard)
+        return False
+    return True
 
 
 def garbage_text(garbage: list[Garbage]) -> str:
@@ -199,8 +217,10 @@ def _is_chunk(store: Store, key: str) -> bool:
 
 
 def _committed_shard(key: str) -> int | None:
+    """The shard of a commit record or of the spare of one, which may be all that is left."""
     match = _COMMIT.fullmatch(key)
-    return int(match[1]) if match and commit_key(int(match[1])) == key else None
+    shard = int(match[1]) if match else 0
+    return shard if key in (commit_key(shard), spare_key(shard)) else None
 
 
 def _is_live(store: Store, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Join stores of one identity into a new one, row by row, without encoding anything anew."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,6 @@ def _provenance(store: Store) -> dict[str, Any]:
 def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims) -> Store:
     """A new store without shards, or the one that an earlier merge of the same stores began."""
     table_claim(claims, objects)
-    expected = plan.description.to_bytes()
     samples = plan.table[list(COLUMNS)]
     if not store_exists(objects):
         store = create_store(destination, objects, plan.description, samples)
@@ -185,7 +184,7 @@ def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims
     difference = describe_difference(store.table, samples)
     if store.generation.runs != ((0, len(samples)),):
         difference = "its rows have moved"
-    if store.description.to_bytes() != expected:
+    if replace(store.description, table=None).to_bytes() != plan.description.to_bytes():
         difference = "another description"
     if difference:
         raise StoreError(

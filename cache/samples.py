@@ -2,8 +2,12 @@
 
 A generation is four columns and a record, ``samples/<generation>/zarr.json``, written last. The
 newest one counts. Appending, dropping and relabelling images is writing another generation.
+Columns are created and never written over. Where a writer that was interrupted left other columns,
+those of the next writer get a folder of their own.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,14 +22,16 @@ from zarr.storage import MemoryStore
 from samcache.cache.commits import ObjectRecord
 from samcache.cache.errors import StoreError
 from samcache.cache.objects import LARGEST_RECORD, Objects
-from samcache.cache.records import seal, unseal
+from samcache.cache.records import checksum, seal, unseal
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
 SAMPLES = "samples"
+_HASH = 16  # hex digits in the name of a folder of columns
 _TYPES: dict[str, type] = {"id": object, "label": np.int64, "split": object, "group": object}
 
 NEWEST = f"{SAMPLES}/zarr.json"  # a copy of the newest record: a hint, and its spare
+PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,15 @@ class Generation:
         """Samples in the table."""
         return sum(stop - start for start, stop in self.runs)
 
+    @property
+    def folder(self) -> str:
+        """The folder of the columns within the generation's own; empty for none."""
+        return _folder(self.number, self.objects)
+
+    def column_key(self, column: str) -> str:
+        """The object that holds one column."""
+        return next(key for key in self.objects if key.endswith(f"/{column}/c/0"))
+
     def to_bytes(self) -> bytes:
         """The sealed record."""
         return seal(asdict(self))
@@ -58,24 +73,45 @@ def generation_key(number: int) -> str:
     return f"{SAMPLES}/{number:08d}/zarr.json"
 
 
+def create_columns(
+    objects: Objects, number: int, samples: pd.DataFrame, extent: int = 0
+) -> tuple[Generation, dict[str, bytes]]:
+    """Create the columns of a generation; returns its record, not written yet, and the columns.
+
+    Nothing is written over: where other columns stand, a folder named by a hash holds these.
+    Arguments and errors as ``generation_objects``.
+    """
+    generation, columns = generation_objects(number, samples, extent)
+    if all(objects.create(key, data) for key, data in columns.items()):
+        return generation, columns
+    own = checksum(generation.to_bytes())[:_HASH]
+    generation, columns = generation_objects(number, samples, extent, own)
+    for key, data in columns.items():
+        if not objects.create(key, data):
+            raise StoreError(f"{objects.name}/{key} is damaged: run samcache cache gc")
+    return generation, columns
+
+
 def generation_objects(
-    number: int, samples: pd.DataFrame, extent: int = 0
+    number: int, samples: pd.DataFrame, extent: int = 0, folder: str = ""
 ) -> tuple[Generation, dict[str, bytes]]:
     """The record and all other objects of a generation.
 
     samples: columns id, label, split, group (text, but label int) and row (ascending). extent: of
-    the generation before, since rows are never given to other samples. Raises StoreError where
-    there is no sample.
+    the generation before, since rows are never given to other samples. folder: of the columns
+    within the generation's own. Raises StoreError where there is no sample.
     """
     if samples.empty:
         raise StoreError("a store needs at least one sample: the source would leave none")
     memory: dict[str, Any] = {}
     for column, array in _columns(memory, len(samples)).items():
         array[:] = samples[column].to_numpy().astype(_TYPES[column])
-    prefix = f"{SAMPLES}/{number:08d}"
+    prefix = _prefix(number, folder)
     objects = {
         f"{prefix}/{key}": value.to_bytes() for key, value in memory.items() if key != "zarr.json"
     }
+    if folder:
+        objects[f"{prefix}/zarr.json"] = PLAIN_GROUP
     records = {key: ObjectRecord.of(data) for key, data in objects.items()}
     runs = _runs(samples["row"].to_numpy())
     return Generation(number, runs, max(extent, runs[-1][1]), records), objects
@@ -88,12 +124,12 @@ def newest_generation(objects: Objects) -> Generation:
     """
     hint = objects.find(NEWEST, LARGEST_RECORD)
     try:
-        number = parse_generation(hint).number if hint else 0
+        number = parse_generation(hint or b"").number
+        found = objects.find(generation_key(number), LARGEST_RECORD)
     except StoreError:
-        number = 0
-    found = objects.find(generation_key(number), LARGEST_RECORD)
-    if found is None and objects.listable:  # no hint, and older tables were collected
-        number = _newest_listed(objects)
+        number, found = 0, None
+    if found is None:  # no hint, or it is of a table that was collected since
+        number = _newest_listed(objects) if objects.listable else 0
         found = objects.find(generation_key(number), LARGEST_RECORD)
     if found is None:
         raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
@@ -114,26 +150,30 @@ def _newest_listed(objects: Objects) -> int:
 def parse_generation(data: bytes) -> Generation:
     """Parse and check a record; raises StoreError where it is damaged."""
     try:
-        value = unseal(data)
-        runs = tuple((int(start), int(stop)) for start, stop in value["runs"])
-        flat = [0, *(place for run in runs for place in run)]
-        if flat != sorted(flat) or any(start == stop for start, stop in runs):
-            raise ValueError("its rows are out of order")
-        extent = int(value["extent"])
-        if not flat or extent < flat[-1]:
-            raise ValueError("it has no rows, or more than its extent")
-        objects = {
-            str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
-            for key, entry in value["objects"].items()
-        }
-        number = int(value["number"])
-        if objects.keys() != set(_keys(number)):
-            raise ValueError("it names other objects than its columns")
-        return Generation(number, runs, extent, objects)
+        return generation_from_json(unseal(data))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the record of the sample table is damaged ({error}): run samcache cache repair"
         ) from None
+
+
+def generation_from_json(value: dict[str, Any]) -> Generation:
+    """A generation from a record's content; raises ValueError, KeyError or TypeError for others."""
+    runs = tuple((int(start), int(stop)) for start, stop in value["runs"])
+    flat = [0, *(place for run in runs for place in run)]
+    if flat != sorted(flat) or any(start == stop for start, stop in runs):
+        raise ValueError("its rows are out of order")
+    extent = int(value["extent"])
+    if not flat or extent < flat[-1]:
+        raise ValueError("it has no rows, or more than its extent")
+    objects = {
+        str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
+        for key, entry in value["objects"].items()
+    }
+    number = int(value["number"])
+    if objects.keys() != set(_keys(number, _folder(number, objects))):
+        raise ValueError("it names other objects than its columns")
+    return Generation(number, runs, extent, objects)
 
 
 def read_samples(objects: Objects, generation: Generation) -> pd.DataFrame:
@@ -150,14 +190,14 @@ def read_column(objects: Objects, generation: Generation, column: str) -> npt.ND
     try:
         return np.asarray(array[:]).astype(object)
     except (ValueError, RuntimeError, TypeError) as error:
-        raise StoreError(f"{column_key(generation.number, column)} is damaged: {error}") from None
+        raise StoreError(f"{generation.column_key(column)} is damaged: {error}") from None
 
 
 def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     """A column's one object, found to be what was written and to hold as many values."""
-    key = column_key(generation.number, column)
-    record, data = generation.objects.get(key), objects.find(key)
-    if record is None or data is None or ObjectRecord.of(data) != record:
+    key = generation.column_key(column)
+    data = objects.find(key)
+    if data is None or ObjectRecord.of(data) != generation.objects[key]:
         raise StoreError(f"{key} is missing or damaged: run samcache cache repair with the source")
     counted = len(data) // 8 if column == "label" else int.from_bytes(data[:4], "little")
     if counted != generation.count:
@@ -165,18 +205,22 @@ def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     return data
 
 
-def _keys(number: int) -> list[str]:
+def _keys(number: int, folder: str) -> list[str]:
     """Every object of a generation but its record."""
-    return [
-        f"{SAMPLES}/{number:08d}/{column}/{part}"
-        for column in COLUMNS
-        for part in ("zarr.json", "c/0")
-    ]
+    prefix = _prefix(number, folder)
+    columns = [f"{prefix}/{column}/{part}" for column in COLUMNS for part in ("zarr.json", "c/0")]
+    return [*columns, f"{prefix}/zarr.json"] if folder else columns
 
 
-def column_key(number: int, column: str) -> str:
-    """The object that holds one column of a generation."""
-    return f"{SAMPLES}/{number:08d}/{column}/c/0"
+def _prefix(number: int, folder: str) -> str:
+    """Where the columns of a generation stand."""
+    return "/".join([SAMPLES, f"{number:08d}", *([folder] if folder else [])])
+
+
+def _folder(number: int, keys: Iterable[str]) -> str:
+    """The folder of a generation's columns within its own, by their keys; empty for none."""
+    own = re.compile(rf"{_prefix(number, '')}/([0-9a-f]{{{_HASH}}})/zarr\.json")
+    return next((found[1] for key in keys if (found := own.fullmatch(key))), "")
 
 
 def _columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:

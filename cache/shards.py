@@ -12,6 +12,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from samcache.cache.records import checksum
+
 Array = npt.NDArray[Any]
 Present = npt.NDArray[np.bool_]
 
@@ -29,14 +31,30 @@ def encode_shard(rows: Array, present: Present) -> bytes:
     parts = []
     for place in np.flatnonzero(present):
         data = np.ascontiguousarray(rows[place]).tobytes()
-        parts += [data, _crc(data)]
+        parts += [data, crc32c(data)]
+    return b"".join([*parts, encode_index(present, row_bytes)])
+
+
+def encode_index(present: Present, row_bytes: int) -> bytes:
+    """The index at the end of an object, with its CRC32C."""
     index = _index(present, row_bytes)
-    return b"".join([*parts, index, _crc(index)])
+    return index + crc32c(index)
+
+
+def row_sums(data: bytes, present: Present, row_bytes: int) -> bytes:
+    """The CRC32C of every row that an object holds, (p, 4) uint8 in the object's order."""
+    rows = np.frombuffer(data, np.uint8, int(present.sum()) * (row_bytes + CHECKSUM))
+    return rows.reshape(-1, row_bytes + CHECKSUM)[:, row_bytes:].tobytes()
 
 
 def shard_size(present: Present, row_bytes: int) -> int:
     """Bytes of the object that holds these rows."""
-    return int(present.sum()) * (row_bytes + CHECKSUM) + len(present) * 16 + CHECKSUM
+    return int(present.sum()) * (row_bytes + CHECKSUM) + index_bytes(len(present))
+
+
+def index_bytes(places: int) -> int:
+    """Bytes of the index at the end of an object with so many places."""
+    return places * 16 + CHECKSUM
 
 
 class DamagedShardError(ValueError):
@@ -56,7 +74,7 @@ class ShardBuffers:
         self._present = present
         self._places = np.flatnonzero(present)
         self._sums = np.empty((len(self._places), CHECKSUM), np.uint8)
-        self._index = np.empty(len(present) * 16 + CHECKSUM, np.uint8)
+        self._index = np.empty(index_bytes(len(present)), np.uint8)
         absent = ~present[: len(out)]
         if absent.any():
             out[absent] = 0
@@ -70,11 +88,20 @@ class ShardBuffers:
         ]
         return [*pieces, self._index.data]
 
-    def check(self) -> None:
-        """Compare every checksum; raises DamagedShardError naming the damaged places."""
-        index = _index(self._present, self._rows.shape[1])
-        if self._index.tobytes() != index + _crc(index):
-            raise DamagedShardError("its index is damaged", list(map(int, self._places)))
+    def check(self, expected: str) -> None:
+        """Compare the object with its checksum; raises DamagedShardError naming damaged places.
+
+        Where every row passes its own checksum, the object is whole and another than is expected.
+        """
+        if checksum(*self.views()) != expected:
+            self.check_rows()
+            places = self._places.tolist()
+            raise DamagedShardError("it is not the object that was committed", places)
+
+    def check_rows(self) -> None:
+        """Compare index and rows with their own checksums; raises as ``check``."""
+        if self._index.tobytes() != encode_index(self._present, self._rows.shape[1]):
+            raise DamagedShardError("its index is damaged", self._places.tolist())
         check_rows(self._rows, self._places, self._sums)
 
 
@@ -88,7 +115,7 @@ def check_rows(rows: Array, places: npt.NDArray[np.int64], sums: Array) -> None:
     damaged = [
         place
         for number, place in enumerate(places.tolist())
-        if _crc(rows[place]) != sums[number].tobytes()
+        if crc32c(rows[place]) != sums[number].tobytes()
     ]
     if damaged:
         raise DamagedShardError(f"the checksums of {len(damaged)} rows do not fit", damaged)
@@ -107,5 +134,6 @@ def _index(present: Present, row_bytes: int) -> bytes:
     return index.tobytes()
 
 
-def _crc(data: Any) -> bytes:
+def crc32c(data: Any) -> bytes:
+    """The CRC32C of some bytes, (4,) little-endian."""
     return int(google_crc32c.value(data)).to_bytes(CHECKSUM, "little")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from samcache.cache.commits import Commit, ObjectRecord, commit_key
+from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.description import Dataset, Description, read_description
 from samcache.cache.errors import StoreError
 from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec, Layout, feature_path
@@ -22,10 +22,11 @@ from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.records import checksum
 from samcache.cache.samples import Generation, newest_generation, read_samples
 from samcache.cache.shards import (
+    CHECKSUM,
     DamagedShardError,
-    Present,
     ShardBuffers,
     encode_shard,
+    row_sums,
     shard_size,
 )
 from samcache.cache.statistics import Moments
@@ -150,6 +151,9 @@ class Store:
         }
         if {key: record.bytes for key, record in commit.objects.items()} != expected:
             raise StoreError(f"commit record of shard {shard} names other objects: damaged")
+        sums = dict.fromkeys(expected, int(present.sum()) * CHECKSUM) if commit.row_sums else {}
+        if {key: len(data) for key, data in commit.row_sums.items()} != sums:
+            raise StoreError(f"commit record of shard {shard} has too few checksums: damaged")
         return commit
 
     def read_commit(self, shard: int) -> Commit:
@@ -194,8 +198,32 @@ class Store:
         if placed and still_mine():
             created = self.objects.create(commit_key(shard), record_bytes)
             if created and still_mine():
+                self.objects.put(spare_key(shard), record_bytes)
                 return True
         return self._settle(shard, record)
+
+    def restore_commit(self, shard: int) -> bool:
+        """Put back a commit record that was lost, from a spare that every object still matches.
+
+        Asked under a claim on the shard. So what was committed is never encoded again, and a spare
+        that a dead writer left beside other objects makes nothing exist.
+        """
+        spare = self.objects.find(spare_key(shard), LARGEST_RECORD)
+        try:
+            commit = None if spare is None else self.parse_commit(spare, shard)
+        except StoreError:
+            return False
+        if spare is None or commit is None or not self.is_whole(commit):
+            return False
+        return self.objects.create(commit_key(shard), spare)
+
+    def is_whole(self, commit: Commit) -> bool:
+        """Whether every object of a shard is the one that its commit record names."""
+        for key, entry in commit.objects.items():
+            found = self.objects.find(key) if self.objects.size(key) == entry.bytes else None
+            if found is None or checksum(found) != entry.checksum:
+                return False
+        return True
 
     def encode(self, shard: int, content: ShardContent) -> tuple[Commit, dict[str, bytes]]:
         """A shard's commit record and its objects by key, nothing written."""
@@ -208,7 +236,11 @@ class Store:
             for path, spec in self.arrays.items()
         }
         records = {key: ObjectRecord.of(data) for key, data in objects.items()}
-        return replace(commit, objects=records), objects
+        sums = {
+            spec.key(shard): row_sums(objects[spec.key(shard)], present, spec.row_bytes)
+            for spec in self.arrays.values()
+        }
+        return replace(commit, objects=records, row_sums=sums), objects
 
     def _place(self, shard: int, key: str, data: bytes, still_mine: Callable[[], bool]) -> bool:
         """Write one object of a shard under a claim; False where the shard is lost to another.
@@ -226,20 +258,22 @@ class Store:
         return False
 
     def _settle(self, shard: int, record: Commit) -> bool:
-        """After meeting another writer: does our record stand? One that matches no data goes.
+        """After meeting another writer: does our record stand?
 
         A writer that slept through its claim may have replaced an object or written its record
         too late. Whoever notices removes the record: the shard is pending again, never wrong.
         """
+        standing = self.matching_commit(shard)
+        return standing is not None and standing.objects == record.objects
+
+    def matching_commit(self, shard: int) -> Commit | None:
+        """A shard's commit record, None where it has none; one that matches no data is removed."""
         standing = self.find_commit(shard)
-        if standing is None:
-            return False
-        for key, entry in standing.objects.items():
-            found = self.objects.find(key)
-            if found is None or checksum(found) != entry.checksum:
-                self.objects.delete([commit_key(shard)])
-                return False
-        return standing.objects == record.objects
+        if standing is None or self.is_whole(standing):
+            return standing
+        self.objects.delete([spare_key(shard)])
+        self.objects.delete([commit_key(shard)])
+        return None
 
     def bytes_of(self, path: str) -> int:
         """Committed bytes of one array, by its path in the store."""
@@ -288,18 +322,19 @@ class Store:
             part if len(part) == last - first else np.empty((last - first, *spec.row), spec.dtype)
         )
         try:
-            self.read_shard(spec, shard, commit.present(self.rows_per_shard), whole)
+            self.read_shard(spec, commit, whole)
         except (DamagedShardError, FileNotFoundError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
             raise self.damaged(spec.key(shard), reason) from None
         if whole is not part:
             part[:] = whole[lower - first : upper - first]
 
-    def read_shard(self, spec: ArraySpec, shard: int, present: Present, out: Array) -> None:
+    def read_shard(self, spec: ArraySpec, commit: Commit, out: Array) -> None:
         """Fill ``out`` with the rows of one object; raises as ``ShardBuffers.check``."""
-        buffers = ShardBuffers(out, present)
-        self.objects.read_into(spec.key(shard), buffers.views())
-        buffers.check()
+        buffers = ShardBuffers(out, commit.present(self.rows_per_shard))
+        key = spec.key(commit.shard)
+        self.objects.read_into(key, buffers.views())
+        buffers.check(commit.objects[key].checksum)
 
     def damaged(self, key: str, reason: str) -> StoreError:
         """The error for an object that cannot be read, to be raised."""

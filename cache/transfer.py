@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from samcache.cache.claims import Claim, Claims
-from samcache.cache.commits import Commit, ObjectRecord, commit_key, shard_name
+from samcache.cache.commits import Commit, ObjectRecord, commit_key, shard_name, spare_key
 from samcache.cache.errors import StoreError
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.shards import shard_size
@@ -79,6 +79,8 @@ class Transfer:
         if record is None:
             return None
         if record.stands and _complete(record.commit, self._sizes):
+            if spare_key(shard) not in self._sizes:
+                self._destination.put(spare_key(shard), self._destination.get(commit_key(shard)))
             return 0
         return sum(entry.bytes for entry in record.commit.objects.values())
 
@@ -185,6 +187,7 @@ class Transfer:
                 raise _TakenError
             created = self._destination.create(key, record.data)
             if self._destination.find(key) == record.data:
+                self._destination.put(spare_key(shard), record.data)
                 return
             if not created:
                 raise _TakenError
@@ -251,12 +254,12 @@ def _complete(commit: Commit, sizes: dict[str, int]) -> bool:
 
 
 def _same_shard(standing: bytes, commit: Commit) -> bool:
-    """Whether a record says the same, whenever it was written."""
+    """Whether a record names the same objects and rows, by whatever version it was written."""
     try:
         found = Commit.from_bytes(standing, commit.shard)
     except StoreError:
         return False
-    return replace(found, written=commit.written) == commit
+    return replace(found, written=commit.written, row_sums=commit.row_sums) == commit
 
 
 class _Memory:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
-from samcache.cache.commits import Commit, ObjectRecord, commit_key
+from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.create import left_behind, stale_metadata
 from samcache.cache.description import ROOT, SPARE, read_description
 from samcache.cache.errors import StoreError, UnfinishedError
@@ -28,7 +28,7 @@ from samcache.cache.samples import (
     newest_generation,
     parse_generation,
 )
-from samcache.cache.shards import DamagedShardError
+from samcache.cache.shards import CHECKSUM, DamagedShardError, index_bytes
 from samcache.cache.store import Store
 
 _READERS = 4
@@ -41,6 +41,7 @@ _INTERRUPTED = (
     "It is unfinished: a command was interrupted as the store grew, or is at work: run the same "
     "command again"
 )
+_SHOWN = 10  # ids of uncommitted samples in a report's text; to_json has all
 _BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
 
 
@@ -64,6 +65,7 @@ class Report:
     fast: bool
     damage: list[Damage]
     lost: list[str]  # ids of the samples that the damage costs
+    uncommitted: list[str]  # ids of the samples that no commit record holds
     interrupted: bool  # as the store grew, or it is growing now: no damage
 
     def to_json(self) -> dict[str, Any]:
@@ -71,17 +73,26 @@ class Report:
         return asdict(self)
 
     def text(self) -> str:
-        """One line where all is well, else one for each damaged object and each lost sample."""
+        """A verdict, a line for each damaged object and lost sample, and what is not committed."""
         checked = "sizes compared" if self.fast else "every byte read"
-        if not self.damage:
+        lines = []
+        if self.damage:
+            lines += [f"{self.location}: {len(self.damage)} objects are damaged ({checked})"]
+            lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
+            if self.lost:
+                lines += [f"{len(self.lost)} samples lost:", *(f"  {name}" for name in self.lost)]
+            lines.append("samcache cache repair restores them from the source")
+        else:
             amount = f"{self.shards} shards, {self.bytes / 1e6:.1f} MB"
-            told = f"{self.location}: all well ({amount}, {checked}, {self.seconds:.1f} s)"
-            return f"{told}\n{_INTERRUPTED}" if self.interrupted else told
-        lines = [f"{self.location}: {len(self.damage)} objects are damaged ({checked})"]
-        lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
-        if self.lost:
-            lines += [f"{len(self.lost)} samples lost:", *(f"  {name}" for name in self.lost)]
-        return "\n".join([*lines, "samcache cache repair restores them from the source"])
+            verdict = "what is committed is whole" if self.uncommitted else "all well"
+            lines.append(f"{self.location}: {verdict} ({amount}, {checked}, {self.seconds:.1f} s)")
+        if self.uncommitted:
+            more = ", …" if len(self.uncommitted) > _SHOWN else ""
+            lines.append(
+                f"{len(self.uncommitted)} samples have no commit record: "
+                f"{', '.join(self.uncommitted[:_SHOWN])}{more}: samcache extract encodes them"
+            )
+        return "\n".join([*lines, _INTERRUPTED] if self.interrupted and not self.damage else lines)
 
 
 def report(location: str | Path, fast: bool, console: Console) -> Report:
@@ -105,7 +116,8 @@ def report(location: str | Path, fast: bool, console: Console) -> Report:
         seconds=time.perf_counter() - started,
         fast=fast,
         damage=damage,
-        lost=_lost_ids(store, damage),
+        lost=_ids_of(store, {row for one in damage for row in one.rows}),
+        uncommitted=_ids_of(store, _uncommitted_rows(store, damage)),
         interrupted=bool(left_behind(store)),
     )
 
@@ -142,12 +154,13 @@ def verify(
 ) -> list[Damage]:
     """Compare every object with its record; an empty list says that all is well.
 
-    ``fast`` compares presence and sizes of arrays alone. Otherwise every byte is read: checksums
+    ``fast`` compares presence, sizes and, but in a bucket, the checksum of an object's last row.
+    Otherwise every byte is read: checksums
     against the records, values against NaN and infinity, metadata against what it has to be.
     Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
     each shard done; ``only`` some shards are looked at.
     """
-    shards = store.committed() if only is None else list(only)
+    shards = sorted({*store.committed(), *_spared(store)}) if only is None else list(only)
     found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
     commits = dict(_commits(store, shards, found))
     sizes = _sizes(store) if fast else None
@@ -194,9 +207,39 @@ def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> 
         if size != record.bytes:
             problem = "is missing" if size is None else f"has {size} bytes, not {record.bytes}"
             yield Damage(key, problem, _all_rows(store, commit.shard))
+        elif sizes is None and not _ends_as_committed(store, commit, key):
+            yield Damage(
+                key, "is not the object that was committed", _all_rows(store, commit.shard)
+            )
+
+
+def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
+    """Whether an object's last row has the checksum in the record, which another object has not."""
+    expected = commit.row_sums.get(key, b"")[-CHECKSUM:]
+    if not expected:
+        return True
+    found = bytearray(CHECKSUM)
+    behind = index_bytes(store.rows_per_shard) + CHECKSUM
+    try:
+        start = commit.objects[key].bytes - behind
+        store.objects.read_parts_into(key, [(start, [memoryview(found)])])
+    except (FileNotFoundError, ValueError):
+        return False
+    return bytes(found) == expected
+
+
+def _spared(store: Store) -> list[int]:
+    """Shards whose commit record has a spare; none where the store cannot be listed."""
+    if not store.objects.listable:
+        return []
+    keys = store.objects.listing("commits")
+    return [shard for shard in range(store.layout.shards) if spare_key(shard) in keys]
 
 
 def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
+    spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
+    if spare is not None and spare != store.objects.find(commit_key(commit.shard)):
+        yield Damage(spare_key(commit.shard), "is no copy of the commit record")
     for spec in store.arrays.values():
         key = spec.key(commit.shard)
         record = commit.objects[key]
@@ -234,7 +277,7 @@ def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int
     start, stop = commit.rows
     out = np.empty((stop - start, *spec.row), spec.dtype)
     try:
-        store.read_shard(spec, commit.shard, commit.present(store.rows_per_shard), out)
+        store.read_shard(spec, commit, out)
     except DamagedShardError as error:
         return tuple(start + place for place in error.places)
     return _all_rows(store, commit.shard)
@@ -278,9 +321,17 @@ def _spare_generation(objects: Objects) -> Generation:
     return parse_generation(spare)
 
 
-def _lost_ids(store: Store, damage: list[Damage]) -> list[str]:
-    """Ids of the samples in damaged rows, or their rows where the table is damaged too."""
-    rows = {row for one in damage for row in one.rows}
+def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
+    """Rows of samples in shards without a commit record, those apart whose record is damaged."""
+    lost = {row for one in damage for row in one.rows}
+    pending = (range(*store.layout.rows_of(shard)) for shard in store.pending())
+    return {row for rows in pending for row in rows} - lost
+
+
+def _ids_of(store: Store, rows: set[int]) -> list[str]:
+    """Ids of the samples in some rows, or the rows where the table is damaged."""
+    if not rows:
+        return []
     try:
         table = store.table
     except StoreError:

@@ -117,14 +117,19 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="Give up rows that cannot be restored; extract encodes their images again.",
+)
 @as_json_option
 @resumable("what is repaired stands; the same command goes on")
 def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
     """Restore what is damaged in STORE.
 
-    Encodes what is missing, too. Records come from their spare copies, the sample table from the
-    source, features from the encoder: exactly the damaged rows, and only where the source still
-    has the very same bytes.
+    Uses the spare copies of records and corrects single flipped bits by their checksums. Restores
+    the sample table from the source and encodes damaged rows again, and no others, where the
+    source still has the same bytes. What the source lacks stays as it is.
 
     \b
     samcache cache repair breast.zarr --source breastmnist.npz
@@ -134,7 +139,7 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
     from samcache.extract.repair import repair as run
 
     settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
-    summary = run(settings, console())
+    summary = run(settings)
     _tell(summary, as_json)
     if summary.left:
         sys.exit(EXIT_DAMAGED)

@@ -181,7 +181,7 @@ def _next_claim(store: Store, shards: Iterator[int], claims: Claims) -> tuple[in
         claim = claims.take(shard_name(shard))
         if claim is None:
             continue
-        if store.objects.size(commit_key(shard)) is None:
+        if store.objects.size(commit_key(shard)) is None and not store.restore_commit(shard):
             return shard, claim
         claims.release(shard_name(shard))
     return None

@@ -21,7 +21,7 @@ from samcache.cache.create import (
     write_metadata,
 )
 from samcache.cache.description import Dataset, Description
-from samcache.cache.errors import SourceError, StoreError
+from samcache.cache.errors import OvertakenError, SourceError, StoreError
 from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
@@ -125,7 +125,8 @@ def create_unless_there(
 ) -> None:
     """Create the store of these options where there is none.
 
-    Of processes that start together one creates the store and the others wait for it.
+    Of processes that start together one creates the store and the others wait for it. Measuring the
+    precision may take minutes; where another process has created the store by then, it stands.
     """
     while not store_exists(objects):
         if claims.take(TABLE) is None:
@@ -233,16 +234,13 @@ def bring_up_to_date(
             time.sleep(_PATIENCE)
             store = Store(store.location, store.objects)
             continue
-        newest = Store(store.location, store.objects)
-        current = newest.generation.number == store.generation.number
-        if table is None:  # a process was killed between a table and what follows from it
-            write_metadata(newest)
-        elif current:
-            add_generation(newest, table)
-        claims.release(TABLE)
-        store = Store(store.location, store.objects)
-        if current:
-            return store, changes
+        try:
+            # without a table, a process was killed between its table and what follows from it
+            return write_metadata(store) if table is None else add_generation(store, table), changes
+        except OvertakenError:
+            store = Store(store.location, store.objects)
+        finally:
+            claims.release(TABLE)
 
 
 def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:

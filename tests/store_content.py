@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from samcache.cache.commits import commit_key, spare_key
 from samcache.cache.create import create_store
 from samcache.cache.description import Dataset, Description
 from samcache.cache.identity import Identity
 from samcache.cache.location import open_objects
+from samcache.cache.objects import Objects
 from samcache.cache.store import ShardContent, Store
 
 SHAPES = {"patch": (4, 6, 6), "neck": (3, 2, 2)}
@@ -28,12 +30,16 @@ def samples(rows: int) -> pd.DataFrame:
 
 
 def create(
-    path: str | Path, rows: int = 10, rows_per_shard: int = 4, identity: Identity = IDENTITY
+    path: str | Path,
+    rows: int = 10,
+    rows_per_shard: int = 4,
+    identity: Identity = IDENTITY,
+    objects: Objects | None = None,
 ) -> Store:
     description = Description(
         identity, Dataset("toy", ("a", "b"), "source"), rows_per_shard, SHAPES
     )
-    return create_store(path, open_objects(path), description, samples(rows))
+    return create_store(path, objects or open_objects(path), description, samples(rows))
 
 
 def content(store: Store, shard: int, seed: int = 0, **changes: Any) -> ShardContent:
@@ -64,3 +70,8 @@ def full_store(path: str | Path, **layout: Any) -> Store:
 def everything(store: Store) -> dict[str, bytes]:
     """Every object of a store, by key."""
     return {key: store.objects.get(key) for key in store.objects.listing("")}
+
+
+def uncommit(store: Store, shard: int) -> None:
+    """Remove a commit record and its spare, as if the shard had never been finished."""
+    store.objects.delete([commit_key(shard), spare_key(shard)])

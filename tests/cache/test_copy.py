@@ -10,7 +10,7 @@ import zarr
 from copies import FEATURE, copy, copy_into, grow, tree
 from faulty_objects import BreakingFolder, FlippingFolder, flip
 from servers import Failing
-from store_content import IDENTITY, content, create, full_store
+from store_content import IDENTITY, content, create, full_store, uncommit
 
 from samcache.cache import objects
 from samcache.cache.claims import Claims
@@ -51,7 +51,7 @@ def test_a_store_behind_a_web_server_is_copied_bit_for_bit(
     web: str,
 ) -> None:
     store = full_store(tmp_path / "source.zarr")
-    store.objects.delete([commit_key(1)])
+    uncommit(store, 1)
     summary = copy(Store(f"{web}/source.zarr"), tmp_path / "copy.zarr")
     copied = Store(tmp_path / "copy.zarr")
     assert copied.committed() == [0, 2]
@@ -64,7 +64,7 @@ def test_what_is_not_committed_is_not_copied(tmp_path: Path) -> None:
     store = full_store(tmp_path / "source.zarr")
     with Claims(store.objects) as claims:
         claims.take(shard_name(2))
-        store.objects.delete([commit_key(2)])
+        uncommit(store, 2)
         store.objects.put("features/neck/c/9/0/0/0/0", b"left over")
         copy(tmp_path / "source.zarr", tmp_path / "copy.zarr")
     copied = tree(tmp_path / "copy.zarr")
@@ -170,7 +170,7 @@ def test_a_destination_that_has_grown_keeps_its_table(tmp_path: Path) -> None:
     copy(old, new)
     grow(new)
     before = tree(new)
-    Store(new).objects.delete([commit_key(1)])
+    uncommit(Store(new), 1)
     assert copy(store, new).shards == 1
     assert Store(new).generation.number == 1
     assert tree(new) == before

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_content import content, create, everything, full_store
+from store_content import content, create, everything, full_store, uncommit
 
 from samcache.cache.claims import Claims, claim_key
-from samcache.cache.commits import commit_key, shard_name
+from samcache.cache.commits import commit_key, shard_name, spare_key
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.gc import collect, find_garbage, garbage_json, garbage_text
@@ -24,8 +24,7 @@ from samcache.cache.store import Store
 
 def uncommitted(path: Path, shard: int = 1) -> Store:
     """A full store but for one commit record: its objects are what a dead writer left."""
-    full_store(path)
-    (path / commit_key(shard)).unlink()
+    uncommit(full_store(path), shard)
     return Store(path)
 
 
@@ -57,7 +56,7 @@ def test_objects_without_a_commit_record_are_removed_and_nothing_else(tmp_path: 
     assert everything(store) == {key: before[key] for key in before if key not in keys}
     assert find_garbage(store) == []
     assert store.commit(1, content(store, 1))
-    assert everything(store).keys() == before.keys() | {commit_key(1)}
+    assert everything(store).keys() == before.keys() | {commit_key(1), spare_key(1)}
 
 
 @settings(max_examples=20, deadline=None)
@@ -242,7 +241,7 @@ def test_temporary_files_go_when_they_have_settled(tmp_path: Path) -> None:
 def test_no_empty_folder_is_left(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
     store = add_generation(store, store.table)
-    (tmp_path / "s" / commit_key(1)).unlink()
+    uncommit(store, 1)
     dead_claim(store, shard_name(0))
     collect(store, find_garbage(store))
     folders = [path for path in (tmp_path / "s").rglob("*") if path.is_dir()]
@@ -274,7 +273,7 @@ def test_the_report_says_how_much_of_what(tmp_path: Path) -> None:
 def test_buckets_are_collected(s3: str) -> None:
     store = full_store(f"{s3}/s.zarr")
     before = everything(store)
-    store.objects.delete([commit_key(1)])
+    uncommit(store, 1)
     assert len(collect(store, find_garbage(store))) == len(store.arrays)
     assert store.commit(1, content(store, 1))
     assert everything(store).keys() == before.keys()

@@ -10,8 +10,10 @@ from samcache.cache.claims import Claims
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.gc import collect, find_garbage
 from samcache.cache.objects import Objects
-from samcache.cache.samples import NEWEST, generation_key
+from samcache.cache.samples import NEWEST, generation_key, generation_objects
 from samcache.cache.store import Store
+
+COLUMN = "samples/00000001/id/c/0"
 
 
 def tables(path: Path) -> Store:
@@ -85,13 +87,19 @@ def test_an_interrupted_collection_never_leaves_an_old_table_to_be_found(
                 assert len(store.objects.listing(f"samples/{number:08d}")) == 9
 
 
+def begin_table(store: Store) -> None:
+    """One column of the table that follows, as a writer that was killed leaves it."""
+    _, columns = generation_objects(1, store.table, store.generation.extent)
+    store.objects.put(COLUMN, columns[COLUMN])
+
+
 def test_a_table_that_was_never_finished_goes_unless_someone_writes_it(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
-    store.objects.put("samples/00000001/id/c/0", b"begun")
+    begin_table(store)
     with Claims(store.objects) as claims:
         assert claims.take(TABLE)
         assert find_garbage(store) == []
-    assert [one.key for one in find_garbage(store)] == ["samples/00000001/id/c/0"]
+    assert [one.key for one in find_garbage(store)] == [COLUMN]
     garbage = find_garbage(store)
     add_generation(store, store.table)
     assert collect(store, garbage) == []
@@ -101,7 +109,7 @@ def test_a_table_that_is_finished_at_the_last_moment_survives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = full_store(tmp_path / "s")
-    store.objects.put("samples/00000001/id/c/0", b"begun")
+    begin_table(store)
     garbage, take = find_garbage(store), Claims.take
 
     def slow(self: Claims, name: str) -> object:

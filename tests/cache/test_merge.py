@@ -11,10 +11,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from store_content import IDENTITY, SHAPES, content, create, full_store, samples
+from store_content import IDENTITY, SHAPES, content, create, full_store, samples, uncommit
 
 from samcache.cache.claims import Claims
-from samcache.cache.commits import commit_key, shard_name
+from samcache.cache.commits import Commit, commit_key, shard_name
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.description import Dataset, Description
 from samcache.cache.errors import StoreError
@@ -263,7 +263,7 @@ def test_a_merge_whose_rows_were_moved_since_is_left_alone(tmp_path: Path) -> No
 def test_a_shard_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
     a = made(tmp_path / "a", list("pqrs"), 2)
     merge_stores([a], tmp_path / "m", False, CONSOLE)
-    (tmp_path / "m" / commit_key(1)).unlink()
+    uncommit(Store(tmp_path / "m"), 1)
     with Claims(open_objects(tmp_path / "m")) as other:
         assert other.take(shard_name(1))
         with pytest.raises(StoreError, match=r"1 shards of .* being written by another process"):
@@ -288,9 +288,9 @@ def test_each_source_object_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
     a, b = made(tmp_path / "a", ["p"], 2), made(tmp_path / "b", list("rstuvwxyz"), 5)
     read, asked = Store.read_shard, []
 
-    def counted(self: Store, spec: object, shard: int, *rest: object) -> None:
-        asked.append((self.location, spec, shard))
-        read(self, spec, shard, *rest)  # type: ignore[arg-type]
+    def counted(self: Store, spec: object, commit: Commit, *rest: object) -> None:
+        asked.append((self.location, spec, commit.shard))
+        read(self, spec, commit, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "read_shard", counted)
     merge_stores([a, b], tmp_path / "m", False, CONSOLE)

@@ -10,7 +10,7 @@ import pytest
 from faulty_objects import BreakingFolder, flip
 from rich.console import Console
 from stages import stage_it, stages
-from store_content import content, full_store, samples
+from store_content import content, full_store, samples, uncommit
 
 from samcache.cache import stage
 from samcache.cache.commits import commit_key
@@ -65,7 +65,7 @@ def test_a_store_behind_a_web_server_is_asked_only_for_what_is_not_here(
     web: str,
     requests: list[str],
 ) -> None:
-    full_store(tmp_path / "store.zarr").objects.delete([commit_key(1)])
+    uncommit(full_store(tmp_path / "store.zarr"), 1)
     local, _ = stage_it(f"{web}/store.zarr")
     assert local.committed() == [0, 2]
     requests.clear()

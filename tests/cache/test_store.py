@@ -192,22 +192,22 @@ def test_interrupted_creation_is_no_store_and_may_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
 ) -> None:
     objects = open_objects(tmp_path / "s.zarr")
-    put, count = type(objects).put, []
+    write, count = type(objects).create, []
 
-    def until_the_power_goes(self: Any, key: str, data: bytes) -> None:
+    def until_the_power_goes(self: Any, key: str, data: bytes) -> bool:
         if len(count) == written:
             raise KeyboardInterrupt
         count.append(key)
-        put(self, key, data)
+        return bool(write(self, key, data))
 
-    monkeypatch.setattr(type(objects), "put", until_the_power_goes)
+    monkeypatch.setattr(type(objects), "create", until_the_power_goes)
     if written < 30:
         with pytest.raises(KeyboardInterrupt):
             create(tmp_path / "s.zarr")
         assert not store_exists(objects)
         with pytest.raises(StoreError, match="no store at"):
             Store(tmp_path / "s.zarr")
-    monkeypatch.setattr(type(objects), "put", put)
+    monkeypatch.setattr(type(objects), "create", write)
     assert create(tmp_path / "s.zarr").pending() == [0, 1, 2]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_content import content, create, full_store
+from store_content import content, create, full_store, uncommit
 
 from samcache.cache.commits import commit_key
 from samcache.cache.records import seal, unseal
@@ -23,7 +23,7 @@ def flip(path: Path, place: int) -> None:
 def test_a_whole_store_is_well_and_pending_shards_are_no_damage(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s.zarr")
     assert verify(store) == []
-    (Path(store.location) / commit_key(1)).unlink()
+    uncommit(store, 1)
     assert verify(Store(store.location)) == []
 
 

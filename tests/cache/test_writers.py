@@ -1,81 +1,54 @@
 """Writers that die, sleep and meet in one shard: one's data stands, and its record matches it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from obstore.store import MemoryStore
 from store_content import content, create, full_store
+from watched_objects import Died, Watched, die
 
-from samcache.cache.commits import commit_key
 from samcache.cache.create import store_exists
 from samcache.cache.folder import FolderObjects
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 
-
-class Died(BaseException):
-    """A process is gone."""
-
-
-class Watched(FolderObjects):
-    """Calls ``hook`` before its n-th step, counted from 1."""
-
-    def __init__(self, root: Path, step: int, hook: Callable[[], None]) -> None:
-        super().__init__(root)
-        self.steps, self._step, self._hook = 0, step, hook
-
-    def _count(self) -> None:
-        self.steps += 1
-        if self.steps == self._step:
-            self._hook()
-
-    def create(self, key: str, data: bytes) -> bool:
-        self._count()
-        return super().create(key, data)
-
-    def put(self, key: str, data: bytes) -> None:
-        self._count()
-        super().put(key, data)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self._count()
-        super().delete(keys)
-
-    def size(self, key: str) -> int | None:
-        self._count()
-        return super().size(key)
-
-
 STEPS = range(1, 20)
 
 
 class Shard:
-    """One shard, its store, and who holds the newest claim on it."""
+    """One shard, its store in memory, and who holds the newest claim on it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.holder = path, -1
-        create(path)
+    def __init__(self) -> None:
+        self.memory, self.holder = MemoryStore(), -1
+        create("memory", objects=Watched(self.memory))
+
+    def store(self) -> Store:
+        return Store("memory", Watched(self.memory))
+
+    def committed(self) -> bool:
+        return 0 in self.store().committed()
 
     def work(self, seed: int, step: int = 0, hook: Callable[[], None] = lambda: None) -> None:
         """Take the shard over, if it is pending, and commit the content of a seed.
 
         ``hook`` runs before a step.
         """
-        if (self.path / commit_key(0)).exists():
+        if self.committed():
             return
         self.holder = seed
-        store = Store(self.path)
+        store = self.store()
         made = content(store, 0, seed)
-        store.objects = Watched(self.path, step, hook)
+        store.objects = Watched(self.memory, step, hook)
         with suppress(Died):
             store.commit(0, made, lambda: self.holder == seed)
 
     def writers(self) -> set[int]:
         """The seeds whose content stands, object by object."""
         self.work(4)  # someone comes by in the end and finishes what is pending
-        store = Store(self.path)
+        store = self.store()
         assert verify(store) == []
         return {
             seed
@@ -85,27 +58,19 @@ class Shard:
         }
 
 
-def die() -> None:
-    raise Died
-
-
 @pytest.mark.parametrize("death", STEPS)
-def test_a_successor_with_other_bits_replaces_what_the_dead_one_left(
-    tmp_path: Path, death: int
-) -> None:
-    shard = Shard(tmp_path / "s.zarr")
+def test_a_successor_with_other_bits_replaces_what_the_dead_one_left(death: int) -> None:
+    shard = Shard()
     shard.work(0, death, die)
-    committed = (tmp_path / "s.zarr" / commit_key(0)).exists()
+    committed = shard.committed()
     assert shard.writers() == ({0} if committed else {4})
 
 
 @pytest.mark.parametrize("sleep", STEPS)
 @pytest.mark.parametrize("death", [0, 3])
-def test_a_sleeper_that_was_succeeded_leaves_one_writers_data(
-    tmp_path: Path, death: int, sleep: int
-) -> None:
+def test_a_sleeper_that_was_succeeded_leaves_one_writers_data(death: int, sleep: int) -> None:
     """It wakes after its successor has finished; it may itself have succeeded a dead one."""
-    shard = Shard(tmp_path / "s.zarr")
+    shard = Shard()
     if death:
         shard.work(0, death, die)
     shard.work(1, sleep, lambda: shard.work(2))
@@ -114,10 +79,8 @@ def test_a_sleeper_that_was_succeeded_leaves_one_writers_data(
 
 @pytest.mark.parametrize("death", STEPS)
 @pytest.mark.parametrize("sleep", STEPS)
-def test_a_sleeper_whose_successor_dies_leaves_one_writers_data(
-    tmp_path: Path, sleep: int, death: int
-) -> None:
-    shard = Shard(tmp_path / "s.zarr")
+def test_a_sleeper_whose_successor_dies_leaves_one_writers_data(sleep: int, death: int) -> None:
+    shard = Shard()
     shard.work(0, 3, die)
     shard.work(1, sleep, lambda: shard.work(2, death, die))
     assert len(shard.writers()) == 1
@@ -125,8 +88,8 @@ def test_a_sleeper_whose_successor_dies_leaves_one_writers_data(
 
 @pytest.mark.parametrize("sleep", STEPS)
 @pytest.mark.parametrize("second", range(1, 20, 3))
-def test_two_sleepers_leave_one_writers_data(tmp_path: Path, sleep: int, second: int) -> None:
-    shard = Shard(tmp_path / "s.zarr")
+def test_two_sleepers_leave_one_writers_data(sleep: int, second: int) -> None:
+    shard = Shard()
     shard.work(0, 3, die)
     shard.work(1, sleep, lambda: shard.work(2, second, lambda: shard.work(3)))
     assert len(shard.writers()) == 1

@@ -13,8 +13,8 @@ import torch
 from conftest import Extract, write_npz
 from PIL import Image
 from rich.console import Console
+from store_content import uncommit
 
-from samcache.cache.commits import commit_key
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.extract.forecast import Forecast, Speed, forecast, measure_speed
@@ -84,7 +84,7 @@ def test_what_is_committed_is_not_told_again(options: dict[str, Any], run_extrac
     folder = Path(store.location)
     assert (plan(options).rows, plan(options).objects) == (0, 0)
     for shard in (1, 3):
-        (folder / commit_key(shard)).unlink()
+        uncommit(store, shard)
     before = files(folder)
     told = plan(options, shard_rows=64)
     assert files(folder) == before
@@ -112,7 +112,7 @@ def test_shards_with_images_beyond_the_limit_are_not_told(
     run_extract(limit=12)
     store, _ = run_extract()
     for shard in (0, 3):
-        (Path(store.location) / commit_key(shard)).unlink()
+        uncommit(store, shard)
     told = plan(options, limit=12)
     assert (told.rows, told.shards, told.objects) == (8, 1, len(store.arrays) + 1)
     store, summary = run_extract(limit=12)
@@ -133,7 +133,7 @@ def test_what_reuse_would_copy_is_not_told_as_to_encode(
     assert not (tmp_path / "other.zarr").exists()
     store, summary = run_extract(**again)
     assert (summary.encoded, summary.copied) == (told.rows, told.copied)
-    (Path(store.location) / commit_key(0)).unlink()
+    uncommit(store, 0)
     told = plan(options, **again)
     assert (told.rows, told.copied, told.speed) == (0, 8, None), "nothing left to measure for"
 

@@ -1,18 +1,18 @@
 """Whatever bit flips in a store, verify finds it and repair restores it from the source."""
 
 import json
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Extract
 from rich.console import Console
+from store_content import uncommit
 
-from samcache.cache.commits import commit_key
+from samcache.cache.commits import commit_key, spare_key
 from samcache.cache.errors import CheckpointError, SamcacheError
 from samcache.cache.store import Store
-from samcache.cache.verify import open_damaged, verify
+from samcache.cache.verify import open_damaged, report, verify
 from samcache.extract.repair import RepairOptions, RepairSummary, repair
 from samcache.extract.stored import stored
 
@@ -29,6 +29,12 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(bytes(data))
 
 
+def spoil(path: Path, place: int) -> None:
+    """Change more bits of a row than its checksum can correct."""
+    for bit in range(3):
+        flip(path, place + bit)
+
+
 def damage_of(store: Path) -> list[str]:
     opened, damage = open_damaged(store)
     return [one.key for one in [*damage, *verify(opened)]]
@@ -38,7 +44,7 @@ def damage_of(store: Path) -> list[str]:
 def mend(npz: Path, checkpoint: Path) -> object:
     def run(store: Path, **changes: object) -> RepairSummary:
         options = {"source": npz, "checkpoint": checkpoint, "batch_size": 3, **changes}
-        return repair(RepairOptions(store, **options), Console(file=StringIO()))  # type: ignore[arg-type]
+        return repair(RepairOptions(store, **options))  # type: ignore[arg-type]
 
     return run
 
@@ -90,7 +96,7 @@ def test_missing_and_short_objects_come_back_bit_for_bit(
 def test_exactly_the_damaged_row_is_encoded_again(run_extract: Extract, mend: object) -> None:
     store, _ = run_extract()
     row_bytes = store.arrays["features/neck"].row_bytes
-    flip(Path(store.location, "features/neck/c/1/0/0/0/0"), 3 * (row_bytes + 4) + 5)
+    spoil(Path(store.location, "features/neck/c/1/0/0/0/0"), 3 * (row_bytes + 4) + 5)
     summary = mend(Path(store.location))  # type: ignore[operator]
     assert [one.rows for one in summary.damage] == [(11,)]
     assert summary.encoded == 1
@@ -99,19 +105,121 @@ def test_exactly_the_damaged_row_is_encoded_again(run_extract: Extract, mend: ob
 def test_repair_computes_in_the_stores_precision(run_extract: Extract, mend: object) -> None:
     store = Path(run_extract(precision="bfloat16", batch_size=1)[0].location)
     before = objects_of(store)
-    flip(store / "features/neck/c/1/0/0/0/0", 3)
+    spoil(store / "features/neck/c/1/0/0/0/0", 3)
     assert mend(store, batch_size=1).encoded == 1  # type: ignore[operator]
     assert objects_of(store) == before
 
 
-def test_missing_rows_are_encoded_too(run_extract: Extract, mend: object) -> None:
+@pytest.mark.parametrize("source", ["the same", "another", "other bytes"])
+@pytest.mark.parametrize("spares", [True, False])
+def test_a_flipped_bit_anywhere_costs_nothing_whatever_the_source(
+    run_extract: Extract, mend: object, npz: Path, source: str, spares: bool
+) -> None:
+    """One bit of every object at once; stores of older versions have no spares of commits."""
     store = Path(run_extract()[0].location)
-    (store / commit_key(3)).unlink()
-    (store / commit_key(4)).write_bytes(b"{")
-    summary = mend(store)  # type: ignore[operator]
-    assert summary.encoded == 16
-    assert Store(store).pending() == []
+    if not spares:
+        for spare in store.glob("commits/0*/spare/zarr.json"):
+            spare.unlink()
+    before = objects_of(store)
+    change_source(npz, source)
+    rng = np.random.default_rng(1)
+    for key in before:
+        if not key.startswith(("claims", "commits/zarr", "samples/zarr")) and "/spare/" not in key:
+            flip(store / key, int(rng.integers(0, len(before[key]) * 7)))
+    summary = mend(store, checkpoint=Path("none"))  # type: ignore[operator]
+    assert (summary.encoded, summary.left) == (0, [])
     assert damage_of(store) == []
+    after = objects_of(store)
+    kept = [key for key in before if "/c/" in key or key.startswith("commits/0")]
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+
+
+def change_source(npz: Path, how: str) -> None:
+    """Leave the source as it is, take images away, or change all their bytes."""
+    with np.load(npz) as file:
+        arrays = dict(file)
+    for name in [name for name in arrays if name.endswith("_images") and how == "other bytes"]:
+        arrays[name] = arrays[name] ^ 255
+    if how == "another":
+        arrays |= {name: arrays[name][:10] for name in arrays if name.startswith("train_")}
+    np.savez(npz, **arrays)
+
+
+@pytest.mark.parametrize("discard", [False, True])
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [("another", "the source has no such sample"), ("other bytes", "the source has other bytes")],
+)
+def test_a_lost_record_is_rebuilt_from_the_same_images_alone(
+    run_extract: Extract, mend: object, npz: Path, source: str, problem: str, discard: bool
+) -> None:
+    opened, _ = run_extract()
+    store = Path(opened.location)
+    before = objects_of(store)
+    lost = [store / commit_key(1), store / spare_key(1)]
+    for path in lost:
+        path.write_bytes(b"{")
+    change_source(npz, source)
+    summary = mend(store, discard=discard)  # type: ignore[operator]
+    if discard:
+        assert (summary.left, summary.discarded) == ([], 8)
+        assert Store(store).pending() == [1]
+        return
+    assert any(problem in one.problem for one in summary.left), summary.left
+    wanted = before | {path.relative_to(store).as_posix(): b"{" for path in lost}
+    assert objects_of(store) == wanted
+
+
+def test_a_lost_record_keeps_whole_objects(run_extract: Extract, mend: object) -> None:
+    store = Path(run_extract()[0].location)
+    before = objects_of(store)
+    for path in (store / commit_key(1), store / spare_key(1)):
+        path.write_bytes(b"{")
+    assert mend(store).left == []  # type: ignore[operator]
+    after = objects_of(store)
+    assert {k: v for k, v in after.items() if "/c/" in k} == {
+        k: v for k, v in before.items() if "/c/" in k
+    }
+    assert damage_of(store) == []
+
+
+def test_rows_that_the_source_lost_are_given_up_only_on_request(
+    run_extract: Extract, mend: object, npz: Path
+) -> None:
+    opened, _ = run_extract()
+    store = Path(opened.location)
+    row_bytes = opened.arrays["features/neck"].row_bytes
+    spoil(store / "features/neck/c/0/0/0/0/0", 2 * (row_bytes + 4) + 5)
+    change_source(npz, "other bytes")
+    assert mend(store).left != []  # type: ignore[operator]
+    assert mend(store, discard=True).discarded == 1  # type: ignore[operator]
+    assert damage_of(store) == []
+    status = Store(store).samples["status"]
+    assert np.flatnonzero(status == "unreadable").tolist() == [2]
+
+
+def test_what_was_committed_is_not_encoded_again_where_its_record_is_missing(
+    run_extract: Extract, mend: object
+) -> None:
+    store = Path(run_extract()[0].location)
+    before = objects_of(store)
+    (store / commit_key(3)).unlink()
+    found = report(store, False, Console(quiet=True))
+    assert [one.key for one in found.damage] == [commit_key(3)]
+    assert mend(store, checkpoint=Path("none")).left == []  # type: ignore[operator]
+    (store / commit_key(4)).unlink()
+    assert run_extract()[1].encoded == 0, "extract finds the spare"
+    assert objects_of(store) == before
+
+
+def test_images_without_a_commit_are_named(run_extract: Extract) -> None:
+    opened, _ = run_extract()
+    uncommit(opened, 3)
+    found = report(opened.location, False, Console(quiet=True))
+    ids = list(opened.table["id"][24:32])
+    assert (found.damage, found.uncommitted) == ([], ids)
+    assert "all well" not in found.text()
+    assert f"8 samples have no commit record: {ids[0]}" in found.text()
 
 
 def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
@@ -121,7 +229,7 @@ def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
     store, _ = run_extract()
     before = store.read_features("neck", 0, 40)
     row_bytes = store.arrays["features/neck"].row_bytes
-    flip(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
+    spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
     monkeypatch.setattr(
         "samcache.extract.shard_encoder.stored",
         lambda *a: (stored(*a)[0] + 0.25, stored(*a)[1]),
@@ -141,8 +249,8 @@ def test_rows_that_changed_in_the_source_stay_damaged_and_are_told(
         arrays = dict(file)
     arrays["train_images"][2] += 1
     np.savez(npz, **arrays)
-    flip(Path(store.location, "features/neck/c/0/0/0/0/0"), 5)
-    flip(
+    spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 5)
+    spoil(
         Path(store.location, "features/neck/c/0/0/0/0/0"),
         2 * (store.arrays["features/neck"].row_bytes + 4) + 5,
     )
@@ -157,7 +265,7 @@ def test_other_weights_are_refused_before_anything_is_written(
     from tiny_encoder import save_tiny_checkpoint
 
     store, _ = run_extract()
-    flip(Path(store.location, "features/neck/c/0/0/0/0/0"), 5)
+    spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 5)
     before = objects_of(Path(store.location))
     with pytest.raises(CheckpointError, match="the store was made with"):
         mend(  # type: ignore[operator]
@@ -170,7 +278,7 @@ def test_a_table_that_the_source_no_longer_has_is_not_made_up(
     run_extract: Extract, mend: object, npz: Path
 ) -> None:
     store, _ = run_extract()
-    flip(Path(store.location, "samples/00000000/label/c/0"), 9)
+    spoil(Path(store.location, "samples/00000000/label/c/0"), 9)
     with np.load(npz) as file:
         arrays = dict(file)
     arrays["train_labels"][2] = 1 - arrays["train_labels"][2]

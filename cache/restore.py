@@ -1,0 +1,106 @@
+"""Restore what a store's own spares and checksums still tell, without source and encoder.
+
+Nothing is removed here, and nothing is written that a checksum of the store does not confirm.
+"""
+
+from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.create import write_metadata
+from samcache.cache.description import ROOT
+from samcache.cache.errors import StoreError
+from samcache.cache.layout import ArraySpec
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.one_bit import correct_row, correct_small, is_sealed
+from samcache.cache.samples import generation_key
+from samcache.cache.shards import CHECKSUM, crc32c, encode_index, row_sums
+from samcache.cache.store import Store
+from samcache.cache.verify import Damage
+
+
+def restore_records(store: Store, damage: list[Damage]) -> Store:
+    """Put back the root record, the table's record and the metadata; the store opened once more."""
+    keys = {one.key for one in damage}
+    if ROOT in keys:
+        store.objects.put(ROOT, store.description.to_bytes())
+    if generation_key(store.generation.number) in keys:
+        store.objects.put(generation_key(store.generation.number), store.generation.to_bytes())
+    return write_metadata(store)
+
+
+def restore_columns(store: Store, damage: list[Damage]) -> list[str]:
+    """Correct flipped bits in the sample table's columns; keys of those that stay damaged."""
+    left = []
+    for key in (one.key for one in damage if one.key in store.generation.objects):
+        data = store.objects.find(key) or b""
+        whole = _corrected_column(data, store.generation.objects[key])
+        if whole is None:
+            left.append(key)
+        else:
+            store.objects.put(key, whole)
+    return left
+
+
+def _corrected_column(data: bytes, record: ObjectRecord) -> bytes | None:
+    """An object of the sample table with its one flipped bit turned back, or None."""
+    corrected = correct_row(data[:-CHECKSUM], data[-CHECKSUM:])
+    whole = b"" if corrected is None else corrected + crc32c(corrected)
+    if ObjectRecord.of(whole) == record:
+        return whole
+    return correct_small(data, lambda tried: ObjectRecord.of(tried) == record)
+
+
+def restore_commit_record(store: Store, shard: int) -> bool:
+    """Put back a shard's commit record and its spare; False where neither can be had.
+
+    Of what can be read, a record comes first that every object matches. Asked under a claim.
+    """
+    key, spare = commit_key(shard), spare_key(shard)
+    standing, copy = (store.objects.find(one, LARGEST_RECORD) for one in (key, spare))
+    if not _is_record(store, shard, standing):
+        corrected = correct_small(standing or b"", is_sealed)
+        found = [data for data in (copy, corrected) if _is_record(store, shard, data)]
+        found.sort(key=lambda data: not store.is_whole(store.parse_commit(data or b"", shard)))
+        if not found:
+            return False
+        standing = found[0]
+        store.objects.put(key, standing or b"")
+    if standing is not None and copy != standing:
+        store.objects.put(spare, standing)
+    return True
+
+
+def correct_object(store: Store, spec: ArraySpec, commit: Commit) -> bool:
+    """Correct an object's index and a flipped bit in each row; False where more differs."""
+    key = spec.key(commit.shard)
+    data = store.objects.find(key)
+    if data is None or len(data) != commit.objects[key].bytes:
+        return False
+    present = commit.present(store.rows_per_shard)
+    sums = row_sums(data, present, spec.row_bytes)
+    parts = []
+    for number in range(int(present.sum())):
+        start = number * (spec.row_bytes + CHECKSUM)
+        row = data[start : start + spec.row_bytes]
+        corrected = correct_row(row, sums[number * CHECKSUM : (number + 1) * CHECKSUM])
+        if corrected is None:
+            return False
+        parts += [corrected, crc32c(corrected)]
+    whole = b"".join([*parts, encode_index(present, spec.row_bytes)])
+    if ObjectRecord.of(whole) != commit.objects[key]:
+        return False
+    store.objects.put(key, whole)
+    return True
+
+
+def write_spares(store: Store) -> None:
+    """Give every commit record a spare that has none: older versions wrote none."""
+    keys = store.objects.listing("commits")
+    for shard in store.committed():
+        if spare_key(shard) not in keys:
+            store.objects.put(spare_key(shard), store.objects.get(commit_key(shard)))
+
+
+def _is_record(store: Store, shard: int, data: bytes | None) -> bool:
+    try:
+        return data is not None and bool(store.parse_commit(data, shard))
+    except StoreError:
+        return False
