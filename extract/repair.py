@@ -17,6 +17,7 @@ from samcache.cache.create import write_metadata
 from samcache.cache.description import ROOT
 from samcache.cache.errors import CheckpointError, StoreError
 from samcache.cache.layout import ArraySpec
+from samcache.cache.reading import Reading
 from samcache.cache.samples import generation_key, generation_objects, read_column
 from samcache.cache.shards import DamagedShardError
 from samcache.cache.store import ShardContent, Store
@@ -31,6 +32,7 @@ from samcache.extract.open_source import open_source
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.plan import with_the_stores_labels
 from samcache.extract.pseudonyms import hashed_ids
+from samcache.extract.recorded_reading import follow_reading, refuse_other_reading
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import Row, read_row
 from samcache.extract.run import open_device, source_places
@@ -82,7 +84,10 @@ def repair(options: RepairOptions, console: Console) -> RepairSummary:
     damage += verify(store)
     with Claims(store.objects) as claims:
         window = parse_window(store.identity.window)
-        source = open_source(options.source, replace(options.reading, window=window))
+        reading = replace(options.reading, window=window)
+        recorded = Reading.recorded(store.provenance)
+        source = open_source(options.source, follow_reading(reading, recorded, store.location))
+        refuse_other_reading(source, store.provenance, store.location)
         samples = with_the_stores_labels(source.samples, source, store)
         if options.hash_ids:
             samples = hashed_ids(samples)
