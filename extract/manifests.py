@@ -52,7 +52,7 @@ def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
 
 def refuse_spreadsheet(path: Path) -> None:
     """Raise SourceError for a file that a spreadsheet program keeps to itself."""
-    if path.suffix.lower() in SPREADSHEETS:
+    if path.suffix.lower() in SPREADSHEETS and not path.is_dir():
         raise SourceError(f"{path} is a spreadsheet, which is not read: {_SAVE_AS_CSV}")
 
 
@@ -107,9 +107,9 @@ def _decoded(path: Path, data: bytes) -> str:
         line = data.count(b"\n", 0, start + error.start) + 1
         byte = data[start + error.start]
         raise SourceError(
-            f"{path}, line {line} is not UTF-8 (byte 0x{byte:02x}), probably Latin-1 "
-            "or Windows-1252: save it as UTF-8 (in Excel: CSV UTF-8; or iconv -f WINDOWS-1252 -t "
-            "UTF-8)"
+            f"{path}, line {line} is not UTF-8 (byte 0x{byte:02x}) but another encoding, such as "
+            "Latin-1 or Windows-1252: save it as UTF-8 (in Excel: CSV UTF-8; or iconv -f "
+            "WINDOWS-1252 -t UTF-8)"
         ) from None
     if "\0" in text.partition("\n")[0]:
         raise SourceError(f"{path} is not text: it should be CSV in UTF-8")

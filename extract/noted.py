@@ -97,7 +97,7 @@ def _dicom_frames(data: bytes) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(
-            io.BytesIO(data), stop_before_pixels=True, specific_tags=["NumberOfFrames"]
+            io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=["NumberOfFrames"]
         )
     return int(header.get("NumberOfFrames") or 1)
 
