@@ -10,6 +10,7 @@ from rich.table import Table
 from samcache.cache.duplicates import find_duplicates
 from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.precision import Precision
+from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 
@@ -82,6 +83,9 @@ def render(description: dict[str, Any]) -> Group:
         "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
     }.items():
         head.add_row(name, escape(text))
+    reading = Reading.recorded(description["provenance"])
+    if reading and reading.frames:
+        head.add_row("DICOM frames", f"--frames {reading.frames}")
     parts: list[Table | str] = [
         head,
         "",

@@ -19,6 +19,7 @@ from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import StoreError
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
+from samcache.cache.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.samples import COLUMNS, describe_difference
 from samcache.cache.store import ShardContent, Store
 
@@ -91,7 +92,7 @@ def plan_merge(stores: list[Store], allow_split_groups: bool) -> Plan:
         ),
         first.rows_per_shard,
         first.layout.level_shapes,
-        {"merged": [_provenance(store) for store in stores]},
+        {"merged": [_provenance(store) for store in stores], **_reading(stores)},
     )
     return Plan(tuple(stores), description, table)
 
@@ -170,6 +171,11 @@ def _provenance(store: Store) -> dict[str, Any]:
         "samples": store.generation.count,
         "provenance": store.provenance,
     }
+
+
+def _reading(stores: list[Store]) -> dict[str, Any]:
+    joined = join_readings(Reading.recorded(store.provenance) for store in stores)
+    return {} if joined is None else {PROVENANCE: joined.to_json()}
 
 
 def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims) -> Store:

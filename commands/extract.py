@@ -108,6 +108,10 @@ def extract(
 
     how = SourceOptions(**reading, window=window)
     if check:
+        from samcache.extract.recorded_reading import follow_store
+
+        if options["store"]:
+            how = follow_store(how, options["store"])
         _tell_what_is_there(source, how, options["limit"], as_json)
         return
     settings = ExtractOptions(source=source, reading=how, **options)

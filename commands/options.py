@@ -131,10 +131,17 @@ _SOURCE_OPTIONS = {
         "--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"
     ),
     "frames": option(
-        "--frames", type=FRAMES, default="first", help="DICOM with several: which are images."
+        "--frames",
+        type=FRAMES,
+        help="DICOM with several: which are images.  [default: as recorded, else first]",
     ),
-    "images_key": option("--x", "images_key", default="x", help="HDF5: the array of images."),
+    "images_key": option(
+        "--x", "images_key", help="HDF5: the array of images.  [default: as recorded, else x]"
+    ),
     "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
+    "follow_links": option(
+        "--follow-links", is_flag=True, help="Read files that links lead to outside the folder."
+    ),
     "split_seed": option(
         "--split-seed", type=At(0), default=0, help="Seed of a split the source does not have."
     ),
@@ -148,7 +155,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Those of ``source_options`` that say where a source's images are."""
-    return _with_reading(command, ("root", "images_key", "labels_key"))
+    return _with_reading(command, ("root", "frames", "images_key", "labels_key", "follow_links"))
 
 
 def _with_reading(command: Callable[..., Any], names: tuple[str, ...]) -> Callable[..., Any]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from samcache.cache.store import Store
+    from samcache.extract.noted import Noted
     from samcache.train.predictor import TrainedRun
 
 Folder = FilePath(exists=True, file_okay=False)
@@ -66,6 +68,8 @@ def predict(
     samcache predict runs/slca images/ --out predictions.csv --heatmap maps
     samcache predict runs/slca s3://team/other.zarr --json
     """
+    from samcache.extract.noted import NOTHING, Noted
+    from samcache.extract.progress import tell
     from samcache.train.heat_maps import open_heat_map_folder, write_heat_maps
     from samcache.train.predict import predict_store
     from samcache.train.predict_output import columns, rows, write_csv, write_json
@@ -78,11 +82,13 @@ def predict(
     if heatmap:
         open_heat_map_folder(heatmap, trained)
 
+    noted = list[Noted]()
     bar = out is not None or not sys.stdout.isatty()  # it and rows would overwrite each other
 
     def predicted_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
-        for store in _stores(trained, inputs, console(), bar, **options):
+        stores = _stores(trained, inputs, console(), bar, noted.append, **options)
+        for store in stores:
             for part in predict_store(trained, ensemble, store):
                 drawn = None
                 if heatmap:
@@ -92,10 +98,13 @@ def predict(
     with _opened(out) as file:
         if as_json:
             head = {"members": trained.members, "classes": trained.classes}
-            failed = write_json(predicted_rows(), head, file)
+            failed = write_json(
+                predicted_rows(), head, file, lambda: {"noted": asdict(sum(noted, NOTHING))}
+            )
         else:
             names = columns(trained.classes, heatmap is not None)
             failed = write_csv(predicted_rows(), names, file)
+    tell(console(), sum(noted, NOTHING).lines())
     if failed:
         click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
         sys.exit(EXIT_UNREADABLE)
@@ -188,6 +197,7 @@ def _stores(
     inputs: tuple[str, ...],
     console: Console,
     bar: bool,
+    on_noted: Callable[[Noted], None],
     reading: dict[str, Any],
     hash_ids: bool,
     checkpoint: Path | None,
@@ -201,6 +211,7 @@ def _stores(
     from samcache.extract.inputs import open_inputs
     from samcache.extract.live import open_live_encoder
     from samcache.extract.progress import tell
+    from samcache.extract.recorded_reading import follow_run
     from samcache.extract.sources import told_passed_over
 
     if any(_is_store(name) for name in inputs):
@@ -208,12 +219,13 @@ def _stores(
             raise click.UsageError("a store should be the only INPUT")
         yield Store(inputs[0])
         return
-    how = SourceOptions(**reading, window=parse_window(run.identity.window))
+    asked = SourceOptions(**reading, window=parse_window(run.identity.window))
+    how = follow_run(asked, run.reading, str(run.folder))
     found = open_inputs(inputs, how, hash_ids)
     passed_over = [name for given in found for name in given.source.passed_over]
     tell(console, told_passed_over(passed_over))
     encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
-    yield from encoder.stores(found, console, bar)
+    yield from encoder.stores(found, console, bar, on_noted)
 
 
 def _is_store(name: str) -> bool:

@@ -12,6 +12,7 @@ from rich.console import Console
 from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
 from samcache.cache.samples import SPLITS
+from samcache.extract.noted import NOTHING, Noted, is_single_colour
 from samcache.extract.progress import encoding_progress, tell
 from samcache.extract.sources import Source, told_passed_over
 
@@ -24,7 +25,7 @@ class SourceReport:
 
     counts: split -> class -> images; sizes: "height x width" -> images; unreadable: id -> reason;
     groups: group -> its splits, where it stands in more than one; passed_over: files that are not
-    taken for images.
+    taken for images; noted: of images that can be read.
     """
 
     name: str
@@ -36,6 +37,7 @@ class SourceReport:
     duplicates: list[Duplicates]
     groups: dict[str, tuple[str, ...]]
     passed_over: tuple[str, ...]
+    noted: Noted
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -51,6 +53,7 @@ class SourceReport:
         told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
         lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
         lines += told_passed_over(self.passed_over)
+        lines += self.noted.lines()
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         lines += listed("images cannot be read", bad)
         across = [same.text(self.classes) for same in self.duplicates if same.leaks]
@@ -77,12 +80,14 @@ def check_source(source: Source, console: Console) -> SourceReport:
     with encoding_progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
         task = progress.add_task("reading", total=len(rows))
 
-        def read(row: int) -> tuple[str, str, str]:
+        def read(row: int) -> tuple[str, str, str, Noted]:
             found = _read(source, row)
             progress.advance(task)
             return found
 
-        found = pd.DataFrame(pool.map(read, rows), columns=["sha256", "size", "reason"])
+        columns = ["sha256", "size", "reason", "noted"]
+        found = pd.DataFrame(pool.map(read, rows), columns=columns)
+    noted = sum(found.pop("noted"), NOTHING)
     samples = source.samples.assign(**found)
     bad = samples[samples["reason"] != ""]
     sizes = samples.loc[samples["reason"] == "", "size"].value_counts()
@@ -96,19 +101,22 @@ def check_source(source: Source, console: Console) -> SourceReport:
         find_duplicates(samples),
         split_groups(samples),
         source.passed_over,
+        noted,
     )
 
 
-def _read(source: Source, row: int) -> tuple[str, str, str]:
-    """SHA-256, size and the reason why it could not be read, of one image."""
+def _read(source: Source, row: int) -> tuple[str, str, str, Noted]:
+    """SHA-256, size, the reason why it could not be read, and what is noted, of one image."""
     sha256 = ""
     try:
         image = source.image(row)
         sha256 = image.sha256
-        width, height = image.decode().size
+        decoded = image.decode()
     except ImageError as error:
-        return sha256, "", str(error)
-    return sha256, f"{height} x {width}", ""
+        return sha256, "", str(error), NOTHING
+    name = source.samples["id"].iloc[row]
+    noted = Noted.of(name, image.several(), is_single_colour(decoded))
+    return sha256, f"{decoded.height} x {decoded.width}", "", noted
 
 
 def _counts(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:

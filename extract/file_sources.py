@@ -1,12 +1,9 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
-import csv
 import re
 import shlex
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TextIO
 
 import pandas as pd
 
@@ -15,12 +12,15 @@ from samcache.extract import dicom
 from samcache.extract.colour import Window
 from samcache.extract.frames import Frames
 from samcache.extract.image_files import images_and_others, is_dicom, loose_files, subfolders
+from samcache.extract.manifests import numbered, read_table
+from samcache.extract.nested_splits import told_nested_splits
 from samcache.extract.sources import (
     DRAWN,
     FileSource,
     check_names,
     class_index,
     draw_splits,
+    leads_out,
     split_name,
 )
 
@@ -35,10 +35,11 @@ class SourceOptions:
     group: str | None = None  # patient or lesion; samples of one group belong together
     root: Path | None = None  # folder the file column starts from; the manifest's own by default
     split_seed: int = 0  # for sources without splits
-    images_key: str = "x"  # of HDF5 files
+    images_key: str | None = None  # of HDF5 files; "x" where none is recorded
     labels_key: str = "y"
     window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
-    frames: Frames = "first"  # of DICOM files with several
+    frames: Frames | None = None  # of DICOM files with several; "first" where none is recorded
+    follow_links: bool = False  # out of a folder; the user's word alone, so no store records it
 
 
 def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
@@ -73,13 +74,14 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         }
     )
     if not reading.group:
-        samples["group"] = _patients(root, samples["id"])
+        samples["group"] = _patients(root, samples["id"], reading.follow_links)
     if "split" in table:
         samples["split"] = [
             _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
-    remarks = _unused_groups(table.drop(columns=label), samples)
-    return _source(path.stem, root, classes, samples, reading, remarks=remarks)
+    source = _source(path.stem, root, classes, samples, reading)
+    source.remarks = _unused_groups(table.drop(columns=label), samples)
+    return source
 
 
 def open_folder(path: Path, reading: SourceOptions) -> FileSource:
@@ -107,67 +109,14 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
-    samples["group"] = _patients(path, samples["id"])
+    samples["group"] = _patients(path, samples["id"], reading.follow_links)
     names, samples["label"] = class_index(samples.pop("class"))
     if not splits:
         del samples["split"]
-    return _source(path.name, path, names, samples, reading, names_below(path, others))
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A manifest's columns as text, "" where there is none; the index is each row's line.
-
-    Raises SourceError.
-    """
-    kind = path.suffix[1:].upper()
-    try:
-        if kind == "PARQUET":
-            table = pd.read_parquet(path).astype("string").fillna("").astype(str)
-            return table.set_axis(range(2, len(table) + 2))
-        return _read_csv(path)
-    except ImportError:
-        raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
-    except (ValueError, OSError, csv.Error) as error:
-        raise SourceError(f"{path} is not a readable {kind} manifest: {error}") from None
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        found = _csv_rows(file)
-        _, header = next(found, (1, []))
-        rows = dict(found)
-    if not header:
-        raise SourceError(f"{path} is not a readable CSV manifest: it is empty")
-    _refuse_twice(path, header)
-    for line, row in rows.items():
-        if len(row) > len(header):
-            raise SourceError(
-                f"{path}, line {line} has more fields than the header ({len(row)}, not "
-                f"{len(header)}): name every column, and quote text that has commas"
-            )
-        row.extend([""] * (len(header) - len(row)))
-    return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=str)
-
-
-def _csv_rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line that it begins in."""
-    reader = csv.reader(file, strict=True)  # else a quote left open takes all that follows
-    line = 1
-    for row in reader:
-        if len(row) > 1 or "".join(row).strip():
-            yield line, row
-        line = reader.line_num + 1
-
-
-def _refuse_twice(path: Path, header: list[str]) -> None:
-    for name in header:
-        if name and header.count(name) > 1:
-            raise SourceError(f"{path} has several columns {name!r}: keep one of them")
-
-
-def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
-    """The line of each value of a manifest's column, and the value."""
-    return zip(column.index.tolist(), column.tolist(), strict=True)
+    source = _source(path.name, path, names, samples, reading)
+    source.passed_over = tuple(names_below(path, others))
+    source.remarks = () if splits else told_nested_splits(classes)
+    return source
 
 
 def below_root(manifest: Path, line: int, text: str) -> str:
@@ -194,16 +143,14 @@ def _source(
     classes: tuple[str, ...],
     samples: pd.DataFrame,
     reading: SourceOptions,
-    passed_over: Sequence[str] = (),
-    remarks: tuple[str, ...] = (),
 ) -> FileSource:
     """The source of a table of samples, with a drawn split where it has none."""
     origin = "source"
     if "split" not in samples:
         samples["split"] = draw_splits(samples, reading.split_seed)
         origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
-    window, others = reading.window, tuple(passed_over)
-    return FileSource(name, root, classes, samples, origin, window, others, remarks)
+    window, follow = reading.window, reading.follow_links
+    return FileSource(name, root, classes, samples, origin, window, follow)
 
 
 def _unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[str, ...]:
@@ -242,7 +189,12 @@ def names_below(root: Path, files: list[Path]) -> list[str]:
     return [file.relative_to(root).as_posix() for file in files]
 
 
-def _patients(root: Path, names: pd.Series) -> list[str]:
-    """A group for each DICOM file, from its patient; "" for other files."""
+def _patients(root: Path, names: pd.Series, follow_links: bool) -> list[str]:
+    """A group for each DICOM file, from its patient; "" for other files, and for links out."""
     paths = [root / name for name in names.tolist()]
-    return [dicom.patient_group(path) if is_dicom(path) else "" for path in paths]
+    return [
+        dicom.patient_group(path)
+        if is_dicom(path) and (follow_links or not leads_out(root, path))
+        else ""
+        for path in paths
+    ]

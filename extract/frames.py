@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -9,7 +10,8 @@ import pandas as pd
 
 from samcache.extract import dicom
 from samcache.extract.decode import decode_image
-from samcache.extract.sources import FileSource, Source, SourceImage, read_file
+from samcache.extract.image_files import is_dicom
+from samcache.extract.sources import FileSource, Source, SourceImage
 
 Frames = Literal["first", "middle", "all"]
 _ONLY = -1  # the frame of a file that holds one image
@@ -20,13 +22,17 @@ def with_frames(files: FileSource, which: Frames) -> Source:
 
     A frame's id has its number (from 0) behind the file's, such as ``a/cine.dcm#12``. Frames have
     their file's class and split, and its group: the file's id where it has none, so that they stay
-    together. Files with one image stay as they are.
+    together. Files with one image stay as they are. What was chosen is part of the source's
+    ``reading`` where some file is DICOM.
     """
+    paths = files.paths()
+    if any(map(is_dicom, paths)):
+        files.reading = replace(files.reading, frames=which)
     if which == "first":
         return files
     places: list[tuple[int, int]] = []  # file, frame
-    for file, name in enumerate(files.samples["id"].tolist()):
-        count = dicom.frame_count(files.root / name)
+    for file, path in enumerate(paths):
+        count = dicom.frame_count(path) if files.may_read(path) else 1
         if count == 1:
             places.append((file, _ONLY))
         else:
@@ -51,6 +57,7 @@ class FrameSource(Source):
         samples = table.drop(columns=["file", "frame"])
         super().__init__(files.name, files.classes, samples, files.split_origin)
         self.passed_over, self.remarks = files.passed_over, files.remarks
+        self.reading = files.reading
         self._files = files
         self._table = table.reset_index(drop=True)
         self._last = (-1, b"", hashlib.sha256())  # frames of a file follow each other
@@ -75,6 +82,6 @@ class FrameSource(Source):
         with self._reading:
             if self._last[0] != file:
                 self._last = (-1, b"", hashlib.sha256())  # one file's bytes at a time
-                data = read_file(self._files.root, self._files.samples["id"].iloc[file])
+                data = self._files.read(file)
                 self._last = (file, data, hashlib.sha256(data))
             return self._last[1:]

@@ -1,5 +1,6 @@
 """Images in HDF5 files: PatchCamelyon's pairs of files, or one file with images and labels."""
 
+import copy
 import hashlib
 import re
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.reading import Reading
 from samcache.extract.decode import pixels_to_image
 from samcache.extract.sources import (
     DRAWN,
@@ -53,9 +55,10 @@ class Hdf5Source(Source):
         return SourceImage(digest, partial(pixels_to_image, pixels))
 
     def take(self, rows: list[int]) -> "Hdf5Source":
-        places = [self._places[row] for row in rows]
-        taken = self.samples.iloc[rows]
-        return Hdf5Source(self.name, self.classes, taken, places, self.split_origin)
+        taken = copy.copy(self)
+        taken.samples = self.samples.iloc[rows].reset_index(drop=True)
+        taken._places = [self._places[row] for row in rows]
+        return taken
 
 
 def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Source:
@@ -82,7 +85,16 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
     if not pairs:
         samples["split"] = draw_splits(samples, split_seed)
         origin = f"{DRAWN}70/10/20 %, stratified, seed {split_seed}"
-    return Hdf5Source(name, classes, samples, places, origin)
+    source = Hdf5Source(name, classes, samples, places, origin)
+    source.reading = Reading(images_key=images)
+    return source
+
+
+def has_pairs(files: list[Path]) -> bool:
+    """Whether some of these files are PatchCamelyon's: images in one, and labels in another."""
+    pairs = [match.groups() for file in files if (match := _PAIRED.fullmatch(file.stem))]
+    kinds = {(name, split, kind.lower()) for name, split, kind in pairs}
+    return any((name, split, "y") in kinds for name, split, kind in kinds if kind == "x")
 
 
 def _paired_files(path: Path) -> tuple[str, dict[str, Path]]:

@@ -1,33 +1,24 @@
 """Images to predict: files, folders, manifests and every other source, whether labelled or not."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from samcache.cache.errors import SourceError
-from samcache.extract import hdf5_source
 from samcache.extract.colour import Window
-from samcache.extract.decode import decode_image
-from samcache.extract.file_sources import (
-    SourceOptions,
-    below_root,
-    names_below,
-    numbered,
-    read_table,
-)
+from samcache.extract.file_sources import SourceOptions, below_root, names_below
+from samcache.extract.frames import with_frames
 from samcache.extract.image_files import images_and_others
-from samcache.extract.medmnist_source import PREFIX
+from samcache.extract.manifests import numbered, read_table, refuse_spreadsheet
 from samcache.extract.open_source import missing, open_source
 from samcache.extract.pseudonyms import hashed_ids
-from samcache.extract.sources import FileSource, Source, SourceImage, check_names, read_file
+from samcache.extract.source_kinds import source_kind
+from samcache.extract.sources import FileSource, Source, check_names, read_file
 
 _CLASSES = ("",)  # of images that nobody has labelled
-_MANIFESTS = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -38,22 +29,19 @@ class Inputs:
     samples: pd.DataFrame
 
 
-class GivenFiles(Source):
+class GivenFiles(FileSource):
     """Files that a user names one by one, wherever they lie; an id is the path as it was given."""
 
     def __init__(self, paths: Sequence[Path], window: Window | None) -> None:
-        super().__init__("files", _CLASSES, _unlabelled([str(path) for path in paths]), "source")
-        self._paths, self._window = list(paths), window
+        table = _unlabelled([str(path) for path in paths])
+        super().__init__("files", Path.cwd(), _CLASSES, table, window=window)
 
-    def image(self, row: int) -> SourceImage:
-        path = Path(os.path.realpath(self._paths[row]))  # who names a link means its target
-        data = read_file(path.parent, path.name)
-        return SourceImage(
-            hashlib.sha256(data).hexdigest(), partial(decode_image, data, self._window)
-        )
+    def may_read(self, path: Path) -> bool:  # noqa: ARG002
+        return True  # who names a link means its target
 
-    def take(self, rows: list[int]) -> "GivenFiles":
-        return GivenFiles([self._paths[row] for row in rows], self._window)
+    def read(self, row: int) -> bytes:
+        path = Path(os.path.realpath(self.samples["id"].iloc[row]))
+        return read_file(path.parent, path.name)
 
 
 def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) -> list[Inputs]:
@@ -65,10 +53,11 @@ def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) ->
     """
     files = [name for name in names if _is_one_image(name)]
     others = [name for name in names if name not in files]
+    which = reading.frames or "first"
     sources: list[tuple[str, Source]] = []
     if files:
         paths = [Path(name) for name in dict.fromkeys(files)]
-        sources.append(("", GivenFiles(paths, reading.window)))
+        sources.append(("", with_frames(GivenFiles(paths, reading.window), which)))
     for name in dict.fromkeys(others):
         prefix = f"{name.rstrip('/')}/" if len(others) > 1 or files else ""
         sources.append((prefix, _open(name, reading)))
@@ -80,19 +69,20 @@ def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) ->
 
 
 def _open(name: str, reading: SourceOptions) -> Source:
-    path = Path(name)
-    if not name.startswith(PREFIX) and path.suffix.lower() in _MANIFESTS:
-        return _open_manifest(path, reading)
-    if path.is_dir() and not any(_is_hdf5(file) for file in path.iterdir()):
-        return _open_folder(path.resolve(), reading)
+    path, which = Path(name), reading.frames or "first"
+    match source_kind(path):
+        case "manifest":
+            return with_frames(_open_manifest(path, reading), which)
+        case "folder":
+            return with_frames(_open_folder(path.resolve(), reading), which)
     return open_source(path, reading)
 
 
 def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
     images, others = images_and_others(path)
-    names, passed_over = names_below(path, images), tuple(names_below(path, others))
-    samples = _unlabelled(names)
-    return FileSource(path.name, path, _CLASSES, samples, "source", reading.window, passed_over)
+    source = _files(path.name, path, names_below(path, images), reading)
+    source.passed_over = tuple(names_below(path, others))
+    return source
 
 
 def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
@@ -103,7 +93,12 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         raise SourceError(f"{path} should have a column 'file', found {', '.join(table.columns)}")
     root = (reading.root or path.parent).resolve()
     names = [below_root(path, line, text) for line, text in numbered(table["file"])]
-    return FileSource(path.stem, root, _CLASSES, _unlabelled(names), window=reading.window)
+    return _files(path.stem, root, names, reading)
+
+
+def _files(name: str, root: Path, names: list[str], reading: SourceOptions) -> FileSource:
+    window, follow = reading.window, reading.follow_links
+    return FileSource(name, root, _CLASSES, _unlabelled(names), "source", window, follow)
 
 
 def _unlabelled(names: list[str]) -> pd.DataFrame:
@@ -115,9 +110,5 @@ def _unlabelled(names: list[str]) -> pd.DataFrame:
 def _is_one_image(name: str) -> bool:
     """Whether a name is a file that no kind of source reads, so that it should be an image."""
     path = Path(name)
-    several = (*_MANIFESTS, ".npz", *hdf5_source.SUFFIXES)
-    return path.is_file() and path.suffix.lower() not in several
-
-
-def _is_hdf5(path: Path) -> bool:
-    return path.suffix.lower() in hdf5_source.SUFFIXES
+    refuse_spreadsheet(path)
+    return path.is_file() and source_kind(path) == "file"

@@ -23,6 +23,8 @@ from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division
 from samcache.extract.encoders import Encoder, load_encoder
 from samcache.extract.inputs import Inputs
+from samcache.extract.noted import Noted
+from samcache.extract.open_shard import Filled
 from samcache.extract.pipeline import Work, fill
 from samcache.extract.progress import encoding_progress
 from samcache.extract.reuse import KnownRows
@@ -47,10 +49,16 @@ class LiveEncoder:
     device: torch.device
     batch: BatchSize
 
-    def stores(self, inputs: list[Inputs], console: Console, bar: bool = True) -> Iterator[Store]:
+    def stores(
+        self,
+        inputs: list[Inputs],
+        console: Console,
+        bar: bool = True,
+        on_noted: Callable[[Noted], None] = lambda _: None,
+    ) -> Iterator[Store]:
         """Encode the inputs part by part, each into a temporary store that is gone after its turn.
 
-        bar: whether progress is shown on ``console``.
+        bar: whether progress is shown on ``console``. on_noted: told what is noted of each part.
         An image that cannot be read is recorded there with its reason, as ``extract`` does it.
         """
         total = sum(len(given.samples) for given in inputs)
@@ -69,7 +77,9 @@ class LiveEncoder:
                     table = given.samples.iloc[list(rows)].reset_index(drop=True)
                     with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
                         place = Path(folder) / "live.zarr"
-                        yield self._filled(place, part, table, shard_encoder)
+                        store, filled = self._filled(place, part, table, shard_encoder)
+                        on_noted(filled.noted.named(table["id"]))
+                        yield store
 
     @property
     def _shapes(self) -> dict[str, tuple[int, int, int]]:
@@ -92,7 +102,7 @@ class LiveEncoder:
 
     def _filled(
         self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
-    ) -> Store:
+    ) -> tuple[Store, Filled]:
         dataset = Dataset(source.name, source.classes, source.split_origin)
         objects = open_objects(folder)
         made = Description(self.identity, dataset, _SHARD, self._shapes)
@@ -100,8 +110,8 @@ class LiveEncoder:
             store = create_store(folder, objects, made, samples)
             places = np.arange(len(samples))
             work = Work(store, source, places, KnownRows(), Division())
-            fill(work, encoder, claims, on_wait=lambda _: None)  # nobody else writes here
-        return Store(folder, objects)
+            filled = fill(work, encoder, claims, on_wait=lambda _: None)  # nobody else writes here
+        return Store(folder, objects), filled
 
 
 def open_live_encoder(

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from samcache.cache.layout import EXTENTS, IMAGES, ArraySpec
 from samcache.cache.store import ShardContent
+from samcache.extract.noted import NOTHING, Noted
 from samcache.extract.rows import Row
 
 
@@ -28,6 +29,7 @@ class Filled:
     encoded: int = 0
     copied: int = 0  # from rows that were encoded before
     unreadable: int = 0
+    noted: Noted = NOTHING  # of the encoded
 
     def __add__(self, other: "Filled") -> "Filled":
         """Both together."""
@@ -35,6 +37,7 @@ class Filled:
             self.encoded + other.encoded,
             self.copied + other.copied,
             self.unreadable + other.unreadable,
+            self.noted + other.noted,
         )
 
 
@@ -56,7 +59,8 @@ class OpenShard:
     def add(self, row: Row) -> None:
         """Take in all of a row but the maps of an image that is still to be encoded."""
         place = row.number - self._start
-        self.filled += Filled(row.image is not None, row.known is not None, bool(row.reason))
+        kinds = row.image is not None, row.known is not None, bool(row.reason)
+        self.filled += Filled(*kinds, row.noted)
         self._hashes[row.number] = row.sha256
         if row.reason:
             self._failures[row.number] = row.reason

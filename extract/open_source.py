@@ -4,12 +4,14 @@ import logging
 from pathlib import Path
 
 from samcache.cache.errors import SourceError
-from samcache.extract import hdf5_source
 from samcache.extract.file_sources import SourceOptions, open_folder, open_manifest
 from samcache.extract.frames import with_frames
 from samcache.extract.hdf5_source import open_hdf5
-from samcache.extract.medmnist_source import PREFIX, open_medmnist
+from samcache.extract.manifests import refuse_spreadsheet
+from samcache.extract.medmnist_source import open_medmnist
+from samcache.extract.near_names import did_you_mean
 from samcache.extract.npz_source import open_npz
+from samcache.extract.source_kinds import source_kind
 from samcache.extract.sources import Source
 
 _SHOWN = 10  # classes that the log names
@@ -28,24 +30,26 @@ def open_source(path: Path, reading: SourceOptions) -> Source:
 
 
 def _opened(path: Path, reading: SourceOptions) -> Source:
-    if str(path).startswith(PREFIX):
+    kind = source_kind(path)
+    if kind == "medmnist":
         return open_medmnist(str(path))
     if not path.exists():
         raise missing(path)
-    if path.is_dir() and not any(_is_hdf5(file) for file in path.iterdir()):
-        return with_frames(open_folder(path.resolve(), reading), reading.frames)
-    if path.is_dir() or _is_hdf5(path):
-        return open_hdf5(path, reading.images_key, reading.labels_key, reading.split_seed)
-    match path.suffix.lower():
-        case ".npz":
+    match kind:
+        case "npz":
             return open_npz(path)
-        case ".csv" | ".parquet":
-            return with_frames(open_manifest(path, reading), reading.frames)
-        case suffix:
-            raise SourceError(
-                f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of "
-                f"class folders, found {suffix or 'no suffix'!r}"
-            )
+        case "hdf5":
+            images, labels = reading.images_key or "x", reading.labels_key
+            return open_hdf5(path, images, labels, reading.split_seed)
+        case "folder":
+            return with_frames(open_folder(path.resolve(), reading), reading.frames or "first")
+        case "manifest":
+            return with_frames(open_manifest(path, reading), reading.frames or "first")
+    refuse_spreadsheet(path)
+    raise SourceError(
+        f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of class "
+        f"folders, found {path.suffix or 'no suffix'!r}"
+    )
 
 
 def missing(path: Path) -> SourceError:
@@ -56,8 +60,5 @@ def missing(path: Path) -> SourceError:
             f"{path}: a source should be local files, found a URL ({scheme}): copy it to a folder "
             "of this machine first"
         )
-    return SourceError(f"no such file or folder: {path}")
-
-
-def _is_hdf5(path: Path) -> bool:
-    return path.suffix.lower() in hdf5_source.SUFFIXES
+    meant = did_you_mean(path.parent, path.name)
+    return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else ""))

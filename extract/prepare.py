@@ -17,6 +17,7 @@ from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.precision import resolve_precision
 from samcache.extract.pseudonyms import hashed_ids
+from samcache.extract.recorded_reading import follow_store
 from samcache.extract.sources import Source
 from samcache.extract.weights import official_checkpoint
 
@@ -71,7 +72,7 @@ class Prepared:
 def prepare(options: ExtractOptions) -> Prepared:
     """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
     _refuse_store_within(options)
-    source = open_source(options.source, options.reading)
+    source = open_source(options.source, follow_store(options.reading, options.store))
     if options.limit is not None:
         if options.prune:
             raise ConfigError(

@@ -9,6 +9,7 @@ import pandas as pd
 from samcache.cache.claims import Claims
 from samcache.cache.commits import ObjectRecord, spare_key
 from samcache.cache.errors import StoreError
+from samcache.cache.reading import Reading
 from samcache.cache.restore import restore_columns, restore_records, write_spares
 from samcache.cache.samples import generation_objects, read_column
 from samcache.cache.store import Store
@@ -18,6 +19,7 @@ from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
 from samcache.extract.plan import with_the_stores_labels
 from samcache.extract.pseudonyms import hashed_ids
+from samcache.extract.recorded_reading import follow_reading, refuse_other_reading
 from samcache.extract.repair_shard import EncoderOnDemand, ShardRepair
 from samcache.extract.run import source_places
 from samcache.extract.sources import Source
@@ -74,8 +76,7 @@ def repair(options: RepairOptions) -> RepairSummary:
     damage += verify(store)
     store = restore_records(store, damage)
     broken = restore_columns(store, damage)
-    window = parse_window(store.identity.window)
-    source = open_source(options.source, replace(options.reading, window=window))
+    source = _open_source(store, options)
     samples = with_the_stores_labels(source.samples, source, store)
     if options.hash_ids:
         samples = hashed_ids(samples)
@@ -95,6 +96,15 @@ def repair(options: RepairOptions) -> RepairSummary:
         sum(each.discarded for each in repairs),
         unsolved + [one for one in left if one.key not in known],
     )
+
+
+def _open_source(store: Store, options: RepairOptions) -> Source:
+    """The source, read as the store's images were; raises SourceError where it cannot be."""
+    reading = replace(options.reading, window=parse_window(store.identity.window))
+    recorded = Reading.recorded(store.provenance)
+    source = open_source(options.source, follow_reading(reading, recorded, store.location))
+    refuse_other_reading(source, store.provenance, store.location)
+    return source
 
 
 def _damaged_shards(store: Store, damage: list[Damage]) -> list[int]:

@@ -9,6 +9,7 @@ from samcache.cache.errors import ImageError
 from samcache.cache.identity import Identity
 from samcache.cache.views import turned
 from samcache.extract.colour import RGB
+from samcache.extract.noted import NOTHING, Noted, is_single_colour
 from samcache.extract.preprocess import to_frame
 from samcache.extract.reuse import KnownRow, KnownRows
 from samcache.extract.sources import Source
@@ -34,6 +35,7 @@ class Row:
     """A row of the store: its number, the SHA-256 of its source bytes, and its content.
 
     Either ``image`` is to be encoded, or ``known`` was encoded before, or ``reason`` says why not.
+    ``noted`` is what a user should hear of an image that is to be encoded.
     """
 
     number: int
@@ -41,6 +43,7 @@ class Row:
     image: ReadyImage | None = None
     known: KnownRow | None = None
     reason: str = ""
+    noted: Noted = NOTHING
 
 
 def read_row(source: Source, place: int, number: int, known: KnownRows, identity: Identity) -> Row:
@@ -55,7 +58,9 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
     if (found := known.find(image.sha256)) is not None:
         return Row(number, image.sha256, known=found)
     try:
-        return Row(number, image.sha256, _ready(image.decode(), identity))
+        decoded = image.decode()
+        noted = Noted.of(number, image.several(), is_single_colour(decoded))
+        return Row(number, image.sha256, _ready(decoded, identity), noted=noted)
     except ImageError as error:
         return Row(number, image.sha256, reason=str(error))
 

@@ -26,6 +26,7 @@ from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.precision import Precision
+from samcache.cache.reading import PROVENANCE
 from samcache.cache.store import Store
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division, division, own_gpu
@@ -47,6 +48,7 @@ from samcache.extract.precision import resolve_precision
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare, refuse_split_groups
 from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress, tell
+from samcache.extract.recorded_reading import refuse_other_reading
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -139,7 +141,7 @@ def create_unless_there(
                 Dataset(source.name, source.classes, source.split_origin),
                 options.shard_rows,
                 prepared.shapes,
-                _provenance(_measured(prepared, options)),
+                _provenance(_measured(prepared, options), source),
             )
             create_store(options.store, objects, made, prepared.samples)
         claims.release(TABLE)
@@ -163,6 +165,7 @@ def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions)
             f"{store.location} was made with other settings: {'; '.join(differences)}. Use the "
             "same settings to resume it, or another --store"
         )
+    refuse_other_reading(prepared.source, store.provenance, store.location)
     return store
 
 
@@ -197,8 +200,8 @@ def _refuse_unreadable(prepared: Prepared) -> None:
     first = read_row(prepared.source, 0, 0, KnownRows(), prepared.identity)
     name = prepared.source.samples["id"].iloc[0]
     raise SourceError(
-        f"none of the images that were tried can be read, first {name}: {first.reason}; check "
-        "where they lie (--root), or mend them"
+        f"none of the images that were tried can be read, first {name}: {first.reason}; check the "
+        "files, and --root of a manifest"
     )
 
 
@@ -262,11 +265,12 @@ def _reusable(store: Store, locations: tuple[str, ...]) -> list[Store]:
     return open_reusable(locations, store.identity) + ([store] if store.generation.number else [])
 
 
-def _provenance(precision: Precision | None) -> dict[str, object]:
+def _provenance(precision: Precision | None, source: Source) -> dict[str, object]:
     packages = ("samcache", "torch", "torchvision", "timm", "numpy", "zarr", "pillow")
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
+        PROVENANCE: source.reading.to_json(),
         **({"precision": precision.to_json()} if precision else {}),
     }

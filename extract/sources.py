@@ -1,5 +1,6 @@
 """Where images come from: a sample table and a way to load each image of it."""
 
+import copy
 import hashlib
 import os
 import re
@@ -9,15 +10,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.extract.colour import Window
 from samcache.extract.decode import decode_image
+from samcache.extract.near_names import did_you_mean
+from samcache.extract.noted import has_several_frames
 
 _LARGEST_FILE = 1 << 30  # bytes; the largest image that is decoded has 0.7e9 at 16 bits with alpha
 
@@ -27,11 +32,13 @@ class SourceImage:
     """One image as its source has it: the SHA-256 (hex) of its bytes, and how to decode them.
 
     ``decode`` gives a Pillow image in RGB and raises ImageError where the bytes are no
-    readable image.
+    readable image. ``several`` says whether the file has further frames, of which none is asked
+    for.
     """
 
     sha256: str
     decode: Callable[[], Image.Image]
+    several: Callable[[], bool] = bool  # which is False
 
 
 DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
@@ -44,10 +51,12 @@ class Source(ABC):
     "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
     how it was drawn. ``passed_over`` names files that lie there and are not taken for images,
     ``remarks`` are lines that a user should read before the samples are stored as they are.
+    ``reading`` has the options of reading that decide which pixels these samples have.
     """
 
     passed_over: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    reading = Reading()
 
     def __init__(
         self, name: str, classes: tuple[str, ...], samples: pd.DataFrame, split_origin: str
@@ -96,33 +105,41 @@ class FileSource(Source):
         samples: pd.DataFrame,
         split_origin: str = "source",
         window: Window | None = None,
-        passed_over: tuple[str, ...] = (),
-        remarks: tuple[str, ...] = (),
+        follow_links: bool = False,
     ) -> None:
-        """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own."""
+        """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own.
+
+        follow_links: whether links out of the root are followed.
+        """
         super().__init__(name, classes, samples, split_origin)
         self.root = root.resolve()
         self.window = window
-        self.passed_over = passed_over
-        self.remarks = remarks
+        self._follow_links = follow_links
+
+    def paths(self) -> list[Path]:
+        """Where each row's file lies."""
+        return [self.root / name for name in self.samples["id"].tolist()]
+
+    def may_read(self, path: Path) -> bool:
+        """Whether a file may be read: it lies below the root, or the user follows links out."""
+        return self._follow_links or not leads_out(self.root, path)
+
+    def read(self, row: int) -> bytes:
+        """The bytes of a row's file; raises ImageError where they cannot be had."""
+        return read_file(self.root, self.samples["id"].iloc[row], self._follow_links)
 
     def image(self, row: int) -> SourceImage:
-        data = read_file(self.root, self.samples["id"].iloc[row])
+        data = self.read(row)
         return SourceImage(
-            hashlib.sha256(data).hexdigest(), partial(decode_image, data, self.window)
+            hashlib.sha256(data).hexdigest(),
+            partial(decode_image, data, self.window),
+            partial(has_several_frames, data),
         )
 
-    def take(self, rows: list[int]) -> "FileSource":
-        return FileSource(
-            self.name,
-            self.root,
-            self.classes,
-            self.samples.iloc[rows],
-            self.split_origin,
-            self.window,
-            self.passed_over,
-            self.remarks,
-        )
+    def take(self, rows: list[int]) -> Self:
+        taken = copy.copy(self)
+        taken.samples = self.samples.iloc[rows].reset_index(drop=True)
+        return taken
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -137,22 +154,26 @@ def told_passed_over(names: Sequence[str]) -> list[str]:
     if not names:
         return []
     first = names[0].encode("utf-8", "backslashreplace").decode()
-    return [f"{len(names)} files were passed over (first: {first})"]
+    files = "1 file was" if len(names) == 1 else f"{len(names)} files were"
+    return [f"{files} passed over (first: {first})"]
 
 
-def read_file(root: Path, name: str) -> bytes:
-    """The bytes of a regular file that really lies below ``root``; raises ImageError.
+def read_file(root: Path, name: str, follow_links: bool = False) -> bytes:
+    """The bytes of a regular file below ``root``; raises ImageError.
 
-    Names and links come from outside: none may lead elsewhere, and none may make us wait (a FIFO)
-    or read without end (a device).
+    Names and links come from outside: none may lead elsewhere, unless the user says so, and none
+    may make us wait (a FIFO) or read without end (a device).
     """
     try:
         path = Path(os.path.realpath(root / name))
-        if not path.is_relative_to(root):
+        if not follow_links and not path.is_relative_to(root):
             raise ImageError(
-                "is a link out of the image folder: copy the file there, or give a folder above "
-                "both with --root"
+                "is a link out of the image folder: give --follow-links to follow such links, or "
+                "copy the file there"
             )
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a device may do something
+            raise ImageError("is no regular file")
         with open(path, "rb", opener=_without_waiting) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
@@ -160,10 +181,28 @@ def read_file(root: Path, name: str) -> bytes:
             if found.st_size > _LARGEST_FILE:
                 raise ImageError(f"is too large: {found.st_size / 1e9:.1f} GB")
             return file.read()
+    except FileNotFoundError:
+        raise ImageError(_what_is_missing(root, name)) from None
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # a name that no file can have
-        raise ImageError(f"cannot be read: {error}") from None
+    except ValueError:
+        raise ImageError("cannot be read: no file can have such a name") from None
+
+
+def _what_is_missing(root: Path, name: str) -> str:
+    """Why a file is not there, and what was probably meant."""
+    if (root / name).is_symlink():
+        return (
+            "is a link to a file that is not there: fetch it (dvc pull, git annex get, or download "
+            "it again)"
+        )
+    meant = did_you_mean(root, name)
+    return "cannot be read: No such file or directory" + (f"; {meant}" if meant else "")
+
+
+def leads_out(root: Path, path: Path) -> bool:
+    """Whether a path below a resolved root is a link out of it."""
+    return not Path(os.path.realpath(path)).is_relative_to(root)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -8,6 +8,7 @@ from samcache.cache.precision import Precision
 from samcache.cache.store import Store
 from samcache.extract.check import listed
 from samcache.extract.division import Division
+from samcache.extract.noted import NOTHING, Noted
 from samcache.extract.open_shard import Filled
 from samcache.extract.sources import told_passed_over
 
@@ -29,6 +30,7 @@ class ExtractSummary:
     worker: str = ""  # which of several this is
     precision: Precision | None = None
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
+    noted: Noted = NOTHING  # of the images that were encoded by this process
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -45,6 +47,7 @@ class ExtractSummary:
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
             f"fingerprint {self.fingerprint[:12]}",
             *told_passed_over(self.passed_over),
+            *self.noted.lines(),
             *self.changes,
             *self._precision_lines(),
         ]
@@ -82,6 +85,7 @@ def summarise(
     Of a launcher's ranks the first alone tells what the store holds: it stays to the end, and
     launchers take a status like that of unreadable images for a failure that ends all other ranks.
     """
+    noted = filled.noted.named(store.table.set_index("row")["id"])
     worker = f"by rank {share.rank} of {share.size}" if share.size > 1 else ""
     if not share.speaks:
         return ExtractSummary(
@@ -96,6 +100,7 @@ def summarise(
             classes=store.dataset.classes,
             changes=[],
             worker=worker,
+            noted=noted,
         )
     failed = store.samples[store.samples["status"] == "unreadable"]
     return ExtractSummary(
@@ -112,4 +117,5 @@ def summarise(
         worker,
         Precision.from_provenance(store.provenance),
         passed_over,
+        noted,
     )

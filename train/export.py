@@ -187,6 +187,7 @@ def _description(run: TrainedRun, done: Exported, style: str) -> dict[str, Any]:
         "output": {"name": OUTPUT, "shape": ["batch", len(run.classes)]},
         "classes": run.classes,
         "identity": asdict(run.identity),
+        "reading": run.reading.to_json(),
         "fingerprint": run.identity.fingerprint(),
         "checked": {
             "random_inputs": done.random_inputs,

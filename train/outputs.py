@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from samcache.cache.digest import file_sha256
 from samcache.cache.duplicates import find_duplicates, split_groups
 from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.reading import PROVENANCE, Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
@@ -180,6 +181,7 @@ def write_run(
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
+        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
         "pretrained_sha256": pretrained_sha256,
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},

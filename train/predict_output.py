@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import IO, Any
 
@@ -59,14 +59,19 @@ def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
     return failed
 
 
-def write_json(found: Iterable[Row], head: dict[str, Any], file: IO[str]) -> int:
-    """Write an object of ``head`` and the list ``predictions``; how many have a reason."""
+def write_json(
+    found: Iterable[Row], head: dict[str, Any], file: IO[str], tail: Callable[[], dict[str, Any]]
+) -> int:
+    """Write an object of ``head``, the list ``predictions`` and ``tail``; how many have a reason.
+
+    tail: asked once all rows are written.
+    """
     failed, begun = 0, _begun(found)
     file.write(json.dumps(head)[:-1] + ', "predictions": [')
     for number, row in enumerate(begun):
         file.write((",\n" if number else "\n") + json.dumps(row, allow_nan=False))
         failed += row["reason"] is not None
-    file.write("\n]}\n")
+    file.write("\n], " + json.dumps(tail())[1:] + "\n")
     return failed
 
 

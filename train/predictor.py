@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.identity import Identity
 from samcache.cache.layout import IMAGES
+from samcache.cache.reading import MIXED, Reading
 from samcache.cache.store import Store
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
@@ -31,7 +32,8 @@ class TrainedRun:
     """What a finished run folder says of how to predict with it.
 
     image_size: side of the classifier's images. inputs: level -> (C, h, w) of the pooled maps that
-    it is given. identity: of the features that it was trained on. members: the stems of the files
+    it is given. identity: of the features that it was trained on. reading: of the images that they
+    were made from. members: the stems of the files
     of those that were trained on all training rows, over seeds and folds.
     """
 
@@ -42,6 +44,7 @@ class TrainedRun:
     image_size: int
     inputs: dict[str, MapShape]
     identity: Identity
+    reading: Reading
     members: tuple[str, ...]
     backbone: str
     stem: str
@@ -93,6 +96,7 @@ def _parse(files: RunFiles) -> TrainedRun:
         image_size=int(config["image_size"]),
         inputs=inputs,
         identity=Identity.from_json(config["identity"]),
+        reading=Reading.recorded(config) or Reading(),
         members=tuple(members),
         backbone=str(config["backbone"]),
         stem=str(config["stem"]),
@@ -116,6 +120,22 @@ def check_features(run: TrainedRun, store: Store) -> None:
         raise StoreError(
             f"{store.location} holds other features than {run.folder} was trained on: "
             f"{'; '.join(differences)}: extract with the run's settings, or give the images"
+        )
+    _refuse_other_frames(run, store)
+
+
+def _refuse_other_frames(run: TrainedRun, store: Store) -> None:
+    """Raise StoreError where a store has other frames of its files than the run's had.
+
+    Where one of them records nothing, both are taken as they are.
+    """
+    recorded = Reading.recorded(store.provenance) or Reading()
+    here, wanted = recorded.frames, run.reading.frames
+    known = None not in (here, wanted) and MIXED not in (here, wanted)
+    if known and here != wanted:
+        raise StoreError(
+            f"{store.location} was read with --frames {here}, {run.folder} was trained on images "
+            f"read with --frames {wanted}: extract with that, or give the images"
         )
 
 

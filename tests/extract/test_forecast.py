@@ -194,7 +194,7 @@ def test_files_that_the_run_would_pass_over_are_told(
         Image.new("RGB", (20, 20)).save(tmp_path / "images" / name)
     (tmp_path / "images/a/notes.txt").write_text("")
     told = plan(options, source=tmp_path / "images")
-    assert "1 files were passed over (first: a/notes.txt)" in told.text(prune=False)
+    assert "1 file was passed over (first: a/notes.txt)" in told.text(prune=False)
     assert told.to_json()["passed_over"] == ("a/notes.txt",)
 
 

@@ -89,7 +89,7 @@ def test_a_parquet_manifest_is_a_csv_manifest(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="line 3: column 'split' is empty"):
         open_source(tmp_path / "m.parquet", SourceOptions())
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
-    with pytest.raises(SourceError, match="not a readable PARQUET manifest"):
+    with pytest.raises(SourceError, match="not a readable Parquet manifest"):
         open_source(tmp_path / "bad.parquet", SourceOptions())
 
 

@@ -51,10 +51,10 @@ def device(path: Path) -> None:
 ODD: dict[str, tuple[Callable[[Path], None], str]] = {
     "fifo": (fifo, "is no regular file"),
     "folder": (folder, "Is a directory"),
-    "link out of the root": (link_out, "a link out of the image folder.*--root"),
+    "link out of the root": (link_out, "a link out of the image folder.*--follow-links"),
     "device": (device, "a link out of the image folder"),
     "link to itself": (link_to_itself, "symbolic links"),
-    "link to nothing": (link_to_nothing, "No such file"),
+    "link to nothing": (link_to_nothing, "a link to a file that is not there"),
     "a file of 4 TB": (larger_than_memory, r"is too large: 4398\.0 GB"),
 }
 

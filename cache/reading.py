@@ -1,0 +1,59 @@
+"""How a source was read for a store, where that decides which pixels its samples have."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+PROVENANCE = "reading"  # the key of a store's provenance, and of a run's config.json
+MIXED = "mixed"  # of a store that was merged from stores which were read differently
+
+FRAMES = ("first", "middle", "all")
+_LONGEST = 1000  # characters of a name that is believed
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The options of reading that a store records; None where the source has no use for one.
+
+    They are no part of the identity: each sample's id and hash say which frame it is, so its
+    features are the same whatever else was read with it.
+    """
+
+    frames: str | None = None  # of DICOM files with several: one of FRAMES, or MIXED
+    images_key: str | None = None  # the array of images in HDF5 files, or MIXED
+
+    def to_json(self) -> dict[str, str]:
+        """The options that are used, as plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def recorded(cls, record: Mapping[str, Any]) -> "Reading | None":
+        """The reading in a store's provenance or a run's config.json.
+
+        None where there is none: stores and runs of before have none.
+        """
+        found = record.get(PROVENANCE)
+        if not isinstance(found, dict):
+            return None
+        frames, key = found.get("frames"), found.get("images_key")
+        return cls(
+            frames if frames in (*FRAMES, MIXED) else None,
+            key if isinstance(key, str) and len(key) <= _LONGEST else None,
+        )
+
+
+def join_readings(readings: Iterable[Reading | None]) -> Reading | None:
+    """The reading of a store that is merged from others; None where none of them records one."""
+    known = [reading for reading in readings if reading is not None]
+    if not known:
+        return None
+    return Reading(
+        _joined(reading.frames for reading in known),
+        _joined(reading.images_key for reading in known),
+    )
+
+
+def _joined(values: Iterable[str | None]) -> str | None:
+    found = {value for value in values if value is not None}
+    return MIXED if len(found) > 1 else next(iter(found), None)
