@@ -10,7 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
 from samcache.extract.colour import Window, to_rgb
-from samcache.extract.dicom import decode_dicom, is_dicom
+from samcache.extract.dicom import decode_dicom
+from samcache.extract.dicom_file import is_dicom
+from samcache.extract.reasons import plain_reason
 
 # Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
@@ -48,10 +50,8 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
         raise ImageError(
             "not an image format that Pillow knows, or a variant that it cannot read"
         ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"too large: {error}") from None
     except Exception as error:  # decoders raise anything, and one bad image must not end a run
-        raise ImageError(f"cannot be decoded: {error or type(error).__name__}") from None
+        raise ImageError(plain_reason(error)) from None
 
 
 def pixels_to_image(pixels: npt.NDArray[np.generic]) -> Image.Image:
