@@ -7,7 +7,7 @@ _TOO_LARGE = "its compressed metadata unpack to more than 1 MB"
 _REASONS = tuple(
     (re.compile(pattern, re.IGNORECASE), reason)
     for pattern, reason in (
-        ("MemoryError|out of memory|allocat", "needs more memory than is free"),
+        ("MemoryError|out of memory|cannot allocate", "needs more memory than is free"),
         ("decompressed data too large|text memory|max_text", f"too large: {_TOO_LARGE}"),
         (r"exceeds limit of \d+ pixels", "too large: its pixels would fill the memory"),
         ("12-bit", "cannot be decoded: lossy JPEG of 12 bits is not supported"),
