@@ -15,6 +15,7 @@ from samcache.extract import dicom
 from samcache.extract.colour import Window
 from samcache.extract.frames import Frames
 from samcache.extract.image_files import images_and_others, is_dicom, loose_files, subfolders
+from samcache.extract.parquet_manifest import read_parquet
 from samcache.extract.sources import (
     DRAWN,
     FileSource,
@@ -122,7 +123,7 @@ def read_table(path: Path) -> pd.DataFrame:
     kind = path.suffix[1:].upper()
     try:
         if kind == "PARQUET":
-            table = pd.read_parquet(path).astype("string").fillna("").astype(str)
+            table = read_parquet(path)
             return table.set_axis(range(2, len(table) + 2))
         return _read_csv(path)
     except ImportError:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dicom_files import dicom, saved
 from peaks import peak
@@ -149,6 +151,12 @@ def npz_header(path: Path) -> None:
         archive.writestr("train_labels.npy", labels.getvalue())
 
 
+def parquet_rows(path: Path) -> None:
+    """Rows of one value, of which the file has one."""
+    value = pa.DictionaryArray.from_arrays(np.zeros(1 << 24, np.int32), ["x" * 9999])
+    pq.write_table(pa.table({"file": value, "class": value}), path)
+
+
 ARRAYS: dict[str, tuple[Callable[[Path], None], str]] = {
     "x.h5, a chunk that is longer than it says": (
         lambda path: hdf5(path, 4, 64, 1, "x"), "unpacks to more than a chunk"),
@@ -160,6 +168,7 @@ ARRAYS: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda path: hdf5(path, 10**9, 8, 1, ""), "claims 1000000000 rows"),
     "x.h5, an image larger than memory": (
         lambda path: hdf5(path, 4, 60_000, 1, ""), "60000 x 60000 pixels are too large"),
+    "x.parquet, rows of one value": (parquet_rows, "has 16777216 rows, which need about 8.6 GB"),
     "x.npz, a header": (npz_header, "not a readable .npz"),
 }  # fmt: skip
 
@@ -172,6 +181,10 @@ def test_arrays(kind: str, tmp_path: Path) -> None:
     before = """
 import sys
 from pathlib import Path
+import pyarrow.parquet
+from samcache.extract import hdf5_bounds, npz_source, parquet_manifest
+for reader in (hdf5_bounds, npz_source, parquet_manifest):
+    reader.free_memory = lambda: 4 << 30
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source"""
     call = "open_source(Path(sys.argv[1]), SourceOptions()).image(0).decode()"
