@@ -30,7 +30,7 @@ from pydicom.data import get_testdata_file
 
 from samcache.commands.allocator import keep_freed_memory
 from samcache.extract.decode import decode_image
-from samcache.extract.dicom import is_dicom
+from samcache.extract.dicom_file import is_dicom
 from samcache.extract.preprocess import resized_shape, to_frame
 
 SIZES = ((256, 256), (1024, 768), (3000, 2000), (6000, 4000))

@@ -2,7 +2,9 @@
 
 import io
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +12,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
 from samcache.extract.colour import Window, to_rgb
-from samcache.extract.dicom import decode_dicom, is_dicom
+from samcache.extract.dicom import decode_dicom
+from samcache.extract.dicom_file import is_dicom
+from samcache.extract.reasons import plain_reason
 
 # Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
+_TILE_SIDES = 322, 323  # TIFF 6.0's tags
 LARGEST = 89_478_485  # pixels, Pillow's own limit; more end as an ImageError, not decoded
 
 # Pillow warns of odd metadata, which no viewer minds, and of too many pixels. Filters are set once,
@@ -40,18 +45,18 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > LARGEST:  # should another library reset the filters
                 raise ImageError(f"too large: {image.width} x {image.height} pixels")
+            tags = getattr(image, "tag_v2", {})
+            _refuse_large_tiles(tags)
             image.load()
-            return to_rgb(_upright(image), getattr(image, "tag_v2", {}), window)
+            return to_rgb(_upright(image), tags, window)
     except ImageError:
         raise
     except UnidentifiedImageError:
         raise ImageError(
             "not an image format that Pillow knows, or a variant that it cannot read"
         ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(f"too large: {error}") from None
     except Exception as error:  # decoders raise anything, and one bad image must not end a run
-        raise ImageError(f"cannot be decoded: {error or type(error).__name__}") from None
+        raise ImageError(plain_reason(error)) from None
 
 
 def pixels_to_image(pixels: npt.NDArray[np.generic]) -> Image.Image:
@@ -59,6 +64,13 @@ def pixels_to_image(pixels: npt.NDArray[np.generic]) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     return Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8)).convert("RGB")
+
+
+def _refuse_large_tiles(tags: Mapping[int, Any]) -> None:
+    """A TIFF's tiles are unpacked whole, and may claim to be larger than the image."""
+    width, height = (tags.get(tag, 0) for tag in _TILE_SIDES)
+    if width * height > LARGEST:
+        raise ImageError(f"too large: tiles of {width} x {height} pixels")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -3,8 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,36 +12,23 @@ import numpy.typing as npt
 from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.colour import RGB, Grey, Window, by_value, grey_levels
+from samcache.extract.codestream import claimed_values, rle_overflows
+from samcache.extract.colour import RGB, Window
+from samcache.extract.dicom_file import import_pydicom, is_dicom_file, read_header, regular_file
+from samcache.extract.dicom_grey import show_grey
+from samcache.extract.dicom_values import read_integer, read_text
+from samcache.extract.reasons import plain_reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SUFFIXES = frozenset({".dcm", ".dicom"})
 
-_PREAMBLE = 128  # bytes before the magic word, DICOM PS3.10, 7.1
-_MAGIC = b"DICM"
 _LEAST_FRAME = 16  # bytes; a header may claim any number of frames
 _ROUNDS = 10_000  # of the hash that stands for a patient: trying out all numbers should cost
-# where enhanced multi-frame objects keep what others have at the top, PS3.3, C.7.6.16
-_SHARED, _PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
-_MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is a DICOM file."""
-    return head[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Whether a regular file is DICOM, by its first bytes; False where it cannot be read."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return is_dicom(file.read(_PREAMBLE + len(_MAGIC)))
-    except OSError:
-        return False
+_PIXELS = 0x7FE00010
+_DAMAGED = "cannot be decoded: damaged DICOM header"
+_TRUNCATED = "cannot be decoded: the pixel data are truncated"
 
 
 def decode_dicom(
@@ -50,27 +36,21 @@ def decode_dicom(
 ) -> Image.Image:
     """One frame (from 0) of a DICOM file as a viewer would show it, a Pillow image in RGB.
 
-    Grey values get their rescale slope and intercept, then ``window``, or else the file's own
-    window or VOI table, or else their whole range; MONOCHROME1 is inverted. Palettes and YBR
-    become RGB. Raises ImageError for damaged files, objects without pixels, and frames of more than
-    ``largest`` pixels.
+    Grey values go through ``dicom_grey``; palettes and YBR become RGB. Raises ImageError for
+    damaged files, objects without pixels, and frames of more than ``largest`` pixels.
     """
-    pydicom = _pydicom()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd headers, which no viewer minds
         try:
-            header = pydicom.dcmread(io.BytesIO(data))
-            if "PixelData" not in header:
-                raise ImageError("a DICOM object without pixels")
-            if header.Rows * header.Columns > largest:
-                raise ImageError(f"too large: {header.Columns} x {header.Rows} pixels")
-            _lift_functional_groups(header, frame)
-            return _shown(header, window, frame)
-        except ImageError:
+            header = _read_dataset(regular_file(data), largest, len(data))
+            stored = _stored_values(header, frame)
+            return _shown(stored, header, window, frame)
+        except (ImageError, SourceError):
             raise
-        except Exception as error:  # headers and decoders raise anything
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ImageError(f"DICOM that cannot be decoded: {reason}") from None
+        except MemoryError as error:
+            raise ImageError(plain_reason(error)) from None
+        except Exception:  # pydicom raises anything for elements that nobody expects there
+            raise ImageError(_DAMAGED) from None
 
 
 def patient_group(path: Path) -> str:
@@ -79,7 +59,8 @@ def patient_group(path: Path) -> str:
     The same patient has the same hash everywhere. It hides the number from readers, not from
     someone who can guess it: ``--hash-ids`` keys it.
     """
-    patient = _element(path, "PatientID")
+    header = _header_with(path, "PatientID")
+    patient = str(header.get("PatientID") or "").strip() if header is not None else ""
     return _patient_hash(patient) if patient else ""
 
 
@@ -91,89 +72,138 @@ def _patient_hash(patient: str) -> str:
 
 def frame_count(path: Path) -> int:
     """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
-    count = _element(path, "NumberOfFrames") if is_dicom_file(path) else ""
-    most = path.stat().st_size // _LEAST_FRAME if count else 1
-    return int(count) if count.isdecimal() and 1 <= int(count) <= most else 1
+    header = _header_with(path, "NumberOfFrames") if is_dicom_file(path) else None
+    return 1 if header is None else _count_frames(header, path.stat().st_size)
 
 
-def _element(path: Path, name: str) -> str:
-    """One element of a file's header as text, "" where it cannot be had."""
-    pydicom = _pydicom()
+def _header_with(path: Path, keyword: str) -> "Dataset | None":
+    """A file's header with one element; None where the image's own row will say what is wrong."""
+    import_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[name])
-        return str(header.get(name) or "").strip()
-    except Exception:  # the image's own row will say what is wrong with the file
-        return ""
+            header = read_header(path, keyword)
+            header.get(keyword)  # which is when pydicom reads its text
+            return header
+    except Exception:
+        return None
 
 
-def _shown(header: "Dataset", window: Window | None, frame: int) -> Image.Image:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _count_frames(header: "Dataset", size: int) -> int:
+    """The frames of a file of so many bytes; a number that makes no sense counts as absent."""
+    count = read_integer(header, "NumberOfFrames")
+    return count if count is not None and 1 <= count <= size // _LEAST_FRAME else 1
 
-    stored = pixel_array(header, index=frame)
+
+def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
+    """A regular file's data set with everything that its pixels need.
+
+    size: bytes of the file before it was unpacked. Raises ImageError, and whatever pydicom does.
+    """
+    header: Dataset = import_pydicom().dcmread(io.BytesIO(data))
+    if _PIXELS not in header:
+        if _ends_in_pixels(data):
+            raise ImageError(_TRUNCATED)
+        raise ImageError("a DICOM object without pixels, or a file that ends before them")
+    _fill_in(header, size)
+    if header.Rows * header.Columns > largest:
+        raise ImageError(f"too large: {header.Columns} x {header.Rows} pixels")
+    return header
+
+
+def _ends_in_pixels(data: bytes) -> bool:
+    """Whether a file ends before its compressed pixels do, for which pydicom leaves them out."""
+    file = io.BytesIO(data)
+    import_pydicom().dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
+    return data[file.tell() : file.tell() + 4] in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
+
+
+def _fill_in(header: "Dataset", size: int) -> None:
+    """Replace what is empty or makes no sense by what it must mean; raises ImageError."""
+    for keyword in ("Rows", "Columns", "BitsAllocated"):
+        if not (read_integer(header, keyword) or 0) > 0:
+            raise ImageError(f"cannot be decoded: its DICOM header has no usable {keyword}")
+        setattr(header, keyword, read_integer(header, keyword))
+    samples = read_integer(header, "SamplesPerPixel") or 1
+    stored = read_integer(header, "BitsStored") or 0
+    photometric = read_text(header, "PhotometricInterpretation")
+    header.SamplesPerPixel = samples
+    header.NumberOfFrames = _count_frames(header, max(size, len(header[_PIXELS].value or b"")))
+    header.BitsStored = stored if 0 < stored <= header.BitsAllocated else header.BitsAllocated
+    header.PixelRepresentation = int(read_integer(header, "PixelRepresentation") == 1)
+    header.PhotometricInterpretation = photometric or ("MONOCHROME2" if samples == 1 else "RGB")
+    if samples > 1:
+        header.PlanarConfiguration = int(read_integer(header, "PlanarConfiguration") == 1)
+
+
+def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
+    """One frame's stored values, (H, W) or (H, W, 3); no other frame is decoded.
+
+    Raises ImageError.
+    """
+    from pydicom.pixels import get_decoder, pixel_array
+    from pydicom.uid import UID
+
+    syntax = UID(str(header.file_meta.TransferSyntaxUID))
+    if not 0 <= frame < header.NumberOfFrames:
+        raise ImageError(f"has no frame {frame}, of {header.NumberOfFrames}")
+    try:
+        usable = get_decoder(syntax).is_available
+    except NotImplementedError:
+        usable = False
+    if not usable:
+        raise ImageError(f"cannot be decoded: its transfer syntax {syntax.name} is not supported")
+    if header[_PIXELS].is_undefined_length and not syntax.is_encapsulated:
+        raise ImageError(
+            f"cannot be decoded: its pixel data are compressed, and its transfer syntax is "
+            f"{syntax.name}"
+        )
+    try:
+        if syntax.is_encapsulated:
+            _check_claim(header, frame)
+        return np.asarray(pixel_array(header, index=frame))
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise anything
+        raise ImageError(plain_reason(error)) from None
+
+
+def _check_claim(header: "Dataset", frame: int) -> None:
+    """Raise ImageError where a compressed frame would unpack to more than its header says."""
+    from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
+
+    packed = get_frame(
+        header.PixelData,
+        frame,
+        number_of_frames=header.NumberOfFrames,
+        extended_offsets=_extended_offsets(header),
+    )
+    pixels = header.Rows * header.Columns
+    if claimed_values(packed) > pixels * header.SamplesPerPixel or (
+        header.file_meta.TransferSyntaxUID == RLELossless and rle_overflows(packed, 2 * pixels)
+    ):
+        raise ImageError("too large: its compressed frame is larger than its DICOM header says")
+
+
+def _extended_offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
+    offsets, lengths = (header.get(f"ExtendedOffsetTable{end}") for end in ("", "Lengths"))
+    return (offsets, lengths) if offsets and lengths else None
+
+
+def _shown(
+    stored: npt.NDArray[Any], header: "Dataset", window: Window | None, frame: int
+) -> Image.Image:
+    from pydicom.pixels import apply_color_lut
+
     if header.PhotometricInterpretation == "PALETTE COLOR":
         return Image.fromarray(_upper_bits(apply_color_lut(stored, header), 0))
     if stored.ndim == 3:
         return Image.fromarray(_upper_bits(stored, int(header.BitsStored)))
-    grey = by_value(stored, partial(_grey, header=header, window=window))
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _grey(stored: npt.NDArray[Any], header: "Dataset", window: Window | None) -> Grey:
-    """Stored values (H, W) as a viewer would show them, (H, W) uint8."""
-    from pydicom.pixels import apply_modality_lut
-
-    padding = header.get("PixelPaddingValue")
-    background = None if padding is None else stored == padding
-    values = np.asarray(apply_modality_lut(stored, header), dtype=np.float64)
-    chosen = window
-    if chosen is None and ("VOILUTSequence" in header or _has_window(header)):
-        values, chosen = _by_the_files_window(values, stored, header)
-    inverted = header.PhotometricInterpretation == "MONOCHROME1"
-    return grey_levels(values, chosen, inverted, background)
-
-
-def _has_window(header: "Dataset") -> bool:
-    """Whether a file's first window shows anything: some name a width of 0 where they have none."""
-    widths = header.get("WindowWidth")
-    width = widths[0] if isinstance(widths, Sequence) and widths else widths
-    return "WindowCenter" in header and bool(width) and float(width) > 0
-
-
-def _by_the_files_window(
-    values: npt.NDArray[Any], stored: npt.NDArray[Any], header: "Dataset"
-) -> tuple[npt.NDArray[Any], Window]:
-    """Values through the file's window or VOI table, and the range of what comes out."""
-    from pydicom.pixels import apply_voi, apply_windowing
-
-    if "VOILUTSequence" in header:
-        last = 2 ** int(header.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return np.asarray(apply_voi(stored, header), dtype=np.float64), (0.0, float(last))
-    low, high = apply_windowing(np.array([-1e12, 1e12]), header)
-    return np.asarray(apply_windowing(values, header)), (float(low), float(high))
+    return Image.fromarray(show_grey(stored, header, window, frame)).convert("RGB")
 
 
 def _upper_bits(colours: npt.NDArray[Any], bits: int) -> RGB:
     """(H, W, 3) unsigned colours of so many bits (0: all that the type has) as uint8."""
     shift = (bits or colours.dtype.itemsize * 8) - 8
     return np.ascontiguousarray(colours >> max(0, shift)).astype(np.uint8)
-
-
-def _lift_functional_groups(header: "Dataset", frame: int) -> None:
-    """Put a frame's rescaling and window where simple objects have them."""
-    for name, place in ((_SHARED, 0), (_PER_FRAME, frame)):
-        for groups in (header.get(name) or [])[place : place + 1]:
-            for macro in _MACROS:
-                for item in groups.get(macro) or []:
-                    header.update(item)
-
-
-def _pydicom() -> Any:
-    try:
-        import pydicom
-    except ImportError:
-        raise SourceError(
-            "a DICOM file needs pydicom and its decoders: pip install 'samcache[dicom]'"
-        ) from None
-    return pydicom

@@ -13,7 +13,8 @@ import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.reading import Reading
-from samcache.extract.decode import pixels_to_image
+from samcache.extract.decode import LARGEST, pixels_to_image
+from samcache.extract.hdf5_bounds import check_chunks, check_claims
 from samcache.extract.sources import (
     DRAWN,
     Source,
@@ -47,9 +48,10 @@ class Hdf5Source(Source):
     def image(self, row: int) -> SourceImage:
         array, place = self._places[row]
         try:
+            check_chunks(array, place, place + 1)
             pixels = array[place]
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ImageError(f"cannot be read: {error}") from None
+        except (OSError, ValueError, RuntimeError):
+            raise ImageError("cannot be read: its chunk of the file is damaged") from None
         header = f"{pixels.dtype.str}{pixels.shape}".encode()
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()
         return SourceImage(digest, partial(pixels_to_image, pixels))
@@ -77,7 +79,7 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
     for split, (pixels, values) in arrays.items():
         _check(path, pixels, values)
         ids = [f"{split}/{n:07d}".lstrip("/") for n in range(len(pixels))]
-        tables.append(pd.DataFrame({"id": ids, "label": _labels(values), "split": split}))
+        tables.append(pd.DataFrame({"id": ids, "label": _labels(path, values), "split": split}))
         places += [(pixels, n) for n in range(len(pixels))]
     samples = pd.concat(tables, ignore_index=True).assign(group="")
     classes, samples["label"] = class_index(samples["label"])
@@ -133,6 +135,7 @@ def _array(path: Path, key: str) -> h5py.Dataset:
         )
     if found.external or found.is_virtual:
         raise SourceError(f"{path}: {key} stands in other files: copy it into one (h5repack)")
+    check_claims(path, found, LARGEST)
     return found
 
 
@@ -153,7 +156,13 @@ def _check(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
         raise SourceError(f"{path}: labels should be integers, found {labels.dtype}")
 
 
-def _labels(values: h5py.Dataset) -> list[str]:
+def _labels(path: Path, values: h5py.Dataset) -> list[str]:
     """Every label as text, read in slices."""
-    slices = (values[n : n + _SLICE].reshape(-1) for n in range(0, values.shape[0], _SLICE))
-    return [str(int(label)) for part in slices for label in part]
+    labels = []
+    try:
+        for first in range(0, values.shape[0], _SLICE):
+            check_chunks(values, first, min(first + _SLICE, values.shape[0]))
+            labels += [str(int(label)) for label in values[first : first + _SLICE].reshape(-1)]
+    except (ImageError, OSError, ValueError, RuntimeError):
+        raise SourceError(f"{path}: its labels cannot be read, the file is damaged") from None
+    return labels

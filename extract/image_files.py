@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samcache.cache.errors import SourceError
-from samcache.extract import dicom
+from samcache.extract import dicom, dicom_file
 
 # what Pillow calls files of decode.FORMATS
 IMAGE_SUFFIXES = dicom.SUFFIXES | {
@@ -67,7 +67,7 @@ def is_dicom(path: Path) -> bool:
     """Whether a file is DICOM; scanners' exports have no suffix, or a number for one."""
     unnamed = path.suffix.strip(".0123456789") == ""
     named = path.suffix.lower() in dicom.SUFFIXES
-    return (named or unnamed) and dicom.is_dicom_file(path)
+    return (named or unnamed) and dicom_file.is_dicom_file(path)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from samcache.cache.errors import SourceError
 from samcache.extract.file_kind import failed_download
+from samcache.extract.parquet_manifest import read_parquet
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
@@ -58,7 +59,7 @@ def refuse_spreadsheet(path: Path) -> None:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(path).astype("string").fillna("").astype(str)
+        table = read_parquet(path)
     except ImportError:
         raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
     except (ValueError, OSError):

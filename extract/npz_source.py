@@ -1,6 +1,7 @@
 """MedMNIST's .npz files: train, val and test images with their labels."""
 
 import hashlib
+import io
 import math
 import zipfile
 from functools import partial
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from rich.filesize import decimal
 
-from samcache.cache.errors import SourceError, first_line
+from samcache.cache.errors import SourceError
 from samcache.cache.memory import free_memory
 from samcache.cache.samples import SPLITS
 from samcache.extract.decode import pixels_to_image
@@ -22,6 +23,7 @@ Array = npt.NDArray[np.generic]
 
 _PARTS = ("images", "labels")
 _MOST_PACKED = 1032  # bytes that one byte of a zip file can stand for, by deflate's limit
+_LONGEST_HEADER = 1 << 16  # bytes; NumPy reads 10,000
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -83,9 +85,9 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
         raise
     except MemoryError as error:
         raise SourceError(f"{path} needs more memory than there is: {error}") from None
-    except Exception as error:  # zip, its decoders and NumPy fail each in its own manner
+    except Exception:  # zip, its decoders and NumPy fail each in its own manner
         raise SourceError(
-            f"{path} is not a readable .npz ({first_line(error)}): download it again"
+            f"{path} is not a readable .npz, but damaged or cut short: download it again"
         ) from None
     splits = {
         split: _split_arrays(path, split, found) for split in SPLITS if f"{split}_images" in found
@@ -101,9 +103,10 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
 def _claimed(path: Path, archive: zipfile.ZipFile, name: str) -> int:
     """Bytes of one array by its header; raises SourceError for objects, and for what cannot be."""
     member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        shape, _, dtype = _HEADERS[version](file)
+    with archive.open(member) as packed:  # a header may claim, and unpack to, 4 GB
+        file = io.BytesIO(packed.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise SourceError(
             f"{path} holds pickled objects, which can run code: save it anew as plain uint8 and "

@@ -3,6 +3,7 @@
 docs/inputs.md tells users the same.
 """
 
+import struct
 import warnings
 import zlib
 from collections.abc import Callable
@@ -126,6 +127,14 @@ SHOWN: dict[str, tuple[Make, list[list[int]]]] = {
     "10 MB of text": (lambda: with_text(10_000_000, compressed=False), greys(7, 7)),
 }  # fmt: skip
 
+
+def tiled(side: int) -> bytes:
+    """A TIFF of 8 x 8 grey pixels in a tile of ``side`` x ``side``."""
+    tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 277: 1, 322: side, 323: side, 324: 8, 325: 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + b"\0" * 4
+
+
 REFUSED: dict[str, tuple[Make, str]] = {
     "0 bytes": (lambda: b"", "the file is empty"),
     "truncated JPEG": (
@@ -146,6 +155,9 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda: tiff(np.moveaxis(RGB16, -1, 0).copy(), 2, planes=True), "save it interleaved"),
     "float RGB TIFF": (lambda: tiff(RGB16.astype(np.float32), 2), "a variant that it cannot read"),
     "64-bit float TIFF": (lambda: tiff(FLOAT.astype(np.float64)), "a variant that it cannot read"),
+    "TIFF of tiles that claim to be larger than memory": (
+        lambda: tiled(60_000),
+        "too large: tiles of 60000 x 60000"),
     "float TIFF of NaN alone": (
         lambda: tiff(np.full((2, 2), np.nan, np.float32)), "no finite value"),
     "10 MB of compressed text": (lambda: with_text(10_000_000, compressed=True), "too large"),

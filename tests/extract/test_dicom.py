@@ -110,10 +110,11 @@ def test_enhanced_objects_keep_rescaling_and_window_in_their_frames() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("MR_truncated.dcm", "less than expected"),
+        ("MR_truncated.dcm", "the pixel data are truncated"),
         ("rtplan.dcm", "without pixels"),
-        ("badVR.dcm", "cannot be decoded"),
-        ("JPEG-lossy.dcm", "does not support"),
+        ("nested_priv_SQ.dcm", "no usable Rows"),
+        ("meta_missing_tsyntax.dcm", "damaged DICOM header"),
+        ("JPEG-lossy.dcm", "lossy JPEG of 12 bits is not supported"),
     ],
 )
 def test_what_cannot_be_shown_is_told(name: str, reason: str) -> None:

@@ -1,0 +1,227 @@
+"""The bytes of DICOM files: recognised by content, regular before pydicom reads them, bounded.
+
+Files without the 128-byte preamble, without file meta information (group 0002) or without a
+transfer syntax get a regular head; deflated ones are unpacked here, no further than their header
+and the memory allow.
+"""
+
+import io
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.filesize import decimal
+
+from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.memory import free_memory
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_PREAMBLE = 128  # bytes before the magic word, DICOM PS3.10, 7.1
+_MAGIC = b"DICM"
+_START = 1 << 12  # bytes in which a file is recognised
+_HEAD = 1 << 16  # bytes in which its meta information ends
+_HEADER_PACKED = 8 << 20  # bytes unpacked for elements before the pixels
+_MOST_HEADER = 64 << 20  # bytes unpacked before the header is asked how many pixels follow
+_MOST_PIXELS = 1 << 30  # bytes, as of a file that is not packed
+_IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+_BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+_LONG = re.compile(b"O[BDFLVW]|S[QV]|U[CNRTV]")  # value representations with 32-bit lengths
+_SHORT = re.compile(b"A[EST]|CS|D[AST]|F[DL]|IS|L[OT]|PN|S[HLST]|TM|U[ILS]")
+_FIRST_GROUPS = frozenset({0x0002, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
+_ELEMENTS = 3  # in a row, of ascending tags, tell a bare data set from other bytes
+_UNDEFINED = 0xFFFFFFFF
+_DAMAGED = "damaged DICOM header"
+
+
+def is_dicom(data: bytes, size: int | None = None) -> bool:
+    """Whether a file of ``size`` bytes that begins with ``data`` is a DICOM file."""
+    return _find_start(data, len(data) if size is None else size) is not None
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a regular file is DICOM, by its first bytes; False where it cannot be read."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return is_dicom(file.read(_START), path.stat().st_size)
+    except OSError:
+        return False
+
+
+def regular_file(data: bytes) -> bytes:
+    """A DICOM file with preamble, transfer syntax and a data set that is not deflated.
+
+    Raises ImageError where the file is damaged, and where it would unpack to more than its header
+    says, than 1 GiB of pixels or than the free memory.
+    """
+    syntax, start = _data_set(data, len(data))
+    if not syntax:
+        return data
+    if syntax == _DEFLATED:
+        return _head(_EXPLICIT) + _inflate(data[start:])
+    return _head(syntax) + data[start:]
+
+
+def read_header(path: Path, keyword: str) -> "Dataset":
+    """A DICOM file's header with one element of it; raises whatever pydicom or the disk does."""
+    pydicom = import_pydicom()
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        syntax, start = _data_set(head, path.stat().st_size)
+        file.seek(0)
+        if not syntax:
+            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[keyword])
+        data = head + file.read(_HEADER_PACKED)
+    body = data[start:]
+    if syntax == _DEFLATED:
+        body, syntax = (
+            zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, _HEADER_PACKED),
+            _EXPLICIT,
+        )
+    return _parse(_head(syntax) + body, [keyword])
+
+
+def import_pydicom() -> Any:
+    """pydicom; raises SourceError where it is not installed."""
+    try:
+        import pydicom
+    except ImportError:
+        raise SourceError(
+            "a DICOM file needs pydicom and its decoders: pip install 'samcache[dicom]'"
+        ) from None
+    return pydicom
+
+
+def _find_start(data: bytes, size: int) -> int | None:
+    """Where the first element is; None where the bytes are no DICOM file."""
+    if data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC:
+        return _PREAMBLE + len(_MAGIC)
+    if data.startswith(_MAGIC):
+        return len(_MAGIC)
+    return 0 if _guess_syntax(data, 0, size) else None
+
+
+def _data_set(data: bytes, size: int) -> tuple[str, int]:
+    """The transfer syntax and the start of the data set; "" where pydicom can read them itself."""
+    start = _find_start(data, size)
+    if start is None:
+        raise ImageError(f"cannot be decoded: {_DAMAGED}")
+    syntax, place = _read_meta(data, start)
+    regular = start == _PREAMBLE + len(_MAGIC) and syntax and syntax != _DEFLATED
+    if regular and _DEFLATED.encode() not in data[:place]:
+        return "", place
+    syntax = syntax or _guess_syntax(data, place, size)
+    if not syntax:
+        raise ImageError(f"cannot be decoded: {_DAMAGED}")
+    return syntax, place
+
+
+def _read_meta(data: bytes, place: int) -> tuple[str, int]:
+    """The transfer syntax of the file meta information, "" for none, and where that ends."""
+    syntax = ""
+    while data[place : place + 2] == b"\x02\x00":
+        header, length = _element_size(data, place, "little", _is_explicit(data, place))
+        if length == _UNDEFINED or place + header + length > len(data):
+            raise ImageError(f"cannot be decoded: {_DAMAGED}")
+        if data[place + 2 : place + 4] == b"\x10\x00":
+            value = data[place + header : place + header + length]
+            syntax = value.decode("latin-1").strip(" \0")
+        place += header + length
+    return syntax, place
+
+
+def _guess_syntax(data: bytes, place: int, size: int) -> str:
+    """The encoding in which bytes read as a data set, "" for none."""
+    for syntax, order, explicit in (
+        (_EXPLICIT, "little", True), (_BIG_ENDIAN, "big", True), (_IMPLICIT, "little", False)
+    ):  # fmt: skip
+        if _reads_as_elements(data, place, size, order, explicit):
+            return syntax
+    return ""
+
+
+def _reads_as_elements(data: bytes, place: int, size: int, order: Any, explicit: bool) -> bool:
+    """Whether elements of ascending tags follow each other, with lengths that the file has."""
+    last, seen = -1, 0
+    while seen < _ELEMENTS and place + 8 <= len(data):
+        group, element = (int.from_bytes(data[at : at + 2], order) for at in (place, place + 2))
+        tag = group << 16 | element
+        expected = _is_explicit(data, place) if explicit else group != 0x0002
+        if tag <= last or not expected or (not seen and group not in _FIRST_GROUPS):
+            return False
+        header, length = _element_size(data, place, order, explicit)
+        if length == _UNDEFINED:
+            return seen > 0
+        if length % 2 or place + header + length > size:
+            return False
+        place, last, seen = place + header + length, tag, seen + 1
+    return seen == _ELEMENTS or (seen > 0 and place > len(data) - 8)
+
+
+def _is_explicit(data: bytes, place: int) -> bool:
+    kind = data[place + 4 : place + 6]
+    return bool(_LONG.fullmatch(kind) or _SHORT.fullmatch(kind))
+
+
+def _element_size(data: bytes, place: int, order: Any, explicit: bool) -> tuple[int, int]:
+    """Bytes of an element's header and of its value, PS3.5, 7.1."""
+    if not explicit:
+        return 8, int.from_bytes(data[place + 4 : place + 8], order)
+    if _LONG.fullmatch(data[place + 4 : place + 6]):
+        return 12, int.from_bytes(data[place + 8 : place + 12], order)
+    return 8, int.from_bytes(data[place + 6 : place + 8], order)
+
+
+def _head(syntax: str) -> bytes:
+    """Preamble, magic word and a transfer syntax."""
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    element = b"\x02\x00\x10\x00UI" + len(value).to_bytes(2, "little") + value
+    return b"\0" * _PREAMBLE + _MAGIC + element
+
+
+def _inflate(packed: bytes) -> bytes:
+    """A deflated data set unpacked, no further than its header says that pixels follow."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        header = unpacker.decompress(packed, _MOST_HEADER)
+        if unpacker.eof:
+            return header
+        most = _claimed_bytes(header) if unpacker.unconsumed_tail else 1
+        rest = unpacker.decompress(unpacker.unconsumed_tail, max(1, most))
+    except zlib.error:
+        raise ImageError("cannot be decoded: the deflated data set is damaged") from None
+    if unpacker.eof:
+        return header + rest
+    if unpacker.unconsumed_tail:
+        raise ImageError("too large: it unpacks to more than its header says")
+    raise ImageError("cannot be decoded: the pixel data are truncated")
+
+
+def _claimed_bytes(start: bytes) -> int:
+    """Bytes of all pixels by a data set's first part; raises ImageError where they are too many."""
+    try:
+        keywords = ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames"]
+        header = _parse(_head(_EXPLICIT) + start, keywords)
+        values = [int(header.get(keyword) or 1) for keyword in keywords]
+    except Exception:  # pydicom raises anything
+        raise ImageError(f"cannot be decoded: {_DAMAGED}") from None
+    need = values[0] * values[1] * -(-values[2] // 8) * values[3] * max(1, values[4])
+    free = free_memory()
+    if need > min(_MOST_PIXELS, free):
+        raise ImageError(
+            f"too large: its pixels unpack to {decimal(need)}; at most {decimal(_MOST_PIXELS)} "
+            f"are read, and {decimal(free)} of memory are free"
+        )
+    return need
+
+
+def _parse(data: bytes, keywords: list[str]) -> "Dataset":
+    pydicom = import_pydicom()
+    header: Dataset = pydicom.dcmread(
+        io.BytesIO(data), stop_before_pixels=True, specific_tags=keywords
+    )
+    return header
