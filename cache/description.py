@@ -13,6 +13,7 @@ from samcache.cache.records import seal, unseal
 ROOT = "zarr.json"
 SPARE = "commits/zarr.json"
 BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
+DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from samcache.cache.description import DRAWN
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.decode import pixels_to_image
 from samcache.extract.sources import (
-    DRAWN,
     Source,
     SourceImage,
     class_index,

@@ -34,9 +34,6 @@ class SourceImage:
     decode: Callable[[], Image.Image]
 
 
-DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
-
-
 class Source(ABC):
     """A named, ordered set of labelled images.
 

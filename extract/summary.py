@@ -29,6 +29,7 @@ class ExtractSummary:
     worker: str = ""  # which of several this is
     precision: Precision | None = None
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
+    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -46,6 +47,7 @@ class ExtractSummary:
             f"fingerprint {self.fingerprint[:12]}",
             *told_passed_over(self.passed_over),
             *self.changes,
+            *self.remarks,
             *self._precision_lines(),
         ]
         if self.missing:
@@ -76,6 +78,7 @@ def summarise(
     changes: list[str],
     share: Division,
     passed_over: tuple[str, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> ExtractSummary:
     """The summary of a run, from the store as it now stands.
 
@@ -112,4 +115,5 @@ def summarise(
         worker,
         Precision.from_provenance(store.provenance),
         passed_over,
+        remarks,
     )
