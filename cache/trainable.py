@@ -73,7 +73,7 @@ def trainability(
     if folds:
         how, found = f"in {folds} folds", _fold_problems(table, used, folds)
     else:
-        how = f"by {'the drawn' if drawn else 'its own'} splits"
+        how = "by the drawn splits" if drawn else "by its own splits"
         found = chain(_empty_splits(table), _missing_classes(table, used))
     problems = (*_one_class(used), *found)
     ways = tuple(_ways_out(table, used, drawn, folds)) if problems else ()
