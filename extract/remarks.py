@@ -6,7 +6,7 @@ import pandas as pd
 
 from samcache.cache.trainable import trainability
 
-_WITHOUT_LIMIT = ("samcache extract without --limit",)
+_WITHOUT_LIMIT = "samcache extract without --limit"
 
 
 def training_remarks(
@@ -22,5 +22,5 @@ def training_remarks(
     """
     found = trainability(samples, classes, split_origin)
     if limited:
-        found = replace(found, ways_out=_WITHOUT_LIMIT)
+        found = replace(found, ways_out=(_WITHOUT_LIMIT, *found.ways_out))
     return found.lines(name)

@@ -193,9 +193,9 @@ def _following(prepared: Prepared, options: ExtractOptions) -> Prepared:
     """
     stores = (options.store, *options.reuse)
     precision = resolve_precision(options.precision, torch.device(options.device), stores)
-    return (
-        prepared if precision == prepared.identity.precision else prepare(options, prepared.source)
-    )
+    if precision == prepared.identity.precision:
+        return prepared
+    return prepare(options, prepared.source)
 
 
 def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions) -> Store:

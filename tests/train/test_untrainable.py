@@ -184,12 +184,10 @@ def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
     assert set(Store(ungrouped.store).table["group"]) == {""}
 
 
-def test_limit_is_the_way_out_where_it_is_the_cause(
-    manifest: Callable[..., Path], options: ExtractOptions
-) -> None:
+def test_limit_may_be_the_cause(manifest: Callable[..., Path], options: ExtractOptions) -> None:
     manifest(WELL)
     (refusal,) = extract(replace(options, limit=3), QUIET).remarks
-    assert refusal.endswith("What helps: samcache extract without --limit")
+    assert "What helps: samcache extract without --limit; or" in refusal
 
 
 @pytest.mark.parametrize("train", [run, lambda config: probe(Store(config.store))])
