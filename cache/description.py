@@ -14,6 +14,7 @@ from samcache.cache.samples import Generation, generation_from_json
 ROOT = "zarr.json"
 SPARE = "commits/zarr.json"  # created first: of several creators the one whose copy stands
 BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
+DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,26 @@ def split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     named = samples[samples["group"] != ""]
     splits = named.groupby("group")["split"].unique()
     return {str(group): tuple(sorted(found)) for group, found in splits.items() if len(found) > 1}
+
+
+def leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+    """What stands in more than one split, so that the test asks for what was learned; a line each.
+
+    samples: columns id, label (index into ``classes``), split, group and sha256.
+    """
+    copies = [same for same in find_duplicates(samples) if same.leaks]
+    groups = split_groups(samples)
+    lines = []
+    if copies:
+        verb = "image occurs" if len(copies) == 1 else "images occur"
+        lines.append(
+            f"{len(copies)} {verb} in more than one split, such as {copies[0].text(classes)}"
+        )
+    if groups:
+        verb = "group (patient) occurs" if len(groups) == 1 else "groups (patients) occur"
+        group, splits = next(iter(groups.items()))
+        lines.append(
+            f"{len(groups)} {verb} in more than one split, such as {group!r} in "
+            f"{' and '.join(splits)}"
+        )
+    return lines

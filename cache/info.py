@@ -7,6 +7,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from samcache.cache.classes import unused_classes
 from samcache.cache.duplicates import find_duplicates
 from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.precision import Precision
@@ -25,6 +26,7 @@ def describe(store: Store) -> dict[str, Any]:
     splits = [split for split in SPLITS if (samples["split"] == split).any()]
     failed = samples[samples["status"] == "unreadable"]
     duplicates = find_duplicates(samples)
+    emptied = unused_classes(samples, store.dataset.classes)
     return {
         "location": store.location,
         "dataset": asdict(store.dataset),
@@ -44,9 +46,11 @@ def describe(store: Store) -> dict[str, Any]:
             split: {
                 name: int(((usable["split"] == split) & (usable["label"] == label)).sum())
                 for label, name in enumerate(store.dataset.classes)
+                if name not in emptied
             }
             for split in splits
         },
+        "classes_without_images": emptied,
         "levels": {
             level: {
                 "shape": [layout.rows, *store.arrays[feature_path(level)].row],
@@ -86,6 +90,8 @@ def render(description: dict[str, Any]) -> Group:
     reading = Reading.recorded(description["provenance"])
     if reading and reading.frames:
         head.add_row("DICOM frames", f"--frames {reading.frames}")
+    if emptied := description["classes_without_images"]:
+        head.add_row("left out", escape(f"classes without images: {', '.join(emptied)}"))
     parts: list[Table | str] = [
         head,
         "",

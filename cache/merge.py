@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from samcache.cache.claims import Claims
+from samcache.cache.classes import used_classes
 from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.create import TABLE, create_store, store_exists, table_claim
 from samcache.cache.description import Dataset, Description
@@ -47,7 +48,8 @@ def merge_stores(
     """Join complete stores of one identity into a new store, with a progress bar on ``console``.
 
     Rows are copied bit for bit, unreadable images with their reasons; what no sample table names
-    is left behind, so that merging one store compacts it. Classes are joined by name. A sample that
+    is left behind, so that merging one store compacts it, and so are classes without samples.
+    Classes are joined by name. A sample that
     stands in two stores is kept once if source bytes, split, class and group agree, readable if
     it is readable in one. An interrupted merge lacks shards; merging the same stores again goes on.
 
@@ -78,7 +80,7 @@ def plan_merge(stores: list[Store], allow_split_groups: bool) -> Plan:
     first = stores[0]
     for store in stores[1:]:
         _check_identity(first, store)
-    classes = tuple(dict.fromkeys(name for store in stores for name in store.dataset.classes))
+    classes = tuple(dict.fromkeys(name for store in stores for name in _classes_of(store)))
     tables = [_source_table(place, store, classes) for place, store in enumerate(stores)]
     table = _once(pd.concat(tables, ignore_index=True), stores)
     if not allow_split_groups:
@@ -125,11 +127,18 @@ def _source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.Data
     labels = samples["label"].to_numpy()
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(own)):
         raise StoreError(f"{store.location} has labels without a class: it is damaged")
-    numbers = np.array([classes.index(name) for name in own], np.int64)
+    numbers = np.array([classes.index(n) if n in classes else -1 for n in own], np.int64)
     names = np.array(own, object)
     return samples.rename(columns={"row": "source_row"}).assign(
         **{"label": numbers[labels], "class": names[labels], "source": place}
     )
+
+
+def _classes_of(store: Store) -> tuple[str, ...]:
+    """The classes that a store's samples have; StoreError of labels without one comes later."""
+    labels = store.table["label"]
+    known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
+    return used_classes(known, store.dataset.classes)
 
 
 def _once(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:

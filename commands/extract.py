@@ -142,9 +142,10 @@ def _tell_what_is_there(
     from samcache.extract.open_source import open_source
 
     source = open_source(path, reading)
+    limited = limit is not None
     if limit is not None:
         source = source.limited(limit)
-    report = check_source(source, console())
+    report = check_source(source, console(), reading.split_seed, limited)
     click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
     if report.unreadable:
         sys.exit(EXIT_UNREADABLE)

@@ -128,7 +128,9 @@ _SOURCE_OPTIONS = {
         "--label-column", "label", help="Manifest: the class.  [default: class or label]"
     ),
     "group": option(
-        "--group-column", "group", help="Manifest: patient or lesion.  [default: DICOM's]"
+        "--group-column",
+        "group",
+        help="Manifest: patient or lesion; none: no groups.  [default: DICOM's]",
     ),
     "frames": option(
         "--frames",

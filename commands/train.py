@@ -178,8 +178,10 @@ def probe(store: str, as_json: bool) -> None:
     """
     from samcache.cache.store import Store
     from samcache.train.probe import probe as run
+    from samcache.train.trainings import warn
 
     results = run(Store(store))
+    warn(console(), results.remarks)
     click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
 
 

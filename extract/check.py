@@ -9,11 +9,14 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from samcache.cache.description import DRAWN
 from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
 from samcache.cache.samples import SPLITS
+from samcache.extract.drawn_splits import keep_copies_together
 from samcache.extract.noted import NOTHING, Noted, is_single_colour
 from samcache.extract.progress import encoding_progress, tell
+from samcache.extract.remarks import training_remarks
 from samcache.extract.sources import Source, told_passed_over
 
 _SHOWN = 20  # of each kind of trouble; the JSON has all
@@ -38,6 +41,7 @@ class SourceReport:
     groups: dict[str, tuple[str, ...]]
     passed_over: tuple[str, ...]
     noted: Noted
+    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -52,8 +56,7 @@ class SourceReport:
         shapes = sorted(self.sizes.items(), key=lambda item: -item[1])
         told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
         lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
-        lines += told_passed_over(self.passed_over)
-        lines += self.noted.lines()
+        lines += [*told_passed_over(self.passed_over), *self.noted.lines(), *self.remarks]
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
         lines += listed("images cannot be read", bad)
         across = [same.text(self.classes) for same in self.duplicates if same.leaks]
@@ -73,8 +76,13 @@ class SourceReport:
         return table.to_string().splitlines()
 
 
-def check_source(source: Source, console: Console) -> SourceReport:
-    """Read and decode every image of a source; its remarks and progress go to ``console``."""
+def check_source(
+    source: Source, console: Console, split_seed: int = 0, limited: bool = False
+) -> SourceReport:
+    """Read and decode every image of a source; its remarks and progress go to ``console``.
+
+    split_seed: of splits that were drawn; limited: whether the source was reduced by --limit.
+    """
     tell(console, source.remarks)
     rows = range(len(source.samples))
     with encoding_progress(console) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -89,6 +97,10 @@ def check_source(source: Source, console: Console) -> SourceReport:
         found = pd.DataFrame(pool.map(read, rows), columns=columns)
     noted = sum(found.pop("noted"), NOTHING)
     samples = source.samples.assign(**found)
+    if source.split_origin.startswith(DRAWN):
+        samples["split"] = keep_copies_together(source.samples, list(found["sha256"]), split_seed)
+    status = np.where(samples["reason"] == "", "ok", "unreadable")
+    how = source.classes, source.split_origin, limited
     bad = samples[samples["reason"] != ""]
     sizes = samples.loc[samples["reason"] == "", "size"].value_counts()
     return SourceReport(
@@ -102,6 +114,7 @@ def check_source(source: Source, console: Console) -> SourceReport:
         split_groups(samples),
         source.passed_over,
         noted,
+        tuple(training_remarks(source.name, samples.assign(status=status), *how)),
     )
 
 

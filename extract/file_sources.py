@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
+from samcache.cache.description import DRAWN
 from samcache.cache.errors import SourceError
 from samcache.extract import dicom
 from samcache.extract.colour import Window
@@ -15,7 +16,6 @@ from samcache.extract.image_files import images_and_others, is_dicom, loose_file
 from samcache.extract.manifests import numbered, read_table
 from samcache.extract.nested_splits import told_nested_splits
 from samcache.extract.sources import (
-    DRAWN,
     FileSource,
     check_names,
     class_index,
@@ -24,6 +24,7 @@ from samcache.extract.sources import (
     split_name,
 )
 
+NO_GROUPS = "none"  # in place of a column: patients of DICOM files do not count either
 _GROUP = re.compile("(group|patient|subject|lesion)[ _-]?(id)?", re.IGNORECASE)
 
 
@@ -32,7 +33,7 @@ class SourceOptions:
     """How to read a source; None means the usual name, or none where it is absent."""
 
     label: str | None = None  # "class" or "label" where not given
-    group: str | None = None  # patient or lesion; samples of one group belong together
+    group: str | None = None  # patient or lesion, whose samples belong together; or NO_GROUPS
     root: Path | None = None  # folder the file column starts from; the manifest's own by default
     split_seed: int = 0  # for sources without splits
     images_key: str | None = None  # of HDF5 files; "x" where none is recorded
@@ -50,7 +51,8 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     """
     table = read_table(path)
     label = reading.label or next((name for name in ("class", "label") if name in table), "class")
-    needed = ["file", label, *([reading.group] if reading.group else [])]
+    group = None if reading.group == NO_GROUPS else reading.group
+    needed = ["file", label, *([group] if group else [])]
     for name in needed:
         if name not in table:
             raise SourceError(
@@ -70,7 +72,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         {
             "id": [below_root(path, line, text) for line, text in numbered(table["file"])],
             "label": labels,
-            "group": table[reading.group] if reading.group else "",
+            "group": table[group] if group else "",
         }
     )
     if not reading.group:
@@ -80,7 +82,8 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
             _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
     source = _source(path.stem, root, classes, samples, reading)
-    source.remarks = _unused_groups(table.drop(columns=label), samples)
+    if reading.group != NO_GROUPS:
+        source.remarks = _unused_groups(table.drop(columns=label), samples)
     return source
 
 
@@ -109,7 +112,8 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
-    samples["group"] = _patients(path, samples["id"], reading.follow_links)
+    ungrouped = reading.group == NO_GROUPS
+    samples["group"] = "" if ungrouped else _patients(path, samples["id"], reading.follow_links)
     names, samples["label"] = class_index(samples.pop("class"))
     if not splits:
         del samples["split"]

@@ -23,16 +23,17 @@ from samcache.extract.plan import (
     compare,
     fitted,
     next_table,
-    source_hashes,
     stored_images,
 )
-from samcache.extract.prepare import ExtractOptions, Prepared, prepare
+from samcache.extract.prepare import ExtractOptions, Prepared, open_limited, prepare
 from samcache.extract.probe import PROBE, probe_images
 from samcache.extract.progress import encoding_progress, tell
+from samcache.extract.remarks import training_remarks
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import Row
 from samcache.extract.run import configured_encoder, open_existing
 from samcache.extract.shard_encoder import ShardEncoder
+from samcache.extract.source_hashes import source_hashes
 from samcache.extract.sources import Source, told_passed_over
 
 _LARGEST_BATCH = 32  # images that are measured at a time, at most
@@ -70,6 +71,7 @@ class Forecast:
     speed: Speed | None
     changes: Changes
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
+    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
 
     @property
     def seconds(self) -> float | None:
@@ -90,6 +92,7 @@ class Forecast:
             f"{self.store} {state}: {self.images} images, {self.rows} to encode{copied}",
             *told_passed_over(self.passed_over),
             *self.changes.lines(prune, limited),
+            *self.remarks,
             *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
             f"{decimal(sum(self.bytes.values()))} in {self.objects} objects ({self.shards} shards)",
         ]
@@ -112,8 +115,9 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
     ``reuse``, the bytes of those that are to be done are read, with a progress bar on ``console``.
     Time is measured on a few images that are spread over the source.
     """
-    prepared = prepare(options)
-    tell(console, prepared.source.remarks if division().speaks else ())
+    source = open_limited(options)
+    tell(console, source.remarks if division().speaks else ())
+    prepared = prepare(options, source)
     table, store, changes = _table(prepared, options)
     size = store.rows_per_shard if store else options.shard_rows
     numbers = table["row"].to_numpy() // size
@@ -141,7 +145,8 @@ def forecast(options: ExtractOptions, console: Console) -> Forecast:
         if rows
         else None,
         changes=changes,
-        passed_over=prepared.source.passed_over,
+        passed_over=source.passed_over,
+        remarks=tuple(_training_remarks(table, store, source, options)),
     )
 
 
@@ -187,6 +192,18 @@ def _table(
     if not options.assume_unchanged:
         changes = replace(changes, uncompared=stored_images(store))
     return (store.table if following is None else following), store, changes
+
+
+def _training_remarks(
+    table: pd.DataFrame, store: Store | None, source: Source, options: ExtractOptions
+) -> list[str]:
+    """Of the samples after the run; what the store knows as unreadable does not count."""
+    if store is not None:
+        bad = store.samples[store.samples["status"] == "unreadable"]
+        table = table.assign(status=np.where(table["row"].isin(bad["row"]), "unreadable", "ok"))
+    dataset = store.dataset if store else source
+    how = dataset.classes, dataset.split_origin, options.limit is not None
+    return training_remarks(source.name, table, *how)
 
 
 def _copied(todo: pd.DataFrame, prepared: Prepared, known: KnownRows, console: Console) -> int:

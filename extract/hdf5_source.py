@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from samcache.cache.description import DRAWN
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.reading import Reading
 from samcache.extract.decode import LARGEST, pixels_to_image
 from samcache.extract.hdf5_bounds import check_chunks, check_claims
 from samcache.extract.sources import (
-    DRAWN,
     Source,
     SourceImage,
     class_index,

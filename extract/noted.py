@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from samcache.extract.decode import FORMATS
-from samcache.extract.dicom import is_dicom
+from samcache.extract.dicom_file import is_dicom
 
 _SHOWN = 5  # images that are named
 _STEPS = 8  # pixels on the diagonal that are looked at first

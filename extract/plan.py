@@ -1,19 +1,19 @@
 """What a store's sample table has to become, given what the source holds now."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from samcache.cache.errors import ImageError, StoreError
+from samcache.cache.description import DRAWN
+from samcache.cache.errors import StoreError
 from samcache.cache.samples import COLUMNS
 from samcache.cache.store import Store
-from samcache.extract.sources import DRAWN, Source, draw_splits
+from samcache.extract.drawn_splits import ReadHashes, follow_known_splits
+from samcache.extract.source_hashes import source_hashes
+from samcache.extract.sources import Source
 
-_HASHERS = 8  # threads that read source bytes
-_TOGETHER = 16  # images that a thread is given at a time: of a million, each would cost a kilobyte
 _SHOWN = 5  # ids named in a summary
 
 GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded
@@ -54,9 +54,16 @@ class Changes:
         return lines
 
 
-def fitted(samples: pd.DataFrame, source: Source, store: Store, split_seed: int) -> pd.DataFrame:
+def fitted(
+    samples: pd.DataFrame,
+    source: Source,
+    store: Store,
+    split_seed: int,
+    read_hashes: ReadHashes | None = None,
+) -> pd.DataFrame:
     """A source's table in a store's terms: labels by class name, drawn splits never drawn again.
 
+    read_hashes: of the source's images, so that new copies of known images join their split.
     Raises StoreError where the source has a class that the store does not know, another kind of
     split, or not one sample of the store.
     """
@@ -72,7 +79,7 @@ def fitted(samples: pd.DataFrame, source: Source, store: Store, split_seed: int)
         )
     samples = with_the_stores_labels(samples, source, store)
     if source.split_origin.startswith(DRAWN):
-        samples["split"] = _kept_splits(samples, store.table, split_seed)
+        samples["split"] = follow_known_splits(samples, store, split_seed, read_hashes)
     return samples
 
 
@@ -134,26 +141,6 @@ def stored_images(store: Store) -> int:
     return int((store.samples["status"] != "missing").sum())
 
 
-def source_hashes(
-    source: Source, places: list[int], on_image: Callable[[], None]
-) -> Iterator[str | None]:
-    """SHA-256 (hex) of the source's bytes at each place, in order, None where unreadable."""
-
-    def one(place: int) -> str | None:
-        on_image()
-        try:
-            return source.image(place).sha256
-        except ImageError:
-            return None
-
-    def some(first: int) -> list[str | None]:
-        return [one(place) for place in places[first : first + _TOGETHER]]
-
-    with ThreadPoolExecutor(_HASHERS) as pool:
-        for part in pool.map(some, range(0, len(places), _TOGETHER)):
-            yield from part
-
-
 def next_table(
     samples: pd.DataFrame, store: Store, changes: Changes, prune: bool
 ) -> pd.DataFrame | None:
@@ -183,19 +170,6 @@ def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     if len(first) != len(second):
         return False
     return all((first[name].to_numpy() == second[name].to_numpy()).all() for name in second)
-
-
-def _kept_splits(samples: pd.DataFrame, table: pd.DataFrame, seed: int) -> list[str]:
-    """The store's split for each id and group it knows; others are drawn among themselves."""
-    columns = (table[name].tolist() for name in ("id", "group", "split"))
-    ids, groups, splits = columns  # as lists: pandas takes long to iterate over text
-    by_id = dict(zip(ids, splits, strict=True))
-    by_group = {group: split for group, split in zip(groups, splits, strict=True) if group}
-    pairs = zip(samples["id"].tolist(), samples["group"].tolist(), strict=True)
-    known = [by_id.get(name) or by_group.get(group) for name, group in pairs]
-    fresh = samples[[split is None for split in known]].reset_index(drop=True)
-    drawn = iter(draw_splits(fresh, seed) if len(fresh) else ())
-    return [split or next(drawn) for split in known]
 
 
 def _some(ids: tuple[str, ...]) -> str:

@@ -69,8 +69,8 @@ class Prepared:
     shapes: Shapes
 
 
-def prepare(options: ExtractOptions) -> Prepared:
-    """Open source and encoder, and refuse what does not fit together; raises SamcacheError."""
+def open_limited(options: ExtractOptions) -> Source:
+    """Open the source, reduced as --limit says; raises SamcacheError where it is refused."""
     _refuse_store_within(options)
     source = open_source(options.source, follow_store(options.reading, options.store))
     if options.limit is not None:
@@ -81,6 +81,15 @@ def prepare(options: ExtractOptions) -> Prepared:
         source = source.limited(options.limit)
     if not options.allow_split_groups:
         refuse_split_groups(source.samples)
+    return source
+
+
+def prepare(options: ExtractOptions, source: Source | None = None) -> Prepared:
+    """Open the encoder, and refuse what does not fit together; raises SamcacheError.
+
+    source: what ``open_limited`` has opened; None opens it.
+    """
+    source = source or open_limited(options)
     checkpoint = options.checkpoint or official_checkpoint(options.encoder)
     encoder = load_encoder(
         options.encoder,

@@ -20,7 +20,7 @@ from samcache.cache.create import (
     store_exists,
     write_metadata,
 )
-from samcache.cache.description import Dataset, Description
+from samcache.cache.description import DRAWN, Dataset, Description
 from samcache.cache.errors import OvertakenError, SourceError, StoreError
 from samcache.cache.layout import Layout
 from samcache.cache.location import open_objects
@@ -30,6 +30,7 @@ from samcache.cache.reading import PROVENANCE
 from samcache.cache.store import Store
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.division import Division, division, own_gpu
+from samcache.extract.drawn_splits import ReadHashes, SourceHashes, keep_copies_together
 from samcache.extract.encoders import (
     Encoder,
     load_encoder,
@@ -45,10 +46,17 @@ from samcache.extract.plan import (
     stored_images,
 )
 from samcache.extract.precision import resolve_precision
-from samcache.extract.prepare import ExtractOptions, Prepared, prepare, refuse_split_groups
+from samcache.extract.prepare import (
+    ExtractOptions,
+    Prepared,
+    open_limited,
+    prepare,
+    refuse_split_groups,
+)
 from samcache.extract.probe import measure_precision, probe_images
 from samcache.extract.progress import encoding_progress, job_progress, tell
 from samcache.extract.recorded_reading import refuse_other_reading
+from samcache.extract.remarks import training_remarks
 from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import read_row
 from samcache.extract.shard_encoder import ShardEncoder
@@ -60,16 +68,22 @@ _PATIENCE = 0.5  # seconds between looks at a store that another process is crea
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
-    prepared = prepare(options)
-    share = division()
-    tell(console, prepared.source.remarks if share.speaks else ())
+    source, share = open_limited(options), division()
     objects = open_objects(options.store)
+    told = [] if store_exists(objects) else _foretold(source, options)
+    tell(console, (*source.remarks, *told) if share.speaks else ())
+    prepared = prepare(options, source)
+    read_hashes = SourceHashes(source, console, share.speaks)
     with Claims(objects) as claims:
-        create_unless_there(objects, prepared, options, claims)
+        create_unless_there(objects, prepared, options, claims, read_hashes)
         prepared = _following(prepared, options)
-        source, samples = prepared.source, prepared.samples
+        samples = prepared.samples
         store = open_existing(objects, prepared, options)
-        store, changes = bring_up_to_date(store, source, samples, options, share, claims, console)
+        store, changes = bring_up_to_date(
+            store, source, samples, options, share, claims, console, read_hashes
+        )
+        new = [line for line in _foretold(source, options, store) if line not in told]
+        tell(console, new if share.speaks else ())
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
         partial = options.limit is not None
@@ -80,8 +94,19 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         )
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
-    told = changes.lines(options.prune, partial)
-    return summarise(finished, filled, seconds, told, share, source.passed_over)
+    changed = changes.lines(options.prune, partial)
+    remarks = tuple(_foretold(source, options, finished)) if share.speaks else ()
+    return summarise(finished, filled, seconds, changed, share, source.passed_over, remarks)
+
+
+def _foretold(source: Source, options: ExtractOptions, store: Store | None = None) -> list[str]:
+    """Why a training would be refused: of the source, or of the store as it stands."""
+    limited = options.limit is not None
+    if store is None:
+        table, dataset = source.samples, Dataset(source.name, source.classes, source.split_origin)
+    else:
+        table, dataset = store.samples, store.dataset
+    return training_remarks(source.name, table, dataset.classes, dataset.split_origin, limited)
 
 
 def run_encoder(
@@ -123,11 +148,16 @@ def open_device(name: str) -> torch.device:
 
 
 def create_unless_there(
-    objects: Objects, prepared: Prepared, options: ExtractOptions, claims: Claims
+    objects: Objects,
+    prepared: Prepared,
+    options: ExtractOptions,
+    claims: Claims,
+    read_hashes: ReadHashes,
 ) -> None:
     """Create the store of these options where there is none.
 
-    Of processes that start together one creates the store and the others wait for it. Measuring the
+    Of processes that start together one creates the store and the others wait for it. Where splits
+    are drawn, the images are read, so that copies of one share a split. That and measuring the
     precision may take minutes; where another process has created the store by then, it stands.
     """
     while not store_exists(objects):
@@ -143,8 +173,21 @@ def create_unless_there(
                 prepared.shapes,
                 _provenance(_measured(prepared, options), source),
             )
-            create_store(options.store, objects, made, prepared.samples)
+            samples = _with_copies_together(prepared, options, read_hashes)
+            create_store(options.store, objects, made, samples)
         claims.release(TABLE)
+
+
+def _with_copies_together(
+    prepared: Prepared, options: ExtractOptions, read_hashes: ReadHashes
+) -> pd.DataFrame:
+    """The samples of a new store; where splits are drawn, copies of an image share one."""
+    source = prepared.source
+    if not source.split_origin.startswith(DRAWN):
+        return prepared.samples
+    sha256 = read_hashes(list(range(len(source.samples))))
+    split = keep_copies_together(source.samples, sha256, options.reading.split_seed)
+    return prepared.samples.assign(split=split.to_numpy())
 
 
 def _following(prepared: Prepared, options: ExtractOptions) -> Prepared:
@@ -153,7 +196,9 @@ def _following(prepared: Prepared, options: ExtractOptions) -> Prepared:
     """
     stores = (options.store, *options.reuse)
     precision = resolve_precision(options.precision, torch.device(options.device), stores)
-    return prepared if precision == prepared.identity.precision else prepare(options)
+    if precision == prepared.identity.precision:
+        return prepared
+    return prepare(options, prepared.source)
 
 
 def open_existing(objects: Objects, prepared: Prepared, options: ExtractOptions) -> Store:
@@ -213,6 +258,7 @@ def bring_up_to_date(
     share: Division,
     claims: Claims,
     console: Console,
+    read_hashes: ReadHashes,
 ) -> tuple[Store, Changes]:
     """Give the store the sample table that follows from the source, and say what has changed.
 
@@ -222,7 +268,7 @@ def bring_up_to_date(
     """
     compared = share.size == 1 and not options.assume_unchanged
     while True:
-        given = fitted(samples, source, store, options.reading.split_seed)
+        given = fitted(samples, source, store, options.reading.split_seed, read_hashes)
         changes = compare(given, store)
         if compared and store.committed():
             changes = _compared_bytes(changes, given, source, store, console)

@@ -41,9 +41,6 @@ class SourceImage:
     several: Callable[[], bool] = bool  # which is False
 
 
-DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
-
-
 class Source(ABC):
     """A named, ordered set of labelled images.
 

@@ -31,6 +31,7 @@ class ExtractSummary:
     precision: Precision | None = None
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
     noted: Noted = NOTHING  # of the images that were encoded by this process
+    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
@@ -49,6 +50,7 @@ class ExtractSummary:
             *told_passed_over(self.passed_over),
             *self.noted.lines(),
             *self.changes,
+            *self.remarks,
             *self._precision_lines(),
         ]
         if self.missing:
@@ -79,6 +81,7 @@ def summarise(
     changes: list[str],
     share: Division,
     passed_over: tuple[str, ...] = (),
+    remarks: tuple[str, ...] = (),
 ) -> ExtractSummary:
     """The summary of a run, from the store as it now stands.
 
@@ -118,4 +121,5 @@ def summarise(
         Precision.from_provenance(store.provenance),
         passed_over,
         noted,
+        remarks,
     )

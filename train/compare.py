@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
 from samcache.train.metrics import Floats
 from samcache.train.results_text import interval_text, mean_and_sd, title
 from samcache.train.run_files import open_files, read_tests, told_of_run
 from samcache.train.run_folder import PREDICTIONS
-from samcache.train.splits import group_codes
 
 DEFAULT_METRICS = ("auc", "accuracy")
 

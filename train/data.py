@@ -18,7 +18,7 @@ from samcache.cache.statistics import Moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 from samcache.train.residency import allocate
-from samcache.train.splits import Rows, readable_samples
+from samcache.train.splits import Rows, readable_samples, trained_classes
 from samcache.train.spreads import is_spread, level_of, log_spreads
 from samcache.train.views import turned_images
 
@@ -195,7 +195,7 @@ def load_training_data(
     train = torch.from_numpy(np.flatnonzero((samples["split"] == "train").to_numpy()))
     labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
     unscaled = TrainingData(
-        samples, store.dataset.classes, images, Scale.none(3), pooled, {}, labels, residency, views
+        samples, trained_classes(store), images, Scale.none(3), pooled, {}, labels, residency, views
     )
     if len(views) > 1:
         unscaled = replace(unscaled, extents=_extents(store, rows, side))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from samcache.cache.classes import used_classes
+from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
@@ -18,7 +20,6 @@ from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
 from samcache.train.run_files import read_seen
 from samcache.train.run_folder import PREDICTIONS
-from samcache.train.splits import group_codes
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,15 @@ def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataF
 
 def _label_order(run: TrainedRun, store: Store) -> Ints:
     """For each label of the store the run's label of the same class."""
-    unknown = [name for name in store.dataset.classes if name not in run.classes]
+    used = used_classes(store.table, store.dataset.classes)
+    unknown = [name for name in used if name not in run.classes]
     if unknown:
         raise ConfigError(
             f"{store.location} has the class {unknown[0]!r}, which {run.folder} does not know: it "
             f"knows {', '.join(run.classes)}; extract with the same names"
         )
-    return np.array([run.classes.index(name) for name in store.dataset.classes], dtype=np.int64)
+    numbers = [run.classes.index(n) if n in used else -1 for n in store.dataset.classes]
+    return np.array(numbers, dtype=np.int64)
 
 
 def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> None:

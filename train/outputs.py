@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from samcache.cache.copies import group_codes
 from samcache.cache.digest import file_sha256
 from samcache.cache.duplicates import find_duplicates, split_groups
 from samcache.cache.errors import ConfigError, first_line
@@ -30,7 +31,7 @@ from samcache.train.run_folder import (
     remove_former,
     write_json,
 )
-from samcache.train.splits import group_codes, readable_samples
+from samcache.train.splits import readable_samples
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def summarise(
         folds=config.folds,
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
-        leaks=[asdict(same) for same in find_duplicates(store.samples) if same.leaks],
+        leaks=[asdict(same) for same in find_duplicates(readable_samples(store)) if same.leaks],
         parted_groups=0 if config.folds else len(split_groups(readable_samples(store))),
         fractions=[
             _fraction_scores(

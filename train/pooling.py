@@ -9,6 +9,7 @@ from samcache.train.backbones import build_backbone
 from samcache.train.config import TrainConfig
 from samcache.train.data import Sides, image_side
 from samcache.train.output_shapes import output_shapes
+from samcache.train.splits import trained_classes
 from samcache.train.spreads import spread_name
 
 _LEAST = 4  # cells; with fewer there are hardly places
@@ -79,7 +80,7 @@ def _stage_sides(config: TrainConfig, store: Store) -> Sides:
     """Level -> side of the stage that it gates."""
     taps = config.tapped(store.identity.levels)
     side = image_side(store, config.image_size)
-    classes = len(store.dataset.classes)
+    classes = len(trained_classes(store))
     backbone = build_backbone(config.backbone, classes, side, stem=config.stem)
     paths = {level: backbone.path(stage) for level, stage in taps.items()}
     shapes = output_shapes(backbone, set(paths.values()), side)

@@ -11,12 +11,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from samcache.cache.copies import group_codes
 from samcache.cache.layout import STATISTICS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Predictions
 from samcache.train.metrics import Floats, Ints, macro_auc
-from samcache.train.splits import group_codes, plan_members, readable_samples
+from samcache.train.splits import readable_samples
 from samcache.train.spreads import LEAST_DEVIATION
+from samcache.train.trainings import plan_trainings
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
@@ -49,6 +51,7 @@ class ProbeResults:
     majority: float  # accuracy of always naming the commonest training class
     samples: dict[str, int]
     scores: list[ProbeScores]
+    remarks: tuple[str, ...] = ()  # on the samples, a line each
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -79,8 +82,8 @@ def probe(store: Store) -> ProbeResults:
 
     Raises ConfigError where a split or class cannot be probed, StoreError where data are damaged.
     """
-    samples, classes = readable_samples(store), store.dataset.classes
-    (member,) = plan_members(samples, classes, (0,))
+    planned = plan_trainings(store, (0,))
+    samples, classes, (member,) = readable_samples(store), planned.classes, planned.members
     rows = {
         "train": member.train.numpy(),
         "val": member.val.numpy(),
@@ -108,6 +111,7 @@ def probe(store: Store) -> ProbeResults:
         float((labels[rows["test"]] == commonest).mean()),
         {split: len(part) for split, part in rows.items()},
         scores,
+        planned.remarks,
     )
 
 

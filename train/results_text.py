@@ -48,6 +48,9 @@ def text(results: Results) -> str:
             f"warning: {results.parted_groups} groups (patients) stand in more than one split:"
         )
         blocks[0].append("what was learned of them is asked again in the test")
+    if results.leaks and not results.folds:
+        verb = "image occurs" if len(results.leaks) == 1 else "images occur"
+        blocks[0].append(f"warning: {len(results.leaks)} {verb} in more than one split")
     if len(results.members) <= _MOST_LINES:
         blocks.append(_members(results.members))
     elif results.folds:

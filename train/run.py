@@ -38,8 +38,9 @@ from samcache.train.pooling import given_sides
 from samcache.train.precision import forbid_tf32, resolved_precision
 from samcache.train.residency import choose_residency
 from samcache.train.run_folder import held, open_run_folder
-from samcache.train.splits import Member, plan_members, readable_samples
+from samcache.train.splits import Member, readable_samples, trained_classes
 from samcache.train.tensorboard import event_writer
+from samcache.train.trainings import plan_trainings, warn
 
 TENSORBOARD = "tensorboard"  # the folder of events in a run's
 
@@ -63,13 +64,9 @@ def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results
     with distributed.first_alone():
         store = staged(Store(config.store), console)
     taps = config.tapped(store.identity.levels)
-    members = plan_members(
-        readable_samples(store),
-        store.dataset.classes,
-        config.seeds,
-        config.folds,
-        config.fractions,
-    )
+    planned = plan_trainings(store, config.seeds, config.folds, config.fractions)
+    members = planned.members
+    warn(console, planned.remarks)
     with distributed.first_alone():  # what cannot be built is refused before a folder is made
         sides = given_sides(config, store)
         check_backbone(config, store)
@@ -81,16 +78,11 @@ def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results
         if not checkpoints.resumed:
             shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     if config.ordered:
-        grades = " < ".join(store.dataset.classes)
+        grades = " < ".join(planned.classes)
         console.print(f"grades in order: {grades}", markup=False, highlight=False)
     started = time.perf_counter()
     data = loaded(config, store, sides, console).to(torch.device(config.device))
     load_seconds = time.perf_counter() - started
-    missing = int((store.samples["status"] == "missing").sum())
-    if missing:
-        console.print(
-            f"warning: {missing} images of {store.location} are not extracted yet: left out"
-        )
     trained: list[MemberResult] = []
     with _epoch_progress(config, folder, len(members), console) as begin:
         for number, member in enumerate(members):
@@ -112,7 +104,7 @@ def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results
 
 def check_backbone(config: TrainConfig, store: Store) -> None:
     """Raise ConfigError where a backbone cannot be had, or does not take images of that size."""
-    side, classes = image_side(store, config.image_size), len(store.dataset.classes)
+    side, classes = image_side(store, config.image_size), len(trained_classes(store))
     weights, stem = config.pretrained, config.stem
     run_once(build_backbone(config.backbone, classes, side, pretrained=weights, stem=stem), side)
 
@@ -192,7 +184,7 @@ def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[s
 def _digest(store: Store) -> str:
     """Of the classes, and of every readable sample: another data set has the same fingerprint."""
     told = readable_samples(store)[["id", "label", "split", "group", "sha256"]]
-    text = json.dumps(store.dataset.classes) + told.to_csv(index=False)
+    text = json.dumps(trained_classes(store)) + told.to_csv(index=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

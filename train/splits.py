@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
+from samcache.cache.classes import quoted, unused_classes, used_classes
+from samcache.cache.copies import group_codes, unit_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.cache.trainable import trainability
 
 Rows = npt.NDArray[np.int64]
 
@@ -61,18 +62,20 @@ def member_name(seed: int, fold: int | None, fraction: float) -> str:
     return f"seed-{seed}{part}{share}"
 
 
+def trained_classes(store: Store) -> tuple[str, ...]:
+    """The classes that a training has: those with at least one sample in the store's table."""
+    return used_classes(store.table, store.dataset.classes)
+
+
 def readable_samples(store: Store) -> pd.DataFrame:
-    """The samples that can be trained on, in the store's order, numbered from 0."""
-    return store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
+    """The samples that can be trained on, in the store's order, numbered from 0.
 
-
-def group_codes(samples: pd.DataFrame) -> Rows:
-    """(n,) int64, equal for samples of one group; a sample without a group is one of its own.
-
-    Numbered by the names in columns id and group, whatever the samples' order.
+    Their column label indexes ``trained_classes``.
     """
-    names = samples["group"].where(samples["group"] != "", "\0" + samples["id"])
-    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
+    used = trained_classes(store)
+    numbers = [used.index(name) if name in used else -1 for name in store.dataset.classes]
+    return samples.assign(label=np.array(numbers, np.int64)[samples["label"].to_numpy()])
 
 
 def plan_members(
@@ -85,26 +88,25 @@ def plan_members(
     """Every training of a run, by fraction, then fold, then seed.
 
     Folds are the same for every seed, with groups and copies of an image whole; a seed draws its
-    fractions of the training rows, each inside the larger ones. Raises ConfigError where seeds or
-    fractions make no sense, and where a class would be missing from a part.
+    fractions of the training rows, each inside the larger ones. Raises ConfigError, with everything
+    that is wrong, where seeds or fractions make no sense and where samples cannot be trained on.
     """
-    if len(classes) < 2:
-        raise ConfigError(f"all samples are of one class, {classes[0]!r}: nothing to tell apart")
-    _check_choices("--seeds", seeds)
-    if not all(0 <= seed < _SEEDS for seed in seeds):
-        raise ConfigError(f"--seeds {_listed(seeds)}: each should lie in [0, 2^32)")
-    _check_choices("--fractions", fractions)
-    if not all(0 < fraction <= 1 for fraction in fractions):
-        raise ConfigError(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
+    problems = wrong_choices(seeds, fractions)
+    if absent := unused_classes(samples, classes):
+        problems.append(f"no readable sample is of class {quoted(absent)}")
+    if refusal := trainability(samples, classes, "source", folds).refusal():
+        problems.append(f"the samples {refusal}")
+    if problems:
+        raise ConfigError("; ".join(problems))
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
     if folds:
-        divisions = _cross_validation(labels, _with_copies(samples, groups), folds)
+        divisions = _cross_validation(labels, unit_codes(samples), folds)
+        _check_folds(labels, classes, divisions)
     else:
         divisions = _own_splits(samples)
     members = []
     for fraction in fractions:
         for fold, (train, val, test) in enumerate(divisions):
-            _check_classes(labels, classes, (train, val, test), fold if folds else None)
             for seed in seeds:
                 kept = train[nested_subset(labels[train], groups[train], fraction, seed)]
                 rows = (torch.from_numpy(part) for part in (kept, val, test))
@@ -137,23 +139,11 @@ def nested_subset(labels: Rows, groups: Rows, fraction: float, seed: int) -> Row
 
 
 def _own_splits(samples: pd.DataFrame) -> list[tuple[Rows, ...]]:
-    for split in SPLITS:
-        if not (samples["split"] == split).any():
-            raise ConfigError(
-                f"split {split} holds no readable samples: training needs train, val and test; "
-                "add them to the source, or leave its splits out to have them drawn"
-            )
     return [tuple(np.flatnonzero((samples["split"] == split).to_numpy()) for split in SPLITS)]
 
 
 def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows, ...]]:
     """Train, val and test rows of each fold, over all samples whatever their splits."""
-    smallest = _smallest_class(labels, groups)
-    if smallest < max(folds, 4):
-        raise ConfigError(
-            f"--folds {folds}: the rarest class has {smallest} samples or groups, too few for "
-            "training, validation and test of every fold: give fewer folds, or leave it out"
-        )
     divisions: list[tuple[Rows, ...]] = []
     for rest, test in _divide(labels, groups, folds):
         count = min(_VAL_PARTS, _smallest_class(labels[rest], groups[rest]))
@@ -163,15 +153,6 @@ def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows
         train, val = (whole or parts)[0]  # groups are few: not every part has every class
         divisions.append((rest[train], rest[val], test))
     return divisions
-
-
-def _with_copies(samples: pd.DataFrame, groups: Rows) -> Rows:
-    """Groups (n,), joined where the same source bytes, by their ``sha256``, stand in several."""
-    images = pd.factorize(samples["sha256"])[0] + groups.max() + 1
-    nodes = images.max() + 1
-    links = coo_array((np.ones(len(groups)), (groups, images)), shape=(nodes, nodes))
-    joined: Rows = connected_components(links, directed=False)[1][groups].astype(np.int64)
-    return joined
 
 
 def _divide(labels: Rows, groups: Rows, parts: int) -> list[tuple[Rows, Rows]]:
@@ -188,23 +169,34 @@ def _smallest_class(labels: Rows, groups: Rows) -> int:
     return int(table.groupby("label")["group"].nunique().min())
 
 
-def _check_choices(option: str, values: tuple[Any, ...]) -> None:
-    if not values or len(set(values)) < len(values):
-        raise ConfigError(f"{option} '{_listed(values)}' should name at least one, and each once")
+def wrong_choices(seeds: tuple[int, ...], fractions: tuple[float, ...]) -> list[str]:
+    """What is wrong with the options that say which trainings make a run, all of it."""
+    found = []
+    for option, values in (("--seeds", seeds), ("--fractions", fractions)):
+        if not values or len(set(values)) < len(values):
+            found.append(f"{option} '{_listed(values)}' should name at least one, and each once")
+    if not all(0 <= seed < _SEEDS for seed in seeds):
+        found.append(f"--seeds {_listed(seeds)}: each should lie in [0, 2^32)")
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        found.append(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
+    return found
 
 
 def _listed(values: tuple[Any, ...]) -> str:
     return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def _check_classes(
-    labels: Rows, classes: tuple[str, ...], division: tuple[Rows, ...], fold: int | None
-) -> None:
-    for split, rows in zip(SPLITS, division, strict=True):
-        absent = sorted(set(range(len(classes))) - set(labels[rows].tolist()))
-        if absent:
-            where = f"split {split}" if fold is None else f"{split} of fold {fold}"
-            raise ConfigError(
-                f"class {classes[absent[0]]!r} has no readable sample in {where}: every class "
-                "needs one in every part"
-            )
+def _check_folds(labels: Rows, classes: tuple[str, ...], divisions: list[tuple[Rows, ...]]) -> None:
+    """Raise ConfigError where groups are so uneven that a part of a fold lacks a class."""
+    found = []
+    for fold, division in enumerate(divisions):
+        for split, rows in zip(SPLITS, division, strict=True):
+            absent = sorted(set(range(len(classes))) - set(labels[rows].tolist()))
+            if absent:
+                names = quoted(tuple(classes[label] for label in absent))
+                found.append(f"class {names} is missing from {split} of fold {fold}")
+    if found:
+        raise ConfigError(
+            f"{'; '.join(found)}: every part of a fold needs every class, and patients stay whole: "
+            "give fewer folds, or add patients of the class"
+        )

@@ -22,7 +22,8 @@ from samcache.train.pooling import given_sides
 from samcache.train.precision import forbid_tf32, resolved_precision
 from samcache.train.run import check_backbone, decisive, given_maps, loaded
 from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
-from samcache.train.splits import Member, plan_members, readable_samples
+from samcache.train.splits import Member
+from samcache.train.trainings import plan_trainings, warn
 from samcache.train.trials import Pruned, Trials, TrialsTable
 
 _BACKBONE = ("backbone", "stem")
@@ -47,8 +48,9 @@ def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     forbid_tf32()
     if base.compile:  # whose machinery takes a second to import
         torch._dynamo.config.recompile_limit = _PROGRAMS
-    samples, classes = readable_samples(store), store.dataset.classes
-    (planned,) = plan_members(samples, classes, base.seeds)
+    trainings = plan_trainings(store, base.seeds)
+    warn(console, trainings.remarks)
+    (planned,) = trainings.members
     member = replace(planned, test=planned.test[:0])
     _check_buildable(base, dimensions, store)
     held = _HeldInputs(store, member, console)

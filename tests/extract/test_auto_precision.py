@@ -10,6 +10,7 @@ from conftest import Extract
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.extract.precision import multiplies_bfloat16, resolve_precision
 from samcache.extract.prepare import ExtractOptions, Prepared, prepare
+from samcache.extract.sources import Source
 
 CPU = torch.device("cpu")
 
@@ -45,8 +46,8 @@ def test_of_machines_that_begin_together_the_first_decides_or_the_others_are_ref
     has_amx = first == "float32"
     monkeypatch.setattr("samcache.extract.precision.multiplies_bfloat16", lambda _: has_amx)
 
-    def outrun(options: ExtractOptions) -> Prepared:
-        prepared = prepare(options)
+    def outrun(options: ExtractOptions, source: Source) -> Prepared:
+        prepared = prepare(options, source)
         with monkeypatch.context() as other:
             other.setattr("samcache.extract.run.prepare", prepare)
             run_extract(precision=first, limit=5)

@@ -222,7 +222,7 @@ def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path:
     (Path(store.location) / "commits/00000001/zarr.json").unlink()
     output = StringIO()
     results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
-    assert "8 images of" in output.getvalue()
+    assert "8 of 40 images of" in output.getvalue()
     assert results.missing == 8
     assert results.members[0].samples["train"] == 16
 

@@ -137,7 +137,7 @@ def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("counts", "message"),
-    [((24, 8, 1), "class '1' has no readable sample in split test")],
+    [((24, 8, 1), "class '1' is missing from test.* What helps: samcache train --folds 5")],
 )
 def test_splits_that_cannot_be_scored_are_refused(
     run_extract: Extract, tmp_path: Path, counts: tuple[int, int, int], message: str
@@ -155,7 +155,7 @@ def test_a_split_without_samples_is_refused(run_extract: Extract, tmp_path: Path
             path.parent.mkdir(parents=True)
             Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
     store, _ = run_extract(source=tmp_path / "images")
-    with pytest.raises(ConfigError, match="split val holds no readable samples"):
+    with pytest.raises(ConfigError, match="cannot be trained by its own splits: val is empty"):
         run(quick(store, tmp_path / "run"))
 
 

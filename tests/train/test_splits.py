@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
-from samcache.train.splits import Member, group_codes, member_name, nested_subset, plan_members
+from samcache.train.splits import Member, member_name, nested_subset, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 

@@ -252,5 +252,5 @@ def _images(count: int) -> str:
 def _copies(facts: Facts, same: dict[str, Any]) -> str:
     """Such as "a.png (train, melanoma) = b.png (test, nevus)"."""
     copies = zip(same["ids"], same["splits"], same["labels"], strict=True)
-    classes = facts.run.classes
+    classes = facts.described["dataset"]["classes"] if facts.described else facts.run.classes
     return " = ".join(f"{name} ({split}, {classes[label]})" for name, split, label in copies)
