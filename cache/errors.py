@@ -1,5 +1,7 @@
 """Every error a user can cause: one line that says what was expected, found, and what to do."""
 
+import errno
+
 
 class SamcacheError(Exception):
     """The base of all errors that reach a user as one line, without a traceback."""
@@ -31,6 +33,18 @@ class UnfinishedError(StoreError):
 
 class OvertakenError(StoreError):
     """Another process has changed the store first; nothing of it is lost."""
+
+
+class WriteError(SamcacheError):
+    """A file that was asked for cannot be written; what was there before is untouched."""
+
+
+def cannot_write(path: object, error: OSError) -> WriteError:
+    """What is said where a disk is full, or refuses a file."""
+    advice = "choose another place, or ask for the right to write there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "make room, and run the same command"
+    return WriteError(f"{path} cannot be written ({error.strerror}): {advice}")
 
 
 def first_line(error: Exception) -> str:

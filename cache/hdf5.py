@@ -13,7 +13,6 @@ hold no data and read as zeros. Import reads arrays and records alone; ``samples
 
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,6 +41,7 @@ from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.samples import generation_key
 from samcache.cache.shards import encode_shard
 from samcache.cache.store import Store
+from samcache.cache.whole_file import replace_file
 
 # HDF5 1.10 (2016) and later read this; unlike the older formats it has checksums in its metadata.
 _VERSIONS = ("v110", "v110")
@@ -60,19 +60,17 @@ def export_store(store: Store, file: Path, console: Console) -> None:
         raise _taken(file)
     if not file.parent.is_dir():
         raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
-    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with _writing(file):
-            target = h5py.File(part, "x", libver=_VERSIONS)
-        try:
-            _write_store(target, store, file, console)
-        finally:
+        with replace_file(file, exclusive=True) as part:
             with _writing(file):
-                target.close()
-        with _writing(file):
-            _publish(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+                target = h5py.File(part, "w", libver=_VERSIONS)
+            try:
+                _write_store(target, store, file, console)
+            finally:
+                with _writing(file):
+                    target.close()
+    except FileExistsError:
+        raise _taken(file) from None
 
 
 def _write_store(target: h5py.File, store: Store, file: Path, console: Console) -> None:
@@ -143,20 +141,6 @@ def _write_text(target: h5py.File, name: str, texts: Any) -> None:
 def _text(text: str) -> str:
     """What HDF5 can hold of a text: no NUL, no half of a surrogate pair."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _publish(part: Path, file: Path) -> None:
-    """Give a finished file its name, but not where another file got it meanwhile."""
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    try:
-        os.link(part, file)
-    except FileExistsError:
-        raise _taken(file) from None
-    except OSError:  # a file system without hard links
-        if file.exists():
-            raise _taken(file) from None
-        part.rename(file)
 
 
 def _taken(file: Path) -> StoreError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -134,15 +134,17 @@ def evaluate(
     from samcache.train.evaluate import evaluate as run_evaluation
     from samcache.train.evaluate import open_evaluation_folder, write_evaluation
     from samcache.train.predictor import open_run
-    from samcache.train.run_folder import refuse_run_folder
+    from samcache.train.run_folder import held, refuse_run_folder
 
     trained = open_run(run)
-    if out:
-        refuse_run_folder(out)
-        open_evaluation_folder(out)
-    evaluation, predictions = run_evaluation(trained, Store(store), split, device)
-    if out:
-        write_evaluation(out, evaluation, predictions)
+    with ExitStack() as holding:
+        if out:
+            refuse_run_folder(out)
+            open_evaluation_folder(out)
+            holding.enter_context(held(out))  # the two files belong to one evaluation
+        evaluation, predictions = run_evaluation(trained, Store(store), split, device)
+        if out:
+            write_evaluation(out, evaluation, predictions)
     click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
 
 
@@ -239,11 +241,7 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()  # where nobody reads any more, that is told here
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f"{out.name}.partial")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    from samcache.cache.whole_file import replace_file
+
+    with replace_file(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        yield file

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.errors import ConfigError, WriteError, first_line
+from samcache.cache.whole_file import replace_file
 from samcache.train.run_folder import CHECKPOINTS, write_json
 
 _RUN = "run.json"
@@ -84,16 +85,14 @@ class Checkpoints:
         """Put a member's state in place of its last one; a kill leaves one of the two."""
         started = time.monotonic()
         path = self._path(name)
-        unfinished = path.with_suffix(".new")
-        try:
-            torch.save(dict(state), unfinished)
-        except (OSError, RuntimeError) as error:  # torch's own writer has an error of its own
-            unfinished.unlink(missing_ok=True)
-            raise ConfigError(
-                f"{path} cannot be written ({first_line(error)}): make room, and run the same "
-                "command again"
-            ) from None
-        unfinished.replace(path)
+        with replace_file(path) as part:
+            try:
+                torch.save(dict(state), part)
+            except RuntimeError as error:  # torch's own writer has an error of its own
+                raise WriteError(
+                    f"{path} cannot be written ({first_line(error)}): make room, and run the same "
+                    "command"
+                ) from None
         saved = time.monotonic()
         self._next_save = saved + (saved - started) * (1 / _SHARE - 1)
 

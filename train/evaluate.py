@@ -1,6 +1,5 @@
 """``samcache evaluate``: a run's metrics on another store, with the intervals that train gives."""
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,13 +12,14 @@ from samcache.cache.classes import used_classes
 from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.cache.whole_file import replace_file
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.metrics import Floats, Ints
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
 from samcache.train.results_text import each_and_together
 from samcache.train.run_files import read_seen
-from samcache.train.run_folder import PREDICTIONS
+from samcache.train.run_folder import PREDICTIONS, write_json
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ def open_evaluation_folder(folder: Path) -> None:
 
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
     """Write predictions.csv and, last, evaluation.json."""
-    predictions.to_csv(folder / PREDICTIONS, index=False)
-    text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False)
-    (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+    with replace_file(folder / PREDICTIONS) as part:
+        predictions.to_csv(part, index=False)
+    write_json(folder / "evaluation.json", evaluation.to_json())
 
 
 def _label_order(run: TrainedRun, store: Store) -> Ints:

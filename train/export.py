@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError
 from samcache.cache.layout import IMAGES
 from samcache.cache.store import Store
+from samcache.cache.whole_file import replace_file
 from samcache.train.data import read_inputs
 from samcache.train.predictor import Ensemble, TrainedRun, check_features
 from samcache.train.spreads import LEAST_DEVIATION, is_spread, level_of
@@ -63,20 +65,15 @@ def export(
     program = _traced(run, ensemble)
     trials = [_random_inputs(run, count) for count in (1, 3)]
     sample = _store_inputs(run, store) if store else None
-    unfinished = path.with_name(f"{path.stem}.partial{SUFFIXES[style]}")  # torch minds the suffix
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write = _write_onnx if style == "onnx" else _write_torch
-        exported = write(program, run, unfinished)
+    write = _write_onnx if style == "onnx" else _write_torch
+    with replace_file(path) as part, replace_file(path.with_name(f"{path.name}.json")) as beside:
+        exported = write(program, run, part)
         tried = trials if sample is None else [*trials, sample]
         difference = _largest_difference(ensemble, exported, tried)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    counts = sum(len(images) for images, _ in trials), len(sample[0]) if sample else 0
-    done = Exported(path, ensemble.names, *counts, difference)
-    described = json.dumps(_description(run, done, style), indent=2)
-    path.with_name(f"{path.name}.json").write_text(described + "\n", encoding="utf-8")
+        counts = sum(len(images) for images, _ in trials), len(sample[0]) if sample else 0
+        done = Exported(path, ensemble.names, *counts, difference)
+        described = _description(run, done, style) | {"sha256": file_sha256(part)}
+        beside.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return done
 
 

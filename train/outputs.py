@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from samcache.cache.copies import group_codes
 from samcache.cache.digest import file_sha256
 from samcache.cache.duplicates import find_duplicates, split_groups
-from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.errors import WriteError, first_line
 from samcache.cache.reading import PROVENANCE, Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.cache.whole_file import remove_parts, replace_file
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
@@ -189,13 +190,14 @@ def write_run(
     }
     write_json(folder / CONFIG, resolved)
     lines = [asdict(line) for result in trained for line in result.epochs]
-    pd.DataFrame(lines).to_csv(folder / METRICS, index=False)
-    _predictions(data, trained).to_csv(folder / PREDICTIONS, index=False)
-    _seen(data, trained).to_csv(folder / SEEN, index=False)
+    _write_table(folder / METRICS, pd.DataFrame(lines))
+    _write_table(folder / PREDICTIONS, _predictions(data, trained))
+    _write_table(folder / SEEN, _seen(data, trained))
     weights = {f"{result.member.name}.safetensors": result for result in trained}
     for name, result in weights.items():
         _save(_tensors(result), folder / name)
     remove_former(folder, set(weights))
+    remove_parts(folder)
     names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
     sums = {name: file_sha256(folder / name) for name in names}
     write_json(folder / RESULTS, {**results.to_json(), "files": sums})
@@ -208,15 +210,21 @@ def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
     return data.samples[["id", "sha256"]].iloc[np.unique(np.concatenate(parts))]
 
 
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with replace_file(path) as part:
+        table.to_csv(part, index=False)
+
+
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write weights that whoever may read the folder's other files may read too."""
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({first_line(error)}): make room, and run the same command"
-        ) from None
-    path.chmod((path.parent / CONFIG).stat().st_mode)  # save_file keeps them to the owner
+    with replace_file(path) as part:
+        try:
+            save_file(tensors, part)
+        except SafetensorError as error:
+            raise WriteError(
+                f"{path} cannot be written ({first_line(error)}): make room, and run the same "
+                "command"
+            ) from None
 
 
 def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:

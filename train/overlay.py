@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.whole_file import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,8 @@ def write_panel(path: Path, image: RGB, maps: Mapping[str, Map], heading: str) -
     figure = panel(image, maps, heading)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in ids that the font lacks
-        figure.savefig(path, format="png")
+        with replace_file(path) as part:
+            figure.savefig(part, format="png")
 
 
 def check_drawable() -> None:

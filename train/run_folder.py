@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.whole_file import write_file
 
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
@@ -59,7 +60,7 @@ def refuse_run_folder(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a run folder; raises ConfigError where one is at work in it.
+    """Keep other writers out of a run folder; raises ConfigError where one is at work in it.
 
     The system gives the folder free when the process ends, however it ends. Where a file system
     has no locks nothing is kept out.
@@ -70,7 +71,7 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"--out {folder}: another training is at work in it: wait, or give another folder"
+                f"--out {folder}: another command is at work in it: wait, or give another folder"
             ) from None
         except OSError:
             pass
@@ -81,12 +82,7 @@ def held(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, value: object) -> None:
     """Write a value under its name once it is on the disk, in place of what was there."""
-    unfinished = path.with_name(f"{path.name}.new")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def remove_former(folder: Path, weights: set[str]) -> None:

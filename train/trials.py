@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.whole_file import replace_file
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
 from samcache.train.loop import EpochMetrics
@@ -119,7 +120,8 @@ class Trials:
                 progress.update(task, completed=done)
             finally:
                 table = self.table()
-                table.table.to_csv(self._base.out / TABLE, index=False)
+                with replace_file(self._base.out / TABLE) as part:
+                    table.table.to_csv(part, index=False)
         return table
 
     @contextmanager

@@ -58,7 +58,7 @@ def test_a_folder_of_others_is_not_taken_for_a_runs(store: Store, tmp_path: Path
 
 def test_a_second_training_in_the_same_folder_is_refused(store: Store, tmp_path: Path) -> None:
     open_run_folder(tmp_path / "run", overwrite=False)
-    with held(tmp_path / "run"), pytest.raises(ConfigError, match="another training is at work"):
+    with held(tmp_path / "run"), pytest.raises(ConfigError, match="another command is at work"):
         run(quick(store, tmp_path / "run", **ONE))
     run(quick(store, tmp_path / "run", **ONE))
     assert is_run_folder(tmp_path / "run")

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
+from samcache.cache.whole_file import write_file
 from samcache.train.report import words
 from samcache.train.report.examples import Examples, examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
@@ -54,8 +55,7 @@ def write_report(
     facts = read_facts(folders, baseline, store)
     shown, found = examples(facts), findings(facts)
     html = render(facts, found, shown, commands(facts, out))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html, encoding="utf-8", errors="replace")
+    write_file(out, html)
     return Written(out, out.stat().st_size, found, shown.missing)
 
 
