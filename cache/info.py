@@ -1,8 +1,11 @@
 """What a store holds and lacks, as plain data for ``samcache cache info``."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +17,8 @@ from samcache.cache.precision import Precision
 from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+
+_MOST_CLASSES = 20  # with a column of their own
 
 
 def describe(store: Store) -> dict[str, Any]:
@@ -42,14 +47,7 @@ def describe(store: Store) -> dict[str, Any]:
             "committed": len(store.commits),
             "missing": store.pending(),
         },
-        "counts": {
-            split: {
-                name: int(((usable["split"] == split) & (usable["label"] == label)).sum())
-                for label, name in enumerate(store.dataset.classes)
-                if name not in emptied
-            }
-            for split in splits
-        },
+        "counts": {split: _counts(store, usable, split, emptied) for split in splits},
         "classes_without_images": emptied,
         "levels": {
             level: {
@@ -68,6 +66,17 @@ def describe(store: Store) -> dict[str, Any]:
         "last_commit": max((c.written for c in store.commits.values()), default=None),
         "provenance": store.provenance,
     }
+
+
+def _counts(
+    store: Store, usable: pd.DataFrame, split: str, emptied: Collection[str]
+) -> dict[str, int]:
+    """Samples of each class that is in use, by its name."""
+    classes = store.dataset.classes
+    labels = usable.loc[usable["split"] == split, "label"]
+    sizes = np.bincount(labels, minlength=len(classes))
+    named = zip(classes, sizes, strict=True)
+    return {name: int(size) for name, size in named if name not in emptied}
 
 
 def render(description: dict[str, Any]) -> Group:
@@ -111,9 +120,14 @@ def render(description: dict[str, Any]) -> Group:
 
 def _count_table(counts: dict[str, dict[str, int]]) -> Table:
     classes = list(next(iter(counts.values()), {}))
-    table = _table("split", *map(escape, classes), "total", numbers_from=1)
+    more = len(classes) - _MOST_CLASSES
+    rest = [f"{more} more"] if more > 0 else []
+    shown = [*map(escape, classes[:_MOST_CLASSES]), *rest]
+    table = _table("split", *shown, "total", numbers_from=1)
     for split, row in counts.items():
-        table.add_row(split, *map(str, row.values()), str(sum(row.values())))
+        numbers = list(row.values())
+        others = [sum(numbers[_MOST_CLASSES:])] if rest else []
+        table.add_row(split, *map(str, [*numbers[:_MOST_CLASSES], *others, sum(numbers)]))
     return table
 
 

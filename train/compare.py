@@ -108,7 +108,10 @@ def _scores(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[list[F
     plain = predictions.plain()
     unknown = [metric for metric in metrics if metric not in plain]
     if unknown:
-        raise ConfigError(f"--metric {unknown[0]}: {run.name} has {', '.join(plain)}")
+        names = [name for name in plain if ":" not in name]
+        raise ConfigError(
+            f"--metric {unknown[0]}: {run.name} has {', '.join(names)}, auc:CLASS and ap:CLASS"
+        )
     resampled = predictions.resampled()
     return [plain[metric] for metric in metrics], [resampled[metric] for metric in metrics]
 

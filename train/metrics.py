@@ -6,7 +6,8 @@ its interval. The definitions are scikit-learn's, and MedMNIST's for the macro A
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
+from scipy.sparse import csc_array
+from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
@@ -24,13 +25,21 @@ def macro_auc(labels: Ints, probabilities: Floats) -> float:
 
     For two classes this is the AUC of the second. Every class must occur (medmnist/evaluator.py).
     """
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    areas = [
-        roc_auc_score(labels == label, probabilities[:, label])
-        for label in range(probabilities.shape[1])
-    ]
-    return float(np.mean(areas))
+    areas = _areas(labels, probabilities)
+    return float(areas[1] if len(areas) == 2 else areas.mean())
+
+
+def _areas(labels: Ints, probabilities: Floats) -> Floats:
+    """Each class's one-vs-rest ROC AUC, (K,), from ranks (Mann and Whitney 1947)."""
+    samples, classes = probabilities.shape
+    areas = np.empty(classes)
+    for k in range(classes):
+        positive = labels == k
+        own = int(positive.sum())
+        ranks = float(rankdata(probabilities[:, k])[positive].sum())  # from 1, ties their mean
+        pairs = own * (samples - own)
+        areas[k] = (ranks - own * (own + 1) / 2) / pairs if pairs else np.nan
+    return areas
 
 
 def weighted_scores(
@@ -45,62 +54,86 @@ def weighted_scores(
     """
     count = len(classes)
     predicted = probabilities.argmax(axis=1)
-    pairs = np.eye(count * count)[labels * count + predicted]
-    confusion = (weights @ pairs).reshape(-1, count, count)  # R, true, predicted
+    columns = np.ascontiguousarray(weights.T)  # n, R, as the sums below read them
     with np.errstate(invalid="ignore", divide="ignore"):
-        scores = _confusion_scores(confusion)
-        ranked = [_ranking_scores(labels == k, probabilities[:, k], weights) for k in range(count)]
+        scores = _answer_scores(labels, predicted, count, columns)
+        ranked = [_ranking_scores(labels == k, probabilities[:, k], columns) for k in range(count)]
         areas = [area for area, _ in ranked]
         scores["auc"] = areas[1] if count == 2 else np.mean(areas, axis=0)
         scores["ece"] = _calibration_error(labels == predicted, probabilities.max(axis=1), weights)
         if ordered:
-            scores["kappa"] = _quadratic_kappa(confusion)
+            scores["kappa"] = _quadratic_kappa(labels, predicted, count, columns)
     for name, (area, precision) in zip(classes, ranked, strict=True):
         scores[f"auc:{name}"], scores[f"ap:{name}"] = area, precision
     return scores
 
 
-def _confusion_scores(confusion: Floats) -> dict[str, Floats]:
-    """Accuracy, balanced accuracy and macro F1 of confusion matrices (R, K, K)."""
-    right = np.diagonal(confusion, axis1=1, axis2=2)  # R, K
-    true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+def _summed(codes: Ints, count: int, columns: Floats) -> Floats:
+    """The weights (n, R) of the samples of each code below ``count``, (count, R).
+
+    Needs memory for the result alone: a table of pairs of classes would have K^2 lines.
+    """
+    places = np.arange(len(codes) + 1)
+    table = csc_array((np.ones(len(codes)), codes, places), shape=(count, len(codes)))
+    summed: Floats = table @ columns
+    return summed
+
+
+def _answer_scores(labels: Ints, predicted: Ints, count: int, columns: Floats) -> dict[str, Floats]:
+    """Accuracy, balanced accuracy and macro F1 of answers (n,) under weights (n, R)."""
+    hit = labels == predicted
+    right = _summed(labels[hit], count, columns[hit]).T.copy()  # R, K
+    true, answers = (_summed(codes, count, columns).T.copy() for codes in (labels, predicted))
     present = np.where(true > 0, 1.0, np.nan)  # without a sample, neither recall nor F1
     return {
         "accuracy": right.sum(axis=1) / true.sum(axis=1),
         "balanced_accuracy": (right / true).mean(axis=1),
-        "f1": (present * 2 * right / (true + predicted)).mean(axis=1),
+        "f1": (present * 2 * right / (true + answers)).mean(axis=1),
     }
 
 
-def _quadratic_kappa(confusion: Floats) -> Floats:
-    """Cohen's kappa with quadratic weights, of confusion matrices (R, K, K)."""
-    places = np.arange(confusion.shape[1])
-    cost = (places[:, None] - places) ** 2
-    total = confusion.sum(axis=(1, 2))
-    chance = confusion.sum(axis=2)[:, :, None] * confusion.sum(axis=1)[:, None, :]
-    expected = (chance * cost).sum(axis=(1, 2)) / total
-    kappa: Floats = 1 - (confusion * cost).sum(axis=(1, 2)) / expected
+def _quadratic_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats) -> Floats:
+    """Cohen's kappa with quadratic weights of answers (n,) under weights (n, R).
+
+    The chance of a cost (i - j)^2 follows from the first two moments of either side.
+    """
+    places = np.arange(count, dtype=np.float64)
+    true, answers = (_summed(codes, count, columns) for codes in (labels, predicted))  # K, R
+    total = true.sum(axis=0)
+    squares = (places**2 @ true) * answers.sum(axis=0) + total * (places**2 @ answers)
+    expected = (squares - 2 * (places @ true) * (places @ answers)) / total
+    cost = (labels - predicted).astype(np.float64) ** 2
+    kappa: Floats = 1 - (cost @ columns) / expected
     return kappa
 
 
-def _ranking_scores(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
-    """ROC AUC and average precision, (2, R); ties count half in the one, as one in the other."""
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # of equal scores, descending
-    weighted = weights[:, order]
-    hits = np.add.reduceat(weighted * positive[order], starts, axis=1)  # R, distinct scores
-    alarms = np.add.reduceat(weighted * ~positive[order], starts, axis=1)
-    found, false = hits.cumsum(axis=1), alarms.cumsum(axis=1)
-    positives, negatives = found[:, -1], false[:, -1]
-    below = negatives[:, None] - false + alarms / 2  # negatives with a lower score
-    area = (hits * below).sum(axis=1) / (positives * negatives)
+def _ranking_scores(positive: npt.NDArray[np.bool_], scores: Floats, columns: Floats) -> Floats:
+    """ROC AUC and average precision under weights (n, R), (2, R).
+
+    Ties count half in the one, as one in the other. Only a positive's place among the negatives
+    matters: the weights of negatives are summed between two distinct scores of positives.
+    """
+    values, code = np.unique(scores[positive], return_inverse=True)  # ascending
+    if len(values) == 0:
+        return np.full((2, columns.shape[1]), np.nan)
+    hits = _summed(code, len(values), columns[positive])  # distinct scores, R
+    others, count = scores[~positive], 2 * len(values) + 1
+    between = np.searchsorted(values, others, "left") + np.searchsorted(values, others, "right")
+    alarms = _summed(between, count, columns[~positive])  # odd lines: at a positive's score
+    positives, negatives = hits.sum(axis=0), alarms.sum(axis=0)
+    beaten = alarms.cumsum(axis=0)  # of lower and equal scores
+    below = beaten[1::2] - alarms[1::2] / 2
+    area = (hits * below).sum(axis=0) / (positives * negatives)
+    found = hits[::-1].cumsum(axis=0)[::-1]  # of equal and higher scores
+    false = negatives - beaten[0:-1:2]
     precision = found / np.maximum(found + false, 1e-12)
-    return np.stack([area, (hits * precision).sum(axis=1) / positives])
+    return np.stack([area, (hits * precision).sum(axis=0) / positives])
 
 
 def _calibration_error(right: npt.NDArray[np.bool_], confidence: Floats, weights: Floats) -> Floats:
     """Expected calibration error over bins (a, b] of equal width (Guo et al. 2017, equation 3)."""
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, None)
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1
+    bins = np.clip(bins, 0, CALIBRATION_BINS - 1)  # 0, and what rounding lifts above 1
     gaps = np.eye(CALIBRATION_BINS)[bins] * (right - confidence)[:, None]  # n, bins
     error: Floats = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
     return error

@@ -191,7 +191,7 @@ def write_run(
     write_json(folder / CONFIG, resolved)
     lines = [asdict(line) for result in trained for line in result.epochs]
     _write_table(folder / METRICS, pd.DataFrame(lines))
-    _write_table(folder / PREDICTIONS, _predictions(data, trained))
+    _write_predictions(folder / PREDICTIONS, data, trained)
     _write_table(folder / SEEN, _seen(data, trained))
     weights = {f"{result.member.name}.safetensors": result for result in trained}
     for name, result in weights.items():
@@ -235,19 +235,25 @@ def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _predictions(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
-    """For each training its validation and test samples: what they were, what they were given."""
-    names = [data.classes[label] for label in data.labels.tolist()]
-    tables = []
-    for result in trained:
-        member = result.member
-        who = {"seed": member.seed, "fold": member.fold, "fraction": member.fraction}
-        table = data.samples[["id"]].assign(
-            split=member.roles(len(names)), group=data.samples["group"], label=names
-        )
-        for place, value in enumerate(who.items()):
-            table.insert(place, *value)
-        columns = [f"p_{name}" for name in data.classes]
-        table = table.join(pd.DataFrame(result.probabilities, columns=columns))
-        tables.append(table[table["split"].isin(("val", "test"))])
-    return pd.concat(tables, ignore_index=True)
+def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResult]) -> None:
+    """For each training its validation and test samples: what they were, what they were given.
+
+    A training at a time: a table of all would hold the probabilities of all again.
+    """
+    names = np.array([data.classes[label] for label in data.labels.tolist()], dtype=object)
+    columns = [f"p_{name}" for name in data.classes]
+    with replace_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        for number, result in enumerate(trained):
+            member, roles = result.member, result.member.roles(len(names))
+            rows = np.flatnonzero(np.isin(roles, ("val", "test")))
+            samples = data.samples.iloc[rows].reset_index(drop=True)
+            who = pd.DataFrame(
+                {"seed": member.seed, "fold": member.fold, "fraction": float(member.fraction)},
+                index=samples.index,
+            )
+            table = samples[["id"]].assign(
+                split=roles[rows], group=samples["group"], label=names[rows]
+            )
+            chances = pd.DataFrame(result.probabilities[rows], columns=columns)
+            table = pd.concat([who, table, chances], axis=1)
+            table.to_csv(file, index=False, header=number == 0)

@@ -15,6 +15,7 @@ from samcache.cache.copies import group_codes
 from samcache.cache.layout import STATISTICS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Interval, Predictions
+from samcache.train.discriminant import Discriminant
 from samcache.train.metrics import Floats, Ints, macro_auc
 from samcache.train.splits import readable_samples
 from samcache.train.spreads import LEAST_DEVIATION
@@ -22,13 +23,17 @@ from samcache.train.trainings import plan_trainings
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
+SHRINKAGES = (1e-3, 1e-2, 1e-1, 0.5, 1.0)
+_SIGNS = {"logistic": "C", "kNN": "k", "discriminant": "s"}
+_MOST_CLASSES = 100  # that a regression is fitted to: beyond, that takes hours
 
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """One probe of one set of features; ``chosen`` is C of the regression, k of the neighbours.
+    """One probe of one set of features.
 
-    level: a level's name for its map's means; "all": those of all levels; "+spread": those and the
+    chosen: C of the regression, k of the neighbours, s, the shrinkage, of the discriminant. level:
+    a level's name for its map's means; "all": those of all levels; "+spread": those and the
     logarithms of the deviations within each map.
     """
 
@@ -66,7 +71,7 @@ class ProbeResults:
             "level   probe             val AUC  test AUC              accuracy",
         ]
         for row in self.scores:
-            kind = f"{row.probe} {'C' if row.probe == 'logistic' else 'k'}={row.chosen:g}"
+            kind = f"{row.probe} {_SIGNS[row.probe]}={row.chosen:g}"
             cells = (
                 _cell(row.test_auc, row.auc_interval),
                 _cell(row.test_accuracy, row.accuracy_interval),
@@ -94,7 +99,7 @@ def probe(store: Store) -> ProbeResults:
     groups = group_codes(samples)[rows["test"]]
     scores = []
     for level, values in features.items():
-        for name, candidates in _candidates(len(rows["train"])).items():
+        for name, candidates in _candidates(len(rows["train"]), len(classes)).items():
             chosen, val_auc, test = _fit_and_choose(candidates, values, labels, rows)
             found = Predictions(labels[rows["test"]], groups, test[None], classes, ordered=False)
             plain, resampled = found.plain(), found.resampled()
@@ -130,13 +135,13 @@ def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
 
 
-def _candidates(train: int) -> dict[str, dict[float, ClassifierMixin]]:
-    """Probe -> its hyperparameter -> the classifier."""
-    neighbours = [k for k in NEIGHBOURS if k <= train]
-    return {
-        "logistic": {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS},
-        "kNN": {k: KNeighborsClassifier(k) for k in neighbours},
-    }
+def _candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMixin]]:
+    """Probe -> its hyperparameter -> the classifier; of many classes no regression."""
+    neighbours = {k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train}
+    if classes > _MOST_CLASSES:
+        return {"discriminant": {s: Discriminant(s) for s in SHRINKAGES}, "kNN": neighbours}
+    regressions = {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS}
+    return {"logistic": regressions, "kNN": neighbours}
 
 
 def _fit_and_choose(

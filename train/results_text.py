@@ -18,12 +18,27 @@ TITLES = {
     "ap:": "AP of ",
 }
 _MOST_LINES = 20  # of single trainings; beyond, their means say it
+MOST_CLASSES = 20  # whose own metrics are shown; of more, the worst
 
 
 def title(metric: str) -> str:
     """A metric's name for people, such as "AUC of melanoma"."""
     kind, colon, name = metric.partition(":")
     return TITLES[kind + colon] + name
+
+
+def shown_metrics(metrics: Mapping[str, Summary]) -> tuple[list[str], int]:
+    """The metrics to show, in order, and how many classes are left out: not the worst by AUC."""
+    aucs = {name[4:]: summary.mean for name, summary in metrics.items() if name[:4] == "auc:"}
+    worst = sorted(aucs, key=lambda name: aucs[name])[:MOST_CLASSES]
+    own = {f"{kind}:{name}" for name in worst for kind in ("auc", "ap")}
+    shown = [name for name in metrics if ":" not in name or name in own]
+    return shown, len(aucs) - len(worst)
+
+
+def _more(left_out: int) -> list[str]:
+    """What is said of classes that are left out."""
+    return [f"and {left_out} more classes, with a higher AUC"] if left_out else []
 
 
 def mean_and_sd(summary: Summary) -> str:
@@ -84,24 +99,25 @@ def _folds(members: list[MemberScores]) -> list[str]:
 def _metrics(scores: FractionScores) -> list[str]:
     if scores.ensemble is not None:
         return each_and_together(scores.metrics, scores.ensemble, "seed")
-    width = max(len(title(name)) for name in scores.metrics)
+    shown, left_out = shown_metrics(scores.metrics)
+    width = max(len(title(name)) for name in shown)
     lines = [f"{'':<{width}}  {'value':<14}  95 % interval"]
-    for name, summary in scores.metrics.items():
-        lines.append(
-            f"{title(name):<{width}}  {mean_and_sd(summary):<14}  {interval_text(summary.interval)}"
-        )
-    return lines
+    for name in shown:
+        value, interval = mean_and_sd(scores.metrics[name]), scores.metrics[name].interval
+        lines.append(f"{title(name):<{width}}  {value:<14}  {interval_text(interval)}")
+    return lines + _more(left_out)
 
 
 def each_and_together(
     each: Mapping[str, Summary], together: Mapping[str, Summary], of: str
 ) -> list[str]:
     """A table of every metric, of several trainings one by one and of their mean."""
-    rows = [(title(n), summary_text(each[n]), summary_text(together[n])) for n in each]
+    shown, left_out = shown_metrics(each)
+    rows = [(title(n), summary_text(each[n]), summary_text(together[n])) for n in shown]
     head = ("", f"each {of}", "their mean")
     name, own, _ = (max(map(len, column)) for column in zip(head, *rows, strict=True))
     lines = [f"{row[0]:<{name}}  {row[1]:<{own}}  {row[2]}" for row in (head, *rows)]
-    return [*lines, "", f"mean ± sd over {of}s (95 % interval)"]
+    return [*lines, *_more(left_out), "", f"mean ± sd over {of}s (95 % interval)"]
 
 
 def _curve(fractions: list[FractionScores]) -> list[str]:

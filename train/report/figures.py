@@ -14,6 +14,7 @@ from samcache.train.report.svg import FAINT, INK, SERIES, Figure, canvas, figure
 
 _MOST_CURVES = len(SERIES)  # classes or runs drawn in one figure
 _MOST_CELLS, _MOST_NAMES = 10, 30  # classes of a confusion matrix with numbers, and with names
+_MOST_PAIRS = 12  # of confused classes
 _MOST_TOLD = 4  # classes named in a sentence
 _LETTERS_BELOW = 20  # of all class names, beside one another below a figure
 _ONE_OF_SEVERAL: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.85}
@@ -27,6 +28,8 @@ _READING = {
     " the dashed line.",
     "confusion": "Each row is a true class: the share of its test images that was taken for each "
     "class, and how many images that is (mean over seeds).",
+    "pairs": "The true class, then the class that its test images were taken for: the pairs with "
+    "the most such images.",
     "calibration": "When the classifier says 80 %, is it right in 80 % of such cases? On the "
     "dashed line it is; below it, it promises too much. Bars count answers: few make a jumpy line.",
     "data": "How good the classifier is when it is given a part of the training images. Bars are "
@@ -40,7 +43,8 @@ _READING = {
 def figures(facts: Facts) -> list[Figure]:
     """Every figure that the facts allow, in the page's order."""
     run = facts.run
-    drawn = [roc(run), precision_recall(run), confusion(run), calibration(run)]
+    answers = confusion(run) if len(run.classes) <= _MOST_NAMES else confused_pairs(run)
+    drawn = [roc(run), precision_recall(run), answers, calibration(run)]
     if len(run.fractions) > 1:
         drawn.append(data_efficiency(facts))
     return [*drawn, learning_curves(run)]
@@ -94,6 +98,26 @@ def confusion(run: ReportedRun) -> Figure:
         recalls = [f"{share:.0%} of “{name}”" for share, name in worst_first[:_MOST_TOLD]]
         finding = f"Recognised: {', '.join(recalls)}{_rest(len(names))}."
         return figure(drawing, "Confusion matrix", finding, _READING["confusion"])
+
+
+def confused_pairs(run: ReportedRun) -> Figure:
+    """Of many classes the pairs that are confused most often, over all seeds."""
+    count, predicted = len(run.classes), run.probabilities.argmax(axis=2)
+    pairs, found = np.unique(run.labels * count + predicted, return_counts=True)
+    wrong = pairs // count != pairs % count
+    pairs, found = pairs[wrong], found[wrong] / len(run.seeds)
+    first = np.argsort(-found, kind="stable")[:_MOST_PAIRS]
+    names = [" → ".join(shown(run.classes[k]) for k in divmod(int(p), count)) for p in pairs[first]]
+    with canvas() as (drawing, axes):
+        axes.barh(range(len(names)), found[first], color=SERIES[0])
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0, labelsize=7)
+        axes.invert_yaxis()
+        axes.set(xlabel="test images (mean over seeds)")
+        listed = [f"“{name}” {size:g}" for name, size in zip(names, found[first], strict=True)]
+        most = f"; most often {', '.join(listed[:_MOST_TOLD])}" if listed else ""
+        finding = f"{len(pairs)} pairs of {count} classes are confused{most}."
+        return figure(drawing, "Confused classes", finding, _READING["pairs"])
 
 
 def calibration(run: ReportedRun) -> Figure:
@@ -243,8 +267,6 @@ def _tint(axes: Any, shares: Floats) -> None:
 
 def _name_cells(axes: Any, names: list[str]) -> None:
     middles = [place + 0.5 for place in range(len(names))]
-    if len(names) > _MOST_NAMES:
-        middles, names = [], []
     crowded = sum(map(len, names)) > _LETTERS_BELOW
     tilted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     axes.set_xticks(middles, names, **tilted)

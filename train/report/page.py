@@ -18,7 +18,14 @@ from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
 from samcache.train.report.findings import CAUTION, FINE, PROBLEM, Finding, findings
 from samcache.train.report.reproduction import commands
-from samcache.train.results_text import interval_text, mean_and_sd, summary_text, title
+from samcache.train.results_text import (
+    MOST_CLASSES,
+    interval_text,
+    mean_and_sd,
+    shown_metrics,
+    summary_text,
+    title,
+)
 
 _TILES = ("auc", "accuracy", "balanced_accuracy", "kappa", "ece")
 _COMPARED = ("auc", "accuracy")
@@ -69,6 +76,7 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         lstrip_blocks=True,
     )
     run = facts.run
+    metrics, left_out = shown_metrics(run.scores.metrics)
     return environment.get_template("page.html").render(
         run=run,
         verdict=[sentence.replace(" %", "\u00a0%") for sentence in words.verdict(facts)],
@@ -76,13 +84,16 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         problems=[finding for finding in found if finding.kind == PROBLEM],
         cautions=[finding for finding in found if finding.kind == CAUTION],
         fine=[finding for finding in found if finding.kind == FINE],
-        metrics=[_metric(run, name) for name in run.scores.metrics],
+        metrics=[_metric(run, name) for name in metrics],
+        left_out=left_out,
+        classes=words.listed(run.classes),
         compared=[title(metric) for metric in _COMPARED],
         comparison=_comparison(facts),
         fractions=_fractions(run),
         figures=figures(facts),
         examples=shown,
         settings=_settings(run),
+        counted=_counted(run.classes),
         counts=_counts(facts),
         card=words.model_card(facts),
         attention=words.ATTENTION,
@@ -158,6 +169,20 @@ def _plain(value: Any) -> str:
 
 
 def _counts(facts: Facts) -> list[tuple[str, list[int]]]:
-    """Readable samples of each split by class, from the store; nothing without one."""
+    """Readable samples of each split by class, from the store; nothing without one.
+
+    Of more than MOST_CLASSES classes the first, then all others together; then all.
+    """
     counts: dict[str, dict[str, int]] = facts.described.get("counts", {})
-    return [(split, list(counts[split].values())) for split in SPLITS if split in counts]
+    lines = []
+    for split in SPLITS:
+        numbers = list(counts.get(split, {}).values())
+        rest = [sum(numbers[MOST_CLASSES:])] if len(numbers) > MOST_CLASSES else []
+        lines.append((split, [*numbers[:MOST_CLASSES], *rest, sum(numbers)]))
+    return [line for line in lines if line[0] in counts]
+
+
+def _counted(classes: tuple[str, ...]) -> list[str]:
+    """The heads of ``_counts``."""
+    more = len(classes) - MOST_CLASSES
+    return [*classes[:MOST_CLASSES], *([f"{more} more"] if more > 0 else []), "All"]

@@ -4,7 +4,7 @@ from samcache.cache.samples import SPLITS
 from samcache.train.bootstrap import Summary
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.findings import commonest_class
-from samcache.train.results_text import interval_text
+from samcache.train.results_text import MOST_CLASSES, interval_text
 from samcache.train.spreads import level_of
 
 _MOST_CLASSES = 5  # named in one sentence
@@ -150,12 +150,21 @@ def _model(run: ReportedRun) -> str:
 
 def _data(facts: Facts) -> str:
     run = facts.run
-    parts = [f"{run.results['dataset']}, classes {', '.join(f'“{name}”' for name in run.classes)}."]
+    parts = [f"{run.results['dataset']}, classes {listed(run.classes, ', ', '“', '”')}."]
     if facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
     parts.append(_patients(run))
     return " ".join(parts)
+
+
+def listed(
+    classes: tuple[str, ...], between: str = " / ", before: str = "", after: str = ""
+) -> str:
+    """The names of the classes; of many the first, and how many more there are."""
+    text = between.join(f"{before}{name}{after}" for name in classes[:MOST_CLASSES])
+    more = len(classes) - MOST_CLASSES
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def _patients(run: ReportedRun) -> str:
