@@ -18,7 +18,8 @@ from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 
-_MOST_CLASSES = 20  # with a column of their own
+_MOST_ACROSS = 10  # classes beside one another
+_MOST_CLASSES = 20  # with a line of their own
 
 
 def describe(store: Store) -> dict[str, Any]:
@@ -120,14 +121,23 @@ def render(description: dict[str, Any]) -> Group:
 
 def _count_table(counts: dict[str, dict[str, int]]) -> Table:
     classes = list(next(iter(counts.values()), {}))
-    more = len(classes) - _MOST_CLASSES
-    rest = [f"{more} more"] if more > 0 else []
-    shown = [*map(escape, classes[:_MOST_CLASSES]), *rest]
-    table = _table("split", *shown, "total", numbers_from=1)
+    if len(classes) > _MOST_ACROSS:
+        return _long_count_table(classes, counts)
+    table = _table("split", *map(escape, classes), "total", numbers_from=1)
     for split, row in counts.items():
-        numbers = list(row.values())
-        others = [sum(numbers[_MOST_CLASSES:])] if rest else []
-        table.add_row(split, *map(str, [*numbers[:_MOST_CLASSES], *others, sum(numbers)]))
+        table.add_row(split, *map(str, row.values()), str(sum(row.values())))
+    return table
+
+
+def _long_count_table(classes: list[str], counts: dict[str, dict[str, int]]) -> Table:
+    """A line a class; of many the first, and all others together."""
+    table = _table("class", *counts, numbers_from=1)
+    for name in classes[:_MOST_CLASSES]:
+        table.add_row(escape(name), *(str(row[name]) for row in counts.values()))
+    if rest := classes[_MOST_CLASSES:]:
+        others = (sum(row[name] for name in rest) for row in counts.values())
+        table.add_row(f"and {len(rest)} more", *map(str, others))
+    table.add_row("total", *(str(sum(row.values())) for row in counts.values()))
     return table
 
 

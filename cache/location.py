@@ -24,6 +24,12 @@ _INNER_RETRIES = 3  # object_store's own, which alone go on in the middle of an 
 # A stalled connection is given up after a minute. That clock also runs while a body is sent,
 # until the answer comes; so large objects are sent with another.
 _STALL = {"read_timeout": timedelta(minutes=1), "timeout": timedelta(hours=1)}
+# A server that has not answered yet may never: it is asked twice.
+_FIRST = {
+    "read_timeout": timedelta(seconds=20),
+    "connect_timeout": timedelta(seconds=20),
+    "timeout": timedelta(hours=1),
+}
 _UPLOAD = {"timeout": timedelta(minutes=20)}
 
 
@@ -46,12 +52,15 @@ def open_objects(location: str | Path) -> Objects:
     if not rest.partition("/")[0]:
         raise StoreError(f"{name}: the URL names no bucket or host")
     retries = _retries()
+    kind: type[Objects]
     try:
         if scheme in _WEB:
-            return WebObjects(_connect(scheme, name, _STALL, retries), name, retries=retries)
-        check_credentials(scheme, name)
-        uploads = _connect(scheme, name, _UPLOAD, retries)
-        return Objects(_connect(scheme, name, _STALL, retries), name, uploads, retries)
+            kind, uploads = WebObjects, None
+        else:
+            check_credentials(scheme, name)
+            kind, uploads = Objects, _connect(scheme, name, _UPLOAD, retries)
+        first = _connect(scheme, name, _FIRST, 0)
+        return kind(_connect(scheme, name, _STALL, retries), name, uploads, retries, first)
     except (BaseError, ValueError) as error:
         raise StoreError(f"{name} cannot be used: {first_line(error)}") from None
 

@@ -1,9 +1,24 @@
-"""How much main memory there is for what a file asks for."""
+"""How much main memory there is for what a file asks for, and whether an error says: too little."""
 
 import os
 from pathlib import Path
 
+_WORDS = (  # of numpy, torch, its compiled code, cuBLAS and C++ where memory cannot be had
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "allocate memory",
+    "Unable to allocate",
+    "bad_alloc",
+)
 _GROUP = Path("/sys/fs/cgroup")  # a container's or a batch job's own limit
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had, and nothing of what was asked for."""
+    told = any(words in str(error) for words in _WORDS)
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's own, without torch
+    return bool(told or kinds & {"MemoryError", "OutOfMemoryError"})
 
 
 def free_memory() -> int:

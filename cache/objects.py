@@ -50,12 +50,22 @@ class Objects:
         name: str,
         uploads: ObjectStore | None = None,
         retries: int = RETRIES,
+        first: ObjectStore | None = None,
     ) -> None:
-        """uploads: the same store with time for large objects; retries: of any one request."""
-        self.store = store
+        """uploads: the same store with time for large objects; retries: of any one request.
+
+        first: the same store with less patience, until the other side has answered.
+        """
+        self._store = store
+        self._first = first or store
         self.name = name
         self.retries = retries
         self.uploads = uploads or store
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where the next request goes."""
+        return self._store if self._answered else self._first
 
     @property
     def folder(self) -> Path | None:
@@ -247,9 +257,9 @@ class Objects:
 
     def _patience(self, attempt: int) -> float:
         """Seconds after which a request is not made again; one that stalled is made once more."""
-        if not self._answered:
-            return _FIRST_PATIENCE
-        return _PATIENCE if attempt else math.inf
+        if attempt == 0:
+            return math.inf
+        return _PATIENCE if self._answered else _FIRST_PATIENCE
 
     @contextmanager
     def _errors(self, key: str, absent: bool = True) -> Iterator[None]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from samcache.cache.errors import SamcacheError
+from samcache.cache.errors import SamcacheError, first_line
+from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.interruption import interruptible
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class Samcache(Commands):
             raise click.ClickException(" ".join(str(error).split())) from error
         except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise click.ClickException(
+                f"there is not enough memory ({first_line(error)[:200]}): use a smaller "
+                "--batch-size or --image-size where the command has one, or a larger machine"
+            ) from error
         except OSError as error:  # no space, no permission, a path through a file
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             advice = ": make room, and run the same command" if full else ""

@@ -8,16 +8,9 @@ import torch
 from samcache.cache.errors import ConfigError
 from samcache.extract.lanes import cpu_lanes
 
-_NO_MEMORY = ("out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED", "can't allocate memory")
 _FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batches of the half size
 
 _log = logging.getLogger(__name__)
-
-
-def ran_out(error: RuntimeError) -> bool:
-    """Whether an error says that a device has no memory; compiled code and cuBLAS say it so too."""
-    told = any(words in str(error) for words in _NO_MEMORY)
-    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from samcache.cache.errors import SamcacheError
 
 GRACE = 25.0  # seconds; Slurm's KillWait and torchrun's own patience are 30
 _WHOLE = {"importlib", "_frozen_importlib", "zarr"}  # packages that an exception must not cut short
@@ -31,8 +34,13 @@ def interruptible() -> Iterator[None]:
     seconds: finished shards are written, claims are given up. After that, and at a second Ctrl-C,
     the process ends at once, with exit status 128 + signal: a store bears that too, at the price of
     the claims' time.
+
+    Python forgets what is raised in a finaliser or in the callback of a weak reference: Interrupted
+    is raised again there. Where a library has caught it, or raised an error of its own over it, it
+    is raised when the block ends: nobody knows whether the work was done.
     """
     first: list[tuple[float, int]] = []
+    raised: list[int] = []
     timers: list[threading.Timer] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -50,13 +58,34 @@ def interruptible() -> Iterator[None]:
         if _is_amid(frame):
             signal.setitimer(signal.ITIMER_REAL, _LOOK)
         else:
+            raised.append(first[0][1])
             raise Interrupted(first[0][1])
+
+    def forgotten(lost: "sys.UnraisableHookArgs") -> None:
+        if isinstance(lost.exc_value, Interrupted):
+            signal.setitimer(signal.ITIMER_REAL, _LOOK)
+        else:
+            hook(lost)
 
     handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGALRM: end}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    hook, sys.unraisablehook = sys.unraisablehook, forgotten
     try:
         yield
+        if raised:
+            raise Interrupted(raised[0])
+    except SystemExit as end_of_command:
+        if raised and not end_of_command.code:
+            raise Interrupted(raised[0]) from None
+        raise
+    except SamcacheError:  # of what unwinds
+        raise
+    except Exception as error:
+        if raised:
+            raise Interrupted(raised[0]) from error
+        raise
     finally:
+        sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0)
         for timer in timers:
             timer.cancel()

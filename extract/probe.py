@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from samcache.cache.identity import Identity
+from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.precision import LevelPrecision, Precision
-from samcache.extract.batch_size import ran_out
 from samcache.extract.levels import LevelEncoder
 from samcache.extract.reuse import KnownRows
 from samcache.extract.rows import ReadyImage, read_row
@@ -53,7 +53,7 @@ def measure_precision(
             configured = _pooled(encoder, batch)
             exact_maps = [_pooled(reference, [image]) for image in batch] if reference else None
         except RuntimeError as error:
-            if not ran_out(error):
+            if not ran_out_of_memory(error):
                 raise
             batch_size.halve(device)
             continue

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import STATISTICS, ArraySpec, feature_path
-from samcache.extract.batch_size import BatchSize, ran_out
+from samcache.cache.memory import ran_out_of_memory
+from samcache.extract.batch_size import BatchSize
 from samcache.extract.device_copies import DeviceCopies
 from samcache.extract.lanes import Lanes
 from samcache.extract.open_shard import OpenShard, ShardRows
@@ -123,7 +124,7 @@ class ShardEncoder:
         try:
             return work()
         except RuntimeError as error:
-            if not ran_out(error):
+            if not ran_out_of_memory(error):
                 raise
             return None
 

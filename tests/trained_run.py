@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
+from samcache.train.run_folder import seal
 
 QUIET = Console(file=StringIO())
 COUNTS = {"train": 12, "val": 4, "test": 6}  # of each class
@@ -86,8 +88,14 @@ def copied(run: Path, folder: Path, **changes: object) -> Path:
     (folder / "config.json").write_text(json.dumps(config | changes))
     results = json.loads((folder / "results.json").read_text())
     results["files"]["config.json"] = file_sha256(folder / "config.json")
-    (folder / "results.json").write_text(json.dumps(results))
+    write_results(folder, results)
     return folder
+
+
+def write_results(run: Path, results: dict[str, Any]) -> None:
+    """Put other results into a run, as if train had written them."""
+    content = {name: value for name, value in results.items() if name != "checksum"}
+    (run / "results.json").write_text(json.dumps(seal(content)))
 
 
 def windowed(low: float, high: float) -> SourceOptions:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from samcache.cache.errors import ConfigError, WriteError, first_line
+from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.whole_file import replace_file
 from samcache.train.run_folder import CHECKPOINTS, write_json
 
@@ -52,11 +53,14 @@ class Checkpoints:
             return None
         try:
             with zipfile.ZipFile(path) as file:
-                damaged = file.testzip()  # torch writes checksums, and does not look at them
+                if file.testzip():  # torch writes checksums, and does not look at them
+                    raise self._unusable(name)
             state: object = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # a damaged file fails in zip, pickle and torch alike
+        except Exception as error:  # a damaged file fails in zip, pickle and torch alike
+            if ran_out_of_memory(error):
+                raise
             raise self._unusable(name) from None
-        if damaged or not isinstance(state, dict):
+        if not isinstance(state, dict):
             raise self._unusable(name)
         return state
 
@@ -65,7 +69,9 @@ class Checkpoints:
         """Raise ConfigError where a member's state turns out to be something else."""
         try:
             yield
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if ran_out_of_memory(error):
+                raise
             raise self._unusable(name) from None
 
     def _unusable(self, name: str) -> ConfigError:

@@ -1,11 +1,10 @@
-"""What is said where a GPU has no memory for a training."""
+"""What is said where a GPU, or the machine, has no memory for a training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from samcache.cache.errors import ConfigError
+from samcache.cache.memory import ran_out_of_memory
 from samcache.train.config import TrainConfig
 from samcache.train.data import TrainingData
 
@@ -19,7 +18,9 @@ def within_memory(member: str, data: TrainingData, config: TrainConfig) -> Itera
     """Raise TooLargeError with what a step was, and what to do, where it does not fit."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         side, lighter = data.images.shape[-1], ""
         if data.residency == "device":
             lighter = ", or --residency memory"

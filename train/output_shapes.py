@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.memory import ran_out_of_memory
 from samcache.train.backbones import Backbone
 
 Shape = tuple[int, int, int]  # C, H, W
@@ -52,6 +53,8 @@ def run_once(backbone: Backbone, image_size: int) -> None:
     try:
         backbone.net.eval()(torch.zeros(1, 3, image_size, image_size))
     except (RuntimeError, ValueError, AssertionError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ConfigError(
             f"the backbone cannot take images of {image_size} pixels ({first_line(error)}): give "
             "another --image-size, or another backbone"

@@ -30,6 +30,7 @@ from samcache.train.run_folder import (
     RESULTS,
     SEEN,
     remove_former,
+    seal,
     write_json,
 )
 from samcache.train.splits import readable_samples
@@ -200,7 +201,7 @@ def write_run(
     remove_parts(folder)
     names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
     sums = {name: file_sha256(folder / name) for name in names}
-    write_json(folder / RESULTS, {**results.to_json(), "files": sums})
+    write_json(folder / RESULTS, seal({**results.to_json(), "files": sums}))
 
 
 def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.identity import Identity
 from samcache.cache.layout import IMAGES
+from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.reading import MIXED, Reading
 from samcache.cache.store import Store
 from samcache.train.attention_maps import attention_maps
@@ -240,6 +241,8 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
             f"{path} is missing: bring it from where the run was trained, or train it anew"
         ) from None
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
         raise ConfigError(
             f"{path} holds no weights of this run ({first_line(error)}): bring it from where the "
             "run was trained, or train it anew"

@@ -24,7 +24,7 @@ from samcache.train.trainings import plan_trainings
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
 SHRINKAGES = (1e-3, 1e-2, 1e-1, 0.5, 1.0)
-_SIGNS = {"logistic": "C", "kNN": "k", "discriminant": "s"}
+_SIGNS = {"logistic": "C", "kNN": "k", "LDA": "s"}
 _MOST_CLASSES = 100  # that a regression is fitted to: beyond, that takes hours
 
 
@@ -32,7 +32,7 @@ _MOST_CLASSES = 100  # that a regression is fitted to: beyond, that takes hours
 class ProbeScores:
     """One probe of one set of features.
 
-    chosen: C of the regression, k of the neighbours, s, the shrinkage, of the discriminant. level:
+    chosen: C of the regression, k of the neighbours, s, the shrinkage, of LDA. level:
     a level's name for its map's means; "all": those of all levels; "+spread": those and the
     logarithms of the deviations within each map.
     """
@@ -139,7 +139,7 @@ def _candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMix
     """Probe -> its hyperparameter -> the classifier; of many classes no regression."""
     neighbours = {k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train}
     if classes > _MOST_CLASSES:
-        return {"discriminant": {s: Discriminant(s) for s in SHRINKAGES}, "kNN": neighbours}
+        return {"LDA": {s: Discriminant(s) for s in SHRINKAGES}, "kNN": neighbours}
     regressions = {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS}
     return {"logistic": regressions, "kNN": neighbours}
 

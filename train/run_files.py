@@ -12,7 +12,8 @@ import pandas as pd
 
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
-from samcache.train.run_folder import CONFIG, RESULTS, SEEN
+from samcache.train.run_folder import CONFIG, RESULTS, SEEN, is_sealed
+from samcache.train.unsealed import check_unsealed
 
 _TEXT = ("id", "label", "group", "split")
 
@@ -35,15 +36,26 @@ class RunFiles:
             raise ValueError(f"{name} was changed since the run was finished")
         return path
 
+    def check_present(self) -> None:
+        """Raise ValueError where a file that is there is not what train wrote."""
+        for name in self.results.get("files", {}):
+            if (self.folder / name).is_file():
+                self.path(name)
+
 
 def open_files(folder: Path) -> RunFiles:
     """Read a run's config.json and results.json; raises ConfigError where there is no results.json.
 
-    Raises ValueError where they hold no JSON objects, or config.json was changed.
+    Raises ValueError where they hold no JSON objects, or one of them was changed.
     """
     if not (folder / RESULTS).is_file():
         raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
     files = RunFiles(folder, _read_object(folder / CONFIG), _read_object(folder / RESULTS))
+    sealed = is_sealed(files.results)
+    if sealed is False:
+        raise ValueError(f"{RESULTS} was changed since the run was finished")
+    if sealed is None:
+        check_unsealed(folder, files.results)
     files.path(CONFIG)
     return files
 

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.records import canonical, checksum
 from samcache.cache.whole_file import write_file
 
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
 CHECKPOINTS = "checkpoints"
+CHECKSUM = "checksum"  # of results.json: XXH3 over its canonical JSON without this
 _MEMBER = r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?"
 _WEIGHTS = re.compile(rf"{_MEMBER}\.safetensors")
 _EXPORTS = re.compile(rf"(ensemble|{_MEMBER})\.(pt2|onnx)(\.json)?")  # written here unasked
@@ -83,6 +86,24 @@ def held(folder: Path) -> Iterator[None]:
 def write_json(path: Path, value: object) -> None:
     """Write a value under its name once it is on the disk, in place of what was there."""
     write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of results.json with a checksum over all else of it, as ``is_sealed`` reads."""
+    return {**content, CHECKSUM: checksum(canonical(json.loads(json.dumps(content))))}
+
+
+def is_sealed(content: dict[str, Any]) -> bool | None:
+    """Whether the content is what was sealed; None where no checksum was written."""
+    if CHECKSUM not in content:
+        return None
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    return bool(content[CHECKSUM] == checksum(canonical(rest)))
+
+
+def member_files(folder: Path) -> set[str]:
+    """The names of the files of weights in a run folder."""
+    return {path.name for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)}
 
 
 def remove_former(folder: Path, weights: set[str]) -> None:

@@ -7,7 +7,7 @@ trials, and what a killed one had finished stands.
 import fcntl
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, Any
 
@@ -15,12 +15,13 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, WriteError
 from samcache.cache.whole_file import replace_file
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
 from samcache.train.loop import EpochMetrics
 from samcache.train.search import Dimension
+from samcache.train.sweep_database import telling_of_database
 
 try:
     import filelock
@@ -92,7 +93,8 @@ class Trials:
         if folder.is_dir() and any(folder.iterdir()) and not ours:
             raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
         folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / LOCK):  # one process alone begins the study
+        self._database = folder / DATABASE
+        with self._lock(), self._told():  # one process alone begins the study
             self._study = _open_study(base, dimensions, description)
 
     def run(self, count: int, train: TrainTrial) -> TrialsTable:
@@ -103,20 +105,12 @@ class Trials:
             def told(trial: str) -> None:
                 progress.update(task, description=trial)
 
-            def objective(trial: optuna.Trial) -> float:
-                # of its own for each trial, so that it matters not which process proposes it
-                place = _place(self._study, trial)
-                seed = (self._base.seeds[0] * _SEEDS_APART + place) % 2**32
-                self._study.sampler = _sampler(seed)
-                values = {d.name: d.suggest(trial) for d in self._dimensions}
-                return _objective(trial, replace(self._base, **values), train, told)
-
             try:
                 with self._at_work(count):
                     while (done := self.done) < count:
                         best = "" if self.best is None else f"best validation AUC {self.best:.3f}"
                         progress.update(task, completed=done, best=best)
-                        self._study.optimize(objective, n_trials=1, catch=())
+                        self._run_trial(train, told)
                 progress.update(task, completed=done)
             finally:
                 table = self.table()
@@ -124,11 +118,69 @@ class Trials:
                     table.table.to_csv(part, index=False)
         return table
 
+    def _run_trial(self, train: TrainTrial, told: Callable[[str], None]) -> None:
+        """Propose options, train with them, and record the result.
+
+        Optuna's own loop raises another error over an interruption that comes while it records.
+        """
+        with self._told():
+            trial = self._study.ask()
+            # of its own for each trial, so that it matters not which process proposes it
+            place = _place(self._study, trial)
+            seed = (self._base.seeds[0] * _SEEDS_APART + place) % 2**32
+            self._study.sampler = _sampler(seed)
+            values = {d.name: d.suggest(trial) for d in self._dimensions}
+        state, value = optuna.trial.TrialState.FAIL, None
+        try:
+            value = self._objective(trial, replace(self._base, **values), train, told)
+            state = optuna.trial.TrialState.COMPLETE
+        except Pruned:
+            state = optuna.trial.TrialState.PRUNED
+        finally:
+            with self._told():
+                self._study.tell(trial, value, state=state)
+
+    def _objective(
+        self,
+        trial: optuna.Trial,
+        options: TrainConfig,
+        train: TrainTrial,
+        told: Callable[[str], None],
+    ) -> float:
+        """Train with a trial's options; the validation AUC of the epoch that is kept."""
+        aucs: list[float] = []
+
+        def on_epoch(line: EpochMetrics) -> None:
+            aucs.append(line.val_auc)
+            with self._told():
+                trial.report(line.val_auc, line.epoch)
+                pruned = trial.should_prune()
+            told(f"trial {trial.number}, epoch {line.epoch}")
+            if pruned:
+                raise Pruned
+
+        try:
+            train(options, on_epoch)
+        except WriteError:  # the disk's fault
+            raise
+        except ConfigError:
+            with self._told():
+                trial.set_user_attr(_REFUSED, True)
+            raise
+        return _kept(aucs, options)
+
+    def _told(self) -> AbstractContextManager[None]:
+        return telling_of_database(self._database)
+
+    def _lock(self) -> AbstractContextManager[Any]:
+        lock: AbstractContextManager[Any] = filelock.FileLock(self._base.out / LOCK)
+        return lock
+
     @contextmanager
     def _at_work(self, count: int) -> Iterator[None]:
         """Be known to other processes as at work; what none is at any more is to be tried again."""
         with (self._base.out / AT_WORK).open("w") as file:
-            with filelock.FileLock(self._base.out / LOCK):  # each is tried again once
+            with self._lock(), self._told():  # each is tried again once
                 if self.done < count:
                     if _locked(file, fcntl.LOCK_EX):
                         _fail_running(self._study)
@@ -136,21 +188,27 @@ class Trials:
                 _locked(file, fcntl.LOCK_SH)
             yield
 
+    def _trials(
+        self, states: tuple[optuna.trial.TrialState, ...] | None = None
+    ) -> list[optuna.trial.FrozenTrial]:
+        with self._told():
+            return self._study.get_trials(deepcopy=False, states=states)
+
     @property
     def done(self) -> int:
         """Trials that are finished or were cut short."""
-        return len(self._study.get_trials(deepcopy=False, states=_DONE))
+        return len(self._trials(_DONE))
 
     @property
     def best(self) -> float | None:
         """The highest validation AUC of a finished trial."""
-        finished = self._study.get_trials(deepcopy=False, states=_DONE[:1])
+        finished = self._trials(_DONE[:1])
         return max((trial.value for trial in finished if trial.value is not None), default=None)
 
     def table(self) -> TrialsTable:
         """Every trial, the best first."""
         lines = []
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._trials():
             aucs = [auc for _, auc in sorted(trial.intermediate_values.items())]
             seconds = trial.duration.total_seconds() if trial.duration else None
             line = {
@@ -175,29 +233,6 @@ class Trials:
         values = {d.name: d.typed(best[d.name]) for d in self._dimensions}
         chosen = replace(self._base, **values, out=self._base.out / "best")
         return replace(chosen, seeds=TrainConfig.seeds).command()
-
-
-def _objective(
-    trial: optuna.Trial, options: TrainConfig, train: TrainTrial, told: Callable[[str], None]
-) -> float:
-    """Train with a trial's options; the validation AUC of the epoch that is kept."""
-    aucs: list[float] = []
-
-    def on_epoch(line: EpochMetrics) -> None:
-        aucs.append(line.val_auc)
-        trial.report(line.val_auc, line.epoch)
-        told(f"trial {trial.number}, epoch {line.epoch}")
-        if trial.should_prune():
-            raise Pruned
-
-    try:
-        train(options, on_epoch)
-    except Pruned as reason:
-        raise optuna.TrialPruned(str(reason)) from None
-    except ConfigError:
-        trial.set_user_attr(_REFUSED, True)
-        raise
-    return _kept(aucs, options)
 
 
 def _kept(aucs: list[float], options: TrainConfig) -> float:

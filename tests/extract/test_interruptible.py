@@ -2,11 +2,16 @@
 
 import os
 import signal
+import sys
 import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from types import FunctionType
 
 import pytest
 
+from samcache.cache.errors import ConfigError
 from samcache.extract import interruption
 from samcache.extract.interruption import Interrupted, interruptible
 
@@ -67,6 +72,92 @@ def test_a_signal_amid_the_last_import_is_forgotten_with_the_command(exits: list
     with interruptible():
         exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", {"__name__": "importlib"})
     time.sleep(0.1)
+    assert exits == []
+
+
+class Finalised:
+    """Its end is when a signal arrives."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+def interrupt_in_finaliser() -> None:
+    Finalised()
+
+
+def interrupt_in_callback() -> None:
+    def end(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+    gone = type("Gone", (), {})()
+    reference = weakref.ref(gone, end)
+    del gone
+    assert reference() is None
+
+
+def interrupt_in_library() -> None:
+    with suppress(BaseException):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+def interrupt_under_another_error() -> None:
+    try:
+        interrupt_in_library_that_stops()
+    finally:
+        raise UnboundLocalError("state")
+
+
+def interrupt_in_library_that_stops() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+
+def interrupt_before_exit() -> None:
+    interrupt_in_library()
+    sys.exit(0)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        interrupt_in_finaliser,
+        interrupt_in_callback,
+        interrupt_in_library,
+        interrupt_under_another_error,
+        interrupt_before_exit,
+    ],
+)
+def test_an_interruption_that_python_or_a_library_forgets_is_none_the_less(
+    work: Callable[[], None], exits: list[int]
+) -> None:
+    """Python reports what is raised in a finaliser, and goes on."""
+    hook = sys.unraisablehook
+    with pytest.raises(Interrupted) as stopped, interruptible():
+        work()
+    assert stopped.value.number == signal.SIGINT
+    assert sys.unraisablehook is hook
+    assert exits == []
+
+
+def test_work_ends_soon_after_a_forgotten_interruption(exits: list[int]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Interrupted), interruptible():  # noqa: PT012
+        interrupt_in_finaliser()
+        time.sleep(5)
+    assert time.monotonic() - begun < 2
+    assert exits == []
+
+
+def test_what_is_said_while_unwinding_is_not_hidden(exits: list[int]) -> None:
+    with pytest.raises(ConfigError, match="full"), interruptible():  # noqa: PT012
+        try:
+            interrupt_in_library_that_stops()
+        finally:
+            raise ConfigError("the disk is full")
     assert exits == []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import pytest
 from reported_runs import DOLLAR, EVIL_FILE, SCRIPT, ReportedRuns
-from trained_run import copied
+from trained_run import copied, write_results
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cli import cli
@@ -99,7 +99,7 @@ def test_what_the_seeds_say_together_stands_beside_what_each_says(
     assert f"{auc['mean']:.3f} ({low:.3f}-{high:.3f})" in page
     earlier = tmp_path / "earlier"
     shutil.copytree(reported_runs.slca, earlier)
-    (earlier / "results.json").write_text(json.dumps(saved))
+    write_results(earlier, saved)
     write_report((earlier,), None, None, tmp_path / "page.html")
     assert "Together" not in Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
 
@@ -230,8 +230,8 @@ def test_a_run_that_lacks_what_a_page_says_is_refused(
     reported_runs: ReportedRuns, tmp_path: Path, lacks: str
 ) -> None:
     run = copied(reported_runs.none, tmp_path / "run")
-    results = run / "results.json"
-    results.write_text(results.read_text().replace(f'"{lacks}":', '"another":'))
+    text = (run / "results.json").read_text().replace(f'"{lacks}":', '"another":')
+    write_results(run, json.loads(text))
     with pytest.raises(ConfigError, match=f"cannot be read as a run .no '{lacks}'.: train it anew"):
         facts_of(run)
 

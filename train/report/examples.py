@@ -84,7 +84,8 @@ def _answers(run: ReportedRun, store: Store) -> pd.DataFrame:
     Columns id, label, fold, answer, probability, right, row, and rank among its class's answers
     that are as right or wrong, from 0.
     """
-    table = run.test[run.test["seed"] == run.seeds[0]].reset_index(drop=True)
+    own = run.test["seed"] == run.seeds[0]
+    table = run.test.loc[own, ["id", "label", "fold"]].reset_index(drop=True)
     table = table.assign(
         answer=[run.classes[k] for k in run.probabilities[0].argmax(axis=1)],
         probability=run.probabilities[0].max(axis=1),

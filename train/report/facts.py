@@ -22,6 +22,9 @@ _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metric
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks")
 _MEMBER = ("samples", "kept_epoch", "val_auc")
 
+_RECOMPUTED = ("auc", "accuracy", "balanced_accuracy", "f1")  # to the digits of predictions.csv
+_ROUNDING = 1e-6
+
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
 
@@ -130,6 +133,8 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
         base = others[-1]
     paths = tuple(unique.values())
     rows = compare(paths, base.folder if base else None, COMPARED)
+    for each in (run, *others):
+        _check_means(each, rows)
     opened, described, reason = _open_store(run, store)
     return Facts(run, others, base, rows, opened, described, reason)
 
@@ -139,12 +144,30 @@ def read_reported(folder: Path) -> ReportedRun:
     run = read_run(folder)
     with told_of_run(folder):
         files = open_files(folder)
+        files.check_present()
         config, results = files.config, files.results
         fractions = sorted((_scores(e) for e in results["fractions"]), key=lambda s: s.fraction)
         _check_told(results)
         epochs = read_table(files.path(METRICS), ("seed", "fold", *_DRAWN))
         epochs = epochs.astype(dict.fromkeys(_DRAWN, np.float64))
         return ReportedRun(folder, run, config, results, epochs, tuple(fractions))
+
+
+def _check_means(run: ReportedRun, rows: list[Row]) -> None:
+    """Raise ConfigError where results have another mean than the predictions: a run is not whole.
+
+    Older runs have no checksum of their results.
+    """
+    for scores in run.fractions:
+        for row in rows:
+            if (row.run, row.fraction) != (str(run.folder), scores.fraction):
+                continue
+            told = scores.metrics[row.metric].mean
+            if row.metric in _RECOMPUTED and not abs(told - row.summary.mean) < _ROUNDING:
+                raise ConfigError(
+                    f"{run.folder} cannot be read as a run (results.json has {row.metric} "
+                    f"{told:.4g}, its predictions {row.summary.mean:.4g}): train it anew"
+                )
 
 
 def _check_told(results: dict[str, Any]) -> None:

@@ -1,0 +1,44 @@
+"""The errors of a sweep's database, each as one line."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from samcache.cache.errors import ConfigError, SamcacheError, WriteError, first_line
+
+_FULL = ("disk is full", "No space left")
+_BUSY = ("locked", "readonly", "unable to open", "disk I/O")
+
+
+@contextmanager
+def telling_of_database(path: Path) -> Iterator[None]:
+    """Raise ConfigError, or WriteError where the disk is full, for whatever Optuna meets in a file.
+
+    A damaged database fails in sqlite, SQLAlchemy, JSON and Optuna alike, so that every error that
+    is not this program's own is one of the file's.
+    """
+    try:
+        yield
+    except (SamcacheError, MemoryError):
+        raise
+    except Exception as error:
+        causes = list(_causes(error))
+        told = " ".join(map(str, causes))
+        if any(words in told for words in _FULL):
+            raise WriteError(
+                f"{path} cannot be written (no space left on the disk): make room, and run the "
+                "same command"
+            ) from None
+        cause = next((c for c in causes if isinstance(c, sqlite3.Error)), causes[-1])
+        advice = "it is damaged: restore it from a copy, or begin the sweep in another --out"
+        if any(words in told for words in _BUSY):
+            advice = "let other processes end, and look for the right to write there"
+        raise ConfigError(f"{path} cannot be used ({first_line(cause)}): {advice}") from None
+
+
+def _causes(error: BaseException | None) -> Iterator[Exception]:
+    """An error, and what led to it."""
+    while isinstance(error, Exception):
+        yield error
+        error = error.__cause__ or error.__context__
