@@ -35,6 +35,7 @@ from samcache.cache.create import (
 from samcache.cache.description import ROOT, SPARE
 from samcache.cache.errors import StoreError
 from samcache.cache.hdf5_file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
+from samcache.cache.hdf5_output import KeepingFile, new_hdf5
 from samcache.cache.layout import ArraySpec, same_metadata
 from samcache.cache.location import open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects
@@ -43,8 +44,6 @@ from samcache.cache.shards import encode_shard
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
 
-# HDF5 1.10 (2016) and later read this; unlike the older formats it has checksums in its metadata.
-_VERSIONS = ("v110", "v110")
 _COMMITS = "commits"
 _SHARD = re.compile("[0-9]{8,15}")
 _ADVICE = re.compile(": (?:run )?samcache ")  # what follows is for stores that are no files
@@ -61,46 +60,40 @@ def export_store(store: Store, file: Path, console: Console) -> None:
     if not file.parent.is_dir():
         raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
     try:
-        with replace_file(file, exclusive=True) as part:
-            with _writing(file):
-                target = h5py.File(part, "w", libver=_VERSIONS)
-            try:
-                _write_store(target, store, file, console)
-            finally:
-                with _writing(file):
-                    target.close()
+        with replace_file(file, exclusive=True) as part, new_hdf5(part) as (target, out):
+            _write_store(target, store, out, console)
     except FileExistsError:
         raise _taken(file) from None
 
 
-def _write_store(target: h5py.File, store: Store, file: Path, console: Console) -> None:
+def _write_store(target: h5py.File, store: Store, out: KeepingFile, console: Console) -> None:
     records = _checked_records(store)
     samples = store.samples
-    with _writing(file):
-        target.attrs["format"] = "samcache store"
-        target.attrs["fingerprint"] = store.fingerprint
-        target.attrs["dataset"] = _text(store.dataset.name)
-        for key, data in records.items():
-            _write_record(target, key, data)
-        _write_text(target, "classes", store.dataset.classes)
-        for column in samples:
-            if samples[column].dtype == np.int64:
-                target[f"samples/{column}"] = samples[column].to_numpy()
-            else:
-                _write_text(target, f"samples/{column}", samples[column])
-        arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
+    target.attrs["format"] = "samcache store"
+    target.attrs["fingerprint"] = store.fingerprint
+    target.attrs["dataset"] = _text(store.dataset.name)
+    for key, data in records.items():
+        _write_record(target, key, data)
+    _write_text(target, "classes", store.dataset.classes)
+    for column in samples:
+        if samples[column].dtype == np.int64:
+            target[f"samples/{column}"] = samples[column].to_numpy()
+        else:
+            _write_text(target, f"samples/{column}", samples[column])
+        out.raise_failure()
+    arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
     with Progress(console=console) as progress:
         for shard, commit in progress.track(store.commits.items(), description="exporting"):
-            _write_shard(target, arrays, store, shard, commit, file)
+            _write_shard(target, out, arrays, store, shard, commit)
 
 
 def _write_shard(
     target: h5py.File,
+    out: KeepingFile,
     arrays: dict[str, h5py.Dataset],
     store: Store,
     shard: int,
     commit: Commit,
-    file: Path,
 ) -> None:
     """Rows and commit record of one shard, found to be what was committed."""
     record = store.objects.find(commit_key(shard), LARGEST_RECORD)
@@ -109,11 +102,10 @@ def _write_shard(
     present = commit.present(store.rows_per_shard)
     for path in store.arrays:
         rows = store.read(path, *commit.rows)
-        with _writing(file):
-            for place in np.flatnonzero(present):
-                arrays[path][commit.rows[0] + place] = rows[place]
-    with _writing(file):
-        _write_record(target, commit_key(shard), record)
+        for place in np.flatnonzero(present):
+            arrays[path][commit.rows[0] + place] = rows[place]
+            out.raise_failure()
+    _write_record(target, commit_key(shard), record)
 
 
 def _new_array(target: h5py.File, spec: ArraySpec, store: Store) -> h5py.Dataset:
@@ -145,14 +137,6 @@ def _text(text: str) -> str:
 
 def _taken(file: Path) -> StoreError:
     return StoreError(f"{file} exists already: remove it, or choose another name")
-
-
-@contextmanager
-def _writing(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise StoreError(f"{file} cannot be written: {str(error).splitlines()[0]}") from None
 
 
 def import_store(file: Path, destination: str | Path, console: Console) -> Store:

@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from servers import free_port, one_line
 from store_content import create
 
-from samcache.cache import objects
+from samcache.cache import location, objects
 from samcache.cache.location import open_objects
 from samcache.cache.store import Store
 
@@ -95,6 +96,24 @@ def test_a_wrong_host_is_given_up_before_an_outage_is(
     one_line(lambda: Store("s3://b/toy.zarr"), "cannot be reached")
 
     assert time.monotonic() - begun < 5
+
+
+def test_a_server_that_never_answers_is_given_up_within_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait, pause = location._FIRST["read_timeout"].total_seconds(), 1.5 * objects._PAUSE
+    assert wait > objects._FIRST_PATIENCE, "it is asked twice"
+    assert 2 * wait + pause <= 60
+    short = dict.fromkeys(("read_timeout", "connect_timeout"), timedelta(seconds=0.3))
+    monkeypatch.setattr(location, "_FIRST", short)
+    monkeypatch.setattr(objects, "_FIRST_PATIENCE", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begun = time.monotonic()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/toy.zarr"
+        one_line(lambda: Store(url), "cannot be reached: no answer in time")
+    assert time.monotonic() - begun < 3
 
 
 def test_without_credentials_nothing_waits_for_a_machine_that_has_none(
