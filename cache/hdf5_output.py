@@ -38,6 +38,15 @@ class KeepingFile(io.FileIO):
             self._kept.append((begin, bytes(data)))
         return len(data)
 
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the file's size, or keep the error."""
+        try:
+            if self.failure is None:
+                return super().truncate(size)
+        except OSError as error:
+            self.failure = error
+        return self.tell() if size is None else size
+
     def readinto(self, buffer: "memoryview", /) -> int:  # type: ignore[override]
         """Read bytes, those that are kept too; zeros where nothing was written."""
         begin, place = self.tell(), memoryview(buffer).cast("B")

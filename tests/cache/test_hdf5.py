@@ -1,8 +1,5 @@
 """A store becomes one HDF5 file and comes back bit for bit, whatever interrupts it."""
 
-import os
-import resource
-import signal
 from io import StringIO
 from pathlib import Path
 
@@ -143,21 +140,6 @@ def test_a_valid_object_that_was_never_committed_is_not_exported(tmp_path: Path)
     (tmp_path / "s.zarr/images/c/1/0/0/0").write_bytes(others["images/c/1/0/0/0"])
     with pytest.raises(StoreError, match="images/c/1/0/0/0: it is not the object"):
         export_store(store, tmp_path / "s.h5", CONSOLE)
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    store = full_store(tmp_path / "s.zarr")
-    child = os.fork()
-    if child == 0:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        try:
-            export_store(store, tmp_path / "s.h5", CONSOLE)
-        except StoreError as error:
-            os._exit(7 if "cannot be written" in str(error) and "\n" not in str(error) else 8)
-        os._exit(9)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
 def test_an_interrupted_import_lacks_shards_and_goes_on(
