@@ -24,7 +24,7 @@ class FolderObjects(Objects):
         self._exclusive = True  # a file system creates exclusively or says that it cannot
 
     @cached_property
-    def store(self) -> ObjectStore:  # type: ignore[override]
+    def store(self) -> ObjectStore:
         """The folder as obstore knows it; made where it is missing."""
         with self._errors(""):
             return LocalStore(self.root.absolute(), mkdir=True)

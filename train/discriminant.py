@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from samcache.train.metrics import Floats, Ints
 
 
-class Discriminant(ClassifierMixin, BaseEstimator):
+class Discriminant(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """One covariance for all classes, shrunk towards a multiple of the identity (Friedman 1989).
 
     shrinkage: in (0, 1], the identity's part. scikit-learn's LinearDiscriminantAnalysis has the

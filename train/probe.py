@@ -137,7 +137,9 @@ def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
 
 def _candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMixin]]:
     """Probe -> its hyperparameter -> the classifier; of many classes no regression."""
-    neighbours = {k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train}
+    neighbours: dict[float, ClassifierMixin] = {
+        k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train
+    }
     if classes > _MOST_CLASSES:
         return {"LDA": {s: Discriminant(s) for s in SHRINKAGES}, "kNN": neighbours}
     regressions = {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS}
