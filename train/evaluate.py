@@ -14,6 +14,7 @@ from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
+from samcache.train.csv_cells import guard_cells
 from samcache.train.metrics import Floats, Ints
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
@@ -106,7 +107,7 @@ def open_evaluation_folder(folder: Path) -> None:
 
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
     """Write predictions.csv and, last, evaluation.json."""
-    predictions.to_csv(folder / PREDICTIONS, index=False)
+    guard_cells(predictions).to_csv(folder / PREDICTIONS, index=False)
     text = json.dumps(evaluation.to_json(), indent=2, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
 

@@ -20,6 +20,7 @@ from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
+from samcache.train.csv_cells import guard_cells
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
 from samcache.train.run_folder import (
@@ -190,8 +191,8 @@ def write_run(
     write_json(folder / CONFIG, resolved)
     lines = [asdict(line) for result in trained for line in result.epochs]
     pd.DataFrame(lines).to_csv(folder / METRICS, index=False)
-    _predictions(data, trained).to_csv(folder / PREDICTIONS, index=False)
-    _seen(data, trained).to_csv(folder / SEEN, index=False)
+    guard_cells(_predictions(data, trained)).to_csv(folder / PREDICTIONS, index=False)
+    guard_cells(_seen(data, trained)).to_csv(folder / SEEN, index=False)
     weights = {f"{result.member.name}.safetensors": result for result in trained}
     for name, result in weights.items():
         _save(_tensors(result), folder / name)

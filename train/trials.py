@@ -18,7 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from samcache.cache.errors import ConfigError
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
+from samcache.train.csv_cells import guard_cells
 from samcache.train.loop import EpochMetrics
+from samcache.train.run_folder import refuse_links
 from samcache.train.search import Dimension
 
 try:
@@ -90,6 +92,7 @@ class Trials:
         ours = (folder / LOCK).exists() or (folder / DATABASE).exists()
         if folder.is_dir() and any(folder.iterdir()) and not ours:
             raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+        refuse_links(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / LOCK):  # one process alone begins the study
             self._study = _open_study(base, dimensions, description)
@@ -119,7 +122,7 @@ class Trials:
                 progress.update(task, completed=done)
             finally:
                 table = self.table()
-                table.table.to_csv(self._base.out / TABLE, index=False)
+                guard_cells(table.table).to_csv(self._base.out / TABLE, index=False)
         return table
 
     @contextmanager

@@ -111,7 +111,7 @@ def link_to(path: Path, outside: Path, target: str) -> None:
 def test_a_refused_link_is_named_with_what_to_do(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "whole.zarr", tmp_path / "s.zarr")
     link_to(tmp_path / "s.zarr" / "commits", tmp_path / "outside", "nothing")
-    with pytest.raises(StoreError, match=r"/s\.zarr/commits is a symbolic link: .*; replace the link"):
+    with pytest.raises(StoreError, match=r"/commits is a symbolic link: .*; replace the link"):
         copy_store(Store(place / "whole.zarr"), tmp_path / "s.zarr", QUIET)
 
 
