@@ -30,6 +30,8 @@ import tiny_encoder  # noqa: F401 - makes vit_tiny known
 from samcache.cache import claims
 from samcache.cache.errors import SamcacheError, first_line
 from samcache.cache.folder import FolderObjects
+from samcache.cache.info import describe
+from samcache.cache.listing import list_stores
 from samcache.cache.merge import merge_stores
 from samcache.cache.records import seal, unseal
 from samcache.cache.store import Store
@@ -214,7 +216,8 @@ def hostile_records(whole: Path, folder: Path, rounds: int, rng: random.Random) 
         else:
             change(content, rng)
             record.write_bytes(seal(content))
-        run_command(partial(read_all, path), outcome)
+        for read in (open_and_verify, read_all, list_stores):
+            run_command(partial(read, path), outcome)
         shutil.rmtree(path)
     return outcome
 
@@ -238,14 +241,17 @@ def change(content: Any, rng: random.Random) -> None:
         content[place] = rng.choice(HOSTILE)
 
 
+def open_and_verify(path: Path) -> None:
+    """Compare a store with its records, as ``samcache cache verify`` does."""
+    verify(open_damaged(path)[0])
+
+
 def read_all(path: Path) -> None:
-    """Open, read and verify a store as commands do."""
-    store, _ = open_damaged(path)
-    verify(store)
-    again = Store(path)
-    json.dumps(again.samples.astype(str).to_dict())
-    for array in again.arrays:
-        again.read(array, 0, min(again.layout.rows, 1000))
+    """Read all of a store that tells its size, as ``samcache train`` does."""
+    store = Store(path)
+    json.dumps(describe(store))
+    for array in store.arrays:
+        store.read(array, 0, min(store.layout.rows, 1000))
 
 
 def run_command(command: Callable[[], object], outcome: Outcome) -> bool:

@@ -24,7 +24,7 @@ class VisibleStream:
 
     def write(self, text: str) -> int:
         """Write text; its length before anything was escaped."""
-        code = self.stream.encoding or "utf-8"
+        code = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(visible(text).encode(code, "backslashreplace").decode(code))
         return len(text)
 

@@ -29,4 +29,4 @@ def read_cell(text: str) -> str:
 def guard_cells(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose text cells are as CSV files hold them."""
     texts = table.select_dtypes(exclude=["number", "bool"])
-    return table.assign(**{name: texts[name].map(guard_cell) for name in texts})
+    return table.assign(**{str(name): texts[name].map(guard_cell) for name in texts})

@@ -83,7 +83,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A CSV file of a run with these columns at least; raises ValueError where one lacks."""
     text = dict.fromkeys(_TEXT, str)
     table = pd.read_csv(path, dtype=text, keep_default_na=False)
-    for name in table.columns.intersection(_TEXT):
+    for name in table.columns.intersection(list(_TEXT)):
         table[name] = table[name].map(read_cell)
     lacking = [name for name in columns if name not in table.columns]
     if lacking:
