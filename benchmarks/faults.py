@@ -222,7 +222,7 @@ def flips(trial: Trial, folder: Path) -> tuple[int, str]:
             file.write_bytes(bytes(data))
             store, damage = open_damaged(path)
             counts["found"] += bool([*damage, *verify(store)])
-            counts["repaired"] += not repair(options, QUIET).left
+            counts["repaired"] += not repair(options).left
             opened, left = open_damaged(path)
             counts["still damaged"] += bool([*left, *verify(opened)])
             counts["flips"] += 1

@@ -58,7 +58,7 @@ COMMANDS: dict[str, Command] = {
         _options(place / "grown.npz", store, weights), QUIET
     ),
     "repair": lambda place, store, weights: repair(
-        RepairOptions(store, place / "toy.npz", weights), QUIET
+        RepairOptions(store, place / "toy.npz", weights)
     ),
     "copy": lambda place, store, _: copy_store(Store(place / "whole.zarr"), store, QUIET),
     "import": lambda place, store, _: import_store(place / "whole.h5", store, QUIET),
