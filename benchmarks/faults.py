@@ -4,8 +4,10 @@
 
 Extraction by 1 to 4 processes killed with SIGKILL at random moments; a disk that runs full; one
 bit flipped in every kind of object, found and repaired; an S3 server (moto, over HTTP) behind a
-proxy that fails requests at random. The encoder is tiny and its weights are random: what is
-tested is the store. Needs ``pip install -e '.[dev]'``; the full disk needs root, for a tmpfs.
+proxy that fails requests at random. Then what is done on purpose (``faults_of_stores.py``): writers
+of tables that sleep, exchanged objects, links, hostile records. The encoder is tiny and its weights
+are random: what is tested is the store. Needs ``pip install -e '.[dev]'``; the full disk needs
+root, for a tmpfs.
 """
 
 import os
@@ -28,6 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from conftest import write_npz
 from faults_of_s3 import failing_s3
+from faults_of_stores import (
+    Reference,
+    exchanged_objects,
+    hostile_records,
+    links,
+    options_for,
+    sleeping_tables,
+)
 from tiny_encoder import save_tiny_checkpoint
 
 from samcache.cache.errors import SamcacheError
@@ -77,19 +87,19 @@ class Trial:
 @click.option("--rounds", default=200, show_default=True, help="Of processes killed.")
 @click.option("--seed", default=0, show_default=True)
 def main(rounds: int, seed: int) -> None:
-    """Run all faults and print a table; exits with 1 if a row was lost or wrong."""
+    """Run all faults and print a table; exits with 1 if anything but 0 stands in a column."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         npz = write_npz(folder / "toy.npz", (240, 40, 40))
         checkpoint = save_tiny_checkpoint(folder / "tiny.pth")
-        options = ExtractOptions(npz, folder / "whole.zarr", "vit_tiny", checkpoint, pool=2)
-        options = replace(options, batch_size=4, shard_rows=8)
+        options = options_for(npz, folder / "whole.zarr", checkpoint)
         in_a_process(options)
         store = Store(options.store)
         expected = {path: store.read(path, 0, store.layout.rows) for path in store.arrays}
         trial = Trial(options, expected, random.Random(seed))
-        print("| fault | rounds | faults | rows lost | wrong rows |")
-        print("|---|---|---|---|---|")
+        print("| fault | rounds | faults | lost | wrong | undetected | tracebacks |")
+        print("|---|---|---|---|---|---|---|")
+        bad = attacks(options, folder, rounds, trial.rng)
         for title, run in {
             "SIGKILL, 1 to 4 writers": lambda: kills(trial, folder, rounds),
             "disk full": lambda: full_disk(trial, folder),
@@ -97,8 +107,32 @@ def main(rounds: int, seed: int) -> None:
             "S3 requests that fail": lambda: s3(trial),
         }.items():
             done, faults = run()
-            print(f"| {title} | {done} | {faults} | {trial.lost} | {trial.wrong} |", flush=True)
-    sys.exit(bool(trial.lost or trial.wrong))
+            counts = trial.lost, trial.wrong
+            print(
+                f"| {title} | {done} | {faults} | {counts[0]} | {counts[1]} | 0 | 0 |", flush=True
+            )
+            bad, trial.lost, trial.wrong = bad + sum(counts), 0, 0
+    print(f"in all: {bad} lost, wrong, undetected or in a traceback")
+    sys.exit(bool(bad))
+
+
+def attacks(options: ExtractOptions, folder: Path, rounds: int, rng: random.Random) -> int:
+    """Run what is done to a store on purpose, and print its lines; how much went wrong."""
+    reference, whole, bad = Reference.of(Store(options.store)), Path(options.store), 0
+    for title, run in {
+        "a writer of tables sleeps": lambda: sleeping_tables(options, folder, reference),
+        "two objects exchanged": lambda: exchanged_objects(
+            whole, folder, rounds // 10, rng, reference
+        ),
+        "a link inside the store": lambda: links(options, whole, folder, rounds // 10, rng),
+        "a hostile value in a record": lambda: hostile_records(whole, folder, rounds, rng),
+    }.items():
+        found = run()
+        counts = found.lost, found.wrong, found.undetected, found.tracebacks
+        cells = " | ".join(map(str, counts))
+        print(f"| {title} | {found.rounds} | {found.rounds} | {cells} |", flush=True)
+        bad += sum(counts)
+    return bad
 
 
 def fork(options: ExtractOptions) -> int:
@@ -188,7 +222,7 @@ def flips(trial: Trial, folder: Path) -> tuple[int, str]:
             file.write_bytes(bytes(data))
             store, damage = open_damaged(path)
             counts["found"] += bool([*damage, *verify(store)])
-            counts["repaired"] += not repair(options, QUIET).left
+            counts["repaired"] += not repair(options).left
             opened, left = open_damaged(path)
             counts["still damaged"] += bool([*left, *verify(opened)])
             counts["flips"] += 1

@@ -33,13 +33,21 @@ class Claim:
     token: str
     place: str
     process: int
-    started: str  # of the process, so that a reused number is no sign of life
+    started: str  # of the process, so that a reused number is no sign of life; "" where unknown
     expires: float  # seconds since 1970
 
     def is_live(self) -> bool:
-        """Whether its holder may still be at work."""
+        """Whether its holder may still be at work.
+
+        What this machine does not show (another user's process under ``hidepid``, or any process
+        where there is no /proc) counts as at work until the claim expires.
+        """
         if self.place == _place():
-            return _start_of(self.process) == self.started
+            if not _exists(self.process):
+                return False
+            started = _start_of(self.process)
+            if started and self.started:
+                return started == self.started
         return time.time() < self.expires
 
 
@@ -153,21 +161,28 @@ def _place() -> str:
 
 
 def _start_of(process: int) -> str:
-    """When a process of this machine began, in ticks since boot; empty where there is none."""
+    """When a process of this machine began, in ticks since boot; empty where that is not shown.
+
+    A process that has ended, and that its parent has not asked for yet, gives "ended".
+    """
     try:
-        stat = Path(f"/proc/{process}/stat").read_text()
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):
+            return ""  # /proc shows another process namespace, whose numbers mean other processes
+        stat = Path(f"/proc/{process}/stat").read_text(errors="replace")
     except OSError:
-        return "" if _gone(process) else "unknown"
+        return ""
     state, *fields = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else fields[18]
+    return "ended" if state in ("Z", "X") else fields[18]
 
 
-def _gone(process: int) -> bool:
-    """Whether a process does not exist, on systems without /proc."""
+def _exists(process: int) -> bool:
+    """Whether this machine has a process of a number, whoever's it is."""
+    if process <= 0:
+        return False  # stands for groups of processes
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
+    except (ProcessLookupError, OverflowError):
         return False
-    return False
+    except PermissionError:
+        return True
+    return True

@@ -1,9 +1,11 @@
-"""Objects that are files below a folder."""
+"""Objects that are files below a folder, of which nothing outside is ever written or removed."""
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from itertools import accumulate, islice
 from pathlib import Path
 
 from obstore import exceptions
@@ -16,7 +18,12 @@ _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
 
 
 class FolderObjects(Objects):
-    """Objects that are files; what is written is flushed to disk before the call returns."""
+    """Objects that are files; what is written is flushed to disk before the call returns.
+
+    The root may be a symbolic link. Below it, links are followed when reading (git-annex and DVC
+    store files in this way) and refused when writing or removing. A link that another process
+    puts there between the check and the write is not detected.
+    """
 
     def __init__(self, root: Path) -> None:
         self.name = str(root)
@@ -39,19 +46,22 @@ class FolderObjects(Objects):
         return self.root
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._errors(key), (self.root / key).open("rb") as file:
+        with self._errors(key), self._path(key).open("rb") as file:
             self._check_size(key, os.fstat(file.fileno()).st_size, largest)
             return file.read()
 
     def size(self, key: str) -> int | None:
         try:
             with self._errors(key):
-                return (self.root / key).stat().st_size
+                found = self._path(key).stat()
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(found.st_mode):  # a folder that counts as committed is waited for
+            raise StoreError(f"{self.root / key}: expected a file, found a folder or device")
+        return found.st_size
 
     def read_into(self, key: str, buffers: list[memoryview]) -> None:
-        with self._errors(key), (self.root / key).open("rb", buffering=0) as file:
+        with self._errors(key), self._path(key).open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size != sum(map(len, buffers)):
                 raise ValueError(f"it has {size} bytes")
@@ -67,7 +77,7 @@ class FolderObjects(Objects):
 
     def read_parts_into(self, key: str, parts: list[Part]) -> None:
         with self._errors(key):
-            descriptor = os.open(f"{self.name}/{key}", os.O_RDONLY)
+            descriptor = os.open(self._path(key), os.O_RDONLY)
             try:
                 for offset, buffers in parts:
                     short = sum(map(len, buffers)) - os.preadv(descriptor, buffers, offset)
@@ -77,6 +87,7 @@ class FolderObjects(Objects):
                 os.close(descriptor)
 
     def create(self, key: str, data: bytes) -> bool:
+        self._own(key)
         created = super().create(key, data)
         if created:
             with suppress(FileNotFoundError):  # who made the same bytes may have removed them
@@ -84,15 +95,48 @@ class FolderObjects(Objects):
         return created
 
     def put(self, key: str, data: bytes) -> None:
+        self._own(key)
         super().put(key, data)
         self._flush(key)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            path = self.root / key
+            path = self._own(key)
             with self._errors(key):
                 path.unlink(missing_ok=True)
             self._prune(path.parent)
+
+    def remove_empty_folders(self, prefix: str) -> None:
+        """Remove the empty folders below a prefix; Zarr readers warn of them."""
+        if not self.link_on(prefix):
+            for folder, _, _ in os.walk(self.root / prefix, topdown=False):  # enters no links
+                with suppress(OSError):  # it holds something
+                    Path(folder).rmdir()
+
+    def link_on(self, key: str) -> str:
+        steps = accumulate(key.split("/"), "{}/{}".format, initial=self.name)
+        with suppress(FileNotFoundError, NotADirectoryError), self._errors(key):
+            for place in islice(steps, 1, None):
+                if stat.S_ISLNK(os.lstat(place).st_mode):
+                    return place
+        return ""
+
+    def _own(self, key: str) -> Path:
+        """The file of a key that is to be written or removed; raises StoreError behind a link."""
+        path = self._path(key)
+        if link := self.link_on(key):
+            raise StoreError(
+                f"{link} is a symbolic link: nothing is written or removed through links inside a "
+                "store; replace the link by what it points to, or make a copy of the store with "
+                "samcache cache copy"
+            )
+        return path
+
+    def _path(self, key: str) -> Path:
+        """The file of a key; raises StoreError where the key leads out of the folder."""
+        if "\0" in key or not {"", ".", ".."}.isdisjoint(key.split("/")):
+            raise StoreError(f"{self.name}: {key!r} is no name of an object: the store is damaged")
+        return self.root / key
 
     def listing(self, prefix: str) -> dict[str, int]:
         return super().listing(prefix) if self.root.is_dir() else {}

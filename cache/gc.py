@@ -5,12 +5,10 @@ places where samcache writes. Each removal happens under the claim that a writer
 would need, so that none can begin meanwhile.
 """
 
-import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
@@ -107,7 +105,8 @@ def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
                     removed.append(one)
             if name:
                 claims.release(name)
-    _remove_empty_folders(store)
+    for top in _OURS:
+        store.objects.remove_empty_folders(top)
     return removed
 
 
@@ -176,7 +175,7 @@ def _explained(store: Store, sizes: dict[str, int]) -> set[str]:
 def _why(store: Store, key: str) -> str:
     """Why an object that is not explained is garbage; empty where it is none after all."""
     top, _, rest = key.partition("/")
-    if top not in _OURS or not rest or not _stands_inside(store, key):
+    if top not in _OURS or not rest or store.objects.link_on(key):
         return _FOREIGN
     if table := _TABLE.fullmatch(key):
         number, newest = int(table[1]), store.generation.number
@@ -252,7 +251,7 @@ def _temporary(store: Store) -> Iterator[Garbage]:
     """What killed writers left half written, and nobody has touched for an hour."""
     for key in store.objects.leftovers():
         match, folder = _TEMPORARY.fullmatch(key), store.objects.folder
-        if not match or folder is None or not _stands_inside(store, key):
+        if not match or folder is None or store.objects.link_on(key):
             continue
         if match[1] != ROOT and key.partition("/")[0] not in _OURS:
             continue
@@ -262,21 +261,3 @@ def _temporary(store: Store) -> Iterator[Garbage]:
             continue
         if time.time() - status.st_mtime > _SETTLED:
             yield Garbage(key, status.st_size, _KILLED)
-
-
-def _stands_inside(store: Store, key: str) -> bool:
-    """Whether an object stands in the store itself, and not behind a link to another folder."""
-    folder = store.objects.folder
-    return folder is None or (folder / key).parent.resolve().is_relative_to(folder.resolve())
-
-
-def _remove_empty_folders(store: Store) -> None:
-    """Zarr readers warn of folders that are no nodes."""
-    root = store.objects.folder
-    for top in _OURS if root is not None else ():
-        place = Path(str(root), top)
-        for folder, _, _ in os.walk(place, topdown=False) if not place.is_symlink() else ():
-            try:
-                Path(folder).rmdir()
-            except OSError:
-                continue  # it holds something

@@ -209,6 +209,13 @@ class Objects:
 
         return self._repeat(prefix, request, absent=False)
 
+    def link_on(self, key: str) -> str:  # noqa: ARG002
+        """The symbolic link that a key leads through, empty where none; buckets have no links."""
+        return ""
+
+    def remove_empty_folders(self, prefix: str) -> None:
+        """Remove the empty folders below a prefix; buckets have no folders."""
+
     def leftovers(self) -> list[str]:
         """Temporary files of writers that were killed; object stores have none."""
         return []

@@ -47,6 +47,10 @@ def staged(store: Store, console: Console) -> Store:
     if not store.remote:
         return store
     folder = stage_folder(store)
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder} is a symbolic link: remove it, or set {FOLDER} to another folder"
+        )
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         use = _open_lock(_use_lock(folder))
@@ -165,7 +169,9 @@ def _make_room(folder: Path, need: int, console: Console) -> None:
                 f"of the {decimal(limit)} that stages may take: raise {LIMIT} (such as 200GB), or "
                 "wait for the other runs"
             )
-        _use_lock(folder).write_text(str(need))
+        with _open_lock(_use_lock(folder)) as lock:
+            lock.write(str(need).encode())
+            lock.truncate()
         folder.mkdir(exist_ok=True)  # what is reserved without a folder does not count
 
 
@@ -200,7 +206,8 @@ def parse_size(text: str) -> int:
 
 
 def _stages(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+    named = (path for path in root.iterdir() if _NAME.fullmatch(path.name))
+    return [path for path in named if path.is_dir() and not path.is_symlink()]
 
 
 def _bytes_in(folder: Path) -> int:
@@ -234,7 +241,8 @@ def _last_use(folder: Path) -> float:
 
 
 def _open_lock(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+    """A lock file, made where it is missing; raises OSError where it is a symbolic link."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from samcache.commands.options import (
     option,
     source_options,
 )
+from samcache.commands.streams import open_console
 from samcache.commands.terminal import Commands, console, resumable
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ def info(store: str, as_json: bool) -> None:
     samcache cache info breast.zarr
     samcache cache info s3://team/breast.zarr --json
     """
-    from rich.console import Console
-
     from samcache.cache.info import describe, render
     from samcache.cache.store import Store
 
@@ -59,7 +58,7 @@ def info(store: str, as_json: bool) -> None:
     if as_json:
         _print_json(description)
     else:
-        Console().print(render(description))
+        open_console().print(render(description))
 
 
 @cache.command("ls")
@@ -74,8 +73,6 @@ def list_(root: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from samcache.cache.listing import list_stores, render
 
     rows = list_stores(root)
@@ -84,7 +81,7 @@ def list_(root: str, as_json: bool) -> None:
     else:
         # A table that is piped is as wide as it needs to be; a terminal's has its width.
         width = None if sys.stdout.isatty() else 400
-        Console(width=width).print(render(rows, root))
+        open_console(width=width).print(render(rows, root))
 
 
 @cache.command()

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from samcache.commands.options import EXIT_DAMAGED, FilePath, as_json_option
+from samcache.commands.streams import open_console
 
 
 @click.command()
@@ -30,14 +31,12 @@ def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool
     samcache doctor
     samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
     """
-    from rich.console import Console
-
     from samcache.extract.doctor import examine, render
 
     findings = examine(checkpoints, stores)
     if as_json:
         click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
     else:
-        Console().print(render(findings))
+        open_console().print(render(findings))
     if not all(finding.ok for finding in findings):
         sys.exit(EXIT_DAMAGED)

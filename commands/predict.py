@@ -23,6 +23,7 @@ from samcache.commands.options import (
     image_options,
     option,
 )
+from samcache.commands.streams import data_stream
 from samcache.commands.terminal import console, resumable
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _is_store(name: str) -> bool:
 def _opened(out: Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that gets its name when it is whole."""
     if out is None:
-        yield sys.stdout
+        yield data_stream()
         sys.stdout.flush()  # where nobody reads any more, that is told here
         return
     from samcache.cache.whole_file import replace_file

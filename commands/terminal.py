@@ -14,6 +14,7 @@ import click
 
 from samcache.cache.errors import SamcacheError, first_line
 from samcache.cache.memory import ran_out_of_memory
+from samcache.commands.streams import open_console, visible_streams
 from samcache.extract.interruption import interruptible
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Samcache(Commands):
         super().add_command(cmd, name)
         for leaf in cmd.commands.values() if isinstance(cmd, click.Group) else [cmd]:
             leaf.params += [quiet_option(), verbose_option()]
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with visible_streams():
+            return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -85,12 +90,12 @@ def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
 
 def console() -> Console:
     """Where progress and remarks go: standard error, nowhere with -q, with -v the log too."""
-    from rich.console import Console
     from rich.logging import RichHandler
 
     context = click.get_current_context()
     loudness = context.meta.get(_LOUDNESS, "")
-    made = Console(stderr=True, quiet=loudness == "quiet")
+    # without markup: ``[red]`` in a name is a part of the name
+    made = open_console(stderr=True, quiet=loudness == "quiet", markup=False)
     if loudness == "verbose":
         logger = logging.getLogger("samcache")
         handler = RichHandler(console=made, show_path=False, log_time_format="%X")

@@ -16,7 +16,7 @@ from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 
-SCRIPT = "<script>alert(1)</script>"
+SCRIPT = "<script>alert(1)</script>\u202e"  # what follows would be read from right to left
 DOLLAR = '_naevus $x$ & "y"'
 EVIL_FILE = "<img src=x onerror=alert(2)>.png"
 

@@ -11,6 +11,7 @@ import pandas as pd
 from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
+from samcache.train.csv_cells import guard_cell
 from samcache.train.metrics import Floats
 from samcache.train.results_text import interval_text, mean_and_sd, title
 from samcache.train.run_files import open_files, read_tests, told_of_run
@@ -189,7 +190,14 @@ def _csv(rows: list[Row]) -> str:
     writer.writerow([*heads, "difference", "difference_low", "difference_high", "p"])
     for row in rows:
         summary, difference = row.summary, row.difference
-        values = [row.run, row.fraction, row.metric, row.seeds, summary.mean, summary.sd]
+        values = [
+            guard_cell(row.run),
+            row.fraction,
+            row.metric,
+            row.seeds,
+            summary.mean,
+            summary.sd,
+        ]
         values += _bounds(summary.interval)
         if difference is not None:
             values += [difference.mean, *_bounds(difference.interval), difference.p]

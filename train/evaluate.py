@@ -14,6 +14,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
 from samcache.train.bootstrap import Predictions, Summary
+from samcache.train.csv_cells import guard_cells
 from samcache.train.metrics import Floats, Ints
 from samcache.train.predict import predict_store
 from samcache.train.predictor import TrainedRun, load_ensemble
@@ -107,7 +108,7 @@ def open_evaluation_folder(folder: Path) -> None:
 def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataFrame) -> None:
     """Write predictions.csv and, last, evaluation.json."""
     with replace_file(folder / PREDICTIONS) as part:
-        predictions.to_csv(part, index=False)
+        guard_cells(predictions).to_csv(part, index=False)
     write_json(folder / "evaluation.json", evaluation.to_json())
 
 

@@ -21,6 +21,7 @@ from samcache.cache.store import Store
 from samcache.cache.whole_file import remove_parts, replace_file
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
+from samcache.train.csv_cells import guard_cells
 from samcache.train.data import TrainingData
 from samcache.train.loop import MemberResult
 from samcache.train.run_folder import (
@@ -213,7 +214,7 @@ def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     with replace_file(path) as part:
-        table.to_csv(part, index=False)
+        guard_cells(table).to_csv(part, index=False)
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -257,4 +258,4 @@ def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResul
             )
             chances = pd.DataFrame(result.probabilities[rows], columns=columns)
             table = pd.concat([who, table, chances], axis=1)
-            table.to_csv(file, index=False, header=number == 0)
+            guard_cells(table).to_csv(file, index=False, header=number == 0)

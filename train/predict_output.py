@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from samcache.train.csv_cells import guard_cell
 from samcache.train.predict import Predicted
 
 Row = dict[str, Any]
@@ -54,7 +55,7 @@ def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     for row in begun:
-        writer.writerow(row)
+        writer.writerow({name: guard_cell(value) for name, value in row.items()})
         failed += row["reason"] is not None
     return failed
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
+from samcache.train.csv_cells import read_cell
 from samcache.train.run_folder import CONFIG, RESULTS, SEEN, is_sealed
 from samcache.train.unsealed import check_unsealed
 
@@ -94,6 +95,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """A CSV file of a run with these columns at least; raises ValueError where one lacks."""
     text = dict.fromkeys(_TEXT, str)
     table = pd.read_csv(path, dtype=text, keep_default_na=False)
+    for name in table.columns.intersection(list(_TEXT)):
+        table[name] = table[name].map(read_cell)
     lacking = [name for name in columns if name not in table.columns]
     if lacking:
         raise ValueError(f"{path.name} has no column {lacking[0]!r}")

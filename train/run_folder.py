@@ -30,7 +30,24 @@ def open_run_folder(folder: Path, overwrite: bool) -> None:
         raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
     if (folder / RESULTS).exists() and not overwrite:
         raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
+    refuse_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ConfigError where a folder holds a symbolic link, at any depth.
+
+    What is overwritten or removed in a run's folder is then inside the folder. The folder itself
+    may be a link.
+    """
+    for place, folders, files in os.walk(folder):  # enters no links
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                raise ConfigError(
+                    f"{path} is a symbolic link: nothing is written through links inside "
+                    "a run folder; remove the link, or give another --out"
+                )
 
 
 def is_run_folder(folder: Path) -> bool:

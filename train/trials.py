@@ -19,7 +19,9 @@ from samcache.cache.errors import ConfigError, WriteError
 from samcache.cache.whole_file import replace_file
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
+from samcache.train.csv_cells import guard_cells
 from samcache.train.loop import EpochMetrics
+from samcache.train.run_folder import refuse_links
 from samcache.train.search import Dimension
 from samcache.train.sweep_database import telling_of_database
 
@@ -92,6 +94,7 @@ class Trials:
         ours = (folder / LOCK).exists() or (folder / DATABASE).exists()
         if folder.is_dir() and any(folder.iterdir()) and not ours:
             raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+        refuse_links(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._database = folder / DATABASE
         with self._lock(), self._told():  # one process alone begins the study
@@ -115,7 +118,7 @@ class Trials:
             finally:
                 table = self.table()
                 with replace_file(self._base.out / TABLE) as part:
-                    table.table.to_csv(part, index=False)
+                    guard_cells(table.table).to_csv(part, index=False)
         return table
 
     def _run_trial(self, train: TrainTrial, told: Callable[[str], None]) -> None:

@@ -1,6 +1,7 @@
 """Of any number of processes one holds a claim; a dead holder's is taken over, a live one's not."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from samcache.cache import claims as claiming
 from samcache.cache.claims import Claim, Claims, claim_key, newest_claim
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
@@ -131,3 +133,79 @@ def test_claims_of_one_name_are_not_those_of_a_longer_one(objects: Objects) -> N
         assert claims.take("10000000") is not None
         assert claims.take("0000000") is not None
         assert claims.take("table") is not None
+
+
+HERE, NOW = claiming._place(), 1000.0
+HELD = Claim(0, "token", HERE, process=77, started="500", expires=NOW + 60)
+
+
+@pytest.mark.parametrize(
+    ("situation", "exists", "start", "live", "live_when_expired"),
+    [
+        ("its process is at work", True, "500", True, True),
+        ("its number was given to another process", True, "501", False, False),
+        ("its process has ended and is not reaped", True, "ended", False, False),
+        ("its process is gone", False, "", False, False),
+        ("another user's process is hidden, or there is no /proc", True, "", True, False),
+    ],
+)
+def test_what_this_machine_shows_of_a_process_decides_and_else_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+    situation: str,
+    exists: bool,
+    start: str,
+    live: bool,
+    live_when_expired: bool,
+) -> None:
+    monkeypatch.setattr(claiming, "_exists", lambda _: exists)
+    monkeypatch.setattr(claiming, "_start_of", lambda _: start)
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    expired = replace(HELD, expires=NOW - 1)
+    assert (HELD.is_live(), expired.is_live()) == (live, live_when_expired), situation
+    unknown = replace(HELD, started="")  # its holder was shown nothing of itself
+    assert (unknown.is_live(), replace(expired, started="").is_live()) == (exists, False)
+    other = replace(HELD, place="elsewhere")
+    assert (other.is_live(), replace(expired, place="elsewhere").is_live()) == (True, False)
+
+
+@pytest.mark.parametrize("process", [0, -1, 2**22 + 1, 2**70])
+def test_a_number_of_no_process_is_not_at_work(process: int) -> None:
+    assert not replace(HELD, process=process, expires=time.time() + 60).is_live()
+
+
+def test_a_process_that_was_not_reaped_is_not_at_work() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        zombie = replace(HELD, process=ended.pid, expires=time.time() + 60)
+        assert not zombie.is_live()
+
+
+def test_proc_of_another_namespace_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "readlink", lambda _: Path("4711"))
+    assert claiming._start_of(os.getpid()) == ""
+
+
+HIDDEN = """
+import os, sys
+from samcache.cache.claims import newest_claim
+from samcache.cache.location import open_objects
+objects = open_objects(sys.argv[1])
+claim = newest_claim(objects, "00000000")
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+print(os.path.exists(f"/proc/{claim.process}"), claim.is_live())
+"""
+
+
+def test_a_claim_of_a_process_that_proc_hides_stands(objects: Objects, tmp_path: Path) -> None:
+    """As for another user on a cluster whose /proc is mounted with hidepid=2."""
+    script = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    words = ["unshare", "-m", "sh", "-c", script, "-"]
+    if shutil.which("unshare") is None or subprocess.run([*words, "true"], check=False).returncode:
+        pytest.skip("mounting /proc needs root")
+    with Claims(objects) as claims:
+        assert claims.take("00000000") is not None
+        command = [*words, sys.executable, "-c", HIDDEN, str(tmp_path / "s.zarr")]
+        seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert seen.split() == ["False", "True"]

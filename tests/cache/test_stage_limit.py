@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from copies import tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -14,7 +15,7 @@ from store_content import full_store
 
 from samcache.cache import stage
 from samcache.cache.errors import StoreError
-from samcache.cache.stage import parse_size, staged
+from samcache.cache.stage import parse_size, stage_folder, staged
 from samcache.cache.store import Store
 
 
@@ -149,3 +150,30 @@ def test_other_sizes_are_refused(text: str) -> None:
 @given(st.integers(0, 10**15))
 def test_plain_bytes_are_exact(count: int) -> None:
     assert parse_size(str(count)) == count
+
+
+@pytest.mark.parametrize("linked", ["another stage", "the stage's lock", "the stage"])
+def test_nothing_behind_a_link_in_the_folder_of_stages_is_changed(
+    linked: str, tmp_path: Path, web: str, stage_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_store(tmp_path / "one.zarr")
+    own = stage_folder(Store(f"{web}/one.zarr"))
+    stage_root.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "thesis.txt").write_text("no stage" * 1000)
+    (outside / "folder" / "data.txt").write_text("no stage" * 1000)
+    name, target = {
+        "another stage": (f"{'0' * 16}-{'0' * 12}", outside / "folder"),
+        "the stage's lock": (f"{own.name}.lock", outside / "thesis.txt"),
+        "the stage": (own.name, outside / "folder"),
+    }[linked]
+    (stage_root / name).symlink_to(target)
+    monkeypatch.setenv("SAMCACHE_STAGE_LIMIT", "10kB")
+    before = tree(outside)
+    if linked == "another stage":
+        stage_it(f"{web}/one.zarr")
+    else:
+        with pytest.raises(StoreError, match="link"):
+            stage_it(f"{web}/one.zarr")
+    assert tree(outside) == before

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from reported_runs import SCRIPT, ReportedRuns
 
+from samcache.cache.visible import visible
 from samcache.train.report.page import write_report
 
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
@@ -93,7 +94,7 @@ def test_text_and_curves_stand_out_from_the_paper(opened: Any) -> None:
 
 @pytest.mark.parametrize("opened", [("laptop", "light")], indirect=True)
 def test_names_are_text_and_figures_have_their_words(opened: Any) -> None:
-    assert SCRIPT in opened.locator("h1").inner_text()
+    assert visible(SCRIPT) in opened.locator("h1").inner_text()
     assert opened.locator("script").count() == 0
     snapshot = opened.locator("main").aria_snapshot()
     for title in ("ROC curve", "Confusion matrix", "Calibration", "Learning curves"):

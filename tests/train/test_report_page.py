@@ -16,6 +16,7 @@ from reported_runs import DOLLAR, EVIL_FILE, SCRIPT, ReportedRuns
 from trained_run import copied, write_results
 
 from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.visible import visible
 from samcache.cli import cli
 from samcache.train.config import TrainConfig
 from samcache.train.report.facts import Facts, read_facts
@@ -109,8 +110,9 @@ def test_names_from_outside_are_text(written: Callable[..., Page]) -> None:
     assert not page.all("script")
     assert all(EVIL_FILE not in str(tag) and tag != "b" for tag, _ in page.elements)
     assert {tag for tag, attributes in page.elements if "onerror" in attributes} == set()
-    assert SCRIPT in page.text
+    assert visible(SCRIPT) in page.text
     assert DOLLAR in page.text
+    assert "\u202e" not in page.text
     legends = [words for words in page.words if words.startswith("AP ")]
     assert any(shown(SCRIPT) in words for words in legends)
     assert any(shown(DOLLAR) in words for words in legends)

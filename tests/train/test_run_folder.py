@@ -164,3 +164,30 @@ def test_a_report_of_another_data_sets_store_is_refused(trained: Trained, tmp_pa
     result = samcache("report", trained.run, "--store", other, "--out", tmp_path / "r.html")
     assert result.exit_code == 1
     assert "lacks images that" in one_line(result)
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "tensorboard", "metrics.csv", "config.json", "checkpoints/seed-0.new"]
+)
+@pytest.mark.parametrize("target", ["folder", "thesis.txt", "nothing"])
+def test_nothing_behind_a_link_in_a_run_folder_is_changed(
+    tmp_path: Path, name: str, target: str
+) -> None:
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    (folder / "checkpoints").mkdir(parents=True)
+    (outside / "folder").mkdir(parents=True)
+    (outside / "thesis.txt").write_text("not samcache's")
+    if name == "checkpoints":
+        (folder / "checkpoints").rmdir()
+        (folder / "config.json").write_text('{"fingerprint": "", "identity": {}}')
+    (folder / name).symlink_to(outside / target)
+    with pytest.raises(ConfigError, match=f"{name} is a symbolic link: .*; remove the link"):
+        open_run_folder(folder, overwrite=True)
+    assert (outside / "thesis.txt").read_text() == "not samcache's"
+    assert not (outside / "nothing").exists()
+
+
+def test_a_run_folder_may_itself_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    open_run_folder(tmp_path / "run", overwrite=False)

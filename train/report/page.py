@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from rich.filesize import decimal
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
+from samcache.cache.visible import visible
 from samcache.cache.whole_file import write_file
 from samcache.train.report import words
 from samcache.train.report.examples import Examples, examples
@@ -71,6 +73,7 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
     environment = Environment(
         loader=PackageLoader("samcache.train.report", "."),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -101,6 +104,11 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         version=version("samcache"),
         today=dt.datetime.now(dt.UTC).date().isoformat(),
     )
+
+
+def _visible(value: object) -> object:
+    """A name whose marks for the direction of writing cannot reorder the page's own words."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _metric(run: ReportedRun, name: str) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.visible import visible
 
 INK, FAINT, _PAPER = "#010a01", "#010a02", "#010a03"
 SERIES = tuple(f"#010b0{place}" for place in range(1, 9))
@@ -104,7 +105,7 @@ def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
     for attribute in ("width", "height"):
         del root.attrib[attribute]
     root.set("role", "img")
-    root.set("aria-label", f"{title}. {finding}")
+    root.set("aria-label", visible(f"{title}. {finding}"))
     svg = Markup(ET.tostring(root, encoding="unicode"))  # escaped by ElementTree
     return Figure(title, finding, reading, svg)
 
