@@ -11,6 +11,7 @@ from obstore.store import LocalStore, ObjectStore
 
 from samcache.cache.errors import StoreError, first_line
 from samcache.cache.objects import Objects, Part
+from samcache.cache.regular_file import IrregularFileError, open_regular
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
 
@@ -39,9 +40,10 @@ class FolderObjects(Objects):
         return self.root
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._errors(key), (self.root / key).open("rb") as file:
-            self._check_size(key, os.fstat(file.fileno()).st_size, largest)
-            return file.read()
+        with self._errors(key), os.fdopen(open_regular(self.root / key), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self._check_size(key, size, largest)
+            return file.read(size)
 
     def size(self, key: str) -> int | None:
         try:
@@ -51,7 +53,7 @@ class FolderObjects(Objects):
             return None
 
     def read_into(self, key: str, buffers: list[memoryview]) -> None:
-        with self._errors(key), (self.root / key).open("rb", buffering=0) as file:
+        with self._errors(key), os.fdopen(self._open(key), "rb", 0) as file:
             size = os.fstat(file.fileno()).st_size
             if size != sum(map(len, buffers)):
                 raise ValueError(f"it has {size} bytes")
@@ -67,7 +69,7 @@ class FolderObjects(Objects):
 
     def read_parts_into(self, key: str, parts: list[Part]) -> None:
         with self._errors(key):
-            descriptor = os.open(f"{self.name}/{key}", os.O_RDONLY)
+            descriptor = self._open(key)
             try:
                 for offset, buffers in parts:
                     short = sum(map(len, buffers)) - os.preadv(descriptor, buffers, offset)
@@ -75,6 +77,13 @@ class FolderObjects(Objects):
                         raise ValueError(f"ends {short} bytes too early")
             finally:
                 os.close(descriptor)
+
+    def _open(self, key: str) -> int:
+        """A descriptor of an object whose content is known; raises ValueError as for its size."""
+        try:
+            return open_regular(f"{self.name}/{key}")
+        except IrregularFileError as error:
+            raise ValueError(f"it {error.strerror}") from None
 
     def create(self, key: str, data: bytes) -> bool:
         created = super().create(key, data)
@@ -115,6 +124,8 @@ class FolderObjects(Objects):
             if absent and isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise FileNotFoundError(str(error)) from error
             raise StoreError(f"{self.root / key}: {error.strerror or _reason(error)}") from error
+        except MemoryError:
+            raise StoreError(f"{self.root / key}: it does not fit in memory") from None
         except exceptions.BaseError as error:
             raise StoreError(f"{self.root / key}: {_reason(error)}") from error
 

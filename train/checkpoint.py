@@ -12,6 +12,9 @@ from typing import Any
 import torch
 
 from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
+from samcache.cache.typed_json import parse_json
 from samcache.train.run_folder import CHECKPOINTS, write_json
 
 _RUN = "run.json"
@@ -50,6 +53,7 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
+            check_regular(path)
             with zipfile.ZipFile(path) as file:
                 damaged = file.testzip()  # torch writes checksums, and does not look at them
             state: object = torch.load(path, map_location="cpu", weights_only=True)
@@ -109,10 +113,10 @@ class Checkpoints:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The run's description; None where there is none. Raises ConfigError where it is damaged."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse_json(read_regular(path, LARGEST_RECORD))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (IrregularFileError, ValueError):
         found = None
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is damaged: remove {path.parent} to train anew")

@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.regular_file import read_regular
+from samcache.cache.typed_json import parse_json
 
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
@@ -34,7 +37,7 @@ def is_run_folder(folder: Path) -> bool:
     if (folder / CHECKPOINTS).is_dir():
         return True
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        config = parse_json(read_regular(folder / CONFIG, LARGEST_RECORD))
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()
