@@ -143,12 +143,15 @@ def newest_generation(objects: Objects) -> Generation:
     generation = parse_generation(found)
     if generation.number != number:
         raise StoreError(f"{generation_key(number)} is the record of another table: damaged")
-    _check_count(objects, generation)
+    check_count(objects, generation)
     return generation
 
 
-def _check_count(objects: Objects, generation: Generation) -> None:
-    """Raise StoreError where a large table claims more samples than its labels have bytes for."""
+def check_count(objects: Objects, generation: Generation) -> None:
+    """Raise StoreError where a large table claims more samples than its labels have bytes for.
+
+    Only its object says how many there really are; a record can claim any number.
+    """
     if generation.count > _FEW_ROWS:
         key = generation.column_key("label")
         if (objects.size(key) or 0) // _LABEL_BYTES != generation.count:

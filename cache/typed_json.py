@@ -5,7 +5,6 @@ Whoever can write a record can also compute its checksum, so a checksum says not
 
 import json
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -56,6 +55,8 @@ def convert(value: Any, kind: type[_T]) -> _T:
         return msgspec.convert(value, kind, str_keys=True)
     except msgspec.ValidationError as error:
         raise ValueError(_in_words(str(error))) from None
+    except UnicodeEncodeError:  # of a text that is compared with a name
+        raise ValueError("a text holds half a character") from None
 
 
 def check_plain(value: Any) -> None:
@@ -91,18 +92,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _check_depth(value: Any) -> None:
     """Raise ValueError for what other code, which calls itself for each level, cannot take."""
-    layer = [value]
+    layer = [value] if isinstance(value, dict | list) else []
     for _ in range(_DEEPEST):
-        layer = [child for item in layer for child in _children(item)]
         if not layer:
             return
+        layer = [
+            child
+            for item in layer
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
+        ]
     raise ValueError("its lists and objects are nested too deeply")
-
-
-def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _in_words(problem: str) -> str:

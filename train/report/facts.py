@@ -26,7 +26,8 @@ _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metric
 _CONFIG = ("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions")
 _CONFIG += ("keep", "epochs", "batch_size", "image_size", "augment")
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks", "fractions")
-_MEMBER = ("seed", "fold", "fraction", "samples", "kept_epoch", "val_auc")
+_MEMBER = ("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc")
+_MEMBER += ("train_seconds",)
 _SCORED = {"accuracy", "balanced_accuracy", "auc", "f1", "ece"}
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
@@ -165,8 +166,9 @@ def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
     What came with later versions is not asked for.
     """
     members = [(member, _MEMBER) for member in results["members"]]
-    samples = [(member["samples"], SPLITS) for member in results["members"]]
-    for values, names in ((config, _CONFIG), (results, _RESULTS), *members, *samples):
+    parts = [(member["samples"], SPLITS) for member in results["members"]]
+    parts += [(member["scores"], ("accuracy", "auc")) for member in results["members"]]
+    for values, names in ((config, _CONFIG), (results, _RESULTS), *members, *parts):
         for name in names:
             values[name]
     if Identity.from_json(config["identity"]).views not in VIEW_SETS.values():
