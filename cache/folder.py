@@ -11,7 +11,7 @@ from obstore.store import LocalStore, ObjectStore
 
 from samcache.cache.errors import StoreError, first_line
 from samcache.cache.objects import Objects, Part
-from samcache.cache.regular_file import IrregularFileError, open_regular
+from samcache.cache.regular_file import IrregularFileError, open_regular, size_of_regular
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
 
@@ -48,7 +48,7 @@ class FolderObjects(Objects):
     def size(self, key: str) -> int | None:
         try:
             with self._errors(key):
-                return (self.root / key).stat().st_size
+                return size_of_regular(self.root / key)
         except FileNotFoundError:
             return None
 

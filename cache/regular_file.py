@@ -17,6 +17,9 @@ _KINDS = (
 class IrregularFileError(OSError):
     """What stands under a file's name is no regular file; ``strerror`` says what it is."""
 
+    def __str__(self) -> str:
+        return f"{self.filename} {self.strerror}"
+
 
 def open_regular(path: str | Path) -> int:
     """A descriptor of a regular file, open for reading; raises OSError as ``open`` does.
@@ -43,6 +46,13 @@ def read_regular(path: str | Path, largest: int) -> bytes:
         size = os.fstat(file.fileno()).st_size
         _check_size(size, largest)
         return file.read(size)
+
+
+def size_of_regular(path: Path) -> int:
+    """Bytes of a regular file; raises OSError as ``open_regular``."""
+    found = path.stat()
+    _check_kind(found.st_mode, path)
+    return found.st_size
 
 
 def check_regular(path: str | Path, largest: int | None = None) -> None:

@@ -237,8 +237,10 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
             f"{path} is missing: bring it from where the run was trained, or train it anew"
         ) from None
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
+        other = "its tensors are another classifier's"  # torch tells each on a line of its own
+        reason = other if isinstance(error, RuntimeError) else first_line(error)
         raise ConfigError(
-            f"{path} holds no weights of this run ({first_line(error)}): bring it from where the "
+            f"{path} holds no weights of this run ({reason}): bring it from where the "
             "run was trained, or train it anew"
         ) from None
     return member

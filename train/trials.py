@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.regular_file import check_regular
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
 from samcache.train.loop import EpochMetrics
@@ -91,6 +92,8 @@ class Trials:
         if folder.is_dir() and any(folder.iterdir()) and not ours:
             raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (DATABASE, LOCK, AT_WORK, TABLE):
+            check_regular(folder / name)
         with filelock.FileLock(folder / LOCK):  # one process alone begins the study
             self._study = _open_study(base, dimensions, description)
 
@@ -218,10 +221,12 @@ def _open_study(
         pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=warmup),
         load_if_exists=True,
     )
-    found = study.user_attrs.get("options")
-    if found is None:
+    if "options" not in study.user_attrs:
         study.set_user_attr("options", description)
-    elif told := differences(found, json.loads(json.dumps(description))):
+    found = study.user_attrs["options"]
+    if not isinstance(found, dict):
+        raise ConfigError(f"{base.out / DATABASE} is damaged: give another folder")
+    if told := differences(found, json.loads(json.dumps(description))):
         raise ConfigError(
             f"--out {base.out} holds a sweep with other options ({told}): give the same to go on "
             "with it, or another folder"

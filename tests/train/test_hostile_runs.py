@@ -131,7 +131,7 @@ def test_records_that_agree_on_what_cannot_be_are_refused(
 @pytest.mark.parametrize(
     ("name", "column", "value", "message"),
     [
-        ("predictions.csv", "p_benign", "nan", "probabilities that are not between 0 and 1"),
+        ("predictions.csv", "p_benign", "nan", "'p_benign' that holds more than numbers"),
         ("predictions.csv", "p_benign", 1e300, "probabilities that are not between 0 and 1"),
         ("predictions.csv", "p_benign", "x", "'p_benign' that holds more than numbers"),
         ("predictions.csv", "seed", 2**70, "'seed' that holds more than numbers"),
@@ -169,5 +169,13 @@ def test_the_commands_end_in_one_line(trained: Trained, tmp_path: Path) -> None:
     run = copied(trained, tmp_path / "run")
     (run / "predictions.csv").unlink()
     FILES["a named pipe"](run / "predictions.csv")
-    for words_ in (("compare", run), ("report", run, "--out", tmp_path / "page.html")):
-        assert "is a named pipe, not a regular file" in one_line(samcache(*words_))
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.lock").touch()
+    FILES["a named pipe"](sweep / "sweep.processes")
+    for command in (
+        ("compare", run),
+        ("report", run, "--out", tmp_path / "page.html"),
+        ("sweep", trained.store, "--out", sweep),
+    ):
+        assert "is a named pipe, not a regular file" in one_line(samcache(*command))

@@ -23,11 +23,15 @@ from samcache.train.run_files import in_file, open_files, read_seen, read_table,
 from samcache.train.run_folder import CONFIG, METRICS, PREDICTIONS, RESULTS
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
-_CONFIG = ("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions")
-_CONFIG += ("keep", "epochs", "batch_size", "image_size", "augment")
+_CONFIG = (
+    *("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions"),
+    *("keep", "epochs", "batch_size", "image_size", "augment"),
+)
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks", "fractions")
-_MEMBER = ("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc")
-_MEMBER += ("train_seconds",)
+_MEMBER = (
+    *("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc"),
+    "train_seconds",
+)
 _SCORED = {"accuracy", "balanced_accuracy", "auc", "f1", "ece"}
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
@@ -165,10 +169,11 @@ def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
 
     What came with later versions is not asked for.
     """
-    members = [(member, _MEMBER) for member in results["members"]]
-    parts = [(member["samples"], SPLITS) for member in results["members"]]
-    parts += [(member["scores"], ("accuracy", "auc")) for member in results["members"]]
-    for values, names in ((config, _CONFIG), (results, _RESULTS), *members, *parts):
+    told: list[tuple[dict[str, Any], tuple[str, ...]]] = [(config, _CONFIG), (results, _RESULTS)]
+    for member in results["members"]:
+        told += [(member, _MEMBER), (member["samples"], SPLITS)]
+        told.append((member["scores"], ("accuracy", "auc")))
+    for values, names in told:
         for name in names:
             values[name]
     if Identity.from_json(config["identity"]).views not in VIEW_SETS.values():
