@@ -1,5 +1,6 @@
 """What a report tells, read from the run folders and from the store that they name."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,8 @@ _MEMBER = (
     *("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc"),
     "train_seconds",
 )
+_EDGE = r"-?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]{1,2})?"
+_WINDOW = re.compile(f"{_EDGE},{_EDGE}")
 _SCORED = {"accuracy", "balanced_accuracy", "auc", "f1", "ece"}
 
 COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
@@ -176,8 +179,11 @@ def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
     for values, names in told:
         for name in names:
             values[name]
-    if Identity.from_json(config["identity"]).views not in VIEW_SETS.values():
+    identity = Identity.from_json(config["identity"])
+    if identity.views not in VIEW_SETS.values():
         raise ValueError(f"{CONFIG}: identity.views: expected a known set of views")
+    if identity.window != "auto" and not _WINDOW.fullmatch(identity.window):
+        raise ValueError(f"{CONFIG}: identity.window: expected auto, or two numbers")
 
 
 def _check_scores(scores: FractionScores, run: Run) -> None:
