@@ -8,6 +8,7 @@ being done twice; what a commit promises rests on conditional creates (cache/sto
 
 import hashlib
 import os
+import re
 import socket
 import threading
 import time
@@ -15,26 +16,33 @@ import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
+
+from msgspec import Meta
 
 from samcache.cache.errors import StoreError
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.records import seal, unseal
+from samcache.cache.typed_json import Count, Number, Text, convert
 
 CLAIMS = "claims"
 EXPIRY = 120.0  # seconds without renewal; clocks of different machines may differ by half of it
 _RENEWALS = 4  # within one expiry
+_ATTEMPT = re.compile(r"[0-9]{4,15}")
+
+Process = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 @dataclass(frozen=True)
 class Claim:
     """One attempt at a piece of work; names no host, only a hash of where its holder runs."""
 
-    attempt: int
-    token: str
-    place: str
-    process: int
-    started: str  # of the process, so that a reused number is no sign of life; "" where unknown
-    expires: float  # seconds since 1970
+    attempt: Count
+    token: Text
+    place: Text
+    process: Process
+    started: Text  # of the process, so that a reused number is no sign of life; "" where unknown
+    expires: Number  # seconds since 1970
 
     def is_live(self) -> bool:
         """Whether its holder may still be at work.
@@ -105,7 +113,9 @@ class Claims:
         """Give a claim up, and remove what earlier attempts left."""
         with self._lock:
             claim = self._held.pop(name)
-            self._objects.delete(claim_key(name, n) for n in range(claim.attempt, -1, -1))
+            listed = _attempts(self._objects, name) if claim.attempt else []
+            former = [attempt for attempt in listed if attempt < claim.attempt]
+            self._objects.delete(claim_key(name, n) for n in (claim.attempt, *former))
 
     def _renew(self) -> None:
         while not self._ended.wait(self._expiry / _RENEWALS):
@@ -126,9 +136,7 @@ def claim_key(name: str, attempt: int) -> str:
 
 def newest_claim(objects: Objects, name: str) -> Claim | None:
     """The highest attempt at a piece of work, or None; a damaged claim counts as dead."""
-    attempts = [
-        int(part) for key in objects.listing(CLAIMS) if (part := _attempt_in(key, name)).isdigit()
-    ]
+    attempts = _attempts(objects, name)
     if not attempts:
         return None
     attempt = max(attempts)
@@ -136,12 +144,15 @@ def newest_claim(objects: Objects, name: str) -> Claim | None:
     if data is None:
         return None
     try:
-        value = unseal(data)
-        token, place, started = (str(value[field]) for field in ("token", "place", "started"))
-        process, expires = int(value["process"]), float(value["expires"])
-        return Claim(attempt, token, place, process, started, expires)
-    except (ValueError, TypeError, KeyError):
+        return replace(convert(unseal(data), Claim), attempt=attempt)
+    except ValueError:
         return Claim(attempt, "", "", 0, "", 0.0)
+
+
+def _attempts(objects: Objects, name: str) -> list[int]:
+    """The attempts at a piece of work that stand in a store."""
+    parts = (_attempt_in(key, name) for key in objects.listing(CLAIMS))
+    return [int(part) for part in parts if _ATTEMPT.fullmatch(part)]
 
 
 def _attempt_in(key: str, name: str) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from samcache.cache.errors import StoreError
 from samcache.cache.records import checksum, seal, unseal
+from samcache.cache.typed_json import Count, Moment, Text, convert, without_surrogates
 
 Bytes: TypeAlias = bytes  # the record's own field hides the name
 
@@ -21,8 +22,8 @@ Bytes: TypeAlias = bytes  # the record's own field hides the name
 class ObjectRecord:
     """Size in bytes and checksum (XXH3, 128 bits, hex) of one object as it stands in the store."""
 
-    bytes: int
-    checksum: str
+    bytes: Count
+    checksum: Text
 
     @classmethod
     def of(cls, data: Bytes) -> "ObjectRecord":
@@ -41,14 +42,14 @@ class Commit:
     committed; empty in records that were written before it was kept.
     """
 
-    shard: int
-    rows: tuple[int, int]  # first row, one past the last
-    objects: dict[str, ObjectRecord]
-    sources: tuple[str, ...]
-    failures: dict[int, str] = field(default_factory=dict)
-    holes: tuple[int, ...] = ()
-    written: int = 0  # seconds since 1970; provenance
-    row_sums: dict[str, Bytes] = field(default_factory=dict)
+    shard: Count
+    rows: tuple[Count, Count]  # first row, one past the last
+    objects: dict[Text, ObjectRecord]
+    sources: tuple[Text, ...]
+    failures: dict[Count, str] = field(default_factory=dict)
+    holes: tuple[Count, ...] = ()
+    written: Moment = 0  # provenance
+    row_sums: dict[Text, Bytes] = field(default_factory=dict)
 
     def present(self, rows_per_shard: int) -> npt.NDArray[np.bool_]:
         """For each of the shard's R places whether it holds data, (R,) bool."""
@@ -68,11 +69,11 @@ class Commit:
         """Parse and check a record; raises StoreError naming the shard where it is damaged."""
         try:
             return _parse(unseal(data), shard)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise StoreError(
                 f"commit record of shard {shard} is damaged ({error}): "
                 "run samcache cache repair to encode the shard anew"
-            ) from error
+            ) from None
 
 
 def shard_name(shard: int) -> str:
@@ -91,21 +92,11 @@ def spare_key(shard: int) -> str:
 
 
 def _parse(value: dict[str, Any], shard: int) -> Commit:
-    start, stop = (int(row) for row in value["rows"])
-    objects = {
-        str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
-        for key, entry in value["objects"].items()
-    }
-    sources = tuple(str(digest) for digest in value["sources"])
-    failures = {int(row): str(reason) for row, reason in value["failures"].items()}
-    holes = tuple(int(row) for row in value["holes"])
-    if value["shard"] != shard or len(sources) != stop - start or start < 0:
+    commit = convert(value, Commit)
+    start, stop = commit.rows
+    if commit.shard != shard or len(commit.sources) != stop - start:
         raise ValueError("its rows do not belong to this shard")
-    if any(not start <= row < stop for row in (*failures, *holes)):
+    if any(not start <= row < stop for row in (*commit.failures, *commit.holes)):
         raise ValueError("it names rows outside the shard")
-    sums = {
-        str(key): base64.b64decode(text, validate=True)
-        for key, text in value.get("row_sums", {}).items()
-    }
-    written = int(value["written"])
-    return Commit(shard, (start, stop), objects, sources, failures, holes, written, sums)
+    reasons = {row: without_surrogates(text) for row, text in commit.failures.items()}
+    return replace(commit, failures=reasons)

@@ -1,6 +1,6 @@
 """The root record of a store: identity, data set, shapes, first table; and its copy."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from samcache.cache.claims import CLAIMS
@@ -9,7 +9,8 @@ from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.records import seal, unseal
-from samcache.cache.samples import Generation, generation_from_json
+from samcache.cache.samples import Generation, check_generation
+from samcache.cache.typed_json import Classes, Extent, Text, check_plain, convert
 
 ROOT = "zarr.json"
 SPARE = "commits/zarr.json"  # created first: of several creators the one whose copy stands
@@ -21,9 +22,9 @@ DRAWN = "drawn: "  # how the origin of a split begins that the source does not h
 class Dataset:
     """What the store was made from."""
 
-    name: str
-    classes: tuple[str, ...]  # class names; a sample's label indexes them
-    split_origin: str  # "source", or how the split was drawn
+    name: Text
+    classes: Classes  # class names; a sample's label indexes them
+    split_origin: Text  # "source", or how the split was drawn
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Description:
 
     identity: Identity
     dataset: Dataset
-    rows_per_shard: int
-    level_shapes: dict[str, tuple[int, int, int]]  # level -> (C, h, w) as cached
+    rows_per_shard: Extent
+    level_shapes: dict[Text, tuple[Extent, Extent, Extent]]  # level -> (C, h, w) as cached
     provenance: dict[str, Any] = field(default_factory=dict)
     table: Generation | None = None  # the first; None in older stores
 
@@ -72,7 +73,7 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
     identity = Identity.from_json(value.get("identity"))
     if value.get("fingerprint") != identity.fingerprint():
         raise StoreError(f"{objects.name}: fingerprint and identity disagree: it is damaged")
-    description = _parse(value, identity, objects.name)
+    description = _parse(value, objects.name)
     description.layout(0)
     return description
 
@@ -87,21 +88,15 @@ def _refuse_unfinished(objects: Objects) -> None:
         )
 
 
-def _parse(value: dict[str, Any], identity: Identity, name: str) -> Description:
+def _parse(value: dict[str, Any], name: str) -> Description:
     try:
-        dataset = value["dataset"]
-        classes = tuple(str(text) for text in dataset["classes"])
-        shapes = {}
-        for level, shape in value["level_shapes"].items():
-            channels, height, width = (int(extent) for extent in shape)
-            shapes[str(level)] = (channels, height, width)
-        return Description(
-            identity,
-            Dataset(str(dataset["name"]), classes, str(dataset["split_origin"])),
-            int(value["rows_per_shard"]),
-            {level: shapes[level] for level in identity.levels},
-            dict(value["provenance"]),
-            generation_from_json(value["table"]) if "table" in value else None,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{name}: the root record is damaged ({error!r})") from None
+        check_plain(value.get("provenance"))
+        found = convert(value, Description)
+        levels = found.identity.levels
+        if set(levels) != set(found.level_shapes) or len(set(levels)) < len(levels):
+            raise ValueError("level_shapes: expected a shape for each level of the identity")
+        if found.table is not None:
+            check_generation(found.table)
+    except ValueError as error:
+        raise StoreError(f"{name}: the root record is damaged ({error})") from None
+    return replace(found, level_shapes={level: found.level_shapes[level] for level in levels})

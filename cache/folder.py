@@ -13,6 +13,7 @@ from obstore.store import LocalStore, ObjectStore
 
 from samcache.cache.errors import StoreError, first_line
 from samcache.cache.objects import Objects, Part
+from samcache.cache.regular_file import IrregularFileError, open_regular, size_of_regular
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
 
@@ -46,22 +47,20 @@ class FolderObjects(Objects):
         return self.root
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._errors(key), self._path(key).open("rb") as file:
-            self._check_size(key, os.fstat(file.fileno()).st_size, largest)
-            return file.read()
+        with self._errors(key), os.fdopen(open_regular(self._path(key)), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            self._check_size(key, size, largest)
+            return file.read(size)
 
     def size(self, key: str) -> int | None:
         try:
             with self._errors(key):
-                found = self._path(key).stat()
+                return size_of_regular(self._path(key))
         except FileNotFoundError:
             return None
-        if not stat.S_ISREG(found.st_mode):  # a folder that counts as committed is waited for
-            raise StoreError(f"{self.root / key}: expected a file, found a folder or device")
-        return found.st_size
 
     def read_into(self, key: str, buffers: list[memoryview]) -> None:
-        with self._errors(key), self._path(key).open("rb", buffering=0) as file:
+        with self._errors(key), os.fdopen(self._open(key), "rb", 0) as file:
             size = os.fstat(file.fileno()).st_size
             if size != sum(map(len, buffers)):
                 raise ValueError(f"it has {size} bytes")
@@ -77,7 +76,7 @@ class FolderObjects(Objects):
 
     def read_parts_into(self, key: str, parts: list[Part]) -> None:
         with self._errors(key):
-            descriptor = os.open(self._path(key), os.O_RDONLY)
+            descriptor = self._open(key)
             try:
                 for offset, buffers in parts:
                     short = sum(map(len, buffers)) - os.preadv(descriptor, buffers, offset)
@@ -85,6 +84,13 @@ class FolderObjects(Objects):
                         raise ValueError(f"ends {short} bytes too early")
             finally:
                 os.close(descriptor)
+
+    def _open(self, key: str) -> int:
+        """A descriptor of an object whose content is known; raises ValueError as for its size."""
+        try:
+            return open_regular(self._path(key))
+        except IrregularFileError as error:
+            raise ValueError(f"it {error.strerror}") from None
 
     def create(self, key: str, data: bytes) -> bool:
         self._own(key)
@@ -159,6 +165,8 @@ class FolderObjects(Objects):
             if absent and isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise FileNotFoundError(str(error)) from error
             raise StoreError(f"{self.root / key}: {error.strerror or _reason(error)}") from error
+        except MemoryError:
+            raise StoreError(f"{self.root / key}: it does not fit in memory") from None
         except exceptions.BaseError as error:
             raise StoreError(f"{self.root / key}: {_reason(error)}") from error
 

@@ -3,11 +3,19 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from samcache.cache.errors import StoreError
+from samcache.cache.typed_json import Extent, Text, convert
 
 FORMAT = 1
+
+FrameSize = Annotated[int, Meta(ge=0, le=1 << 16)]
+Levels = Annotated[tuple[Text, ...], Meta(min_length=1, max_length=64)]
+
+_SHOWN = 80  # characters of what a damaged store holds instead
 
 
 @dataclass(frozen=True)
@@ -17,17 +25,17 @@ class Identity:
     Paths, dates, devices and library versions are provenance and stand elsewhere.
     """
 
-    encoder: str  # architecture, e.g. "vit_b"
-    weights: str  # SHA-256 of the checkpoint file, hex
-    preprocessing: str  # e.g. "sam": longest side, SAM's mean and deviation, zero padding
-    image_size: int  # side of the encoder's square input, pixels
-    frame_size: int  # side of the cached uint8 images, pixels; 0 where none are cached
-    levels: tuple[str, ...]  # in the order of depth
-    pool: int  # side of the square averaged before caching, in encoder map cells
-    dtype: str = "float16"  # of the cached features
-    precision: str = "float32"  # of the encoder's arithmetic
-    window: str = "auto"  # values shown of deep greyscale: each image's own, or "-160,240"
-    views: tuple[str, ...] = ("identity",)
+    encoder: Text  # architecture, e.g. "vit_b"
+    weights: Text  # SHA-256 of the checkpoint file, hex
+    preprocessing: Text  # e.g. "sam": longest side, SAM's mean and deviation, zero padding
+    image_size: Extent  # side of the encoder's square input, pixels
+    frame_size: FrameSize  # side of the cached uint8 images, pixels; 0 where none are cached
+    levels: Levels  # in the order of depth
+    pool: Extent  # side of the square averaged before caching, in encoder map cells
+    dtype: Text = "float16"  # of the cached features
+    precision: Text = "float32"  # of the encoder's arithmetic
+    window: Text = "auto"  # values shown of deep greyscale: each image's own, or "-160,240"
+    views: tuple[Text, ...] = ("identity",)
     format: int = FORMAT
 
     def fingerprint(self) -> str:
@@ -51,26 +59,17 @@ class Identity:
             raise StoreError("the store's identity is not a JSON object: the store is damaged")
         if value.get("format") != FORMAT:
             raise StoreError(
-                f"the store has format {value.get('format')!r}, this samcache reads format "
-                f"{FORMAT}: use the samcache version that wrote it"
+                f"the store has format {ascii(value.get('format'))[:_SHOWN]}, this samcache reads "
+                f"format {FORMAT}: use the samcache version that wrote it"
             )
-        names = {f.name: f.type for f in fields(cls)}
-        if set(value) != set(names):
-            odd = sorted(set(value) ^ set(names))
+        names = {f.name for f in fields(cls)}
+        if set(value) != names:
+            odd = ascii(sorted(set(value) ^ names))[:_SHOWN]
             raise StoreError(f"the store's identity has missing or unknown fields: {odd}")
-        for name, kind in names.items():
-            _check_type(name, kind, value[name])
-        lists = {k: tuple(v) for k, v in value.items() if isinstance(v, list)}
-        return cls(**{**value, **lists})
-
-
-def _check_type(name: str, kind: Any, value: Any) -> None:
-    if kind in (int, str):
-        fits = type(value) is kind
-    else:
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if not fits:
-        raise StoreError(f"the store's identity field {name} holds {value!r}: it is damaged")
+        try:
+            return convert(value, cls)
+        except ValueError as error:
+            raise StoreError(f"the store's identity is damaged ({error})") from None
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore
 
 from samcache.cache.errors import StoreError
 from samcache.cache.identity import Identity
+from samcache.cache.typed_json import parse_json
 from samcache.cache.views import VIEW_SETS
 
 IMAGES = "images"
@@ -148,7 +149,7 @@ def same_metadata(found: bytes, expected: bytes) -> bool:
     misspelt one, and so a difference.
     """
     try:
-        value, meant = json.loads(found), _as_zarr_reads(json.loads(expected))
+        value, meant = parse_json(found), _as_zarr_reads(parse_json(expected))
         return bool(_as_zarr_reads(value) == meant) and _holds_nothing_else(value, meant)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, ArithmeticError):
         return False

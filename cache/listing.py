@@ -1,6 +1,5 @@
 """Every store under a folder or a bucket's prefix, one row each, for ``samcache cache ls``."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from samcache.cache.location import is_remote, open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.store import Store
 from samcache.cache.transfer import committed_bytes
+from samcache.cache.typed_json import parse_json
 
 _OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
 
@@ -167,8 +167,8 @@ def _is_ours(objects: Objects, names: set[str]) -> bool:
 
 def _says_samcache(data: bytes | None) -> bool:
     try:
-        return "samcache" in json.loads(data or b"")["attributes"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return "samcache" in parse_json(data or b"")["attributes"]
+    except (ValueError, KeyError, TypeError):
         return False
 
 

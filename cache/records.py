@@ -4,9 +4,12 @@ One object, one write, and any Zarr reader accepts it as an empty group with att
 """
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import xxhash
+
+from samcache.cache.typed_json import convert, parse_json
 
 
 def checksum(*parts: bytes | memoryview) -> str:
@@ -26,18 +29,31 @@ def seal(content: dict[str, Any]) -> bytes:
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """The content of a record; raises ValueError where it is not what was sealed."""
+    """The content of a record; raises ValueError where it is not what was sealed.
+
+    The content is JSON of bounded depth. What it means is for ``typed_json.convert`` to check.
+    """
     try:
-        node = json.loads(data)
-        content, expected = node["attributes"]["samcache"], node["attributes"]["checksum"]
-        rest = (node["zarr_format"], node["node_type"])
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is no record ({type(error).__name__}: {error})") from None
-    if not isinstance(content, dict) or rest != (3, "group"):
-        raise ValueError("it is no record")
-    if checksum(canonical(content)) != expected:
+        node = convert(parse_json(data), _Node)
+    except ValueError as error:
+        raise ValueError(f"it is no record: {error}") from None
+    content = node.attributes.samcache
+    if checksum(canonical(content)) != node.attributes.checksum:
         raise ValueError("its checksum does not fit")
     return content
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    samcache: dict[str, Any]
+    checksum: str
+
+
+@dataclass(frozen=True)
+class _Node:
+    zarr_format: Literal[3]
+    node_type: Literal["group"]
+    attributes: _Attributes
 
 
 def canonical(content: dict[str, Any]) -> bytes:

@@ -23,12 +23,17 @@ from samcache.cache.commits import ObjectRecord
 from samcache.cache.errors import StoreError
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.records import checksum, seal, unseal
+from samcache.cache.typed_json import Count, Text, convert
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
 SAMPLES = "samples"
 _HASH = 16  # hex digits in the name of a folder of columns
 _TYPES: dict[str, type] = {"id": object, "label": np.int64, "split": object, "group": object}
+
+_LABEL_BYTES = 8
+_FEW_ROWS = 1 << 22  # what is made for each row of so few takes no memory to speak of
+_SPARSEST = 1024  # rows of a large table's arrays for each of its samples, the others dropped
 
 NEWEST = f"{SAMPLES}/zarr.json"  # a copy of the newest record: a hint, and its spare
 PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
@@ -38,10 +43,10 @@ PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 class Generation:
     """The record of one table: which rows of the arrays its samples stand in, and its objects."""
 
-    number: int
-    runs: tuple[tuple[int, int], ...]  # first row and one past the last, ascending
-    extent: int  # rows that the arrays need for this generation and all before it
-    objects: dict[str, ObjectRecord]
+    number: Count
+    runs: tuple[tuple[Count, Count], ...]  # first row and one past the last, ascending
+    extent: Count  # rows that the arrays need for this generation and all before it
+    objects: dict[Text, ObjectRecord]
 
     @property
     def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -138,7 +143,19 @@ def newest_generation(objects: Objects) -> Generation:
     generation = parse_generation(found)
     if generation.number != number:
         raise StoreError(f"{generation_key(number)} is the record of another table: damaged")
+    check_count(objects, generation)
     return generation
+
+
+def check_count(objects: Objects, generation: Generation) -> None:
+    """Raise StoreError where a large table claims more samples than its labels have bytes for.
+
+    Only its object says how many there really are; a record can claim any number.
+    """
+    if generation.count > _FEW_ROWS:
+        key = generation.column_key("label")
+        if (objects.size(key) or 0) // _LABEL_BYTES != generation.count:
+            raise StoreError(f"{key} does not hold {generation.count} values: it is damaged")
 
 
 def _newest_listed(objects: Objects) -> int:
@@ -150,36 +167,50 @@ def _newest_listed(objects: Objects) -> int:
 def parse_generation(data: bytes) -> Generation:
     """Parse and check a record; raises StoreError where it is damaged."""
     try:
-        return generation_from_json(unseal(data))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        generation = convert(unseal(data), Generation)
+        check_generation(generation)
+        return generation
+    except ValueError as error:
         raise StoreError(
             f"the record of the sample table is damaged ({error}): run samcache cache repair"
         ) from None
 
 
-def generation_from_json(value: dict[str, Any]) -> Generation:
-    """A generation from a record's content; raises ValueError, KeyError or TypeError for others."""
-    runs = tuple((int(start), int(stop)) for start, stop in value["runs"])
+def check_generation(generation: Generation) -> None:
+    """Raise ValueError where a table claims rows or objects that no honest one has."""
+    runs, extent = generation.runs, generation.extent
     flat = [0, *(place for run in runs for place in run)]
     if flat != sorted(flat) or any(start == stop for start, stop in runs):
         raise ValueError("its rows are out of order")
-    extent = int(value["extent"])
-    if not flat or extent < flat[-1]:
+    if not runs or extent < flat[-1]:
         raise ValueError("it has no rows, or more than its extent")
-    objects = {
-        str(key): ObjectRecord(int(entry["bytes"]), str(entry["checksum"]))
-        for key, entry in value["objects"].items()
-    }
-    number = int(value["number"])
-    if objects.keys() != set(_keys(number, _folder(number, objects))):
+    if extent > max(_FEW_ROWS, _SPARSEST * generation.count):
+        raise ValueError(f"it claims an extent of {extent} rows for {generation.count} samples")
+    folder = _folder(generation.number, generation.objects)
+    if generation.objects.keys() != set(_keys(generation.number, folder)):
         raise ValueError("it names other objects than its columns")
-    return Generation(number, runs, extent, objects)
 
 
-def read_samples(objects: Objects, generation: Generation) -> pd.DataFrame:
-    """The table of a generation, with its column row; raises StoreError where it is damaged."""
+def read_samples(
+    objects: Objects, generation: Generation, classes: int | None = None
+) -> pd.DataFrame:
+    """The table of a generation, with its column row; raises StoreError where it is damaged.
+
+    classes: how many the labels count, where the store is known.
+    """
     columns = {column: read_column(objects, generation, column) for column in COLUMNS}
-    return pd.DataFrame(columns).astype({"label": np.int64}).assign(row=generation.rows)
+    labels = columns["label"].astype(np.int64)
+    if classes is not None and not ((labels >= 0) & (labels < classes)).all():
+        raise StoreError(
+            f"{generation.column_key('label')} holds labels outside the store's {classes} "
+            "classes: the store is damaged: extract it again"
+        )
+    if not set(columns["split"]) <= set(SPLITS):
+        raise StoreError(
+            f"{generation.column_key('split')} holds other splits than "
+            f"{', '.join(SPLITS)}: the store is damaged: extract it again"
+        )
+    return pd.DataFrame({**columns, "label": labels}).assign(row=generation.rows)
 
 
 def read_column(objects: Objects, generation: Generation, column: str) -> npt.NDArray[np.object_]:
@@ -189,17 +220,19 @@ def read_column(objects: Objects, generation: Generation, column: str) -> npt.ND
     memory[f"{column}/c/0"] = Buffer.from_bytes(_chunk(objects, generation, column))
     try:
         return np.asarray(array[:]).astype(object)
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise StoreError(f"{generation.column_key(column)} is damaged: {error}") from None
+    except (ValueError, RuntimeError, TypeError):
+        key = generation.column_key(column)
+        raise StoreError(f"{key} is damaged: run samcache cache repair with the source") from None
 
 
 def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     """A column's one object, found to be what was written and to hold as many values."""
     key = generation.column_key(column)
-    data = objects.find(key)
-    if data is None or ObjectRecord.of(data) != generation.objects[key]:
+    record = generation.objects[key]
+    data = objects.find(key, record.bytes)
+    if data is None or ObjectRecord.of(data) != record:
         raise StoreError(f"{key} is missing or damaged: run samcache cache repair with the source")
-    counted = len(data) // 8 if column == "label" else int.from_bytes(data[:4], "little")
+    counted = len(data) // _LABEL_BYTES if column == "label" else int.from_bytes(data[:4], "little")
     if counted != generation.count:
         raise StoreError(f"{key} holds {counted} values instead of {generation.count}: damaged")
     return data

@@ -23,6 +23,7 @@ from samcache.cache.description import ROOT
 from samcache.cache.errors import StoreError
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects, in_parallel
+from samcache.cache.regular_file import check_regular, read_regular
 from samcache.cache.store import Store
 from samcache.cache.transfer import Transfer, committed_bytes, complete_shards
 
@@ -32,6 +33,7 @@ LIMIT = "SAMCACHE_STAGE_LIMIT"
 _NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{12}")  # nothing else in the folder is ever touched
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i?))?B?")
 _POWERS = "KMGTP"
+_LONGEST_SIZE = 18  # digits of a number of bytes
 
 
 def staged(store: Store, console: Console) -> Store:
@@ -230,9 +232,11 @@ def _use_lock(folder: Path) -> Path:
 
 
 def _reserved(folder: Path) -> int:
-    lock = _use_lock(folder)
-    text = lock.read_text() if lock.exists() else ""
-    return int(text) if text.isdecimal() else 0
+    try:
+        text = read_regular(_use_lock(folder), _LONGEST_SIZE)
+    except (FileNotFoundError, ValueError):
+        return 0
+    return int(text) if text.isdigit() else 0
 
 
 def _last_use(folder: Path) -> float:
@@ -241,7 +245,8 @@ def _last_use(folder: Path) -> float:
 
 
 def _open_lock(path: Path) -> IO[bytes]:
-    """A lock file, made where it is missing; raises OSError where it is a symbolic link."""
+    """A lock file, made where it is missing; raises OSError where it is a link or no file."""
+    check_regular(path)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
 
 

@@ -92,7 +92,7 @@ class Store:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The columns id, label, split, group and row (on the arrays' first axis)."""
-        return read_samples(self.objects, self.generation)
+        return read_samples(self.objects, self.generation, len(self.dataset.classes))
 
     @cached_property
     def samples(self) -> pd.DataFrame:

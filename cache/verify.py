@@ -24,6 +24,7 @@ from samcache.cache.records import checksum
 from samcache.cache.samples import (
     NEWEST,
     Generation,
+    check_count,
     generation_key,
     newest_generation,
     parse_generation,
@@ -318,7 +319,9 @@ def _spare_generation(objects: Objects) -> Generation:
     spare = objects.find(NEWEST, LARGEST_RECORD)
     if spare is None:
         raise StoreError(f"{objects.name} has lost its sample table and the spare of it")
-    return parse_generation(spare)
+    generation = parse_generation(spare)
+    check_count(objects, generation)
+    return generation
 
 
 def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:

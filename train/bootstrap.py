@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from samcache.cache.typed_json import Count
 from samcache.train.metrics import Floats, Ints, weighted_scores
+from samcache.train.run_records import Score
 
 RESAMPLES = 2000
 _BLOCK = 4_000_000  # weights held at a time
@@ -19,9 +21,9 @@ class Interval:
     left out.
     """
 
-    low: float
-    high: float
-    resamples: int
+    low: Score
+    high: Score
+    resamples: Count
 
     @classmethod
     def of(cls, values: Floats) -> "Interval | None":
@@ -37,8 +39,8 @@ class Interval:
 class Summary:
     """One metric over the seeds: mean, sample standard deviation (None for one seed), interval."""
 
-    mean: float
-    sd: float | None
+    mean: Score
+    sd: Score | None
     interval: Interval | None  # of the mean, resampling test samples and seeds
 
     @classmethod

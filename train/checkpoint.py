@@ -13,6 +13,9 @@ import torch
 
 from samcache.cache.errors import ConfigError, WriteError, first_line
 from samcache.cache.memory import ran_out_of_memory
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
+from samcache.cache.typed_json import parse_json
 from samcache.cache.whole_file import replace_file
 from samcache.train.run_folder import CHECKPOINTS, write_json
 
@@ -52,6 +55,7 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
+            check_regular(path)
             with zipfile.ZipFile(path) as file:
                 if file.testzip():  # torch writes checksums, and does not look at them
                     raise self._unusable(name)
@@ -114,10 +118,10 @@ class Checkpoints:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The run's description; None where there is none. Raises ConfigError where it is damaged."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse_json(read_regular(path, LARGEST_RECORD))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (IrregularFileError, ValueError):
         found = None
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is damaged: remove {path.parent} to train anew")

@@ -59,7 +59,7 @@ def read_run(folder: Path) -> Run:
         files = open_files(folder)
         config, classes = files.config, tuple(files.config["classes"])
         tests = read_tests(files.path(PREDICTIONS), classes)
-        protocol = bool(config["ordered"]), config["folds"]
+        protocol = config["ordered"], config["folds"]
         return Run(str(folder), config["fingerprint"], classes, *protocol, tests)
 
 

@@ -18,6 +18,7 @@ from samcache.cache.errors import WriteError, first_line
 from samcache.cache.reading import PROVENANCE, Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.cache.typed_json import Text
 from samcache.cache.whole_file import remove_parts, replace_file
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.config import TrainConfig
@@ -34,6 +35,7 @@ from samcache.train.run_folder import (
     seal,
     write_json,
 )
+from samcache.train.run_records import MeanCount, Samples, Share
 from samcache.train.splits import readable_samples
 
 
@@ -55,11 +57,13 @@ class MemberScores:
 class FractionScores:
     """What a fraction of the training rows reached; folds are pooled, each sample tested once."""
 
-    fraction: float
-    train_samples: float  # mean over trainings
-    test_samples: int
-    metrics: dict[str, Summary]
-    ensemble: dict[str, Summary] | None = None  # of the seeds' mean probabilities; None of one seed
+    fraction: Share
+    train_samples: MeanCount  # mean over trainings
+    test_samples: Samples
+    metrics: dict[Text, Summary]
+    ensemble: dict[Text, Summary] | None = (
+        None  # of the seeds' mean probabilities; None of one seed
+    )
 
 
 @dataclass(frozen=True)

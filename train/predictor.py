@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -80,32 +79,30 @@ def open_run(folder: Path) -> TrainedRun:
 
 
 def _parse(files: RunFiles) -> TrainedRun:
-    config, inputs = files.config, {}
-    for level, shape in config["inputs"].items():
-        channels, height, width = (int(extent) for extent in shape)
-        inputs[str(level)] = (channels, height, width)
+    """What the checked fields of a run's files say; raises KeyError where one is absent."""
+    config = files.config
     members = [
-        member_name(int(member["seed"]), _fold(member["fold"]), 1)
+        member_name(member["seed"], member["fold"], 1)
         for member in files.results["members"]
         if member["fraction"] == 1
     ]
     return TrainedRun(
         files=files,
-        store=str(config["store"]),
-        classes=tuple(str(name) for name in config["classes"]),
-        ordered=bool(config["ordered"]),
-        image_size=int(config["image_size"]),
-        inputs=inputs,
+        store=config["store"],
+        classes=tuple(config["classes"]),
+        ordered=config["ordered"],
+        image_size=config["image_size"],
+        inputs={level: tuple(shape) for level, shape in config["inputs"].items()},
         identity=Identity.from_json(config["identity"]),
         reading=Reading.recorded(config) or Reading(),
         members=tuple(members),
-        backbone=str(config["backbone"]),
-        stem=str(config["stem"]),
+        backbone=config["backbone"],
+        stem=config["stem"],
         design=Design(
-            taps={str(level): str(stage) for level, stage in config["taps"].items()},
-            reduction=int(config["reduction"]),
-            fusion=str(config["fusion"]),
-            join=bool(config["join"]),
+            taps=config["taps"] or {},
+            reduction=config["reduction"],
+            fusion=config["fusion"],
+            join=config["join"],
         ),
     )
 
@@ -243,12 +240,10 @@ def _load_member(run: TrainedRun, name: str) -> TrainedMember:
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         if ran_out_of_memory(error):
             raise
+        other = "its tensors are another classifier's"  # torch tells each on a line of its own
+        reason = other if isinstance(error, RuntimeError) else first_line(error)
         raise ConfigError(
-            f"{path} holds no weights of this run ({first_line(error)}): bring it from where the "
+            f"{path} holds no weights of this run ({reason}): bring it from where the "
             "run was trained, or train it anew"
         ) from None
     return member
-
-
-def _fold(value: Any) -> int | None:
-    return None if value is None else int(value)

@@ -1,6 +1,5 @@
 """The files of a finished run, as train wrote them: a file that was changed since is refused."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +11,18 @@ import pandas as pd
 
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
+from samcache.cache.typed_json import check_plain, parse_json
 from samcache.train.csv_cells import read_cell
 from samcache.train.run_folder import CONFIG, RESULTS, SEEN, is_sealed
+from samcache.train.run_records import check_config, check_results
 from samcache.train.unsealed import check_unsealed
 
+LARGEST_FILE = 1 << 34  # bytes; whoever reads a file reads all of it first, for its checksum
+
 _TEXT = ("id", "label", "group", "split")
+_ROUNDING = 1e-3  # of probabilities, at the most
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class RunFiles:
         Older runs tell no checksums: their files are taken as they are.
         """
         path, told = self.folder / name, self.results.get("files", {})
+        check_regular(path, LARGEST_FILE)
         if name in told and file_sha256(path) != told[name]:
             raise ValueError(f"{name} was changed since the run was finished")
         return path
@@ -47,18 +54,32 @@ class RunFiles:
 def open_files(folder: Path) -> RunFiles:
     """Read a run's config.json and results.json; raises ConfigError where there is no results.json.
 
-    Raises ValueError where they hold no JSON objects, or one of them was changed.
+    Raises ValueError where they hold other fields than ``run_records`` says, or were changed.
     """
-    if not (folder / RESULTS).is_file():
+    if not (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
-    files = RunFiles(folder, _read_object(folder / CONFIG), _read_object(folder / RESULTS))
-    sealed = is_sealed(files.results)
+    config, results = _read_object(folder / CONFIG), _read_object(folder / RESULTS)
+    sealed = is_sealed(results)
     if sealed is False:
         raise ValueError(f"{RESULTS} was changed since the run was finished")
+    with in_file(CONFIG):
+        check_config(config)
+    with in_file(RESULTS):
+        check_results(results, len(config.get("classes", ())))
     if sealed is None:
-        check_unsealed(folder, files.results)
+        check_unsealed(folder, results)
+    files = RunFiles(folder, config, results)
     files.path(CONFIG)
     return files
+
+
+@contextmanager
+def in_file(name: str) -> Iterator[None]:
+    """Let a ValueError about the content of a file begin with the file's name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 @contextmanager
@@ -68,7 +89,9 @@ def told_of_run(folder: Path) -> Iterator[None]:
         yield
     except PermissionError as error:
         raise not_permitted(error) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
+    except IrregularFileError as error:
+        raise ConfigError(f"{error.filename} {error.strerror}: bring the run's own file") from None
+    except (OSError, ValueError, KeyError, StoreError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise ConfigError(f"{folder} cannot be read as a run ({what}): train it anew") from None
 
@@ -81,26 +104,36 @@ def not_permitted(error: PermissionError) -> ConfigError:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A file's JSON object; raises ValueError where it holds none."""
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path.name} is no JSON object")
+    """A file's JSON object; raises ValueError where it holds none, or what no run holds."""
+    with in_file(path.name):
+        value = parse_json(read_regular(path, LARGEST_RECORD))
+        if not isinstance(value, dict):
+            raise ValueError("expected a JSON object")
+        check_plain(value)
     return value
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV file of a run with these columns at least; raises ValueError where one lacks."""
-    text = dict.fromkeys(_TEXT, str)
-    table = pd.read_csv(path, dtype=text, keep_default_na=False)
+def read_table(
+    path: Path, columns: tuple[str, ...], whole: tuple[str, ...] = (), real: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """A CSV file of a run with these columns at least, of them whole and real numbers.
+
+    Raises ValueError where a column lacks or holds something else.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+    except (ValueError, MemoryError):  # not UTF-8, no table, or too large a one
+        raise ValueError(f"{path.name} is not a CSV table in UTF-8") from None
+    for name in (*columns, *whole, *real):
+        if name not in table.columns:
+            raise ValueError(f"{path.name} has no column {name!r}")
+    for names, kinds in ((whole, "i"), (real, "iuf")):
+        odd = [name for name in names if table.dtypes[name].kind not in kinds]
+        if odd and len(table):
+            raise ValueError(f"{path.name} has a column {odd[0]!r} that holds more than numbers")
     for name in table.columns.intersection(list(_TEXT)):
         table[name] = table[name].map(read_cell)
-    lacking = [name for name in columns if name not in table.columns]
-    if lacking:
-        raise ValueError(f"{path.name} has no column {lacking[0]!r}")
-    return table
+    return table.astype(dict.fromkeys(real, np.float64))
 
 
 def read_seen(folder: Path) -> set[str]:
@@ -110,9 +143,26 @@ def read_seen(folder: Path) -> set[str]:
 
 
 def read_tests(path: Path, classes: tuple[str, ...]) -> dict[float, pd.DataFrame]:
-    """The test rows of predictions.csv by fraction, sorted by seed and id; raises ValueError."""
+    """The test rows of predictions.csv by fraction, sorted by seed and id.
+
+    Raises ValueError where it has none, or what it says of them cannot be.
+    """
     chances = [f"p_{name}" for name in classes]
-    table = read_table(path, ("seed", "fold", "fraction", *_TEXT, *chances))
-    test = table[table["split"] == "test"].astype(dict.fromkeys(chances, np.float64))
-    test = test.sort_values(["seed", "id"])
-    return {float(str(fraction)): part for fraction, part in test.groupby("fraction")}
+    table = read_table(path, ("fold", *_TEXT), ("seed",), ("fraction", *chances))
+    test = table[table["split"] == "test"].sort_values(["seed", "id"])
+    values = test[chances].to_numpy()
+    if not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
+        raise ValueError(f"{path.name} holds probabilities that are not between 0 and 1")
+    if not test["label"].isin(classes).all():
+        raise ValueError(f"{path.name} holds labels that are none of the run's classes")
+    if not test["fold"].astype(str).str.fullmatch("[0-9]{0,9}").all():
+        raise ValueError(f"{path.name} holds folds that are not numbers")
+    tests = {float(str(fraction)): part for fraction, part in test.groupby("fraction")}
+    if not tests or not all(map(_same_for_all_seeds, tests.values())):
+        raise ValueError(f"{path.name} does not hold the same test samples for every seed")
+    return tests
+
+
+def _same_for_all_seeds(test: pd.DataFrame) -> bool:
+    first, *others = (part["id"].to_numpy() for _, part in test.groupby("seed"))
+    return all(np.array_equal(first, ids) for ids in others)

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.records import canonical, checksum
+from samcache.cache.regular_file import read_regular
+from samcache.cache.typed_json import parse_json
 from samcache.cache.whole_file import write_file
 
 RESULTS = "results.json"  # written last
@@ -55,7 +58,7 @@ def is_run_folder(folder: Path) -> bool:
     if (folder / CHECKPOINTS).is_dir():
         return True
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
+        config = parse_json(read_regular(folder / CONFIG, LARGEST_RECORD))
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()

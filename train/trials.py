@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from samcache.cache.errors import ConfigError, WriteError
+from samcache.cache.regular_file import check_regular
 from samcache.cache.whole_file import replace_file
 from samcache.train.checkpoint import differences
 from samcache.train.config import TrainConfig
@@ -96,6 +97,8 @@ class Trials:
             raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
         refuse_links(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        for name in (DATABASE, LOCK, AT_WORK, TABLE):
+            check_regular(folder / name)
         self._database = folder / DATABASE
         with self._lock(), self._told():  # one process alone begins the study
             self._study = _open_study(base, dimensions, description)
@@ -258,10 +261,12 @@ def _open_study(
         pruner=optuna.pruners.MedianPruner(_STARTUP, n_warmup_steps=warmup),
         load_if_exists=True,
     )
-    found = study.user_attrs.get("options")
-    if found is None:
+    if "options" not in study.user_attrs:
         study.set_user_attr("options", description)
-    elif told := differences(found, json.loads(json.dumps(description))):
+    found = study.user_attrs["options"]
+    if not isinstance(found, dict):
+        raise ConfigError(f"{base.out / DATABASE} is damaged: give another folder")
+    if told := differences(found, json.loads(json.dumps(description))):
         raise ConfigError(
             f"--out {base.out} holds a sweep with other options ({told}): give the same to go on "
             "with it, or another folder"

@@ -48,10 +48,10 @@ def test_json_round_trip() -> None:
     ("change", "message"),
     [
         ({"format": 2}, "format 2"),
-        ({"pool": "4"}, "pool holds '4'"),
-        ({"pool": True}, "pool holds True"),
-        ({"levels": "patch"}, "levels holds"),
-        ({"levels": [1]}, "levels holds"),
+        ({"pool": "4"}, "pool: expected int, got str"),
+        ({"pool": True}, "pool: expected int, got bool"),
+        ({"levels": "patch"}, "levels: expected array, got str"),
+        ({"levels": [1]}, "expected str, got int"),
         ({"colour": 1}, "unknown fields"),
     ],
 )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from samcache.cache.errors import ConfigError
+from samcache.train import run_files
 from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import compare, render
 from samcache.train.results_text import each_and_together, interval_text
@@ -187,12 +188,12 @@ def test_predictions_without_a_column_are_refused(tmp_path: Path, column: str) -
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("config.json", b"[]", "{} is no JSON object"),
+        ("config.json", b"[]", "{}: expected a JSON object"),
         ("config.json", b"{}", "no 'classes'"),
-        ("config.json", b'{"classes": 3}', "not iterable"),
-        ("config.json", b"\xff\xfe\x00", "{} is no JSON: "),
-        ("results.json", b"[]", "{} is no JSON object"),
-        ("results.json", b"", "{} is no JSON: "),
+        ("config.json", b'{"classes": 3}', "{}: classes: expected array, got int"),
+        ("config.json", b"\xff\xfe\x00", "{}: it is not UTF-8 text"),
+        ("results.json", b"[]", "{}: expected a JSON object"),
+        ("results.json", b"", "{}: it is not JSON at line 1"),
     ],
 )
 def test_a_run_without_its_options_or_results_is_refused(
@@ -210,9 +211,9 @@ def test_a_run_that_may_not_be_read_is_not_called_damaged(
 ) -> None:
     run = write_run(tmp_path / "run", 0.5)
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, largest: int) -> bytes:  # noqa: ARG001
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(run_files, "read_regular", refuse)
     with pytest.raises(ConfigError, match=r"config.json may not be read \(Permission denied\)"):
         compare((run,), None, ("auc",))

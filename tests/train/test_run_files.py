@@ -9,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from trained_run import Trained, copied, one_line, samcache
 
+from samcache.cache import digest
 from samcache.cache.digest import file_sha256
+from samcache.cache.regular_file import open_regular
 from samcache.train.backbones import build_backbone
 
 
@@ -120,15 +122,15 @@ def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copied(trained.run, tmp_path / "run")
-    weights, opened = run / "seed-1.safetensors", Path.open
+    weights = run / "seed-1.safetensors"
 
-    def refuse(path: Path, *mode: object, **how: object) -> object:
+    def refuse(path: Path) -> int:
         if path == weights:
             raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, *mode, **how)  # type: ignore[call-overload]
+        return open_regular(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refuse)
+        patch.setattr(digest, "open_regular", refuse)
         line = one_line(samcache("predict", run, trained.store))
     assert "seed-1.safetensors may not be read (Permission denied)" in line
     weights.unlink()

@@ -1,5 +1,6 @@
 """What a report tells, read from the run folders and from the store that they name."""
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,18 +10,32 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError, SamcacheError
+from samcache.cache.identity import Identity
 from samcache.cache.info import describe
+from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
-from samcache.train.bootstrap import Interval, Summary
+from samcache.cache.typed_json import convert
+from samcache.cache.views import VIEW_SETS
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
-from samcache.train.run_files import open_files, read_seen, read_table, told_of_run
-from samcache.train.run_folder import METRICS
+from samcache.train.results_text import TITLES
+from samcache.train.run_files import in_file, open_files, read_seen, read_table, told_of_run
+from samcache.train.run_folder import CONFIG, METRICS, PREDICTIONS, RESULTS
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
-_RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks")
-_MEMBER = ("samples", "kept_epoch", "val_auc")
+_CONFIG = (
+    *("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions"),
+    *("keep", "epochs", "batch_size", "image_size", "augment"),
+)
+_RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks", "fractions")
+_MEMBER = (
+    *("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc"),
+    "train_seconds",
+)
+_EDGE = r"-?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]{1,2})?"
+_WINDOW = re.compile(f"{_EDGE},{_EDGE}")
+_SCORED = {"accuracy", "balanced_accuracy", "auc", "f1", "ece"}
 
 _RECOMPUTED = ("auc", "accuracy", "balanced_accuracy", "f1")  # to the digits of predictions.csv
 _ROUNDING = 1e-6
@@ -146,11 +161,16 @@ def read_reported(folder: Path) -> ReportedRun:
         files = open_files(folder)
         files.check_present()
         config, results = files.config, files.results
-        fractions = sorted((_scores(e) for e in results["fractions"]), key=lambda s: s.fraction)
-        _check_told(results)
-        epochs = read_table(files.path(METRICS), ("seed", "fold", *_DRAWN))
-        epochs = epochs.astype(dict.fromkeys(_DRAWN, np.float64))
-        return ReportedRun(folder, run, config, results, epochs, tuple(fractions))
+        _check_told(config, results)
+        with in_file(RESULTS):
+            scores = convert(results["fractions"], list[FractionScores])
+            for one in scores:
+                _check_scores(one, run)
+        epochs = read_table(files.path(METRICS), ("fold",), ("seed",), _DRAWN)
+        fractions = tuple(sorted(scores, key=lambda one: one.fraction))
+        if not any(member["fraction"] == fractions[-1].fraction for member in results["members"]):
+            raise ValueError(f"{RESULTS}: members: expected those of the greatest fraction")
+        return ReportedRun(folder, run, config, results, epochs, fractions)
 
 
 def _check_means(run: ReportedRun, rows: list[Row]) -> None:
@@ -170,28 +190,33 @@ def _check_means(run: ReportedRun, rows: list[Row]) -> None:
                 )
 
 
-def _check_told(results: dict[str, Any]) -> None:
-    """Raise KeyError where a page would miss something of results.json, which no checksum covers.
+def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
+    """Raise KeyError where a page would miss something of config.json or results.json.
 
     What came with later versions is not asked for.
     """
-    for values, names in ((results, _RESULTS), *((m, _MEMBER) for m in results["members"])):
+    told: list[tuple[dict[str, Any], tuple[str, ...]]] = [(config, _CONFIG), (results, _RESULTS)]
+    for member in results["members"]:
+        told += [(member, _MEMBER), (member["samples"], SPLITS)]
+        told.append((member["scores"], ("accuracy", "auc")))
+    for values, names in told:
         for name in names:
             values[name]
+    identity = Identity.from_json(config["identity"])
+    if identity.views not in VIEW_SETS.values():
+        raise ValueError(f"{CONFIG}: identity.views: expected a known set of views")
+    if identity.window != "auto" and not _WINDOW.fullmatch(identity.window):
+        raise ValueError(f"{CONFIG}: identity.window: expected auto, or two numbers")
 
 
-def _scores(entry: dict[str, Any]) -> FractionScores:
-    summaries = {
-        kind: {name: _summary(value) for name, value in entry[kind].items()}
-        for kind in ("metrics", "ensemble")
-        if entry.get(kind)
-    }
-    return FractionScores(**{**entry, **summaries})
-
-
-def _summary(value: dict[str, Any]) -> Summary:
-    interval = value["interval"]
-    return Summary(value["mean"], value["sd"], Interval(**interval) if interval else None)
+def _check_scores(scores: FractionScores, run: Run) -> None:
+    """Raise ValueError where a fraction's scores are not those of the run's classes."""
+    each = {f"{kind}:{name}" for kind in ("auc", "ap") for name in run.classes}
+    for found in (scores.metrics, scores.ensemble):
+        if found is not None and not each | _SCORED <= found.keys() <= each | set(TITLES):
+            raise ValueError(f"fractions: expected the metrics {', '.join(sorted(_SCORED))}, …")
+    if scores.fraction not in run.tests:
+        raise ValueError(f"fractions: expected those of {PREDICTIONS}, got {scores.fraction:g}")
 
 
 def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict[str, Any], str]:
