@@ -32,6 +32,7 @@ from samcache.cache.description import Dataset, Description
 from samcache.cache.identity import Identity
 from samcache.cache.info import describe
 from samcache.cache.location import open_objects
+from samcache.cache.statistics import read_moments
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.verify import verify
 from samcache.extract.reuse import KnownRows
@@ -133,7 +134,7 @@ def opening(location: Path) -> None:
     """Open a store as training does, but for images and features."""
     store = Store(location)
     assert (store.samples["status"] == "ok").all()
-    store.moments()
+    read_moments(store)
 
 
 def prepare(step: str, location: Path, rows: int) -> Callable[[], Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.description import Dataset, Description, read_description
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec, Layout, feature_path
+from samcache.cache.layout import IMAGES, ArraySpec, Layout, feature_path
 from samcache.cache.location import is_remote, open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.records import checksum
@@ -29,7 +29,6 @@ from samcache.cache.shards import (
     row_sums,
     shard_size,
 )
-from samcache.cache.statistics import Moments
 
 Array = npt.NDArray[Any]
 
@@ -205,8 +204,7 @@ class Store:
     def restore_commit(self, shard: int) -> bool:
         """Put back a commit record that was lost, from a spare that every object still matches.
 
-        Asked under a claim on the shard. So what was committed is never encoded again, and a spare
-        that a dead writer left beside other objects makes nothing exist.
+        Asked under a claim on the shard. A spare beside other objects makes nothing exist.
         """
         spare = self.objects.find(spare_key(shard), LARGEST_RECORD)
         try:
@@ -350,24 +348,3 @@ class Store:
     def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
         return self.read(IMAGES, start, stop)
-
-    def moments(self, rows: npt.NDArray[np.int64] | None = None) -> dict[str, Moments]:
-        """Each level's moments per channel over the unpooled maps of some rows, (m,).
-
-        Rows are those of the table's column row and must be readable; None means every readable
-        one of the training split.
-        """
-        if rows is None:
-            table = self.samples
-            rows = table["row"][(table["status"] == "ok") & (table["split"] == "train")].to_numpy()
-        chosen = np.zeros(self.layout.rows, np.bool_)
-        chosen[rows] = True
-        places = self.layout.channels
-        total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
-        for shard in sorted(self.commits):
-            start, stop = self.layout.rows_of(shard)
-            found = self.read(STATISTICS, start, stop)[chosen[start:stop]]
-            for level, place in places.items():
-                part = Moments.of_images(found[:, 0, place], found[:, 1, place])
-                total[level] = total[level].merge(part)
-        return total

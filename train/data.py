@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.layout import EXTENTS, IMAGES
-from samcache.cache.statistics import Moments
+from samcache.cache.statistics import Moments, read_moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
 from samcache.train.residency import allocate
@@ -204,7 +204,7 @@ def load_training_data(
 
 def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
     """The same data in units of some rows (m,) int64, the ones a member is trained on."""
-    moments = store.moments(data.samples["row"].to_numpy()[rows.cpu().numpy()])
+    moments = read_moments(store, data.samples["row"].to_numpy()[rows.cpu().numpy()])
     device = data.device
     return replace(
         data,

@@ -25,6 +25,7 @@ from samcache.cache.info import render as render_info
 from samcache.cache.listing import list_stores, render
 from samcache.cache.records import canonical, checksum, seal, unseal
 from samcache.cache.samples import generation_objects
+from samcache.cache.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.cache.verify import report
 
@@ -71,7 +72,7 @@ def readers(store: Path, sound: Path) -> list[Callable[[], object]]:
         lambda: QUIET.print(render_info(describe(Store(store)))),
         lambda: report(store, False, QUIET).text(),
         lambda: report(store, True, QUIET).text(),
-        lambda: [Store(store).read_features("patch", 0, 10), Store(store).moments()],
+        lambda: [Store(store).read_features("patch", 0, 10), read_moments(Store(store))],
         lambda: find_garbage(Store(store)),
         lambda: diff_stores(Store(sound), Store(store)).text(),
         lambda: copy_store(Store(store), store.with_name("copy"), QUIET),

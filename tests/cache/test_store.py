@@ -18,7 +18,7 @@ from samcache.cache.layout import Layout, check_extents
 from samcache.cache.location import open_objects
 from samcache.cache.records import seal, unseal
 from samcache.cache.samples import generation_key
-from samcache.cache.statistics import Moments
+from samcache.cache.statistics import Moments, read_moments
 from samcache.cache.store import Store
 
 
@@ -157,7 +157,7 @@ def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path
         rows.append(made.blocks["statistics"][np.array(train) - first])
     values = np.concatenate(rows)[:, :, :4].astype(np.float64)
     expected = Moments.of_images(values[:, 0], values[:, 1])
-    found = Store(store.location).moments()["patch"]
+    found = read_moments(Store(store.location))["patch"]
     assert found.count == len(values)
     np.testing.assert_allclose(found.mean, expected.mean)
     np.testing.assert_allclose(found.variance, expected.variance)
