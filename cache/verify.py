@@ -179,9 +179,10 @@ def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[t
 
     def read(shard: int) -> Commit | Damage:
         try:
-            return store.read_commit(shard)
+            found, problem = store.find_commit(shard), "is missing"
         except StoreError as error:
-            return Damage(commit_key(shard), str(error), _all_rows(store, shard))
+            found, problem = None, str(error)
+        return found or Damage(commit_key(shard), problem, _all_rows(store, shard))
 
     records = in_parallel(read, shards) if store.remote else map(read, shards)
     for shard, record in zip(shards, records, strict=True):

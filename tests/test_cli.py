@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from image_files import draw
+from store_content import uncommit
 
+from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.commands.cache import cache
 from samcache.commands.extract import ENCODERS, LEVELS
@@ -125,7 +127,9 @@ def test_verify_names_the_damage_and_sets_the_exit_status(
     assert well.exit_code == 0
     assert "all well" in well.stdout
     path = extracted / "features/neck/c/1/0/0/0/0"
-    path.write_bytes(path.read_bytes()[::-1])
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1  # of the index
+    path.write_bytes(data)
     assert command("cache", "verify", extracted, "--fast").exit_code == 0
     damaged = command("cache", "verify", extracted)
     assert damaged.exit_code == 1
@@ -212,7 +216,7 @@ def test_a_store_is_shared_from_the_command_line(
     assert "complete" in told("ls", tmp_path)
 
     (copied / "features/neck/c/0/0/0/0/0").write_bytes(b"")
-    (copied / "commits/00000001/zarr.json").unlink()
+    uncommit(Store(copied), 1)
     assert "Nothing was removed" in told("gc", copied)
     assert "features/neck/c/1/0/0/0/0" in told("gc", copied, "--delete")
     assert not (copied / "features/neck/c/1/0/0/0/0").exists()
@@ -220,8 +224,8 @@ def test_a_store_is_shared_from_the_command_line(
     told("diff", extracted, copied, status=1)
     told("copy", copied, tmp_path / "half.zarr", status=1)
     mended = told("repair", copied, "--source", npz, "--checkpoint", checkpoint)
-    assert "32 images encoded" in mended
-    assert "all well" in told("verify", copied)
+    assert "16 images encoded" in mended
+    assert "16 samples have no commit record" in told("verify", copied)
 
 
 def test_choices_are_those_of_the_encoders() -> None:

@@ -163,8 +163,8 @@ def load_training_data(
     damage = verify(store, fast=True)
     if damage:
         raise StoreError(
-            f"{store.location}: {damage[0].key} {damage[0].problem}, and {len(damage) - 1} more: "
-            "see samcache cache verify"
+            f"{store.location}: {damage[0].key} {damage[0].problem} (damaged objects in all: "
+            f"{len(damage)}): samcache cache verify lists them"
         )
     samples = readable_samples(store)
     side = image_side(store, image_size)

@@ -188,7 +188,9 @@ def test_what_a_folder_refuses_is_one_line(tmp_path: Path) -> None:
 
     one_line(lambda: Store(tmp_path / "file"), "no store at")
     one_line(lambda: open_objects(tmp_path / "file").put("k", b""), "file")
-    one_line(lambda: open_objects(tmp_path / "store").get("zarr.json"), "Is a directory")
+    one_line(
+        lambda: open_objects(tmp_path / "store").get("zarr.json"), "is a folder, not a regular file"
+    )
 
 
 def test_azure_without_an_account_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from conftest import Extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_files import draw
+from store_content import uncommit
 
 from samcache.cache.errors import StoreError
 from samcache.cache.statistics import read_moments
@@ -260,7 +261,7 @@ def test_a_row_that_left_the_source_before_it_was_encoded_says_so(
     run_extract: Extract, images: Path
 ) -> None:
     store, _ = run_extract(source=images)
-    Path(store.location, "commits/00000001/zarr.json").unlink()
+    uncommit(store, 1)
     gone = store.table["id"].iloc[9]
     (images / gone).unlink()
     _, summary = run_extract(source=images)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Extract, write_npz
+from store_content import uncommit
 
 from samcache.cache.store import Store
 
@@ -66,8 +67,7 @@ def test_a_kill_between_data_and_commit_leaves_the_shard_pending(
     run_extract: Extract,
 ) -> None:
     store, _ = run_extract()
-    record = Path(store.location) / "commits/00000002/zarr.json"
-    record.unlink()
+    uncommit(store, 2)
     assert Store(store.location).pending() == [2]
     before = array_objects(Path(store.location))
     again, summary = run_extract()

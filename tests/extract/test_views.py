@@ -119,7 +119,7 @@ def test_views_are_mended_merged_moved_and_reused(
         data[1] ^= 1
         path.write_bytes(data)
     assert len(verify(Store(store.location))) == 2
-    mended = repair(RepairOptions(store.location, pictures, checkpoint, batch_size=3), console)
+    mended = repair(RepairOptions(store.location, pictures, checkpoint, batch_size=3))
     assert (mended.left, verify(Store(store.location))) == ([], [])
     assert same(Store(store.location))
     assert same(merge_stores([Store(store.location)], tmp_path / "merged.zarr", False, console))

@@ -21,7 +21,7 @@ from samcache.train.report.facts import read_facts
 from samcache.train.report.findings import findings
 from samcache.train.report.reproduction import commands
 from samcache.train.run_files import read_seen
-from samcache.train.run_folder import is_run_folder
+from samcache.train.run_folder import is_run_folder, seal
 
 CONFIG, RESULTS = "config.json", "results.json"
 TABLES = ("predictions.csv", "metrics.csv", "seen.csv")
@@ -46,8 +46,9 @@ def write_json(run: Path, name: str, value: Any) -> None:
     (run / name).write_text(json.dumps(value))
     results = json.loads((run / RESULTS).read_text())
     if isinstance(results, dict) and isinstance(results.get("files"), dict):
+        results.pop("checksum", None)
         files = {path.name: file_sha256(path) for path in run.iterdir() if path.name != RESULTS}
-        (run / RESULTS).write_text(json.dumps({**results, "files": files}))
+        (run / RESULTS).write_text(json.dumps(seal({**results, "files": files})))
 
 
 def copied(trained: Trained, folder: Path) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from conftest import Extract
 from rich.console import Console
 from servers import Failing
+from store_content import uncommit
 
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
@@ -66,7 +67,7 @@ def test_a_bucket_may_grow_while_it_is_trained_from(
     monkeypatch.setenv("SAMCACHE_STAGE", str(tmp_path / "stage"))
     run_extract(store=f"{s3}/toy.zarr")
     store = Store(f"{s3}/toy.zarr")
-    store.objects.delete(["commits/00000001/zarr.json"])
+    uncommit(store, 1)
     told, _ = quick(store.location, tmp_path / "half")
     assert "warning: 8 images" in told
     run_extract(store=f"{s3}/toy.zarr")

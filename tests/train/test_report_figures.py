@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from reported_runs import DOLLAR, SCRIPT, ReportedRuns
 
+from samcache.cache.visible import visible
 from samcache.train.bootstrap import Interval, Summary
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
@@ -27,7 +28,7 @@ def test_a_name_in_a_figure_is_never_markup_nor_mathematics() -> None:
             axes.text(0, 0, shown(name))
         drawn = figure(drawing, "Title", f"shows {SCRIPT}", "")
     root = ET.fromstring(str(drawn.svg))
-    assert root.attrib["aria-label"] == f"Title. shows {SCRIPT}"
+    assert root.attrib["aria-label"] == f"Title. shows {visible(SCRIPT)}"
     texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
     assert [text for text in texts if text in map(shown, names)] == list(map(shown, names))
     assert shown("肺\x01\ud83d") == "肺\ufffd\ufffd"

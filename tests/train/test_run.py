@@ -15,6 +15,7 @@ from PIL import Image
 from quick_training import quick, run
 from rich.console import Console
 from safetensors.torch import load_file
+from store_content import uncommit
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
@@ -219,7 +220,7 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
 
 
 def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path: Path) -> None:
-    (Path(store.location) / "commits/00000001/zarr.json").unlink()
+    uncommit(store, 1)
     output = StringIO()
     results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
     assert "8 of 40 images of" in output.getvalue()
