@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from samcache.cache import reading
+
 
 class At(click.IntRange):
     """A whole number: At(16) is 16 or more."""
@@ -118,7 +120,7 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
-FRAMES = click.Choice(["first", "middle", "all"])
+FRAMES = click.Choice(reading.FRAMES)
 
 _SOURCE_OPTIONS = {
     "root": option(
