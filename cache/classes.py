@@ -6,6 +6,8 @@ import unicodedata
 import numpy as np
 import pandas as pd
 
+from samcache.cache.wording import list_first
+
 _MISSING = {"", "nan", "<na>", "na", "n/a", "#n/a", "none", "null", "nat", "nil", "?", "-"}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}([.,][0-9]{0,18})?(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
@@ -51,9 +53,9 @@ def are_measurements(classes: tuple[str, ...], images: int) -> bool:
     return not whole or images < 2 * len(numbers)
 
 
-def quoted(names: tuple[str, ...]) -> str:
+def quote_names(names: tuple[str, ...]) -> str:
     """The first few names in quotes, such as "'a', 'b', 'c', …"."""
-    return ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+    return list_first([*map(repr, names)], _SHOWN)
 
 
 def _essence(name: str) -> str | float:

@@ -39,12 +39,14 @@ class WriteError(SamcacheError):
     """A file that was asked for cannot be written; what was there before is untouched."""
 
 
-def cannot_write(path: object, error: OSError) -> WriteError:
-    """What is said where a disk is full, or refuses a file."""
-    advice = "choose another place, or ask for the right to write there"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "make room, and run the same command"
-    return WriteError(f"{path} cannot be written ({error.strerror}): {advice}")
+def cannot_write(path: object, error: Exception) -> WriteError:
+    """The error for a file that a full disk, missing rights or a library's writer refuses."""
+    reason, advice = first_line(error), "make room, and run the same command"
+    if isinstance(error, OSError):
+        reason = error.strerror or reason
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            advice = "choose another place, or ask for the right to write there"
+    return WriteError(f"{path} cannot be written ({reason}): {advice}")
 
 
 def first_line(error: Exception) -> str:

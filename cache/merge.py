@@ -47,11 +47,11 @@ def merge_stores(
 ) -> Store:
     """Join complete stores of one identity into a new store, with a progress bar on ``console``.
 
-    Rows are copied bit for bit, unreadable images with their reasons; what no sample table names
-    is left behind, so that merging one store compacts it, and so are classes without samples.
-    Classes are joined by name. A sample that
-    stands in two stores is kept once if source bytes, split, class and group agree, readable if
-    it is readable in one. An interrupted merge lacks shards; merging the same stores again goes on.
+    Rows are copied bit for bit, unreadable images with their reasons; what no sample table names is
+    left behind, so that merging one store compacts it, and so are classes without samples. Classes
+    are joined by name. A sample that stands in two stores is kept once if source bytes, split,
+    class and group agree, readable if it is readable in one. An interrupted merge lacks shards;
+    merging the same stores again goes on.
 
     Raises StoreError where stores differ in identity, lack images, contradict each other, or divide
     a group between splits (unless ``allow_split_groups``), or where something else stands at the

@@ -12,13 +12,14 @@ from samcache.cache.classes import (
     are_measurements,
     look_alikes,
     missing_labels,
-    quoted,
+    quote_names,
     unused_classes,
     used_classes,
 )
 from samcache.cache.copies import unit_codes
 from samcache.cache.description import DRAWN
 from samcache.cache.samples import SPLITS
+from samcache.cache.wording import count_nouns
 
 LEAST_FOR_FOLDS = 4  # images or patients of each class: two folds, with train and val in the rest
 _USUAL_FOLDS = 5
@@ -94,15 +95,9 @@ def _usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]
     return usable
 
 
-def counted(count: int, noun: str) -> str:
-    """Such as "1 image" or "2 images"."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
-
-
 def _one_class(used: tuple[str, ...]) -> Iterator[str]:
     if len(used) < 2:
-        yield f"all samples are of one class, {quoted(used)}: nothing to tell apart"
+        yield f"all samples are of one class, {quote_names(used)}: nothing to tell apart"
 
 
 def _empty_splits(table: pd.DataFrame) -> Iterator[str]:
@@ -117,7 +112,7 @@ def _few_groups(table: pd.DataFrame) -> str:
     groups = table["group"].nunique()
     if (table["group"] == "").any() or groups >= len(SPLITS) or len(table) <= groups:
         return ""
-    return f"{counted(groups, 'patient')} in {counted(len(table), 'image')}: "
+    return f"{count_nouns(groups, 'patient')} in {count_nouns(len(table), 'image')}: "
 
 
 def _missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
@@ -135,15 +130,15 @@ def _missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str
 
 def _classes_are(names: tuple[str, ...]) -> str:
     if len(names) == 1:
-        return f"class {quoted(names)} is"
-    return f"{len(names)} classes ({quoted(names)}) are"
+        return f"class {quote_names(names)} is"
+    return f"{len(names)} classes ({quote_names(names)}) are"
 
 
 def _fold_problems(table: pd.DataFrame, used: tuple[str, ...], folds: int) -> Iterator[str]:
     units = _units(table, used)
     needed = max(folds, LEAST_FOR_FOLDS)
     if units.min() < needed:
-        what = counted(int(units.min()), _unit_noun(table))
+        what = count_nouns(int(units.min()), _unit_noun(table))
         yield f"{_few_groups(table)}class {str(units.idxmin())!r} has {what}, {needed} are needed"
 
 
@@ -189,25 +184,25 @@ def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str
     for alike in look_alikes(used)[:_SHOWN]:
         yield f"give {' and '.join(map(repr, alike))} one name"
     if missing_labels(used):
-        yield f"give the images of class {quoted(missing_labels(used))} a label"
+        yield f"give the images of class {quote_names(missing_labels(used))} a label"
 
 
 def _remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
     used = used_classes(table, classes)
     if emptied := unused_classes(table, classes):
-        yield f"no image is of class {quoted(emptied)}: training leaves the class out"
+        yield f"no image is of class {quote_names(emptied)}: training leaves the class out"
     if are_measurements(used, len(table)):
         yield (
-            f"{len(used)} different numbers are taken for classes ({quoted(used)}): they look like "
-            "measurements, and samcache trains classifiers; group them into a few classes"
+            f"{len(used)} different numbers are taken for classes ({quote_names(used)}): they look "
+            "like measurements, and samcache trains classifiers; group them into a few classes"
         )
         return
     counts = table["name"].value_counts()
     for alike in look_alikes(used):
-        shown = ", ".join(f"{name!r} ({counted(int(counts[name]), 'image')})" for name in alike)
+        shown = ", ".join(f"{name!r} ({count_nouns(int(counts[name]), 'image')})" for name in alike)
         yield f"classes that look alike: {shown}: are they one class? Then give them one name"
     for name in missing_labels(used):
         yield (
-            f"class {name!r} ({counted(int(counts[name]), 'image')}) looks like a missing label: "
-            "give these images a class, or leave them out"
+            f"class {name!r} ({count_nouns(int(counts[name]), 'image')}) "
+            "looks like a missing label: give these images a class, or leave them out"
         )

@@ -25,12 +25,12 @@ def replace_file(path: Path, exclusive: bool = False) -> Iterator[Path]:
     where ``path`` exists at the end. Raises WriteError where the disk is full or refuses.
     """
     if _is_special(path):
-        with _told(path):
+        with _report_write_errors(path):
             yield path
         return
     part = path.with_name(f"{PART}{uuid.uuid4().hex[:12]}{path.suffix[:_LONGEST_SUFFIX]}")
     try:
-        with _told(path, part):
+        with _report_write_errors(path, part):
             mode = _create(part, path)
             yield part
             _store(part, mode)
@@ -58,7 +58,7 @@ def remove_parts(folder: Path) -> None:
 
 def _is_special(path: Path) -> bool:
     """Whether a pipe, a device or a folder stands there, which is not replaced."""
-    with _told(path):
+    with _report_write_errors(path):
         return path.exists() and not path.is_file()
 
 
@@ -107,7 +107,7 @@ def _link(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path, part: Path | None = None) -> Iterator[None]:
+def _report_write_errors(path: Path, part: Path | None = None) -> Iterator[None]:
     """Turn the errors of writing this file into a WriteError; others pass, as those of reading."""
     try:
         yield

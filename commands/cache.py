@@ -117,16 +117,16 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 @click.option(
     "--discard",
     is_flag=True,
-    help="Give up rows that cannot be restored; extract encodes their images again.",
+    help="Mark rows that cannot be restored as unreadable; extract encodes them again.",
 )
 @as_json_option
 @resumable("what is repaired stands; the same command goes on")
 def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
     """Restore what is damaged in STORE.
 
-    Uses the spare copies of records and corrects single flipped bits by their checksums. Restores
-    the sample table from the source and encodes damaged rows again, and no others, where the
-    source still has the same bytes. What the source lacks stays as it is.
+    Uses the spare copies of records, and corrects single flipped bits with checksums. Restores the
+    sample table from the source. Encodes only damaged rows again, if the source still has the same
+    bytes. Keeps rows that the source lacks as they are.
 
     \b
     samcache cache repair breast.zarr --source breastmnist.npz

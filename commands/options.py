@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from samcache.cache import reading
+
 
 class At(click.IntRange):
     """A whole number: At(16) is 16 or more."""
@@ -118,7 +120,7 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
-FRAMES = click.Choice(["first", "middle", "all"])
+FRAMES = click.Choice(reading.FRAMES)
 
 _SOURCE_OPTIONS = {
     "root": option(
@@ -130,19 +132,19 @@ _SOURCE_OPTIONS = {
     "group": option(
         "--group-column",
         "group",
-        help="Manifest: patient or lesion; none: no groups.  [default: DICOM's]",
+        help="Manifest: patient or lesion; none ignores patients.  [default: DICOM's]",
     ),
     "frames": option(
         "--frames",
         type=FRAMES,
-        help="DICOM with several: which are images.  [default: as recorded, else first]",
+        help="DICOM with several frames: which to use.  [default: as recorded, else first]",
     ),
     "images_key": option(
         "--x", "images_key", help="HDF5: the array of images.  [default: as recorded, else x]"
     ),
     "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
     "follow_links": option(
-        "--follow-links", is_flag=True, help="Read files that links lead to outside the folder."
+        "--follow-links", is_flag=True, help="Read files outside the folder that links point to."
     ),
     "split_seed": option(
         "--split-seed", type=At(0), default=0, help="Seed of a split the source does not have."

@@ -3,9 +3,10 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ def patient_group(path: Path) -> str:
     The same patient has the same hash everywhere. It hides the number from readers, not from
     someone who can guess it: ``--hash-ids`` keys it.
     """
-    header = _header_with(path, "PatientID")
+    header = _header_with(path.open, "PatientID")
     patient = str(header.get("PatientID") or "").strip() if header is not None else ""
     return _patient_hash(patient) if patient else ""
 
@@ -72,17 +73,24 @@ def _patient_hash(patient: str) -> str:
 
 def frame_count(path: Path) -> int:
     """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
-    header = _header_with(path, "NumberOfFrames") if is_dicom_file(path) else None
+    header = _header_with(path.open, "NumberOfFrames") if is_dicom_file(path) else None
     return 1 if header is None else _count_frames(header, path.stat().st_size)
 
 
-def _header_with(path: Path, keyword: str) -> "Dataset | None":
+def count_frames(data: bytes) -> int:
+    """How many frames a DICOM file of these bytes has: 1 where it says nothing that can be."""
+    header = _header_with(lambda _: io.BytesIO(data), "NumberOfFrames")
+    return 1 if header is None else _count_frames(header, len(data))
+
+
+def _header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "Dataset | None":
     """A file's header with one element; None where the image's own row will say what is wrong."""
     import_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = read_header(path, keyword)
+            with open_file("rb") as file:
+                header = read_header(file, keyword)
             header.get(keyword)  # which is when pydicom reads its text
             return header
     except Exception:

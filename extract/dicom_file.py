@@ -9,7 +9,7 @@ import io
 import re
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
@@ -66,17 +66,17 @@ def regular_file(data: bytes) -> bytes:
     return _head(syntax) + data[start:]
 
 
-def read_header(path: Path, keyword: str) -> "Dataset":
+def read_header(file: IO[bytes], keyword: str) -> "Dataset":
     """A DICOM file's header with one element of it; raises whatever pydicom or the disk does."""
     pydicom = import_pydicom()
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-        syntax, start = _data_set(head, path.stat().st_size)
-        file.seek(0)
-        if not syntax:
-            return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[keyword])
-        data = head + file.read(_HEADER_PACKED)
-    body = data[start:]
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    head = file.read(_HEAD)
+    syntax, start = _data_set(head, size)
+    file.seek(0)
+    if not syntax:
+        return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[keyword])
+    body = file.read(_HEAD + _HEADER_PACKED)[start:]
     if syntax == _DEFLATED:
         body, syntax = (
             zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, _HEADER_PACKED),

@@ -14,7 +14,7 @@ from samcache.extract.colour import Window
 from samcache.extract.frames import Frames
 from samcache.extract.image_files import images_and_others, is_dicom, loose_files, subfolders
 from samcache.extract.manifests import numbered, read_table
-from samcache.extract.nested_splits import told_nested_splits
+from samcache.extract.nested_splits import describe_nested_splits
 from samcache.extract.sources import (
     FileSource,
     check_names,
@@ -119,7 +119,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
         del samples["split"]
     source = _source(path.name, path, names, samples, reading)
     source.passed_over = tuple(names_below(path, others))
-    source.remarks = () if splits else told_nested_splits(classes)
+    source.remarks = () if splits else describe_nested_splits(classes)
     return source
 
 

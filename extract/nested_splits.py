@@ -4,16 +4,16 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from samcache.cache.wording import list_first
 from samcache.extract.image_files import subfolders
 from samcache.extract.sources import split_name
 
 _PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # "train_set", "TrainSet" and "01-train" have "train"
 _GLUED = re.compile("(train|training|val|valid|validation|dev|test|testing)(set|data|images|imgs)")
 _OTHERS = {"eval", "evaluation", "holdout"}  # that no folder of a split is called here
-_SHOWN = 5  # folders that are named
 
 
-def told_nested_splits(classes: Sequence[Path]) -> tuple[str, ...]:
+def describe_nested_splits(classes: Sequence[Path]) -> tuple[str, ...]:
     """A remark on class folders whose names say splits and which have subfolders in common."""
     splits = [folder for folder in classes if _says_split(folder.name)]
     if len(splits) < 2:
@@ -25,14 +25,10 @@ def told_nested_splits(classes: Sequence[Path]) -> tuple[str, ...]:
     names = ", ".join(folder.name for folder in splits)
     return (
         f"{names} are taken for classes, though their names say splits and each holds "
-        f"{_some(common)}: for splits, rename them to train, val and test",
+        f"{list_first(common)}: for splits, rename them to train, val and test",
     )
 
 
 def _says_split(name: str) -> bool:
     words = [word.lower() for word in _PARTS.findall(name)]
     return any(split_name(word) or word in _OTHERS or _GLUED.fullmatch(word) for word in words)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

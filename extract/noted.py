@@ -1,13 +1,13 @@
 """What a user should hear of images that can be read: a frame among several, a single colour."""
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import pandas as pd
 from PIL import Image
 
 from samcache.extract.decode import FORMATS
+from samcache.extract.dicom import count_frames
 from samcache.extract.dicom_file import is_dicom
 
 _SHOWN = 5  # images that are named
@@ -73,7 +73,7 @@ def has_several_frames(data: bytes) -> bool:
     """
     try:
         if is_dicom(data):
-            return _dicom_frames(data) > 1
+            return count_frames(data) > 1
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return bool(getattr(image, "is_animated", False))
     except Exception:  # decoding has the last word on a file
@@ -89,17 +89,6 @@ def is_single_colour(image: Image.Image) -> bool:
     if len(across) > 1:
         return False
     return all(low == high for low, high in image.getextrema())  # type: ignore[misc]
-
-
-def _dicom_frames(data: bytes) -> int:
-    import pydicom
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        header = pydicom.dcmread(
-            io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=["NumberOfFrames"]
-        )
-    return int(header.get("NumberOfFrames") or 1)
 
 
 def _first(tally: Tally) -> str:

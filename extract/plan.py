@@ -10,11 +10,10 @@ from samcache.cache.description import DRAWN
 from samcache.cache.errors import StoreError
 from samcache.cache.samples import COLUMNS
 from samcache.cache.store import Store
+from samcache.cache.wording import list_first
 from samcache.extract.drawn_splits import ReadHashes, follow_known_splits
 from samcache.extract.source_hashes import source_hashes
 from samcache.extract.sources import Source
-
-_SHOWN = 5  # ids named in a summary
 
 GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded
 
@@ -45,7 +44,9 @@ class Changes:
             "unreadable before, and changed or back since: read again": self.mended,
             "cannot be read now: kept as they were": self.unreachable,
         }
-        lines = [f"{len(ids)} images {text} ({_some(ids)})" for text, ids in texts.items() if ids]
+        lines = [
+            f"{len(ids)} images {text} ({list_first(ids)})" for text, ids in texts.items() if ids
+        ]
         if self.uncompared:
             lines.append(
                 f"{self.uncompared} stored images: not compared with the source's bytes, as a run "
@@ -170,8 +171,3 @@ def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     if len(first) != len(second):
         return False
     return all((first[name].to_numpy() == second[name].to_numpy()).all() for name in second)
-
-
-def _some(ids: tuple[str, ...]) -> str:
-    shown = ", ".join(ids[:_SHOWN])
-    return shown + (", …" if len(ids) > _SHOWN else "")

@@ -70,7 +70,7 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
     source, share = open_limited(options), division()
     objects = open_objects(options.store)
-    told = [] if store_exists(objects) else _foretold(source, options)
+    told = [] if store_exists(objects) else _describe_training(source, options)
     tell(console, (*source.remarks, *told) if share.speaks else ())
     prepared = prepare(options, source)
     read_hashes = SourceHashes(source, console, share.speaks)
@@ -82,7 +82,7 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         store, changes = bring_up_to_date(
             store, source, samples, options, share, claims, console, read_hashes
         )
-        new = [line for line in _foretold(source, options, store) if line not in told]
+        new = [line for line in _describe_training(source, options, store) if line not in told]
         tell(console, new if share.speaks else ())
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
@@ -95,11 +95,13 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         seconds = time.perf_counter() - started
     finished = Store(options.store, objects)
     changed = changes.lines(options.prune, partial)
-    remarks = tuple(_foretold(source, options, finished)) if share.speaks else ()
+    remarks = tuple(_describe_training(source, options, finished)) if share.speaks else ()
     return summarise(finished, filled, seconds, changed, share, source.passed_over, remarks)
 
 
-def _foretold(source: Source, options: ExtractOptions, store: Store | None = None) -> list[str]:
+def _describe_training(
+    source: Source, options: ExtractOptions, store: Store | None = None
+) -> list[str]:
     """Why a training would be refused: of the source, or of the store as it stands."""
     limited = options.limit is not None
     if store is None:

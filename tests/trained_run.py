@@ -21,7 +21,7 @@ from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
-from samcache.train.run_folder import seal
+from samcache.train.run_folder import seal_results
 
 QUIET = Console(file=StringIO())
 COUNTS = {"train": 12, "val": 4, "test": 6}  # of each class
@@ -95,7 +95,7 @@ def copied(run: Path, folder: Path, **changes: object) -> Path:
 def write_results(run: Path, results: dict[str, Any]) -> None:
     """Put other results into a run, as if train had written them."""
     content = {name: value for name, value in results.items() if name != "checksum"}
-    (run / "results.json").write_text(json.dumps(seal(content)))
+    (run / "results.json").write_text(json.dumps(seal_results(content)))
 
 
 def windowed(low: float, high: float) -> SourceOptions:

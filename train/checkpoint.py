@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from samcache.cache.errors import ConfigError, WriteError, first_line
+from samcache.cache.errors import ConfigError, cannot_write
 from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
@@ -99,10 +99,7 @@ class Checkpoints:
             try:
                 torch.save(dict(state), part)
             except RuntimeError as error:  # torch's own writer has an error of its own
-                raise WriteError(
-                    f"{path} cannot be written ({first_line(error)}): make room, and run the same "
-                    "command"
-                ) from None
+                raise cannot_write(path, error) from None
         saved = time.monotonic()
         self._next_save = saved + (saved - started) * (1 / _SHARE - 1)
 

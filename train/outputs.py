@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from samcache.cache.copies import group_codes
 from samcache.cache.digest import file_sha256
 from samcache.cache.duplicates import find_duplicates, split_groups
-from samcache.cache.errors import WriteError, first_line
+from samcache.cache.errors import cannot_write
 from samcache.cache.reading import PROVENANCE, Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
@@ -32,7 +32,7 @@ from samcache.train.run_folder import (
     RESULTS,
     SEEN,
     remove_former,
-    seal,
+    seal_results,
     write_json,
 )
 from samcache.train.run_records import MeanCount, Samples, Share
@@ -61,9 +61,7 @@ class FractionScores:
     train_samples: MeanCount  # mean over trainings
     test_samples: Samples
     metrics: dict[Text, Summary]
-    ensemble: dict[Text, Summary] | None = (
-        None  # of the seeds' mean probabilities; None of one seed
-    )
+    ensemble: dict[Text, Summary] | None = None  # of the seeds' mean; None of one seed
 
 
 @dataclass(frozen=True)
@@ -206,7 +204,7 @@ def write_run(
     remove_parts(folder)
     names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
     sums = {name: file_sha256(folder / name) for name in names}
-    write_json(folder / RESULTS, seal({**results.to_json(), "files": sums}))
+    write_json(folder / RESULTS, seal_results({**results.to_json(), "files": sums}))
 
 
 def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
@@ -227,10 +225,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
         try:
             save_file(tensors, part)
         except SafetensorError as error:
-            raise WriteError(
-                f"{path} cannot be written ({first_line(error)}): make room, and run the same "
-                "command"
-            ) from None
+            raise cannot_write(path, error) from None
 
 
 def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:

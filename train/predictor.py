@@ -33,8 +33,8 @@ class TrainedRun:
 
     image_size: side of the classifier's images. inputs: level -> (C, h, w) of the pooled maps that
     it is given. identity: of the features that it was trained on. reading: of the images that they
-    were made from. members: the stems of the files
-    of those that were trained on all training rows, over seeds and folds.
+    were made from. members: the stems of the files of those that were trained on all training
+    rows, over seeds and folds.
     """
 
     files: RunFiles

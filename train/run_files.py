@@ -15,7 +15,7 @@ from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
 from samcache.cache.typed_json import check_plain, parse_json
 from samcache.train.csv_cells import read_cell
-from samcache.train.run_folder import CONFIG, RESULTS, SEEN, is_sealed
+from samcache.train.run_folder import CONFIG, RESULTS, SEEN, check_seal
 from samcache.train.run_records import check_config, check_results
 from samcache.train.unsealed import check_unsealed
 
@@ -59,7 +59,7 @@ def open_files(folder: Path) -> RunFiles:
     if not (folder / RESULTS).exists():
         raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
     config, results = _read_object(folder / CONFIG), _read_object(folder / RESULTS)
-    sealed = is_sealed(results)
+    sealed = check_seal(results)
     if sealed is False:
         raise ValueError(f"{RESULTS} was changed since the run was finished")
     with in_file(CONFIG):

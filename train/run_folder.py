@@ -108,13 +108,13 @@ def write_json(path: Path, value: object) -> None:
     write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def seal(content: dict[str, Any]) -> dict[str, Any]:
-    """The content of results.json with a checksum over all else of it, as ``is_sealed`` reads."""
+def seal_results(content: dict[str, Any]) -> dict[str, Any]:
+    """Add the checksum that ``check_seal`` compares to the content of results.json."""
     return {**content, CHECKSUM: checksum(canonical(json.loads(json.dumps(content))))}
 
 
-def is_sealed(content: dict[str, Any]) -> bool | None:
-    """Whether the content is what was sealed; None where no checksum was written."""
+def check_seal(content: dict[str, Any]) -> bool | None:
+    """Whether the content of results.json fits its checksum; None where it has none."""
     if CHECKSUM not in content:
         return None
     rest = {name: value for name, value in content.items() if name != CHECKSUM}

@@ -11,7 +11,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from samcache.cache.classes import quoted, unused_classes, used_classes
+from samcache.cache.classes import quote_names, unused_classes, used_classes
 from samcache.cache.copies import group_codes, unit_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
@@ -93,7 +93,7 @@ def plan_members(
     """
     problems = wrong_choices(seeds, fractions)
     if absent := unused_classes(samples, classes):
-        problems.append(f"no readable sample is of class {quoted(absent)}")
+        problems.append(f"no readable sample is of class {quote_names(absent)}")
     if refusal := trainability(samples, classes, "source", folds).refusal():
         problems.append(f"the samples {refusal}")
     if problems:
@@ -193,7 +193,7 @@ def _check_folds(labels: Rows, classes: tuple[str, ...], divisions: list[tuple[R
         for split, rows in zip(SPLITS, division, strict=True):
             absent = sorted(set(range(len(classes))) - set(labels[rows].tolist()))
             if absent:
-                names = quoted(tuple(classes[label] for label in absent))
+                names = quote_names(tuple(classes[label] for label in absent))
                 found.append(f"class {names} is missing from {split} of fold {fold}")
     if found:
         raise ConfigError(

@@ -12,7 +12,7 @@ _BUSY = ("locked", "readonly", "unable to open", "disk I/O")
 
 
 @contextmanager
-def telling_of_database(path: Path) -> Iterator[None]:
+def report_database_errors(path: Path) -> Iterator[None]:
     """Raise ConfigError, or WriteError where the disk is full, for whatever Optuna meets in a file.
 
     A damaged database fails in sqlite, SQLAlchemy, JSON and Optuna alike, so that every error that

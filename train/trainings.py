@@ -8,7 +8,8 @@ from rich.console import Console
 from samcache.cache.duplicates import leaks
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.cache.trainable import counted, trainability
+from samcache.cache.trainable import trainability
+from samcache.cache.wording import count_nouns
 from samcache.train.splits import (
     Member,
     plan_members,
@@ -66,11 +67,11 @@ def warn(console: Console, remarks: Iterable[str]) -> None:
 def _missing(store: Store) -> str:
     """How many images are not extracted yet; "" where all are."""
     missing = int((store.samples["status"] == "missing").sum())
-    of = f"{missing} of {counted(len(store.samples), 'image')} of {store.location}"
+    of = f"{missing} of {count_nouns(len(store.samples), 'image')} of {store.location}"
     return f"{of} {'is' if missing == 1 else 'are'} not extracted yet" if missing else ""
 
 
 def _unreadable(store: Store) -> str:
     """A clause on the images that do not count since they cannot be read; "" where all can."""
     unreadable = int((store.samples["status"] == "unreadable").sum())
-    return f"({counted(unreadable, 'unreadable image')} left out) " if unreadable else ""
+    return f"({count_nouns(unreadable, 'unreadable image')} left out) " if unreadable else ""

@@ -24,7 +24,7 @@ from samcache.train.csv_cells import guard_cells
 from samcache.train.loop import EpochMetrics
 from samcache.train.run_folder import refuse_links
 from samcache.train.search import Dimension
-from samcache.train.sweep_database import telling_of_database
+from samcache.train.sweep_database import report_database_errors
 
 try:
     import filelock
@@ -100,7 +100,7 @@ class Trials:
         for name in (DATABASE, LOCK, AT_WORK, TABLE):
             check_regular(folder / name)
         self._database = folder / DATABASE
-        with self._lock(), self._told():  # one process alone begins the study
+        with self._lock(), self._report_errors():  # one process alone begins the study
             self._study = _open_study(base, dimensions, description)
 
     def run(self, count: int, train: TrainTrial) -> TrialsTable:
@@ -129,7 +129,7 @@ class Trials:
 
         Optuna's own loop raises another error over an interruption that comes while it records.
         """
-        with self._told():
+        with self._report_errors():
             trial = self._study.ask()
             # of its own for each trial, so that it matters not which process proposes it
             place = _place(self._study, trial)
@@ -143,7 +143,7 @@ class Trials:
         except Pruned:
             state = optuna.trial.TrialState.PRUNED
         finally:
-            with self._told():
+            with self._report_errors():
                 self._study.tell(trial, value, state=state)
 
     def _objective(
@@ -158,7 +158,7 @@ class Trials:
 
         def on_epoch(line: EpochMetrics) -> None:
             aucs.append(line.val_auc)
-            with self._told():
+            with self._report_errors():
                 trial.report(line.val_auc, line.epoch)
                 pruned = trial.should_prune()
             told(f"trial {trial.number}, epoch {line.epoch}")
@@ -170,13 +170,13 @@ class Trials:
         except WriteError:  # the disk's fault
             raise
         except ConfigError:
-            with self._told():
+            with self._report_errors():
                 trial.set_user_attr(_REFUSED, True)
             raise
         return _kept(aucs, options)
 
-    def _told(self) -> AbstractContextManager[None]:
-        return telling_of_database(self._database)
+    def _report_errors(self) -> AbstractContextManager[None]:
+        return report_database_errors(self._database)
 
     def _lock(self) -> AbstractContextManager[Any]:
         lock: AbstractContextManager[Any] = filelock.FileLock(self._base.out / LOCK)
@@ -186,7 +186,7 @@ class Trials:
     def _at_work(self, count: int) -> Iterator[None]:
         """Be known to other processes as at work; what none is at any more is to be tried again."""
         with (self._base.out / AT_WORK).open("w") as file:
-            with self._lock(), self._told():  # each is tried again once
+            with self._lock(), self._report_errors():  # each is tried again once
                 if self.done < count:
                     if _locked(file, fcntl.LOCK_EX):
                         _fail_running(self._study)
@@ -197,7 +197,7 @@ class Trials:
     def _trials(
         self, states: tuple[optuna.trial.TrialState, ...] | None = None
     ) -> list[optuna.trial.FrozenTrial]:
-        with self._told():
+        with self._report_errors():
             return self._study.get_trials(deepcopy=False, states=states)
 
     @property

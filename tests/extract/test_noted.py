@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from cines import folder_of_cines, write_cine
 from click.testing import CliRunner
@@ -38,6 +39,13 @@ def test_files_of_several_frames_are_known(kind: str, count: int, tmp_path: Path
         pytest.skip("this Pillow has no AVIF")
     data = cine(count, tmp_path) if kind == "DICOM" else pages(kind, count)
     assert has_several_frames(data) is (count > 1)
+
+
+def test_more_frames_than_a_file_can_hold_are_one(tmp_path: Path) -> None:
+    file = pydicom.dcmread(io.BytesIO(cine(3, tmp_path)))
+    file.NumberOfFrames = 10**6
+    file.save_as(claiming := io.BytesIO())
+    assert not has_several_frames(claiming.getvalue())
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "BMP", "PPM", "JPEG2000"])

@@ -11,7 +11,7 @@ import pytest
 from hostile import FILES, VALUES, places, read_or_refuse, replaced
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trained_run import Trained, one_line, samcache
+from trained_run import Trained, one_line, samcache, write_results
 
 from samcache.cache.digest import file_sha256
 from samcache.train.checkpoint import Checkpoints
@@ -21,7 +21,7 @@ from samcache.train.report.facts import read_facts
 from samcache.train.report.findings import findings
 from samcache.train.report.reproduction import commands
 from samcache.train.run_files import read_seen
-from samcache.train.run_folder import is_run_folder, seal
+from samcache.train.run_folder import is_run_folder
 
 CONFIG, RESULTS = "config.json", "results.json"
 TABLES = ("predictions.csv", "metrics.csv", "seen.csv")
@@ -46,9 +46,8 @@ def write_json(run: Path, name: str, value: Any) -> None:
     (run / name).write_text(json.dumps(value))
     results = json.loads((run / RESULTS).read_text())
     if isinstance(results, dict) and isinstance(results.get("files"), dict):
-        results.pop("checksum", None)
         files = {path.name: file_sha256(path) for path in run.iterdir() if path.name != RESULTS}
-        (run / RESULTS).write_text(json.dumps(seal({**results, "files": files})))
+        write_results(run, {**results, "files": files})
 
 
 def copied(trained: Trained, folder: Path) -> Path:
@@ -93,7 +92,7 @@ def test_anything_in_place_of_a_file_is_refused_at_once(
     run = copied(trained, tmp_path / "run")
     results = json.loads((run / RESULTS).read_text())
     del results["files"]
-    (run / RESULTS).write_text(json.dumps(results))
+    write_results(run, results)
     (run / name).unlink()
     FILES[how](run / name)
     is_run_folder(run)

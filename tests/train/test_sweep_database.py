@@ -13,7 +13,7 @@ from sweeping import options, run, score_in_place_of_training, sweep_store
 from samcache.cache.errors import ConfigError, SamcacheError, WriteError
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.sweep_database import telling_of_database
+from samcache.train.sweep_database import report_database_errors
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_full_disk_is_told_whoever_meets_it(tmp_path: Path) -> None:
     database.execute("PRAGMA max_page_count = 2")
     database.execute("CREATE TABLE t (x)")
     told = pytest.raises(WriteError, match=r"sweep.db cannot be written .*: make room, and run")
-    with told, telling_of_database(path):
+    with told, report_database_errors(path):
         database.execute("INSERT INTO t VALUES (zeroblob(100000))")
     database.close()
 
