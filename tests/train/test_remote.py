@@ -69,7 +69,7 @@ def test_a_bucket_may_grow_while_it_is_trained_from(
     store = Store(f"{s3}/toy.zarr")
     uncommit(store, 1)
     told, _ = quick(store.location, tmp_path / "half")
-    assert "warning: 8 images" in told
+    assert "warning: 8 of 40 images" in told
     run_extract(store=f"{s3}/toy.zarr")
     told, _ = quick(store.location, tmp_path / "whole")
     assert "warning" not in told
