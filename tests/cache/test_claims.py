@@ -209,3 +209,14 @@ def test_a_claim_of_a_process_that_proc_hides_stands(objects: Objects, tmp_path:
         command = [*words, sys.executable, "-c", HIDDEN, str(tmp_path / "s.zarr")]
         seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert seen.split() == ["False", "True"]
+
+
+def test_a_claim_that_another_took_over_and_gave_up_is_not_renewed(tmp_path: Path) -> None:
+    objects = open_objects(tmp_path / "store")
+    with Claims(objects, expiry=0.2) as claims:
+        claim = claims.take("work")
+        assert claim is not None
+        objects.delete([claim_key("work", 0)])  # as the successor does when it is done
+        time.sleep(0.3)
+        assert newest_claim(objects, "work") is None
+        assert not claims.holds(claim, "work")
