@@ -201,7 +201,7 @@ def _decode(header: "Dataset", syntax: Any, frame: int) -> npt.NDArray[Any]:
         return np.asarray(pixel_array(header, index=frame))
     whole = copy(header)
     whole.BitsStored = header.HighBit + 1
-    return np.asarray(pixel_array(whole, index=frame)) >> below
+    return np.asarray(pixel_array(whole, index=frame) >> below)
 
 
 def _check_claim(header: "Dataset", frame: int) -> None:

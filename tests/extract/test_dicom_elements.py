@@ -186,8 +186,8 @@ def headless(implicit: bool, meta: bool = False, private: bool = False) -> bytes
     if private:
         bare.add_new(0x00090010, "LO", "VENDOR")
         bare.add_new(0x00091001, "UN", b"data")
-        for tag in [tag for tag in bare.keys() if tag.group == 8]:
-            del bare[tag]
+        for element in [element for element in bare if element.tag.group == 8]:
+            del bare[element.tag]
     dcmwrite(buffer, bare, implicit_vr=implicit, little_endian=True)
     return buffer.getvalue()
 
