@@ -53,6 +53,11 @@ def are_measurements(classes: tuple[str, ...], images: int) -> bool:
     return not whole or images < 2 * len(numbers)
 
 
+def are_identifiers(classes: tuple[str, ...], images: int) -> bool:
+    """Whether labels look like dates, names or numbers of images: many, and hardly repeated."""
+    return len(classes) > _FEW_NUMBERS and images < 2 * len(classes)
+
+
 def quote_names(names: tuple[str, ...]) -> str:
     """The first few names in quotes, such as "'a', 'b', 'c', …"."""
     return list_first([*map(repr, names)], _SHOWN)

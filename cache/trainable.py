@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.classes import (
+    are_identifiers,
     are_measurements,
     look_alikes,
     missing_labels,
@@ -77,6 +78,8 @@ def trainability(
         how = "by the drawn splits" if drawn else "by its own splits"
         found = chain(_empty_splits(table), _missing_classes(table, used))
     problems = (*_one_class(used), *found)
+    if problems:
+        problems = (*_unreadable(samples), *problems)
     ways = tuple(_ways_out(_with_units(table), used, drawn, folds)) if problems else ()
     return Trainability(how, problems, ways, tuple(_remarks(whole, classes)))
 
@@ -95,6 +98,13 @@ def _usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]
     return usable
 
 
+def _unreadable(samples: pd.DataFrame) -> Iterator[str]:
+    """The first cause of empty splits and missing classes, where images cannot be read."""
+    bad = int((samples["status"] == "unreadable").sum()) if "status" in samples else 0
+    if bad:
+        yield f"{bad} of {count_nouns(len(samples), 'image')} cannot be read"
+
+
 def _one_class(used: tuple[str, ...]) -> Iterator[str]:
     if len(used) < 2:
         yield f"all samples are of one class, {quote_names(used)}: nothing to tell apart"
@@ -104,7 +114,7 @@ def _empty_splits(table: pd.DataFrame) -> Iterator[str]:
     empty = [split for split in SPLITS if not (table["split"] == split).any()]
     if empty:
         verb = "is" if len(empty) == 1 else "are"
-        yield f"{_few_groups(table)}{' and '.join(empty)} {verb} empty"
+        yield f"{_few_groups(table)}{_all_of(empty)} {verb} empty"
 
 
 def _few_groups(table: pd.DataFrame) -> str:
@@ -121,11 +131,16 @@ def _missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str
     filled = [split for split in SPLITS if (table["split"] == split).any()]
     lacking: dict[str, list[str]] = {}
     for name in used:
-        splits = " and ".join(split for split in filled if (name, split) not in held)
+        splits = _all_of([split for split in filled if (name, split) not in held])
         lacking.setdefault(splits, []).append(name)
     lacking.pop("", None)
     for splits, names in lacking.items():
         yield f"{_classes_are(tuple(names))} missing from {splits}"
+
+
+def _all_of(names: list[str]) -> str:
+    """Such as "train, val and test"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def _classes_are(names: tuple[str, ...]) -> str:
@@ -155,6 +170,9 @@ def _units(table: pd.DataFrame, used: tuple[str, ...], column: str = "unit") -> 
 def _ways_out(
     table: pd.DataFrame, used: tuple[str, ...], drawn: bool, folds: int | None
 ) -> Iterator[str]:
+    if table.empty:
+        yield "make the images readable: each has its reason"
+        return
     mistakes = tuple(_mistaken_labels(table, used))
     yield from mistakes
     if len(used) < 2 or are_measurements(used, len(table)):
@@ -181,6 +199,8 @@ def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str
     if are_measurements(used, len(table)):
         yield "group the numbers into a few classes"
         return
+    if are_identifiers(used, len(table)):
+        yield "give the column of the classes with --label-column, if the labels are no classes"
     for alike in look_alikes(used)[:_SHOWN]:
         yield f"give {' and '.join(map(repr, alike))} one name"
     if missing_labels(used):

@@ -13,12 +13,14 @@ from samcache.cache.description import DRAWN
 from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
 from samcache.cache.samples import SPLITS
+from samcache.cache.wording import count_nouns
 from samcache.extract.drawn_splits import keep_copies_together
 from samcache.extract.noted import NOTHING, Noted, is_single_colour
 from samcache.extract.progress import encoding_progress, tell
 from samcache.extract.remarks import training_remarks
 from samcache.extract.sources import Source, told_passed_over
 
+_MOST_ACROSS = 10  # classes beside one another
 _SHOWN = 20  # of each kind of trouble; the JSON has all
 
 
@@ -50,30 +52,37 @@ class SourceReport:
     def text(self) -> str:
         """A table of counts, the sizes, and a line for each image or group that needs a look."""
         lines = [
-            f"{self.name}: {self._total()} images, splits: {self.split_origin}",
+            f"{self.name}: {count_nouns(self._total(), 'image')}, splits: {self.split_origin}",
             *self._table(),
+            *self._sizes(),
         ]
-        shapes = sorted(self.sizes.items(), key=lambda item: -item[1])
-        told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
-        lines.append(f"sizes: {told}" + (f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""))
         lines += [*told_passed_over(self.passed_over), *self.noted.lines(), *self.remarks]
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        lines += listed("images cannot be read", bad)
+        lines += listed("image", "cannot be read", bad)
         across = [same.text(self.classes) for same in self.duplicates if same.leaks]
         within = [same.text(self.classes) for same in self.duplicates if not same.leaks]
-        lines += listed("images stand in more than one split", across)
-        lines += listed("images repeat within a split", within)
+        lines += listed("image", "in more than one split", across)
+        lines += listed("image", "repeated within a split", within)
         divided = [f"{group}: {', '.join(splits)}" for group, splits in self.groups.items()]
-        lines += listed("groups stand in more than one split", divided)
+        lines += listed("group", "in more than one split", divided)
         return "\n".join(lines)
 
     def _total(self) -> int:
         return sum(sum(row.values()) for row in self.counts.values())
 
     def _table(self) -> list[str]:
+        """Splits by classes; a line a class where they are many, and of very many the first."""
         table = pd.DataFrame(self.counts).T.reindex(columns=list(self.classes))
         table["total"] = table.sum(axis=1)
+        if len(self.classes) > _MOST_ACROSS:
+            table = _first_and_rest(table.T)
         return table.to_string().splitlines()
+
+    def _sizes(self) -> list[str]:
+        shapes = sorted(self.sizes.items(), key=lambda item: -item[1])
+        told = ", ".join(f"{shape} ({count})" for shape, count in shapes[:5])
+        more = f" and {len(shapes) - 5} more" if len(shapes) > 5 else ""
+        return [f"sizes: {told}{more}"] if shapes else []
 
 
 def check_source(
@@ -141,9 +150,22 @@ def _counts(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[s
     return counts
 
 
-def listed(what: str, found: list[str]) -> list[str]:
+def _first_and_rest(table: pd.DataFrame) -> pd.DataFrame:
+    """Classes by splits with the total last: the first classes, and all others in one line."""
+    rest = table.iloc[_SHOWN:-1]
+    if rest.empty:
+        return table
+    others = rest.sum().to_frame(f"and {len(rest)} more").T
+    return pd.concat([table.iloc[:_SHOWN], others, table.iloc[-1:]])
+
+
+def listed(noun: str, what: str, found: list[str]) -> list[str]:
     """A heading with the count and the first few; nothing where there is none."""
     if not found:
         return []
     more = [f"  … and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return [f"{len(found)} {what}:", *(f"  {text}" for text in found[:_SHOWN]), *more]
+    return [
+        f"{count_nouns(len(found), noun)} {what}:",
+        *(f"  {text}" for text in found[:_SHOWN]),
+        *more,
+    ]

@@ -4,6 +4,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -138,10 +139,21 @@ def _fill_in(header: "Dataset", size: int) -> None:
     header.SamplesPerPixel = samples
     header.NumberOfFrames = _count_frames(header, max(size, len(header[_PIXELS].value or b"")))
     header.BitsStored = stored if 0 < stored <= header.BitsAllocated else header.BitsAllocated
+    header.HighBit = _high_bit(header)
     header.PixelRepresentation = int(read_integer(header, "PixelRepresentation") == 1)
     header.PhotometricInterpretation = photometric or ("MONOCHROME2" if samples == 1 else "RGB")
     if samples > 1:
         header.PlanarConfiguration = int(read_integer(header, "PlanarConfiguration") == 1)
+
+
+def _high_bit(header: "Dataset") -> int:
+    """The place of a stored value's highest bit; one that makes no sense counts as absent.
+
+    Files older than the standard of 2014 may keep their values in the upper bits, PS3.5, 8.1.1.
+    """
+    usual: int = header.BitsStored - 1
+    place = read_integer(header, "HighBit") or 0
+    return place if usual < place < header.BitsAllocated else usual
 
 
 def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
@@ -149,7 +161,7 @@ def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
 
     Raises ImageError.
     """
-    from pydicom.pixels import get_decoder, pixel_array
+    from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
     syntax = UID(str(header.file_meta.TransferSyntaxUID))
@@ -169,11 +181,27 @@ def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
     try:
         if syntax.is_encapsulated:
             _check_claim(header, frame)
-        return np.asarray(pixel_array(header, index=frame))
+        return _decode(header, syntax, frame)
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything
         raise ImageError(plain_reason(error)) from None
+
+
+def _decode(header: "Dataset", syntax: Any, frame: int) -> npt.NDArray[Any]:
+    """A frame's values, moved down where the file keeps them in upper bits; raises anything.
+
+    pydicom takes the lowest bits. Codecs other than RLE move values themselves.
+    """
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import RLELossless
+
+    below = header.HighBit + 1 - header.BitsStored
+    if not below or (syntax.is_encapsulated and syntax != RLELossless):
+        return np.asarray(pixel_array(header, index=frame))
+    whole = copy(header)
+    whole.BitsStored = header.HighBit + 1
+    return np.asarray(pixel_array(whole, index=frame) >> below)
 
 
 def _check_claim(header: "Dataset", frame: int) -> None:

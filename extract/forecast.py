@@ -16,6 +16,7 @@ from samcache.cache.layout import ArraySpec, Layout
 from samcache.cache.location import open_objects
 from samcache.cache.shards import shard_size
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 from samcache.extract.division import division, reading_threads
 from samcache.extract.open_shard import ShardRows
 from samcache.extract.plan import (
@@ -94,7 +95,8 @@ class Forecast:
             *self.changes.lines(prune, limited),
             *self.remarks,
             *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
-            f"{decimal(sum(self.bytes.values()))} in {self.objects} objects ({self.shards} shards)",
+            f"{decimal(sum(self.bytes.values()))} in {count_nouns(self.objects, 'object')} "
+            f"({count_nouns(self.shards, 'shard')})",
         ]
         if self.speed is not None and self.seconds is not None:
             lines.append(

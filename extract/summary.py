@@ -6,6 +6,7 @@ from typing import Any
 from samcache.cache.duplicates import Duplicates, find_duplicates
 from samcache.cache.precision import Precision
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 from samcache.extract.check import listed
 from samcache.extract.division import Division
 from samcache.extract.noted import NOTHING, Noted
@@ -44,7 +45,7 @@ class ExtractSummary:
         rate = f", {self.encoded / self.seconds:.1f} images/s" if timed else ""
         copied = f", {self.copied} copied" if self.copied else ""
         lines = [
-            f"{self.samples} images in the store, {self.encoded} encoded{copied} "
+            f"{count_nouns(self.samples, 'image')} in the store, {self.encoded} encoded{copied} "
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
             f"fingerprint {self.fingerprint[:12]}",
             *told_passed_over(self.passed_over),
@@ -54,14 +55,16 @@ class ExtractSummary:
             *self._precision_lines(),
         ]
         if self.missing:
-            lines.append(f"{self.missing} images are not committed yet")
+            verb = "is" if self.missing == 1 else "are"
+            lines.append(f"{count_nouns(self.missing, 'image')} {verb} not committed yet")
         bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        lines += listed("unreadable, recorded in the store", bad)
+        lines += listed("unreadable image", "recorded in the store", bad)
         leaks = [same for same in self.duplicates if same.leaks]
         across = [same.text(self.classes) for same in leaks]
-        lines += listed("images stand in more than one split", across)
+        lines += listed("image", "in more than one split", across)
         if len(self.duplicates) > len(leaks):
-            lines.append(f"{len(self.duplicates) - len(leaks)} images repeat within a split")
+            within = count_nouns(len(self.duplicates) - len(leaks), "image")
+            lines.append(f"{within} repeated within a split")
         return "\n".join(lines)
 
     def _precision_lines(self) -> list[str]:

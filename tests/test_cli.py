@@ -115,7 +115,7 @@ def test_unreadable_images_set_the_exit_status(
     words = ["extract", manifest, "--encoder", "vit_tiny", "--checkpoint", checkpoint, "--pool", 1]
     result = command(*words, "--store", tmp_path / "s.zarr")
     assert result.exit_code == 3
-    assert "2 unreadable, recorded in the store" in result.stdout
+    assert "2 unreadable images recorded in the store" in result.stdout
     strict = command(*words, "--store", tmp_path / "t.zarr", "--strict")
     assert "a.png: cannot be read" in one_line(strict)
 

@@ -46,7 +46,7 @@ def plan_trainings(
         problems.append(f"{missing}: run the same samcache extract command again to finish")
         found = trainability(*stored, count_missing=True)
     if found.problems:
-        problems.append(f"{store.location} {_unreadable(store)}{found.refusal()}")
+        problems.append(f"{store.location} {found.refusal()}")
     if problems:
         raise ConfigError("; ".join(problems))
     samples, classes = readable_samples(store), trained_classes(store)
@@ -69,9 +69,3 @@ def _missing(store: Store) -> str:
     missing = int((store.samples["status"] == "missing").sum())
     of = f"{missing} of {count_nouns(len(store.samples), 'image')} of {store.location}"
     return f"{of} {'is' if missing == 1 else 'are'} not extracted yet" if missing else ""
-
-
-def _unreadable(store: Store) -> str:
-    """A clause on the images that do not count since they cannot be read; "" where all can."""
-    unreadable = int((store.samples["status"] == "unreadable").sum())
-    return f"({count_nouns(unreadable, 'unreadable image')} left out) " if unreadable else ""

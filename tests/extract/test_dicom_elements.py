@@ -95,6 +95,14 @@ def in_frames(top: dict[str, object], frame: dict[str, object]) -> bytes:
     return saved(ramp(PerFrameFunctionalGroupsSequence=Sequence([groups]), **top))
 
 
+def in_upper_bits(signed: bool) -> bytes:
+    """Values of 12 bits in the upper bits of 16, above bits that mean nothing."""
+    values = (RAMP.astype(int) - 2048 * signed) * 16 + 9
+    header = dicom(values.astype(np.int16 if signed else np.uint16), 12, HighBit=15)
+    header.WindowCenter, header.WindowWidth = 0 if signed else 2048, 4096
+    return saved(header)
+
+
 SHOWN: dict[str, tuple[Callable[[], bytes], list[int]]] = {
     "empty slope and intercept": (
         lambda: saved(ramp(RescaleSlope=None, RescaleIntercept=None, **WINDOW)), WINDOWED),
@@ -141,6 +149,9 @@ SHOWN: dict[str, tuple[Callable[[], bytes], list[int]]] = {
         lambda: saved(ramp(RescaleSlope="0.0001220703125", RescaleIntercept=0,
                            WindowCenter=0.25, WindowWidth=0.5)),
         [round(n * 64 / 4096 * 255) for n in range(64)]),
+    "values in the upper bits": (lambda: in_upper_bits(signed=False), WINDOWED),
+    "signed values in the upper bits": (lambda: in_upper_bits(signed=True), WINDOWED),
+    "highest bit that no value has": (lambda: saved(ramp(HighBit=99, **WINDOW)), WINDOWED),
     "inverted presentation": (
         lambda: saved(ramp(PresentationLUTShape="INVERSE", **WINDOW)), FALLING),
     "first mapped value, signed": (lambda: signed_table("SS", -1024), WINDOWED),
@@ -162,13 +173,21 @@ def test_padding_is_black_whatever_the_files_padding_covers() -> None:
     assert (pixels_of(saved(dicom(np.full((4, 4), 9, np.uint8), PixelPaddingValue=9))) == 0).all()
 
 
-def headless(implicit: bool, meta: bool = False) -> bytes:
-    """A bare data set, or one behind file meta information without preamble."""
+def headless(implicit: bool, meta: bool = False, private: bool = False) -> bytes:
+    """A bare data set, or one behind file meta information without preamble.
+
+    private: whether it begins with a private group.
+    """
     data = saved(ramp(**WINDOW))
     if meta:
         return data[132:]
     bare, buffer = Dataset(), io.BytesIO()
     bare.update({element.tag: element for element in ramp(**WINDOW)})
+    if private:
+        bare.add_new(0x00090010, "LO", "VENDOR")
+        bare.add_new(0x00091001, "UN", b"data")
+        for element in [element for element in bare if element.tag.group == 8]:
+            del bare[element.tag]
     dcmwrite(buffer, bare, implicit_vr=implicit, little_endian=True)
     return buffer.getvalue()
 
@@ -181,6 +200,8 @@ def without_syntax(encoded: bytes) -> bytes:
 HEADLESS = {
     "implicit": lambda: headless(implicit=True),
     "explicit": lambda: headless(implicit=False),
+    "implicit, private group first": lambda: headless(implicit=True, private=True),
+    "explicit, private group first": lambda: headless(implicit=False, private=True),
     "no preamble": lambda: headless(implicit=False, meta=True),
     "no preamble but the magic word": lambda: saved(ramp(**WINDOW))[128:],
     "no syntax, implicit": lambda: without_syntax(headless(implicit=True)),

@@ -151,7 +151,7 @@ def test_a_summary_shows_the_first_of_many_unreadable_images(
     draw(tmp_path / "23.png", 0)
     _, summary = run_extract(source=tmp_path / "m.csv")
     text = summary.text()
-    assert "23 unreadable, recorded in the store:" in text
+    assert "23 unreadable images recorded in the store:" in text
     assert "  … and 3 more" in text
     assert text.count("cannot be read: No such file") == 20
     assert len(summary.to_json()["unreadable"]) == 23

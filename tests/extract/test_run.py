@@ -201,7 +201,7 @@ def test_copies_across_splits_are_told_and_recorded(run_extract: Extract, tmp_pa
         ("train/000004", "train/000005"),
     ]
     assert "train/000002 (train, 0) = test/000003 (test, 1)" in summary.text()
-    assert "1 images repeat within a split" in summary.text()
+    assert "1 image repeated within a split" in summary.text()
 
 
 def test_a_group_in_two_splits_is_refused_unless_allowed(

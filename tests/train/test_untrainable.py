@@ -156,6 +156,40 @@ def test_look_alikes_and_missing_labels_are_told_where_train_takes_them(
     assert missing.startswith("class 'None' (6 images) looks like a missing label")
 
 
+def test_images_that_cannot_be_read_are_the_first_cause(
+    manifest: Callable[..., Path], options: ExtractOptions, tmp_path: Path
+) -> None:
+    manifest(WELL)
+    for path in (tmp_path / "imgs").iterdir():
+        path.write_bytes(b"no image")
+    problem = "24 of 24 images cannot be read; train, val and test are empty"
+    checked = check_source(open_source(options.source, options.reading), QUIET)
+    assert problem in checked.remarks[0]
+    assert "rarest class" not in checked.remarks[0]
+    assert "sizes" not in checked.text()
+
+
+def test_labels_that_name_images_rather_than_classes_are_told(
+    manifest: Callable[..., Path], options: ExtractOptions
+) -> None:
+    manifest(lambda n, *_: (f"2021-03-{n + 1:02}",), "file,class")
+    (refusal,) = remarks(options)
+    assert "give the column of the classes with --label-column" in refusal
+    assert "rarest class" not in refusal
+
+
+def test_many_classes_are_listed_a_line_each(
+    manifest: Callable[..., Path], options: ExtractOptions
+) -> None:
+    manifest(lambda n, *_: (f"class {n}",), "file,class")
+    text = check_source(open_source(options.source, options.reading), QUIET).text()
+    table = [line.split() for line in text.splitlines()[1:]]
+    assert table[0] == ["train", "val", "test"]
+    assert table[1] == ["class", "0", "1", "0", "0"]
+    assert table[21] == ["and", "4", "more", "4", "0", "0"]
+    assert table[22] == ["total", "24", "0", "0"]
+
+
 @pytest.mark.parametrize("shown", ["{:.3f}", "{:.1f}", "-{:.2e}"])
 def test_measurements_in_place_of_classes_are_told(
     manifest: Callable[..., Path], options: ExtractOptions, shown: str
