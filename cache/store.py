@@ -269,14 +269,14 @@ class Store:
         standing = self.find_commit(shard)
         if standing is None or self.is_whole(standing):
             return standing
-        self.objects.delete([spare_key(shard)])
-        self.objects.delete([commit_key(shard)])
-        return None
+        self.give_up(shard)
+        return self.find_commit(shard)
 
-    def bytes_of(self, path: str) -> int:
-        """Committed bytes of one array, by its path in the store."""
-        spec = self.arrays[path]
-        return sum(commit.objects[spec.key(shard)].bytes for shard, commit in self.commits.items())
+    def give_up(self, shard: int) -> None:
+        """Remove a shard's record and spare; one that matches, of a faster process, comes back."""
+        self.objects.delete([commit_key(shard)])
+        if not self.restore_commit(shard):
+            self.objects.delete([spare_key(shard)])
 
     def read(self, path: str, start: int, stop: int) -> Array:
         """Rows of an array by its path, every checksum checked; rows without data are zeros.

@@ -9,11 +9,12 @@ import pandas as pd
 from samcache.cache.claims import Claims
 from samcache.cache.commits import ObjectRecord, spare_key
 from samcache.cache.errors import StoreError
+from samcache.cache.open_damaged import Damage, open_damaged
 from samcache.cache.reading import Reading
 from samcache.cache.restore import restore_columns, restore_records, write_spares
 from samcache.cache.samples import generation_objects, read_column
 from samcache.cache.store import Store
-from samcache.cache.verify import Damage, open_damaged, verify
+from samcache.cache.verify import verify
 from samcache.extract.colour import parse_window
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
