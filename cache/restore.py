@@ -8,7 +8,7 @@ from collections.abc import Callable
 from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.create import write_metadata
 from samcache.cache.description import ROOT
-from samcache.cache.errors import OvertakenError, StoreError
+from samcache.cache.errors import OvertakenError
 from samcache.cache.layout import ArraySpec
 from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.one_bit import correct_row, correct_small, is_sealed
@@ -59,9 +59,9 @@ def restore_commit_record(store: Store, shard: int, still_mine: Callable[[], boo
     keys = commit_key(shard), spare_key(shard)
     standing, copy = (store.objects.find(key, LARGEST_RECORD) for key in keys)
     tried = [standing, copy]
-    if not _is_record(store, shard, standing):
+    if store.readable_commit(standing, shard) is None:
         tried.append(correct_small(standing or b"", is_sealed))
-    records = list(dict.fromkeys(d for d in tried if d and _is_record(store, shard, d)))
+    records = list(dict.fromkeys(d for d in tried if d and store.readable_commit(d, shard)))
     if len(records) > 1:
         records.sort(key=lambda data: not store.is_whole(store.parse_commit(data, shard)))
     for key in keys if records else ():
@@ -101,10 +101,3 @@ def write_spares(store: Store) -> None:
     for shard in store.committed():
         if spare_key(shard) not in keys:
             store.objects.put(spare_key(shard), store.objects.get(commit_key(shard)))
-
-
-def _is_record(store: Store, shard: int, data: bytes | None) -> bool:
-    try:
-        return data is not None and bool(store.parse_commit(data, shard))
-    except StoreError:
-        return False

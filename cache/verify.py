@@ -133,21 +133,27 @@ def verify(
 
 
 def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[tuple[int, Commit]]:
-    """The readable commit records; the others go to ``found``."""
+    """The commit records, or their spares; those that cannot be read go to ``found``."""
 
-    def read(shard: int) -> Commit | Damage:
+    def read(shard: int) -> tuple[Commit | None, Damage | None]:
+        key = commit_key(shard)
         try:
             found, problem = store.find_commit(shard), "is missing"
         except StoreError as error:
             found, problem = None, str(error)
-        return found or Damage(commit_key(shard), problem, _all_rows(store, shard))
+        if found is not None:
+            return found, None
+        spare = store.readable_commit(store.objects.find(spare_key(shard), LARGEST_RECORD), shard)
+        if spare is not None:
+            return spare, Damage(key, f"{problem}; its spare is whole")
+        return None, Damage(key, problem, _all_rows(store, shard))
 
     records = in_parallel(read, shards) if store.remote else map(read, shards)
-    for shard, record in zip(shards, records, strict=True):
-        if isinstance(record, Damage):
-            found.append(record)
-        else:
-            yield shard, record
+    for shard, (commit, damage) in zip(shards, records, strict=True):
+        if damage is not None:
+            found.append(damage)
+        if commit is not None:
+            yield shard, commit
 
 
 def _sizes(store: Store) -> dict[str, int] | None:
@@ -198,7 +204,9 @@ def _spared(store: Store) -> list[int]:
 
 def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
     spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
-    if spare is not None and spare != store.objects.find(commit_key(commit.shard)):
+    standing = store.objects.find(commit_key(commit.shard))
+    readable = store.readable_commit(standing, commit.shard) is not None
+    if readable and spare is not None and spare != standing:
         yield Damage(spare_key(commit.shard), "is no copy of the commit record")
     for spec in store.arrays.values():
         key = spec.key(commit.shard)
@@ -291,9 +299,10 @@ def _wrong_table(store: Store) -> Iterator[Damage]:
 
 
 def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
-    """Rows of samples in shards without a commit record, those apart whose record is damaged."""
-    lost = {row for one in damage for row in one.rows}
-    pending = (range(*store.layout.rows_of(shard)) for shard in store.pending())
+    """Rows of samples in shards without a commit record, those apart that the damage tells of."""
+    lost, told = {row for one in damage for row in one.rows}, {one.key for one in damage}
+    shards = (shard for shard in store.pending() if commit_key(shard) not in told)
+    pending = (range(*store.layout.rows_of(shard)) for shard in shards)
     return {row for rows in pending for row in rows} - lost
 
 
