@@ -33,9 +33,10 @@ from samcache.cache.folder import FolderObjects
 from samcache.cache.info import describe
 from samcache.cache.listing import list_stores
 from samcache.cache.merge import merge_stores
+from samcache.cache.open_damaged import open_damaged
 from samcache.cache.records import seal, unseal
 from samcache.cache.store import Store
-from samcache.cache.verify import open_damaged, verify
+from samcache.cache.verify import verify
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 

@@ -71,8 +71,7 @@ class Commit:
             return _parse(unseal(data), shard)
         except ValueError as error:
             raise StoreError(
-                f"commit record of shard {shard} is damaged ({error}): "
-                "run samcache cache repair to encode the shard anew"
+                f"commit record of shard {shard} is damaged ({error}): run samcache cache repair"
             ) from None
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from samcache.cache.claims import CLAIMS, Claims
 from samcache.cache.description import BEGUN, ROOT, SPARE, Description, read_description
-from samcache.cache.errors import OvertakenError, StoreError
+from samcache.cache.errors import OvertakenError, StoreError, UnfinishedError
 from samcache.cache.layout import metadata_objects, same_metadata
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.samples import (
@@ -18,6 +18,7 @@ from samcache.cache.samples import (
     Generation,
     create_columns,
     generation_key,
+    newest_generation,
     parse_generation,
 )
 from samcache.cache.store import Store
@@ -76,15 +77,34 @@ def create_store(
 
 
 def _complete_creation(location: str | Path, objects: Objects) -> Store:
-    """Create what follows from a root record's copy, the root record last."""
+    """Create what follows from a root record's copy, the root record last.
+
+    Raises UnfinishedError where the copy came without the columns: from a copy that was cut off.
+    """
     decided = read_description(objects, SPARE)
+    if objects.size(ROOT) is None and not _has_columns(objects, decided):
+        raise UnfinishedError(
+            f"{objects.name} holds what a copy or an import began: run that command again to go "
+            "on, or choose another place"
+        )
     if decided.table is not None:
         following = _metadata(decided, decided.table)
-        following[generation_key(0)] = decided.table.to_bytes()
         for key, data in following.items():
             objects.create(key, data)
+        if not objects.create(generation_key(0), decided.table.to_bytes()):
+            # an older version was stopped here, which wrote its record before anything was decided
+            objects.put(generation_key(0), decided.table.to_bytes())
     objects.create(ROOT, decided.to_bytes())
     return write_metadata(Store(location, objects))
+
+
+def _has_columns(objects: Objects, decided: Description) -> bool:
+    """Whether the first table is there, of which older versions have the record alone."""
+    try:
+        table = decided.table or newest_generation(objects)
+    except StoreError:
+        return False
+    return all(objects.size(key) == record.bytes for key, record in table.objects.items())
 
 
 def _complete_columns(objects: Objects, columns: dict[str, bytes]) -> None:

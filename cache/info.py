@@ -54,19 +54,25 @@ def describe(store: Store) -> dict[str, Any]:
             level: {
                 "shape": [layout.rows, *store.arrays[feature_path(level)].row],
                 "dtype": store.identity.dtype,
-                "bytes": store.bytes_of(feature_path(level)),
+                "bytes": bytes_of(store, feature_path(level)),
             }
             for level in store.identity.levels
         },
         "images": {
             "shape": [layout.rows, *store.arrays[IMAGES].row] if IMAGES in store.arrays else None,
-            "bytes": store.bytes_of(IMAGES) if IMAGES in store.arrays else 0,
+            "bytes": bytes_of(store, IMAGES) if IMAGES in store.arrays else 0,
         },
         "duplicates": [asdict(same) for same in duplicates],
         "leaks": sum(same.leaks for same in duplicates),
         "last_commit": max((c.written for c in store.commits.values()), default=None),
         "provenance": store.provenance,
     }
+
+
+def bytes_of(store: Store, path: str) -> int:
+    """Committed bytes of one array, by its path in the store."""
+    spec = store.arrays[path]
+    return sum(commit.objects[spec.key(shard)].bytes for shard, commit in store.commits.items())
 
 
 def _counts(

@@ -167,7 +167,7 @@ def _is_ours(objects: Objects, names: set[str]) -> bool:
 
 def _says_samcache(data: bytes | None) -> bool:
     try:
-        return "samcache" in parse_json(data or b"")["attributes"]
+        return "identity" in parse_json(data or b"")["attributes"]["samcache"]
     except (ValueError, KeyError, TypeError):
         return False
 

@@ -3,17 +3,19 @@
 Nothing is removed here, and nothing is written that a checksum of the store does not confirm.
 """
 
+from collections.abc import Callable
+
 from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.create import write_metadata
 from samcache.cache.description import ROOT
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import OvertakenError
 from samcache.cache.layout import ArraySpec
 from samcache.cache.objects import LARGEST_RECORD
 from samcache.cache.one_bit import correct_row, correct_small, is_sealed
+from samcache.cache.open_damaged import Damage
 from samcache.cache.samples import generation_key
 from samcache.cache.shards import CHECKSUM, crc32c, encode_index, row_sums
 from samcache.cache.store import Store
-from samcache.cache.verify import Damage
 
 
 def restore_records(store: Store, damage: list[Damage]) -> Store:
@@ -48,24 +50,26 @@ def _corrected_column(data: bytes, record: ObjectRecord) -> bytes | None:
     return correct_small(data, lambda tried: ObjectRecord.of(tried) == record)
 
 
-def restore_commit_record(store: Store, shard: int) -> bool:
+def restore_commit_record(store: Store, shard: int, still_mine: Callable[[], bool]) -> bool:
     """Put back a shard's commit record and its spare; False where neither can be had.
 
-    Of what can be read, a record comes first that every object matches. Asked under a claim.
+    Of what can be read, a record comes first that every object matches: a process that slept may
+    have put an old one back. Asked under a claim; raises OvertakenError where it is lost.
     """
-    key, spare = commit_key(shard), spare_key(shard)
-    standing, copy = (store.objects.find(one, LARGEST_RECORD) for one in (key, spare))
-    if not _is_record(store, shard, standing):
-        corrected = correct_small(standing or b"", is_sealed)
-        found = [data for data in (copy, corrected) if _is_record(store, shard, data)]
-        found.sort(key=lambda data: not store.is_whole(store.parse_commit(data or b"", shard)))
-        if not found:
-            return False
-        standing = found[0]
-        store.objects.put(key, standing or b"")
-    if standing is not None and copy != standing:
-        store.objects.put(spare, standing)
-    return True
+    keys = commit_key(shard), spare_key(shard)
+    standing, copy = (store.objects.find(key, LARGEST_RECORD) for key in keys)
+    tried = [standing, copy]
+    if store.readable_commit(standing, shard) is None:
+        tried.append(correct_small(standing or b"", is_sealed))
+    records = list(dict.fromkeys(d for d in tried if d and store.readable_commit(d, shard)))
+    if len(records) > 1:
+        records.sort(key=lambda data: not store.is_whole(store.parse_commit(data, shard)))
+    for key in keys if records else ():
+        if store.objects.find(key) != records[0]:
+            if not still_mine():
+                raise OvertakenError(key)
+            store.objects.put(key, records[0])
+    return bool(records)
 
 
 def correct_object(store: Store, spec: ArraySpec, commit: Commit) -> bool:
@@ -97,10 +101,3 @@ def write_spares(store: Store) -> None:
     for shard in store.committed():
         if spare_key(shard) not in keys:
             store.objects.put(spare_key(shard), store.objects.get(commit_key(shard)))
-
-
-def _is_record(store: Store, shard: int, data: bytes | None) -> bool:
-    try:
-        return data is not None and bool(store.parse_commit(data, shard))
-    except StoreError:
-        return False

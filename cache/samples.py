@@ -134,7 +134,7 @@ def newest_generation(objects: Objects) -> Generation:
     except StoreError:
         number, found = 0, None
     if found is None:  # no hint, or it is of a table that was collected since
-        number = _newest_listed(objects) if objects.listable else 0
+        number = newest_listed(objects) if objects.listable else 0
         found = objects.find(generation_key(number), LARGEST_RECORD)
     if found is None:
         raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
@@ -158,7 +158,7 @@ def check_count(objects: Objects, generation: Generation) -> None:
             raise StoreError(f"{key} does not hold {generation.count} values: it is damaged")
 
 
-def _newest_listed(objects: Objects) -> int:
+def newest_listed(objects: Objects) -> int:
     """The highest number that a record of a table stands under, 0 where there is none."""
     names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)

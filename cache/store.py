@@ -202,18 +202,18 @@ class Store:
         return self._settle(shard, record)
 
     def restore_commit(self, shard: int) -> bool:
-        """Put back a commit record that was lost, from a spare that every object still matches.
-
-        Asked under a claim on the shard. A spare beside other objects makes nothing exist.
-        """
+        """Put back a lost commit record from a spare that every object matches; under a claim."""
         spare = self.objects.find(spare_key(shard), LARGEST_RECORD)
+        commit = self.readable_commit(spare, shard)
+        whole = commit is not None and self.is_whole(commit)
+        return whole and self.objects.create(commit_key(shard), spare or b"")
+
+    def readable_commit(self, data: bytes | None, shard: int) -> Commit | None:
+        """A commit record from its bytes, None where there are none or they are damaged."""
         try:
-            commit = None if spare is None else self.parse_commit(spare, shard)
+            return None if data is None else self.parse_commit(data, shard)
         except StoreError:
-            return False
-        if spare is None or commit is None or not self.is_whole(commit):
-            return False
-        return self.objects.create(commit_key(shard), spare)
+            return None
 
     def is_whole(self, commit: Commit) -> bool:
         """Whether every object of a shard is the one that its commit record names."""
@@ -269,14 +269,14 @@ class Store:
         standing = self.find_commit(shard)
         if standing is None or self.is_whole(standing):
             return standing
-        self.objects.delete([spare_key(shard)])
-        self.objects.delete([commit_key(shard)])
-        return None
+        self.give_up(shard)
+        return self.find_commit(shard)
 
-    def bytes_of(self, path: str) -> int:
-        """Committed bytes of one array, by its path in the store."""
-        spec = self.arrays[path]
-        return sum(commit.objects[spec.key(shard)].bytes for shard, commit in self.commits.items())
+    def give_up(self, shard: int) -> None:
+        """Remove a shard's record and spare; one that matches, of a faster process, comes back."""
+        self.objects.delete([commit_key(shard)])
+        if not self.restore_commit(shard):
+            self.objects.delete([spare_key(shard)])
 
     def read(self, path: str, start: int, stop: int) -> Array:
         """Rows of an array by its path, every checksum checked; rows without data are zeros.

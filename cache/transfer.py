@@ -122,17 +122,25 @@ class Transfer:
                 damaged[error.key] = error.problem
             self.on_bytes(entry.bytes)
         if damaged:
-            self._take_back(sent, shard, claim)
+            self._take_back(sent, record, claim)
             return Outcome(shard, damaged=damaged)
         if not record.stands:
             self._commit(record, claim)
         return Outcome(shard, sum(sent.values()))
 
-    def _take_back(self, keys: Iterable[str], shard: int, claim: Claim) -> None:
-        """Remove what was sent of a shard that cannot be committed."""
+    def _take_back(self, keys: Iterable[str], record: _Record, claim: Claim) -> None:
+        """Remove what was sent of a shard that cannot be committed.
+
+        Where another process has committed it while this one slept, it is sent once more.
+        """
+        shard = record.commit.shard
         uncommitted = self._destination.size(commit_key(shard)) is None
         if uncommitted and self._claims.holds(claim, shard_name(shard)):
             self._destination.delete(keys)
+            if self._destination.size(commit_key(shard)) is not None:
+                for key in keys:
+                    entry = record.commit.objects[key]
+                    self._destination.create(key, fetch(self._source.objects, key, entry))
 
     def _record(self, shard: int) -> _Record | None:
         """The source's record, None where the shard is not committed."""

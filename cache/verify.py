@@ -15,21 +15,12 @@ from rich.progress import Progress
 
 from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.create import left_behind, stale_metadata
-from samcache.cache.description import ROOT, SPARE, read_description
-from samcache.cache.errors import StoreError, UnfinishedError
+from samcache.cache.errors import StoreError
 from samcache.cache.layout import ArraySpec
-from samcache.cache.location import open_objects
-from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.objects import LARGEST_RECORD, in_parallel
+from samcache.cache.open_damaged import Damage, open_damaged
 from samcache.cache.records import checksum
-from samcache.cache.samples import (
-    NEWEST,
-    Generation,
-    check_count,
-    generation_key,
-    newest_generation,
-    parse_generation,
-)
-from samcache.cache.shards import CHECKSUM, DamagedShardError, index_bytes
+from samcache.cache.shards import CHECKSUM, DamagedShardError, crc32c, index_bytes
 from samcache.cache.store import Store
 
 _READERS = 4
@@ -44,15 +35,6 @@ _INTERRUPTED = (
 )
 _SHOWN = 10  # ids of uncommitted samples in a report's text; to_json has all
 _BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
-
-
-@dataclass(frozen=True)
-class Damage:
-    """One object that is not what its record says, and the rows of the arrays that it costs."""
-
-    key: str
-    problem: str
-    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,30 +105,6 @@ def report(location: str | Path, fast: bool, console: Console) -> Report:
     )
 
 
-def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
-    """Open a store by its spare records where the first ones are damaged, and say which are.
-
-    Raises StoreError where there is no store, or neither a record nor its spare can be read.
-    """
-    objects, damage = open_objects(location), []
-    try:
-        description = read_description(objects)
-    except UnfinishedError:
-        raise
-    except StoreError:
-        if objects.size(SPARE) is None:
-            raise
-        description = read_description(objects, SPARE)
-        damage.append(Damage(ROOT, "is missing or damaged"))
-    store = Store(location, objects, description)
-    try:
-        store.generation = newest_generation(objects)
-    except StoreError as error:
-        store.generation = _spare_generation(objects)
-        damage.append(Damage(generation_key(store.generation.number), str(error)))
-    return store, damage
-
-
 def verify(
     store: Store,
     fast: bool = False,
@@ -175,21 +133,27 @@ def verify(
 
 
 def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[tuple[int, Commit]]:
-    """The readable commit records; the others go to ``found``."""
+    """The commit records, or their spares; those that cannot be read go to ``found``."""
 
-    def read(shard: int) -> Commit | Damage:
+    def read(shard: int) -> tuple[Commit | None, Damage | None]:
+        key = commit_key(shard)
         try:
             found, problem = store.find_commit(shard), "is missing"
         except StoreError as error:
             found, problem = None, str(error)
-        return found or Damage(commit_key(shard), problem, _all_rows(store, shard))
+        if found is not None:
+            return found, None
+        spare = store.readable_commit(store.objects.find(spare_key(shard), LARGEST_RECORD), shard)
+        if spare is not None:
+            return spare, Damage(key, f"{problem}; its spare is whole")
+        return None, Damage(key, problem, _all_rows(store, shard))
 
     records = in_parallel(read, shards) if store.remote else map(read, shards)
-    for shard, record in zip(shards, records, strict=True):
-        if isinstance(record, Damage):
-            found.append(record)
-        else:
-            yield shard, record
+    for shard, (commit, damage) in zip(shards, records, strict=True):
+        if damage is not None:
+            found.append(damage)
+        if commit is not None:
+            yield shard, commit
 
 
 def _sizes(store: Store) -> dict[str, int] | None:
@@ -240,7 +204,9 @@ def _spared(store: Store) -> list[int]:
 
 def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
     spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
-    if spare is not None and spare != store.objects.find(commit_key(commit.shard)):
+    standing = store.objects.find(commit_key(commit.shard))
+    readable = store.readable_commit(standing, commit.shard) is not None
+    if readable and spare is not None and spare != standing:
         yield Damage(spare_key(commit.shard), "is no copy of the commit record")
     for spec in store.arrays.values():
         key = spec.key(commit.shard)
@@ -255,7 +221,8 @@ def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iter
             yield Damage(key, f"is damaged: {error}", _all_rows(store, commit.shard))
             continue
         if checksum(data.data) != record.checksum:
-            rows = _unreadable_rows(store, spec, commit)
+            rows = _other_rows(data, spec, commit, store.rows_per_shard)
+            rows = rows or _unreadable_rows(store, spec, commit)
             yield Damage(key, "has another checksum", rows)
         elif spec.dtype in _LEAST_NOT_FINITE:
             rows = _rows_not_finite(data, spec, commit, store.rows_per_shard)
@@ -272,6 +239,21 @@ def _scratch(size: int) -> npt.NDArray[np.uint8]:
     if buffer is None or len(buffer) < size:
         buffer = _local.buffer = np.empty(size, np.uint8)
     return buffer[:size]
+
+
+def _other_rows(
+    data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
+) -> tuple[int, ...]:
+    """Rows of an object that are not those that were committed; none where no record tells."""
+    sums = commit.row_sums.get(spec.key(commit.shard), b"")
+    places = np.flatnonzero(commit.present(rows_per_shard)).tolist() if sums else []
+    bad = []
+    for number, place in enumerate(places):
+        start = number * (spec.row_bytes + CHECKSUM)
+        found = crc32c(data[start : start + spec.row_bytes].tobytes())
+        if found != sums[number * CHECKSUM : (number + 1) * CHECKSUM]:
+            bad.append(commit.rows[0] + int(place))
+    return tuple(bad)
 
 
 def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
@@ -316,19 +298,11 @@ def _wrong_table(store: Store) -> Iterator[Damage]:
             yield Damage(key, "is missing" if found is None else "has another checksum")
 
 
-def _spare_generation(objects: Objects) -> Generation:
-    spare = objects.find(NEWEST, LARGEST_RECORD)
-    if spare is None:
-        raise StoreError(f"{objects.name} has lost its sample table and the spare of it")
-    generation = parse_generation(spare)
-    check_count(objects, generation)
-    return generation
-
-
 def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
-    """Rows of samples in shards without a commit record, those apart whose record is damaged."""
-    lost = {row for one in damage for row in one.rows}
-    pending = (range(*store.layout.rows_of(shard)) for shard in store.pending())
+    """Rows of samples in shards without a commit record, those apart that the damage tells of."""
+    lost, told = {row for one in damage for row in one.rows}, {one.key for one in damage}
+    shards = (shard for shard in store.pending() if commit_key(shard) not in told)
+    pending = (range(*store.layout.rows_of(shard)) for shard in shards)
     return {row for rows in pending for row in rows} - lost
 
 

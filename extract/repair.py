@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from samcache.cache.claims import Claims
-from samcache.cache.commits import ObjectRecord, spare_key
+from samcache.cache.commits import ObjectRecord, commit_key, spare_key
 from samcache.cache.errors import StoreError
+from samcache.cache.open_damaged import Damage, open_damaged
 from samcache.cache.reading import Reading
 from samcache.cache.restore import restore_columns, restore_records, write_spares
 from samcache.cache.samples import generation_objects, read_column
 from samcache.cache.store import Store
-from samcache.cache.verify import Damage, open_damaged, verify
+from samcache.cache.verify import verify
 from samcache.extract.colour import parse_window
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
@@ -111,7 +112,8 @@ def _damaged_shards(store: Store, damage: list[Damage]) -> list[int]:
     """Shards whose rows, commit record or spare is damaged, in order."""
     keys = {one.key for one in damage}
     of_rows = {row // store.rows_per_shard for one in damage for row in one.rows}
-    return sorted(of_rows | {shard for shard in store.committed() if spare_key(shard) in keys})
+    records = {s for s in range(store.layout.shards) if {commit_key(s), spare_key(s)} & keys}
+    return sorted(of_rows | records)
 
 
 def _with_a_record(store: Store, shards: list[int]) -> list[int]:

@@ -12,10 +12,11 @@ from samcache.cache.claims import Claims
 from samcache.cache.commits import Commit, commit_key, shard_name, spare_key
 from samcache.cache.errors import CheckpointError, OvertakenError, StoreError
 from samcache.cache.layout import IMAGES, STATISTICS, ArraySpec
+from samcache.cache.open_damaged import Damage
 from samcache.cache.restore import correct_object, restore_commit_record
 from samcache.cache.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.verify import Damage, verify
+from samcache.cache.verify import verify
 from samcache.extract.batch_size import BatchSize
 from samcache.extract.encoders import load_encoder
 from samcache.extract.open_shard import ShardRows
@@ -140,7 +141,7 @@ class ShardRepair:
 
     def _restore(self, still_mine: Callable[[], bool]) -> None:
         store, shard = self._store, self._shard
-        if restore_commit_record(store, shard):
+        if restore_commit_record(store, shard, still_mine):
             commit = store.read_commit(shard)
             self._damage = self._uncorrected(commit)
             if self._damage:
@@ -151,9 +152,10 @@ class ShardRepair:
         except _UnrestorableError:
             if not self._discard:
                 raise
+            if not still_mine():
+                raise OvertakenError(commit_key(shard)) from None
             self.discarded = len(self._encoder.rows_of(shard))
-            store.objects.delete([spare_key(shard)])
-            store.objects.delete([commit_key(shard)])
+            store.give_up(shard)
 
     def _uncorrected(self, commit: Commit) -> list[Damage]:
         """The damage that stands now, but for what the shard's own checksums correct."""

@@ -1,12 +1,13 @@
 """A copy that is cut off, killed, put to sleep, or not alone."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,20 @@ from copies import FEATURE, check_valid, copy, copy_into, tree
 from faulty_objects import BreakingFolder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_content import content, full_store
+from store_content import content, full_store, samples
 
 from samcache.cache import copy as copying
 from samcache.cache.claims import Claim, Claims, claim_key
 from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.copy import CopySummary
 from samcache.cache.copy_table import copy_table
-from samcache.cache.errors import StoreError
+from samcache.cache.create import create_store, store_exists
+from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.folder import FolderObjects
 from samcache.cache.location import open_objects
 from samcache.cache.records import seal
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.verify import verify
 
 
 @settings(max_examples=15, deadline=None)
@@ -150,6 +153,50 @@ def test_a_copy_that_slept_leaves_a_shard_alone_that_was_committed_meanwhile(
 
 def assert_committed(store: Store, shard_1: ShardContent) -> None:
     assert store.commit(1, shard_1)
+
+
+def test_a_copy_that_slept_as_it_took_back_a_shard_leaves_what_was_committed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_store(tmp_path / "whole.zarr")
+    copy(tmp_path / "whole.zarr", tmp_path / "source.zarr")
+    (tmp_path / "source.zarr" / "statistics/c/1/0/0").unlink()  # the last of its objects
+    folder = tmp_path / "copy.zarr"
+
+    class Sleeping(FolderObjects):
+        def delete(self, keys: Iterable[str]) -> None:
+            keys = list(keys)
+            if FEATURE in keys:
+                for name in (f"claims/{shard_name(1)}.0000/zarr.json",):
+                    (folder / name).unlink()  # it has expired
+                copy(tmp_path / "whole.zarr", folder)
+            super().delete(keys)
+
+    copy_into(Sleeping(folder), tmp_path / "source.zarr", monkeypatch)
+    assert verify(Store(folder)) == []
+    assert Store(folder).committed() == [0, 1, 2]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 30))
+def test_a_store_is_not_made_of_what_a_cut_off_copy_began(writes: int) -> None:
+    """Whoever creates a store there has it whole, or is told to finish the copy."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        source, folder = full_store(Path(name) / "source.zarr"), Path(name) / "copy.zarr"
+        with contextlib.suppress(StoreError):
+            copy_into(BreakingFolder(folder, writes), Path(source.location), patch)
+        objects = FolderObjects(folder)
+        if not store_exists(objects):
+            try:
+                made = replace(source.description, table=None)
+                create_store(folder, objects, made, samples(10))
+            except UnfinishedError as error:
+                assert "a copy or an import" in str(error)  # noqa: PT017
+                assert not store_exists(objects)
+            else:
+                assert verify(Store(folder)) == []
+        copy(source, folder)
+        assert verify(Store(folder)) == []
 
 
 def test_a_copy_whose_claim_was_taken_over_replaces_nothing(

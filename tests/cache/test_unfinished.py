@@ -6,11 +6,15 @@ import pandas as pd
 import pytest
 from faulty_objects import BreakingFolder, flip
 from rich.console import Console
-from store_content import create, full_store, samples
+from store_content import content, create, full_store, samples
 
 from samcache.cache.create import add_generation, create_store, write_metadata
+from samcache.cache.description import SPARE
 from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.listing import list_stores, render
+from samcache.cache.open_damaged import open_damaged
+from samcache.cache.restore import restore_records
+from samcache.cache.samples import generation_key
 from samcache.cache.store import Store
 from samcache.cache.verify import Report, report
 
@@ -101,3 +105,31 @@ def test_an_unfinished_store_is_listed_as_one(tmp_path: Path) -> None:
         console.print(render([row], tmp_path))
     assert "unfinished" in shown.get()
     assert "damaged" not in shown.get()
+
+
+def test_what_an_older_version_left_of_another_table_becomes_no_part_of_a_store(
+    tmp_path: Path,
+) -> None:
+    """It wrote the record of its table before anything decided whose store it would be."""
+    older = create(tmp_path / "s.zarr", rows=12)
+    for key in (SPARE, "zarr.json"):
+        (tmp_path / "s.zarr" / key).unlink()
+    assert older.generation.count == 12
+    made = create(tmp_path / "s.zarr", rows=10)
+    for shard in range(made.layout.shards):
+        made.commit(shard, content(made, shard))
+    assert len(made.table) == 10
+    assert report(tmp_path / "s.zarr", False, CONSOLE).damage == []
+
+
+def test_a_flipped_bit_in_a_table_without_a_copy_is_corrected(tmp_path: Path) -> None:
+    """The process that made the store grow was cut off before it copied the record."""
+    writes, folder = 0, tmp_path / "0.zarr"
+    while cut_off_growth(folder, writes) and not report(folder, False, CONSOLE).interrupted:
+        writes += 1
+        folder = tmp_path / f"{writes}.zarr"
+    flip(folder / generation_key(1))
+    store, damage = open_damaged(folder)
+    assert [one.key for one in damage] == [generation_key(1)]
+    assert len(restore_records(store, damage).table) == 13
+    assert report(folder, False, CONSOLE).damage == []

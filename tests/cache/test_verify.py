@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from store_content import content, create, full_store, uncommit
 
-from samcache.cache.commits import commit_key
+from samcache.cache.commits import commit_key, spare_key
 from samcache.cache.records import seal, unseal
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
+from samcache.cache.verify import report, verify
 
 
 def flip(path: Path, place: int) -> None:
@@ -86,14 +87,25 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path, path: str, value: 
     assert (damage.problem, damage.rows) == ("holds NaN or infinity", (2,))
 
 
-def test_a_damaged_commit_record_costs_its_shard_and_hides_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("spare", "cost"), [(False, (0, 1, 2, 3)), (True, ())])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_damaged_commit_record_costs_what_no_spare_tells_and_hides_no_other(
+    tmp_path: Path, spare: bool, cost: tuple[int, ...], missing: bool
+) -> None:
     store = full_store(tmp_path / "s.zarr")
-    (Path(store.location) / commit_key(0)).write_bytes(b"{")
+    record = Path(store.location) / commit_key(0)
+    record.write_bytes(b"{")
+    if not spare:
+        (Path(store.location) / spare_key(0)).unlink()
+    elif missing:
+        record.unlink()
     flip(Path(store.location) / "images/c/2/0/0/0", 5)
     first, second = verify(Store(store.location))
     assert first.key == commit_key(0)
-    assert first.rows == (0, 1, 2, 3)
+    assert first.rows == cost
     assert second.key == "images/c/2/0/0/0"
+    told = report(store.location, False, Console(quiet=True))
+    assert (len(told.lost), told.uncommitted) == (len(cost) + len(second.rows), [])
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "features/patch/c/2/0/0/0/0", "/etc/passwd"])

@@ -95,6 +95,27 @@ def test_two_sleepers_leave_one_writers_data(sleep: int, second: int) -> None:
     assert len(shard.writers()) == 1
 
 
+@pytest.mark.parametrize("sleep", STEPS)
+def test_who_finds_a_record_without_its_data_and_sleeps_loses_no_later_shard(sleep: int) -> None:
+    """What the later writer committed is there, or comes back from the spare without encoding."""
+    shard = Shard()
+    shard.work(0)
+    store, key = shard.store(), "features/patch/c/0/0/0/0/0"
+    store.objects.put(key, store.objects.get(key)[::-1])  # as by a writer that slept
+    done: list[bool] = []
+
+    def another() -> None:
+        shard.store().matching_commit(0)
+        shard.work(2)
+        done.append(shard.committed())
+
+    store.objects = Watched(shard.memory, sleep, another)
+    store.matching_commit(0)
+    assert shard.committed() or not any(done) or shard.store().restore_commit(0)
+    if any(done):
+        assert shard.writers() == {2}
+
+
 @pytest.mark.parametrize("moment", ["", "commits"])
 def test_a_store_that_appears_while_it_is_looked_for_is_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str

@@ -1,6 +1,7 @@
 """Whatever bit flips in a store, verify finds it and repair restores it from the source."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ from conftest import Extract
 from rich.console import Console
 from store_content import uncommit
 
-from samcache.cache.commits import commit_key, spare_key
+from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.errors import CheckpointError, SamcacheError
+from samcache.cache.open_damaged import open_damaged
+from samcache.cache.shards import encode_shard
 from samcache.cache.store import Store
-from samcache.cache.verify import open_damaged, report, verify
+from samcache.cache.verify import report, verify
 from samcache.extract.repair import RepairOptions, RepairSummary, repair
+from samcache.extract.repair_shard import EncoderOnDemand
 from samcache.extract.stored import stored
 
 
@@ -132,6 +136,60 @@ def test_a_flipped_bit_anywhere_costs_nothing_whatever_the_source(
     after = objects_of(store)
     kept = [key for key in before if "/c/" in key or key.startswith("commits/0")]
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+
+
+@pytest.mark.parametrize("stale", [commit_key(1), spare_key(1)])
+def test_of_two_records_that_one_counts_which_the_objects_match(
+    run_extract: Extract, mend: object, npz: Path, stale: str
+) -> None:
+    """A process that slept put back a whole record, of objects that were replaced since."""
+    store = Path(run_extract()[0].location)
+    before = objects_of(store)
+    record = Commit.from_bytes(before[stale], 1)
+    key, entry = next(iter(record.objects.items()))
+    other = replace(record, objects={**record.objects, key: ObjectRecord(entry.bytes, "0" * 32)})
+    (store / stale).write_bytes(other.to_bytes())
+    assert stale in damage_of(store) or key in damage_of(store)
+    change_source(npz, "another")
+    assert mend(store, checkpoint=Path("none")).left == []  # type: ignore[operator]
+    assert objects_of(store) == before
+
+
+def test_a_repair_that_was_cut_off_costs_no_other_row(run_extract: Extract, mend: object) -> None:
+    """Its object stands already, and the record is still the one before."""
+    opened, _ = run_extract()
+    store, spec = Path(opened.location), opened.arrays["features/late"]
+    rows, commit = opened.read(spec.path, 8, 16), opened.commits[1]
+    expected = rows.copy()
+    rows[3] += 1  # encoded again, on another machine
+    (store / spec.key(1)).write_bytes(encode_shard(rows, commit.present(8)))
+    found = [one.rows for one in verify(Store(store))]
+    assert found == [(11,)]
+    summary = mend(store)  # type: ignore[operator]
+    assert (summary.encoded, summary.left) == (1, [])
+    after = Store(store).read(spec.path, 8, 16)
+    others = [place for place in range(8) if place != 3]
+    np.testing.assert_array_equal(after[others], expected[others])
+
+
+def test_a_repair_that_slept_gives_up_no_shard_that_another_restored(
+    run_extract: Extract, mend: object, npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Path(run_extract()[0].location)
+    before = objects_of(store)
+    change_source(npz, "another")
+    for key in (commit_key(1), spare_key(1)):
+        (store / key).write_bytes(b"{")
+    read = EncoderOnDemand.read
+
+    def slowly(self: EncoderOnDemand, number: int) -> object:
+        for key in (commit_key(1), spare_key(1)):  # the faster repair had the right source
+            (store / key).write_bytes(before[key])
+        return read(self, number)
+
+    monkeypatch.setattr(EncoderOnDemand, "read", slowly)
+    mend(store, discard=True)  # type: ignore[operator]
+    assert objects_of(store) == before
 
 
 def change_source(npz: Path, how: str) -> None:
