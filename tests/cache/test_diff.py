@@ -43,7 +43,7 @@ def test_a_store_and_its_twin_are_the_same_and_no_array_is_read(
     found = diff_stores(a, b)
     assert found.same
     assert (found.compared, found.uncompared) == (10, 0)
-    assert "no difference; arrays of 10 samples have the same bytes" in found.text()
+    assert "no difference; arrays of 10 samples have the same recorded checksums" in found.text()
 
 
 def test_identity_differs_field_by_field(tmp_path: Path) -> None:
