@@ -88,7 +88,9 @@ class Difference:
     def _verdict(self) -> list[str]:
         lines = []
         if self.same:
-            lines.append(f"no difference; arrays of {self.compared} samples have the same recorded checksums")
+            lines.append(
+                f"no difference; arrays of {self.compared} samples have the same recorded checksums"
+            )
         if self.uncompared:
             lines.append(
                 f"arrays of {self.uncompared} samples could not be compared: they stand in other "
