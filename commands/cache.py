@@ -86,7 +86,9 @@ def list_(root: str, as_json: bool) -> None:
 
 @cache.command()
 @click.argument("store")
-@click.option("--fast", is_flag=True, help="Compare presence and sizes, read nothing.")
+@click.option(
+    "--fast", is_flag=True, help="Compare presence, sizes and, on a disk, each object's last row."
+)
 @as_json_option
 def verify(store: str, fast: bool, as_json: bool) -> None:
     """Re-read STORE against its checksums.
