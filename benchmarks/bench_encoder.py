@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.allocator import keep_freed_memory
-from samcache.extract.batch_size import ran_out
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, resolve_levels
 from samcache.extract.levels import LevelEncoder
 from samcache.extract.precision import multiplies_bfloat16
@@ -197,7 +197,7 @@ def warm_up(row: Contender, x: Tensor) -> None:
             row.output = row.neck(x).float()
             row.memory = (kibibytes(status, "VmHWM") - before) / 2**10
     except RuntimeError as error:
-        if not ran_out(error):
+        if not ran_out_of_memory(error):
             raise
         row.output = None
 

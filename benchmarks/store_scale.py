@@ -102,6 +102,7 @@ def fill(location: Path, step: int) -> None:
 def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]:
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
     from samcache.extract.division import Division
+    from samcache.extract.drawn_splits import SourceHashes
     from samcache.extract.pipeline import Work
     from samcache.extract.prepare import ExtractOptions
     from samcache.extract.run import bring_up_to_date, source_places
@@ -123,7 +124,8 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     def planned() -> None:
         store, share = Store(location), Division()
         claims, table = Claims(store.objects), source.samples
-        store, _ = bring_up_to_date(store, source, table, options, share, claims, console)
+        hashes = SourceHashes(source, console, shown=False)
+        store, _ = bring_up_to_date(store, source, table, options, share, claims, console, hashes)
         work = Work(store, source, source_places(store, table), KnownRows(), share)
         assert sum(len(work.rows(shard)) for shard in work.pending()) > 0
 

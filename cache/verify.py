@@ -119,7 +119,7 @@ def verify(
     Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
     each shard done; ``only`` some shards are looked at.
     """
-    shards = sorted({*store.committed(), *_spared(store)}) if only is None else list(only)
+    shards = _recorded(store) if only is None else list(only)
     found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
     commits = dict(_commits(store, shards, found))
     sizes = _sizes(store) if fast else None
@@ -194,12 +194,13 @@ def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
     return bytes(found) == expected
 
 
-def _spared(store: Store) -> list[int]:
-    """Shards whose commit record has a spare; none where the store cannot be listed."""
+def _recorded(store: Store) -> list[int]:
+    """Shards that have a commit record or the spare of one, in order; one listing tells both."""
     if not store.objects.listable:
-        return []
+        return store.committed()
     keys = store.objects.listing("commits")
-    return [shard for shard in range(store.layout.shards) if spare_key(shard) in keys]
+    shards = range(store.layout.shards)
+    return [shard for shard in shards if commit_key(shard) in keys or spare_key(shard) in keys]
 
 
 def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
