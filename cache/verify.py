@@ -22,6 +22,7 @@ from samcache.cache.open_damaged import Damage, open_damaged
 from samcache.cache.records import checksum
 from samcache.cache.shards import CHECKSUM, DamagedShardError, crc32c, index_bytes
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns, list_first
 
 _READERS = 4
 # as unsigned integers without their sign, NaN and infinities are the greatest
@@ -60,20 +61,21 @@ class Report:
         checked = "sizes compared" if self.fast else "every byte read"
         lines = []
         if self.damage:
-            lines += [f"{self.location}: {len(self.damage)} objects are damaged ({checked})"]
+            damaged = count_nouns(len(self.damage), "damaged object")
+            lines += [f"{self.location}: {damaged} ({checked})"]
             lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
             if self.lost:
-                lines += [f"{len(self.lost)} samples lost:", *(f"  {name}" for name in self.lost)]
+                lost = count_nouns(len(self.lost), "sample")
+                lines += [f"{lost} lost:", *(f"  {name}" for name in self.lost)]
             lines.append("samcache cache repair restores them from the source")
         else:
-            amount = f"{self.shards} shards, {self.bytes / 1e6:.1f} MB"
+            amount = f"{count_nouns(self.shards, 'shard')}, {self.bytes / 1e6:.1f} MB"
             verdict = "what is committed is whole" if self.uncommitted else "all well"
             lines.append(f"{self.location}: {verdict} ({amount}, {checked}, {self.seconds:.1f} s)")
         if self.uncommitted:
-            more = ", …" if len(self.uncommitted) > _SHOWN else ""
             lines.append(
-                f"{len(self.uncommitted)} samples have no commit record: "
-                f"{', '.join(self.uncommitted[:_SHOWN])}{more}: samcache extract encodes them"
+                f"{count_nouns(len(self.uncommitted), 'sample')} without a commit record: "
+                f"{list_first(self.uncommitted, _SHOWN)}: samcache extract encodes them"
             )
         return "\n".join([*lines, _INTERRUPTED] if self.interrupted and not self.damage else lines)
 
@@ -323,4 +325,4 @@ def _all_rows(store: Store, shard: int) -> tuple[int, ...]:
 
 
 def _cost(damage: Damage) -> str:
-    return f": costs {len(damage.rows)} samples" if damage.rows else ""
+    return f": costs {count_nouns(len(damage.rows), 'sample')}" if damage.rows else ""

@@ -15,6 +15,7 @@ from samcache.cache.restore import restore_columns, restore_records, write_spare
 from samcache.cache.samples import generation_objects, read_column
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.cache.wording import count_nouns
 from samcache.extract.colour import parse_window
 from samcache.extract.file_sources import SourceOptions
 from samcache.extract.open_source import open_source
@@ -56,10 +57,11 @@ class RepairSummary:
     def text(self) -> str:
         """One line, and one more for each object that is still damaged."""
         repaired = len(self.damage) - len(self.left)
-        head = f"{len(self.damage)} objects were damaged, {repaired} are repaired"
-        lines = [f"{head}; {self.encoded} images encoded"]
+        damaged = count_nouns(len(self.damage), "damaged object")
+        lines = [f"{damaged}, {repaired} repaired; {count_nouns(self.encoded, 'image')} encoded"]
         if self.discarded:
-            lines.append(f"{self.discarded} images discarded: samcache extract encodes them again")
+            discarded = count_nouns(self.discarded, "image")
+            lines.append(f"{discarded} discarded: samcache extract encodes them again")
         lines += [f"  {one.key} {one.problem}" for one in self.left]
         if self.left:
             lines.append("what cannot be restored stays as it is; --discard gives it up")

@@ -225,7 +225,7 @@ def test_a_store_is_shared_from_the_command_line(
     told("copy", copied, tmp_path / "half.zarr", status=1)
     mended = told("repair", copied, "--source", npz, "--checkpoint", checkpoint)
     assert "16 images encoded" in mended
-    assert "16 samples have no commit record" in told("verify", copied)
+    assert "16 samples without a commit record" in told("verify", copied)
 
 
 def test_choices_are_those_of_the_encoders() -> None:

@@ -277,7 +277,7 @@ def test_images_without_a_commit_are_named(run_extract: Extract) -> None:
     ids = list(opened.table["id"][24:32])
     assert (found.damage, found.uncommitted) == ([], ids)
     assert "all well" not in found.text()
-    assert f"8 samples have no commit record: {ids[0]}" in found.text()
+    assert f"8 samples without a commit record: {ids[0]}" in found.text()
 
 
 def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
