@@ -82,7 +82,7 @@ class Reference:
                 wrong += any(differs(v[row], self.rows[name][p]) for p, v in arrays.items())
             outcome.undetected += bool((lost or wrong) and not verify(store))
         except SamcacheError:
-            pass  # told: lost, but never wrong
+            pass  # reported: lost, but never wrong
         outcome.lost, outcome.wrong = outcome.lost + lost, outcome.wrong + wrong
 
 
@@ -248,7 +248,7 @@ def open_and_verify(path: Path) -> None:
 
 
 def read_all(path: Path) -> None:
-    """Read all of a store that tells its size, as ``samcache train`` does."""
+    """Read every row of a store, as ``samcache train`` does."""
     store = Store(path)
     json.dumps(describe(store))
     for array in store.arrays:
@@ -266,7 +266,7 @@ def run_command(command: Callable[[], object], outcome: Outcome) -> bool:
         command()
     except SamcacheError:
         return False
-    except Exception as error:  # whatever it is, a user would see it
+    except Exception as error:  # a user would see any of them
         print(f"{type(error).__name__}: {first_line(error)[:100]}", file=sys.stderr)
         outcome.tracebacks += 1
         return False

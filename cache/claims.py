@@ -187,7 +187,7 @@ def _start_of(process: int) -> str:
 
 
 def _exists(process: int) -> bool:
-    """Whether this machine has a process of a number, whoever's it is."""
+    """Whether this machine has a process of a number, of any user."""
     if process <= 0:
         return False  # stands for groups of processes
     try:

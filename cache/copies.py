@@ -12,7 +12,7 @@ Codes = npt.NDArray[np.int64]
 def group_codes(samples: pd.DataFrame) -> Codes:
     """(n,) int64, equal for samples of one group; a sample without a group is one of its own.
 
-    Numbered by the names in columns id and group, whatever the samples' order.
+    The numbers follow the names in columns id and group, not the samples' order.
     """
     names = samples["group"].where(samples["group"] != "", "\0" + samples["id"])
     return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)

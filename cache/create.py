@@ -62,8 +62,8 @@ def create_store(
     """Create an empty store, or open the one that another process created meanwhile.
 
     Of any number of creators, however long they sleep, the one whose copy of the root record is
-    created first decides what the store is. All that follows is made from that copy by whoever
-    comes by, and nothing is written over. samples: columns id, label, split and group, and row
+    created first decides what the store is. Every creator makes the rest from that copy and
+    overwrites nothing. samples: columns id, label, split and group, and row
     where rows are not simply counted. Raises StoreError where the store cannot be completed.
     """
     objects.put(BEGUN, PLAIN_GROUP)

@@ -18,7 +18,7 @@ from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 
-_MOST_ACROSS = 10  # classes beside one another
+_MOST_ACROSS = 10  # classes in one row
 _MOST_CLASSES = 20  # with a line of their own
 
 

@@ -20,7 +20,7 @@ from samcache.extract.progress import encoding_progress, tell
 from samcache.extract.remarks import training_remarks
 from samcache.extract.sources import Source, told_passed_over
 
-_MOST_ACROSS = 10  # classes beside one another
+_MOST_ACROSS = 10  # classes in one row
 _SHOWN = 20  # of each kind of trouble; the JSON has all
 
 
