@@ -168,9 +168,19 @@ def render(rows: list[Row], style: str) -> str:
         lines = [heads, ["---"] * len(heads), *cells]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    return "\n".join(
+    text = [
         "  ".join(f"{value:<{width}}" for value, width in zip(line, widths, strict=True)).rstrip()
         for line in [heads, *cells]
+    ]
+    return "\n".join([*text, "", _view(rows[0].seeds)])
+
+
+def _view(seeds: int) -> str:
+    """What the numbers of a table are of."""
+    if seeds == 1:
+        return "one seed; differences to the baseline are paired by test sample"
+    return (
+        f"mean ± sd over {seeds} seeds; differences to the baseline are paired by sample and seed"
     )
 
 

@@ -1,4 +1,4 @@
-"""A picture of each predicted image with the attention of every level laid over it."""
+"""A picture of each predicted image with the mean gates of every level over it."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ def write_heat_maps(
 ) -> list[str]:
     """Write a picture for every readable sample of a shard; their file names, in order.
 
-    The image is the one that the store keeps, the attention the mean over channels and members.
+    The image is the one that the store keeps, the gates are the mean over channels and members.
     """
     readable = predicted.samples[predicted.readable]
     if len(readable) == 0:

@@ -1,7 +1,9 @@
-"""Heat maps for people: an image with each level's attention laid over it, by matplotlib."""
+"""Heat maps for people: an image, and each level's mean gates over it, drawn by matplotlib."""
 
 from __future__ import annotations
 
+import math
+import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.whole_file import replace_file
@@ -19,64 +20,93 @@ if TYPE_CHECKING:
 
 RGB = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.floating]
-Limits = tuple[float, float]
 
-COLOURS = "viridis"  # even steps of lightness; also for those who do not tell red from green
-_STRENGTH = 0.5  # of the heat map over the image
-_INCHES = 2.6  # a picture's side
-_PIXELS_PER_INCH = 100
+CAUTION = "Gates do not explain the answer."
+LEAST_RANGE = 0.05
+"""Of a level's gates within an image; gates that differ by less get no colours, only their range.
+
+From 0 to 1 the lightness of viridis grows by 76 units of L*, and by half of that over an image. A
+range of 0.05 is 2 units, about the least difference that people see (2.3, Mahy et al. 1994).
+"""
+
+_COLOURS = "viridis"  # even steps of lightness; also for readers who cannot tell red from green
+_STRENGTH = 0.5  # of the colours over the image
+_COLUMNS = 3
+_PIXELS_PER_INCH = 150
+_INCHES = 2.2  # a picture's side in a file of its own
+_LETTERS_PER_INCH = 13
 
 
-def map_limits(maps: Mapping[str, Map]) -> Limits:
-    """The least and the greatest value of some maps, a little apart where they are one."""
-    low = min(float(values.min()) for values in maps.values())
-    high = max(float(values.max()) for values in maps.values())
-    return low, max(high, low + 1e-3)
+def gate_range(gates: Map) -> str:
+    """A level's gates in words, such as "0.449 to 0.555"."""
+    return f"{gates.min():.3f} to {gates.max():.3f}"
 
 
-def overlay(image: RGB, attention: Map, limits: Limits) -> RGB:
-    """An image (S, S, 3) uint8 with a map (h, w) laid over it in colour, (S, S, 3) uint8.
+def nearly_constant(gates: Map) -> bool:
+    """Whether a level's gates differ too little within an image to be shown in colours."""
+    return bool(gates.max() - gates.min() < LEAST_RANGE)
 
-    The map is grown by nearest neighbour, as SLCA grows it: what shows as one block is one cell,
-    and nothing finer was known. limits: the values shown as the darkest and the brightest colour.
+
+def panel(
+    image: RGB, maps: Mapping[str, Map], heading: str = "", inches: float = _INCHES
+) -> Figure:
+    """A figure of the image and of each level's gates over it, with scale, ranges and caution.
+
+    image: (S, S, 3) uint8; maps: level -> (h, w) in [0, 1]. A block of colour is a cell, as SLCA
+    grows it: nothing finer is known. All colours are on one fixed scale from 0 to 1. inches: a
+    picture's side. Raises ConfigError where matplotlib is missing.
     """
-    low, high = limits
-    height, width = image.shape[:2]
-    shares = np.clip((attention.astype(np.float64) - low) / (high - low), 0, 1)
-    colours = _matplotlib().colormaps[COLOURS](shares, bytes=True)[:, :, :3]
-    grown = Image.fromarray(np.ascontiguousarray(colours))
-    grown = grown.resize((width, height), Image.Resampling.NEAREST)
-    mixed = Image.blend(Image.fromarray(image), grown, _STRENGTH)
-    return np.array(mixed)
-
-
-def panel(image: RGB, maps: Mapping[str, Map], heading: str) -> Figure:
-    """A figure of the image and of each level's map over it, with one colour bar for all.
-
-    image: (S, S, 3) uint8; maps: level -> (h, w). The bar runs from the least to the greatest value
-    of these maps, so that levels can be compared within the figure. Raises ConfigError where
-    matplotlib is missing.
-    """
-    limits = map_limits(maps)
-    pictures = {"image": image}
-    pictures |= {level: overlay(image, values, limits) for level, values in maps.items()}
-    matplotlib = _matplotlib()
-    size = (_INCHES * len(pictures) + 0.9, _INCHES + 0.8)
-    figure: Figure = matplotlib.figure.Figure(
+    columns = min(_COLUMNS, len(maps) + 1)
+    rows = math.ceil((len(maps) + 1) / columns)
+    size = (inches * columns, (inches + 0.5) * rows + (1 if heading else 0.7))
+    figure: Figure = _matplotlib().figure.Figure(
         size, dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white"
     )
-    axes = figure.subplots(1, len(pictures))
-    for place, (title, picture) in zip(axes, pictures.items(), strict=True):
-        place.imshow(picture, interpolation="nearest")
-        place.set_title(title, fontsize=10)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for place in axes.flat:
         place.set_axis_off()
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(*limits), COLOURS)
-    bar = figure.colorbar(scale, ax=list(axes), fraction=0.05, pad=0.01)
-    bar.set_label("mean gate", fontsize=9)
-    bar.ax.tick_params(labelsize=8)
+    first, *others = axes.flat
+    _draw(first, image, "image")
+    for place, (level, gates) in zip(others, maps.items(), strict=False):
+        _draw_level(place, image, level, gates)
+    _add_scale(figure, axes)
     # ids come from outside: a dollar sign starts no formula
-    figure.suptitle(heading, fontsize=10, x=0.01, ha="left", parse_math=False)
+    if text := textwrap.fill(heading, int(size[0] * _LETTERS_PER_INCH)):
+        figure.suptitle(text, fontsize=9, x=0.02, ha="left", parse_math=False)
+    figure.supxlabel(CAUTION, fontsize=8, weight="bold")
     return figure
+
+
+def _draw(axes: Any, image: RGB, title: str) -> None:
+    axes.imshow(image)
+    axes.set_title(title, fontsize=8)
+
+
+def _draw_level(axes: Any, image: RGB, level: str, gates: Map) -> None:
+    """The gates over the image, or their range alone where they are nearly constant."""
+    if nearly_constant(gates):
+        _draw(axes, image, f"{level}\nnearly constant:\n{gate_range(gates)}")
+        return
+    _draw(axes, image, f"{level}\n{gate_range(gates)}")
+    height, width = image.shape[:2]
+    axes.imshow(
+        gates,
+        cmap=_COLOURS,
+        vmin=0,
+        vmax=1,
+        alpha=_STRENGTH,
+        interpolation="nearest",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
+
+
+def _add_scale(figure: Figure, axes: Any) -> None:
+    matplotlib = _matplotlib()
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLOURS)
+    bar = figure.colorbar(scale, ax=axes, orientation="horizontal", aspect=30, pad=0.02)
+    bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+    bar.set_label("mean gate: 0 is shut, 1 is open", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
 
 
 def write_panel(path: Path, image: RGB, maps: Mapping[str, Map], heading: str) -> None:

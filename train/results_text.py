@@ -111,13 +111,21 @@ def _metrics(scores: FractionScores) -> list[str]:
 def each_and_together(
     each: Mapping[str, Summary], together: Mapping[str, Summary], of: str
 ) -> list[str]:
-    """A table of every metric, of several trainings one by one and of their mean."""
+    """A table of every metric: the mean of several trainings' scores, and their ensemble's."""
     shown, left_out = shown_metrics(each)
     rows = [(title(n), summary_text(each[n]), summary_text(together[n])) for n in shown]
-    head = ("", f"each {of}", "their mean")
+    head = ("", f"mean over {of}s", "ensemble")
     name, own, _ = (max(map(len, column)) for column in zip(head, *rows, strict=True))
     lines = [f"{row[0]:<{name}}  {row[1]:<{own}}  {row[2]}" for row in (head, *rows)]
-    return [*lines, *_more(left_out), "", f"mean ± sd over {of}s (95 % interval)"]
+    return [*lines, *_more(left_out), "", *_views(of)]
+
+
+def _views(of: str) -> list[str]:
+    """What the two columns of a table are."""
+    return [
+        f"mean over {of}s: mean ± sd of the {of}s' own scores (95 % interval)",
+        f"ensemble: the score of the mean of the {of}s' probabilities (95 % interval)",
+    ]
 
 
 def _curve(fractions: list[FractionScores]) -> list[str]:
@@ -126,7 +134,8 @@ def _curve(fractions: list[FractionScores]) -> list[str]:
         cells = [summary_text(scores.metrics[name]) for name in ("accuracy", "auc")]
         samples = f"{scores.train_samples:.0f}"
         lines.append(f"{scores.fraction:>8g}  {samples:>6}  {cells[0]:<31}{cells[1]}")
-    return lines
+    several = fractions[0].metrics["auc"].sd is not None
+    return [*lines, "", f"{'mean ± sd over seeds ' if several else ''}(95 % interval)"]
 
 
 def interval_text(interval: Interval | None, sign: str = "") -> str:

@@ -1,7 +1,8 @@
-"""Attention as maps and pictures: the mean of the gates, laid over the image cell by cell."""
+"""Gates as maps and pictures: their mean over channels, on one scale, over the image."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from samcache.cache.errors import ConfigError
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
-from samcache.train.overlay import map_limits, overlay, write_panel
+from samcache.train.overlay import CAUTION, Map, panel, write_panel
 
 CHANNELS = {"patch": 8, "neck": 16}
 TAPS = {"patch": "stem", "neck": "stage4"}
@@ -42,33 +43,53 @@ def test_a_classifier_without_attention_has_no_maps() -> None:
     assert attention_maps(model, {}) == {}
 
 
+IMAGE = np.full((8, 8, 3), 100, np.uint8)
+
+
+def axes_of(maps: dict[str, Map]) -> list[Any]:
+    """The axes of a panel: the image, each level, and the scale last."""
+    return panel(IMAGE, maps).axes
+
+
 def test_a_cell_of_the_map_covers_its_own_part_of_the_image() -> None:
-    image = np.full((8, 8, 3), 100, np.uint8)
-    attention = np.zeros((2, 2), np.float32)
-    attention[0, 1] = 1
-    laid = overlay(image, attention, (0, 1))
-    bright = (laid != laid[7, 0]).any(axis=2)
-    assert bright[:4, 4:].all()
-    assert bright.sum() == 16
-    assert (image == 100).all()
+    _, level, *_ = axes_of({"neck": np.array([[0.0, 1.0], [0.0, 0.0]])})
+    below, gates = level.images
+    assert (below.get_array() == IMAGE).all()
+    assert gates.get_extent() == below.get_extent()
+    assert gates.get_interpolation() == "nearest"
 
 
-def test_limits_span_all_levels_and_are_never_one() -> None:
-    maps = {"patch": np.array([[0.25, 0.5]]), "neck": np.array([[0.125]])}
-    assert map_limits(maps) == (0.125, 0.5)
-    low, high = map_limits({"neck": np.full((2, 2), 0.5)})
-    assert low < high
+@pytest.mark.parametrize(("low", "high"), [(0.449, 0.555), (0.0, 1.0), (0.9, 0.96)])
+def test_colours_are_on_one_scale_from_shut_to_open(low: float, high: float) -> None:
+    maps = {"patch": np.array([[low, high]]), "neck": np.array([[0.1, 0.7]])}
+    _, patch, neck, *_, bar = axes_of(maps)
+    limits = [place.images[1].get_clim() for place in (patch, neck)]
+    assert limits == [(0, 1), (0, 1)]
+    assert patch.get_title() == f"patch\n{low:.3f} to {high:.3f}"
+    assert bar.get_xlim() == (0, 1)
+    assert "0 is shut, 1 is open" in bar.get_xlabel()
+
+
+@pytest.mark.parametrize(("spread", "coloured"), [(0.049, False), (0.051, True)])
+def test_gates_that_hardly_differ_have_no_colours(spread: float, coloured: bool) -> None:
+    _, level, *_ = axes_of({"late": np.array([[0.5, 0.5 + spread]])})
+    assert len(level.images) == 1 + coloured
+    assert ("nearly constant" in level.get_title()) is not coloured
+    assert f"0.500 to {0.5 + spread:.3f}" in level.get_title()
+
+
+def test_the_caution_is_inside_the_picture() -> None:
+    assert panel(IMAGE, {"neck": np.full((2, 2), 0.5)}).get_supxlabel() == CAUTION
 
 
 def test_a_panel_is_a_picture_whatever_the_id_is(tmp_path: Path) -> None:
-    image = np.zeros((32, 32, 3), np.uint8)
     maps = {"patch": np.random.default_rng(0).random((4, 4)), "neck": np.full((2, 2), 0.5)}
-    write_panel(tmp_path / "panel.png", image, maps, r"a$b_{c$.png \frac ✓ 肺 <id>")
+    write_panel(tmp_path / "panel.png", IMAGE, maps, r"a$b_{c$.png \frac ✓ 肺 <id>" + "x" * 200)
     with Image.open(tmp_path / "panel.png") as written:
-        assert written.width > 2 * written.height
+        assert written.width > written.height
 
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"pip install 'samcache\[report\]'"):
-        overlay(np.zeros((4, 4, 3), np.uint8), np.zeros((2, 2)), (0, 1))
+        panel(IMAGE, {})

@@ -132,7 +132,7 @@ def test_an_interval_that_reaches_below_zero_has_no_dash_for_to() -> None:
     above = Summary(0.9, 0.05, Interval(0.841, 0.944, 2000))
     each = {"kappa": below, "auc": above}
     head, *lines = each_and_together(each, {"kappa": above, "auc": below}, "seed")[:3]
-    assert lines[0].index("0.900") == lines[1].index("-0.010") == head.index("their mean")
+    assert lines[0].index("0.900") == lines[1].index("-0.010") == head.index("ensemble")
 
 
 def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:

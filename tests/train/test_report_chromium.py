@@ -1,15 +1,20 @@
 """The page in a real browser: no error, no request, every figure drawn, on any screen, printed."""
 
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from reported_runs import SCRIPT, ReportedRuns
+from reported_runs import SCRIPT, ReportedRuns, with_classes
 
 from samcache.cache.visible import visible
-from samcache.train.report.page import write_report
+from samcache.train.report.examples import Examples
+from samcache.train.report.facts import read_facts
+from samcache.train.report.findings import findings
+from samcache.train.report.page import render, write_report
 
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
 FIGURES = 6
@@ -90,6 +95,68 @@ def test_text_and_curves_stand_out_from_the_paper(opened: Any) -> None:
     assert _contrast(paper, text) > 7
     assert _contrast(paper, line) > 3
     assert _contrast(warning, panel) > 7
+
+
+@pytest.fixture(scope="module")
+def long_names_file(reported_runs: ReportedRuns, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose classes, in every table and figure, have long names of one word."""
+    facts = read_facts((reported_runs.slca, reported_runs.none), None, None)
+    names = tuple(
+        f"adenocarcinoma_of_the_{place}_{'x' * 30}" for place in ("colon", "lung", "skin")
+    )
+    counts = {split: dict.fromkeys(names, 123_456) for split in ("train", "val", "test")}
+    run = with_classes(facts.run, names)
+    facts = replace(facts, run=run, described={**facts.described, "counts": counts})
+    html = render(facts, findings(facts), Examples([], False, "not drawn"), [])
+    out = tmp_path_factory.mktemp("long") / "report.html"
+    out.write_text(html, encoding="utf-8")
+    return out
+
+
+@pytest.mark.parametrize("width", [320, 390, 1440])
+def test_long_class_names_are_not_cut(browser: Any, long_names_file: Path, width: int) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto(long_names_file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = page.evaluate(
+        """width => [...document.querySelectorAll(".metrics th, .metrics td, .tiles *, .verdict p")]
+          .filter(e => e.offsetParent && e.getBoundingClientRect().width > 0)
+          .filter(e => e.getBoundingClientRect().right > width || e.scrollWidth > e.clientWidth + 1)
+          .map(e => e.textContent)""",
+        width,
+    )
+    assert cut == []
+    page.close()
+
+
+@pytest.mark.parametrize("opened", [("phone", "light")], indirect=True)
+def test_a_table_that_goes_on_shows_it(opened: Any) -> None:
+    """Tables wider than a phone scroll within their box, under a shadow at the edge."""
+    boxes = opened.evaluate(
+        """[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth)
+          .map(e => [getComputedStyle(e).backgroundImage, e.tabIndex])"""
+    )
+    assert boxes
+    assert all(shadow.count("linear-gradient") == 4 and tab == 0 for shadow, tab in boxes)
+
+
+@everywhere
+def test_a_legend_hides_no_line(opened: Any) -> None:
+    """Every text of a legend is below the axes and their labels."""
+    for title, label, first in (
+        ("ROC curve", "false alarms (1 − specificity)", "AUC "),
+        ("Precision and recall", "found (recall)", "AP "),
+        ("Data efficiency", "training images", "run "),
+        ("Learning curves", "epoch", "training"),
+    ):
+        drawing = opened.locator(f'svg[aria-label^="{title}"]')
+        above = drawing.locator("text", has_text=re.compile(f"^{re.escape(label)}$")).bounding_box()
+        texts = drawing.locator("text").all()
+        legend = [text for text in texts if (text.text_content() or "").startswith(first)]
+        legend = [text for text in legend if text.text_content() != label]
+        assert legend, title
+        for text in legend:
+            assert text.bounding_box()["y"] >= above["y"] + above["height"] - 1, title
 
 
 @pytest.mark.parametrize("opened", [("laptop", "light")], indirect=True)

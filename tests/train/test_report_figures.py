@@ -5,14 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pandas as pd
 import pytest
-from reported_runs import DOLLAR, SCRIPT, ReportedRuns
+from reported_runs import DOLLAR, SCRIPT, ReportedRuns, with_classes
 
 from samcache.cache.visible import visible
-from samcache.train.bootstrap import Interval, Summary
-from samcache.train.report.facts import Facts, ReportedRun, read_facts
+from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.figures import figures
 from samcache.train.report.svg import SERIES, canvas, figure, shown
 
@@ -49,38 +47,18 @@ def test_confusion_counts_what_the_predictions_say(reported_runs: ReportedRuns) 
     run = facts_of(reported_runs.slca).run
     table = pd.read_csv(reported_runs.slca / "predictions.csv", keep_default_na=False)
     test = table[(table["split"] == "test") & (table["fraction"] == 1)]
-    taken = test[[f"p_{SCRIPT}", f"p_{DOLLAR}"]].to_numpy().argmax(axis=1)
-    own = (test["label"] == DOLLAR).to_numpy()
-    share = float((taken[own] == 1).mean())
+    means = test[test["label"] == DOLLAR].groupby("id")[[f"p_{SCRIPT}", f"p_{DOLLAR}"]].mean()
+    share = 100 * float((means.to_numpy().argmax(axis=1) == 1).mean())
     matrix = next(drawn for drawn in figures(facts_of(run.folder)) if "Confusion" in drawn.title)
-    assert f"{share:.0%} of “{shown(DOLLAR)}”" in matrix.finding
-
-
-def with_classes(run: ReportedRun, count: int) -> ReportedRun:
-    """The run as if it had so many classes, with likely answers drawn at random."""
-    rng, names = np.random.default_rng(0), tuple(f"class {place}" for place in range(count))
-    labels = np.arange(6 * count) % count
-    tables = []
-    for seed in run.seeds:
-        logits = rng.normal(size=(len(labels), count)) + 3 * np.eye(count)[labels]
-        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        table = pd.DataFrame(p, columns=[f"p_{name}" for name in names])
-        table["label"] = [names[label] for label in labels]
-        tables.append(table.assign(seed=seed, id=[f"{row:04}" for row in range(len(labels))]))
-    metrics = {
-        f"{kind}:{name}": Summary(0.5, None, None) for kind in ("auc", "ap") for name in names
-    }
-    metrics |= {name: Summary(0.5, None, Interval(0.4, 0.6, 9)) for name in ("auc", "ece")}
-    scores = replace(run.scores, metrics=metrics)
-    known = replace(run.run, classes=names, tests={1.0: pd.concat(tables)})
-    return replace(run, run=known, fractions=(scores,))
+    assert f"{share:.0f} % of “{shown(DOLLAR)}”" in matrix.finding
 
 
 @pytest.mark.parametrize("count", [3, 9, 40])
 def test_any_number_of_classes_can_be_drawn(reported_runs: ReportedRuns, count: int) -> None:
     facts = facts_of(reported_runs.none)
+    names = tuple(f"class {place}" for place in range(count))
     drawn = {
-        each.title: each for each in figures(replace(facts, run=with_classes(facts.run, count)))
+        each.title: each for each in figures(replace(facts, run=with_classes(facts.run, names)))
     }
     legend = re.findall(r">AUC [\d.]+: class \d+<", drawn["ROC curve"].svg)
     assert len(legend) == min(count, len(SERIES))

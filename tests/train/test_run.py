@@ -85,7 +85,7 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
 def test_one_seed_has_no_ensemble(store: Store, tmp_path: Path) -> None:
     results = run(quick(store, tmp_path / "run", seeds=(3,)))
     assert results.fractions[0].ensemble is None
-    assert "their mean" not in text(results)
+    assert "ensemble" not in text(results)
 
 
 def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:

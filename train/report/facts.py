@@ -1,4 +1,4 @@
-"""What a report tells, read from the run folders and from the store that they name."""
+"""What a report says, read from the run folders and from the store that they name."""
 
 import re
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError, SamcacheError
 from samcache.cache.identity import Identity
 from samcache.cache.info import describe
@@ -16,6 +17,7 @@ from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
 from samcache.cache.typed_json import convert
 from samcache.cache.views import VIEW_SETS
+from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
@@ -47,8 +49,9 @@ COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 class ReportedRun:
     """A finished run: its options and results as written, every epoch, its test predictions.
 
-    config, results: the content of config.json and results.json. epochs: metrics.csv. What is said
-    of "the" trainings, scores and predictions is said of the greatest share of the training rows.
+    config, results: the content of config.json and results.json. epochs: metrics.csv. Trainings,
+    scores and predictions are those of the greatest share of the training rows. The report speaks
+    of one classifier: the ensemble, whose probabilities are the mean over the seeds.
     """
 
     folder: Path
@@ -65,7 +68,7 @@ class ReportedRun:
 
     @property
     def scores(self) -> FractionScores:
-        """What the report leads with."""
+        """The seeds' scores, each seed by itself and together."""
         return self.fractions[-1]
 
     @cached_property
@@ -84,17 +87,55 @@ class ReportedRun:
         return sorted(int(seed) for seed in self.test["seed"].unique())
 
     @cached_property
-    def labels(self) -> Ints:
-        """Each test sample's class, (n,) below K, sorted by id."""
-        first = self.test[self.test["seed"] == self.seeds[0]]
-        return first["label"].map(self.classes.index).to_numpy(dtype=np.int64)
+    def samples(self) -> pd.DataFrame:
+        """The test samples with id, label, group and fold, sorted by id."""
+        own = self.test["seed"] == self.seeds[0]
+        return self.test.loc[own, ["id", "label", "group", "fold"]].reset_index(drop=True)
 
     @cached_property
-    def probabilities(self) -> Floats:
-        """Each seed's probabilities for the test samples, (S, n, K)."""
+    def labels(self) -> Ints:
+        """Each test sample's class, (n,) below K."""
+        return self.samples["label"].map(self.classes.index).to_numpy(dtype=np.int64)
+
+    @cached_property
+    def ensemble(self) -> Predictions:
+        """The test predictions of the ensemble, as of one training."""
         columns = [f"p_{name}" for name in self.classes]
-        flat = self.test[columns].to_numpy(dtype=np.float64)
-        return flat.reshape(len(self.seeds), -1, len(self.classes))
+        flat = self.test[columns].to_numpy(dtype=np.float32)  # as train averages them
+        seeds = Predictions(
+            labels=self.labels,
+            groups=group_codes(self.samples),
+            probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
+            classes=self.classes,
+            ordered=self.run.ordered,
+        )
+        return seeds.ensemble()
+
+    @property
+    def probabilities(self) -> Floats:
+        """The ensemble's probabilities for the test samples, (n, K) float32."""
+        probabilities: Floats = self.ensemble.probabilities[0]
+        return probabilities
+
+    @cached_property
+    def answers(self) -> Ints:
+        """The ensemble's class for each test sample, (n,) below K."""
+        answers: Ints = self.probabilities.argmax(axis=1)
+        return answers
+
+    @cached_property
+    def metrics(self) -> dict[str, Summary]:
+        """Every metric of the ensemble; the intervals are over test samples alone."""
+        if self.scores.ensemble is not None:
+            return self.scores.ensemble
+        return self.scores.metrics if len(self.seeds) == 1 else self.ensemble.summaries()
+
+    @property
+    def commonest(self) -> tuple[str, float]:
+        """The class with most test samples, and its share of the test samples."""
+        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        largest = int(sizes.argmax())
+        return self.classes[largest], float(sizes[largest] / sizes.sum())
 
 
 @dataclass(frozen=True)
@@ -125,6 +166,14 @@ class Facts:
         found: list[dict[str, Any]] = self.described.get("duplicates", self.run.results["leaks"])
         return found
 
+    @property
+    def groups(self) -> pd.Series:
+        """The patient of every image, "" where unknown; without a store, of the test images."""
+        if self.store is None:
+            return self.run.samples["group"]
+        samples = self.store.samples
+        return samples.loc[samples["status"] == "ok", "group"]
+
     def row(self, run: ReportedRun, metric: str) -> Row:
         """A run's line of the comparison, at its greatest share of the training rows."""
         wanted = str(run.folder), metric, run.scores.fraction
@@ -150,6 +199,7 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
     rows = compare(paths, base.folder if base else None, COMPARED)
     for each in (run, *others):
         _check_means(each, rows)
+        _check_ensemble(each)
     opened, described, reason = _open_store(run, store)
     return Facts(run, others, base, rows, opened, described, reason)
 
@@ -180,14 +230,22 @@ def _check_means(run: ReportedRun, rows: list[Row]) -> None:
     """
     for scores in run.fractions:
         for row in rows:
-            if (row.run, row.fraction) != (str(run.folder), scores.fraction):
-                continue
-            told = scores.metrics[row.metric].mean
-            if row.metric in _RECOMPUTED and not abs(told - row.summary.mean) < _ROUNDING:
-                raise ConfigError(
-                    f"{run.folder} cannot be read as a run (results.json has {row.metric} "
-                    f"{told:.4g}, its predictions {row.summary.mean:.4g}): train it anew"
-                )
+            if (row.run, row.fraction) == (str(run.folder), scores.fraction):
+                _check_same(run, row.metric, scores.metrics[row.metric].mean, row.summary.mean)
+
+
+def _check_ensemble(run: ReportedRun) -> None:
+    """Raise ConfigError where results have another ensemble than the predictions."""
+    for metric, values in run.ensemble.plain().items():
+        _check_same(run, metric, run.metrics[metric].mean, float(values[0]))
+
+
+def _check_same(run: ReportedRun, metric: str, recorded: float, recomputed: float) -> None:
+    if metric in _RECOMPUTED and not abs(recorded - recomputed) < _ROUNDING:
+        raise ConfigError(
+            f"{run.folder} cannot be read as a run (results.json has {metric} {recorded:.4g}, its "
+            f"predictions {recomputed:.4g}): train it anew"
+        )
 
 
 def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The figures of a report: scikit-learn computes the curves, matplotlib draws them."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,24 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from samcache.train.bootstrap import Summary
-from samcache.train.metrics import CALIBRATION_BINS, Floats
+from samcache.train.metrics import CALIBRATION_BINS, Floats, Ints
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.svg import FAINT, INK, SERIES, Figure, canvas, figure, shown
+from samcache.train.report.finding import count_of, percent
+from samcache.train.report.svg import (
+    FAINT,
+    INK,
+    SERIES,
+    Figure,
+    canvas,
+    figure,
+    legend_below,
+    shown,
+)
+from samcache.train.report.words import over_seeds
 
 _MOST_CURVES = len(SERIES)  # classes or runs drawn in one figure
 _MOST_CELLS, _MOST_NAMES = 10, 30  # classes of a confusion matrix with numbers, and with names
+_MOST_COUNTED = 4  # classes of a confusion matrix with images too
 _MOST_PAIRS = 12  # of confused classes
 _MOST_TOLD = 4  # classes named in a sentence
 _LETTERS_BELOW = 20  # of all class names, beside one another below a figure
@@ -21,22 +32,27 @@ _ONE_OF_SEVERAL: dict[str, Any] = {"linewidth": 1.2, "alpha": 0.85}
 _WITH_BARS: dict[str, Any] = {"marker": "o", "markersize": 4, "capsize": 3, "elinewidth": 1}
 
 _READING = {
-    "roc": "Every threshold at once: how many of a class are found, against how many of the others "
-    "are taken for it. The upper left corner is perfect, the dashed line is guessing.",
-    "precision": "Of the images named as a class, how many are of it, as more and more of the "
-    "class are found. Guessing reaches a class's share of the test images:"
-    " the dashed line.",
-    "confusion": "Each row is a true class: the share of its test images that was taken for each "
-    "class, and how many images that is (mean over seeds).",
-    "pairs": "The true class, then the class that its test images were taken for: the pairs with "
-    "the most such images.",
-    "calibration": "When the classifier says 80 %, is it right in 80 % of such cases? On the "
-    "dashed line it is; below it, it promises too much. Bars count answers: few make a jumpy line.",
-    "data": "How good the classifier is when it is given a part of the training images. Bars are "
-    "95 % intervals. Where a line still rises to the right, more data promise more.",
-    "learning": "One line a training; the loss is cross-entropy. Where it rises on validation "
-    "while it falls in training, the classifier learns its images by heart. The dot is the epoch "
-    "that was kept; test images have no part in that.",
+    "roc": "The curve shows every threshold: the share of a class that is found, and the share of "
+    "the other images that is taken for the class. A curve through the upper left corner is "
+    "perfect. The dashed line is guessing.",
+    "precision": "The curve shows every threshold: the share of a class that is found, and the "
+    "share of the images named as the class that is right. The dashed line is guessing: a class's "
+    "share of the test images.",
+    "confusion": "Each row is a true class. Each cell is the share of the row's test images that "
+    "got the column's class.",
+    "pairs": "The true class, then the class that its test images got. The figure shows the pairs "
+    "with the most test images.",
+    "calibration": "The dashed line is perfect calibration: of the answers with a probability of "
+    "80 %, 80 % are right. Below the line, the probabilities are too high. The lower part counts "
+    "the answers: where they are few, the line is uncertain.",
+    "data": "Each point is trained on a part of the training images. Bars are 95 % intervals. "
+    "Where a line still rises at its end, more images may help.",
+    "learning": "One line for each training. The loss is cross-entropy. If the validation loss "
+    "rises while the training loss falls, the training overfits.",
+}
+_CHOICE = {
+    "best": " The dot marks the epoch with the best validation AUC, which was kept.",
+    "last": " The dot marks the last epoch, which was kept.",
 }
 
 
@@ -51,22 +67,22 @@ def figures(facts: Facts) -> list[Figure]:
 
 
 def roc(run: ReportedRun) -> Figure:
-    """True positive against false positive rate, a line a seed and class."""
+    """True positive against false positive rate, a line a class."""
     chosen = curve_classes(run)
     with canvas() as (drawing, axes):
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1.2)
         for label in chosen:
-            for line, scores in _labelled(run, label, "auc", "AUC"):
-                false, true, _ = roc_curve(run.labels == label, scores)
-                colour = _colour(run, label)
-                axes.plot(false, true, color=colour, label=line, **_ONE_OF_SEVERAL)
-        _square(axes, "false alarms (1 − specificity)", "found (sensitivity)", "lower right")
-        reading = _READING["roc"] + _lines(run)
+            false, true, _ = roc_curve(run.labels == label, run.probabilities[:, label])
+            text = _label(run, label, "auc", "AUC")
+            axes.plot(false, true, color=_colour(run, label), label=text, **_ONE_OF_SEVERAL)
+        _square(axes, "false alarms (1 − specificity)", "found (sensitivity)")
+        legend_below(drawing)
+        reading = _READING["roc"] + _which(run)
         return figure(drawing, "ROC curve", _class_list(run, chosen, "auc", "AUC"), reading)
 
 
 def precision_recall(run: ReportedRun) -> Figure:
-    """Precision against recall, a line a seed and class, with the class's share as floor."""
+    """Precision against recall, a line a class, with the class's share as floor."""
     chosen = [0, 1] if len(run.classes) == 2 else curve_classes(run)
     finding = _class_list(run, chosen, "ap", "Average precision")
     with canvas() as (drawing, axes):
@@ -74,38 +90,42 @@ def precision_recall(run: ReportedRun) -> Figure:
             colour = _colour(run, label)
             share = float((run.labels == label).mean())
             axes.axhline(share, color=colour, linestyle="--", linewidth=1)
-            for line, scores in _labelled(run, label, "ap", "AP"):
-                precision, recall, _ = precision_recall_curve(run.labels == label, scores)
-                axes.plot(recall, precision, color=colour, label=line, **_ONE_OF_SEVERAL)
-        _square(axes, "found (recall)", "right among those named (precision)", "lower left")
-        reading = _READING["precision"] + _lines(run)
+            scores = run.probabilities[:, label]
+            precision, recall, _ = precision_recall_curve(run.labels == label, scores)
+            text = _label(run, label, "ap", "AP")
+            axes.plot(recall, precision, color=colour, label=text, **_ONE_OF_SEVERAL)
+        _square(axes, "found (recall)", "right among those named (precision)")
+        legend_below(drawing)
+        reading = _READING["precision"] + _which(run)
         return figure(drawing, "Precision and recall", finding, reading)
 
 
 def confusion(run: ReportedRun) -> Figure:
-    """What each class was taken for, in shares of the class, over all seeds."""
+    """What each class was taken for, in shares of the class and in images."""
     names = [shown(name) for name in run.classes]
-    predicted, places = run.probabilities.argmax(axis=2), range(len(names))
-    matrix = np.sum([confusion_matrix(run.labels, row, labels=places) for row in predicted], axis=0)
+    matrix = confusion_matrix(run.labels, run.answers, labels=range(len(names)))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with canvas() as (drawing, axes):
         _tint(axes, shares)
         _name_cells(axes, names)
         axes.set(xlabel="taken for", ylabel="true class")
         if len(names) <= _MOST_CELLS:
-            _write_cells(axes, shares, matrix / len(run.seeds), len(run.seeds))
+            _write_cells(axes, shares, matrix)
         worst_first = sorted((shares[k, k], name) for k, name in enumerate(names))
-        recalls = [f"{share:.0%} of “{name}”" for share, name in worst_first[:_MOST_TOLD]]
+        recalls = [f"{percent(share)} of “{name}”" for share, name in worst_first[:_MOST_TOLD]]
         finding = f"Recognised: {', '.join(recalls)}{_rest(len(names))}."
-        return figure(drawing, "Confusion matrix", finding, _READING["confusion"])
+        reading = _READING["confusion"]
+        if len(names) <= _MOST_COUNTED:
+            reading += " The number below the share counts these images."
+        return figure(drawing, "Confusion matrix", finding, reading)
 
 
 def confused_pairs(run: ReportedRun) -> Figure:
-    """Of many classes the pairs that are confused most often, over all seeds."""
-    count, predicted = len(run.classes), run.probabilities.argmax(axis=2)
-    pairs, found = np.unique(run.labels * count + predicted, return_counts=True)
+    """Of many classes the pairs that are confused most often."""
+    count = len(run.classes)
+    pairs, found = np.unique(run.labels * count + run.answers, return_counts=True)
     wrong = pairs // count != pairs % count
-    pairs, found = pairs[wrong], found[wrong] / len(run.seeds)
+    pairs, found = pairs[wrong], found[wrong]
     first = np.argsort(-found, kind="stable")[:_MOST_PAIRS]
     names = [" → ".join(shown(run.classes[k]) for k in divmod(int(p), count)) for p in pairs[first]]
     with canvas() as (drawing, axes):
@@ -113,17 +133,16 @@ def confused_pairs(run: ReportedRun) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0, labelsize=7)
         axes.invert_yaxis()
-        axes.set(xlabel="test images (mean over seeds)")
-        listed = [f"“{name}” {size:g}" for name, size in zip(names, found[first], strict=True)]
+        axes.set(xlabel="test images")
+        listed = [f"“{name}” {size}" for name, size in zip(names, found[first], strict=True)]
         most = f"; most often {', '.join(listed[:_MOST_TOLD])}" if listed else ""
         finding = f"{len(pairs)} pairs of {count} classes are confused{most}."
         return figure(drawing, "Confused classes", finding, _READING["pairs"])
 
 
 def calibration(run: ReportedRun) -> Figure:
-    """Share of right answers against the probability given to them, over all seeds."""
-    right = (run.probabilities.argmax(axis=2) == run.labels).ravel()
-    confidence = run.probabilities.max(axis=2).ravel()
+    """Share of right answers against the probability given to them."""
+    right, confidence = run.answers == run.labels, run.probabilities.max(axis=1)
     found, said = calibration_curve(right, confidence, n_bins=CALIBRATION_BINS)
     with canvas(nrows=2, height_ratios=(3, 1), sharex=True) as (drawing, (axes, below)):
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1.2)
@@ -133,15 +152,14 @@ def calibration(run: ReportedRun) -> Figure:
         below.set(xlabel="probability given to the answer", ylabel="answers")
         below.set_xlim(1 / len(run.classes) - 0.02, 1.02)
         finding = (
-            f"Answers are given a probability of {confidence.mean():.2f} on average, and "
-            f"{right.mean():.2f} of them are right; calibration error "
-            f"{run.scores.metrics['ece'].mean:.3f}."
+            f"Mean probability of the answers {percent(confidence.mean(), 1)}; accuracy "
+            f"{percent(right.mean(), 1)}; calibration error {run.metrics['ece'].mean:.3f}."
         )
         return figure(drawing, "Calibration", finding, _READING["calibration"])
 
 
 def data_efficiency(facts: Facts) -> Figure:
-    """AUC with its interval against how many samples were trained on, a line a run."""
+    """AUC over the seeds with its interval against the training samples, a line a run."""
     runs = facts.runs[:_MOST_CURVES]
     sizes = [scores.train_samples for scores in facts.run.fractions]
     with canvas() as (drawing, axes):
@@ -160,12 +178,12 @@ def data_efficiency(facts: Facts) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
         axes.minorticks_off()
-        axes.set(xlabel="training images", ylabel="AUC on test")
-        axes.legend(loc="lower right")
+        axes.set(xlabel="training images", ylabel=f"AUC{over_seeds(facts.run, ', ')}")
+        legend_below(drawing)
         first, last = facts.run.fractions[0].metrics["auc"], facts.run.scores.metrics["auc"]
         finding = (
             f"AUC {first.mean:.3f} with {sizes[0]:.0f} training images, {last.mean:.3f} with "
-            f"{sizes[-1]:.0f}."
+            f"{sizes[-1]:.0f}{over_seeds(facts.run, ' (', ')')}."
         )
         return figure(drawing, "Data efficiency", finding, _READING["data"])
 
@@ -188,17 +206,20 @@ def learning_curves(run: ReportedRun) -> Figure:
                 )
         for lines in trainings:
             area.plot(lines["epoch"], lines["val_auc"], color=SERIES[1], **_ONE_OF_SEVERAL)
-        area.plot(kept, areas, linestyle="", marker="o", markersize=5, color=INK, label="kept")
+        area.plot(
+            kept, areas, linestyle="", marker="o", markersize=5, color=INK, label="epoch kept"
+        )
         losses.set(ylabel="loss")
         area.set(xlabel="epoch", ylabel="validation AUC")
         area.xaxis.get_major_locator().set_params(integer=True)
-        losses.legend(loc="upper right")
-        area.legend(loc="lower right")
+        legend_below(drawing)
+        several = len(kept) > 1
         finding = (
-            f"{len(kept)} trainings. Validation AUC {_span(areas, '.3f')} in the epoch kept, "
-            f"{_span(kept, 'd')}."
+            f"{count_of(len(kept), 'training')}. In the {'epochs' if several else 'epoch'} kept "
+            f"({_span(kept, 'd')}), the validation AUC is {_span(areas, '.3f')}."
         )
-        return figure(drawing, "Learning curves", finding, _READING["learning"])
+        reading = _READING["learning"] + _CHOICE[run.config["keep"]]
+        return figure(drawing, "Learning curves", finding, reading)
 
 
 def curve_classes(run: ReportedRun) -> list[int]:
@@ -223,35 +244,29 @@ def _class_list(run: ReportedRun, labels: list[int], kind: str, name: str) -> st
 
 
 def _rest(count: int) -> str:
-    """Says that not all classes were told."""
+    """Says that a sentence does not name all classes."""
     return f" and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
 
 
 def _mean(run: ReportedRun, kind: str, label: int) -> float:
-    return run.scores.metrics[f"{kind}:{run.classes[label]}"].mean
+    return run.metrics[f"{kind}:{run.classes[label]}"].mean
 
 
-def _labelled(
-    run: ReportedRun, label: int, kind: str, name: str
-) -> Iterator[tuple[str | None, Floats]]:
-    """Each seed's probabilities of a class, (n,), the first with a legend's text."""
-    # the figure first: matplotlib leaves names out of a legend that begin with an underscore
-    text = f"{name} {_mean(run, kind, label):.3f}: {shown(run.classes[label])}"
-    for seed, scores in enumerate(run.probabilities[:, :, label]):
-        yield (None if seed else text), scores
+def _label(run: ReportedRun, label: int, kind: str, name: str) -> str:
+    """A curve's text in the legend."""
+    # the number first: matplotlib leaves names out of a legend that begin with an underscore
+    return f"{name} {_mean(run, kind, label):.3f}: {shown(run.classes[label])}"
 
 
-def _lines(run: ReportedRun) -> str:
-    """What a figure's lines are, where it is not plain."""
-    text = f" One line for each of {len(run.seeds)} seeds." if len(run.seeds) > 1 else ""
-    if len(run.classes) > _MOST_CURVES:
-        text += f" Of {len(run.classes)} classes, the {_MOST_CURVES} with most test images."
-    return text
+def _which(run: ReportedRun) -> str:
+    """Which of many classes have a curve."""
+    if len(run.classes) <= _MOST_CURVES:
+        return ""
+    return f" Of {len(run.classes)} classes, the {_MOST_CURVES} with most test images."
 
 
-def _square(axes: Any, below: str, beside: str, corner: str) -> None:
+def _square(axes: Any, below: str, beside: str) -> None:
     axes.set(xlabel=below, ylabel=beside, xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    axes.legend(loc=corner)
 
 
 def _tint(axes: Any, shares: Floats) -> None:
@@ -275,10 +290,10 @@ def _name_cells(axes: Any, names: list[str]) -> None:
     axes.invert_yaxis()
 
 
-def _write_cells(axes: Any, shares: Floats, counts: Floats, seeds: int) -> None:
+def _write_cells(axes: Any, shares: Floats, counts: Ints) -> None:
     for (true, taken), share in np.ndenumerate(shares):
-        count = f"\n{counts[true, taken]:.{1 if seeds > 1 else 0}f}" if len(shares) <= 4 else ""
-        text, size = f"{share:.0%}{count}", 10 if len(shares) <= 6 else 7
+        count = f"\n{counts[true, taken]}" if len(shares) <= _MOST_COUNTED else ""
+        text, size = f"{percent(float(share))}{count}", 10 if len(shares) <= 6 else 7
         axes.text(taken + 0.5, true + 0.5, text, ha="center", va="center", fontsize=size)
 
 

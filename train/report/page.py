@@ -14,11 +14,15 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.visible import visible
 from samcache.cache.whole_file import write_file
+from samcache.train.overlay import CAUTION as CAUTION_OF_GATES
+from samcache.train.overlay import LEAST_RANGE
 from samcache.train.report import words
+from samcache.train.report.design import describe
 from samcache.train.report.examples import Examples, examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
-from samcache.train.report.findings import CAUTION, FINE, PROBLEM, Finding, findings
+from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, count_of
+from samcache.train.report.findings import findings
 from samcache.train.report.reproduction import commands
 from samcache.train.results_text import (
     MOST_CLASSES,
@@ -35,7 +39,7 @@ _COMPARED = ("auc", "accuracy")
 
 @dataclass(frozen=True)
 class Written:
-    """What was written, for one line on the terminal."""
+    """The file that was written, for one line on the terminal."""
 
     out: Path
     size: int
@@ -46,9 +50,9 @@ class Written:
         """One line, and one more where examples are missing."""
         kinds = [finding.kind for finding in self.findings]
         problems, cautions = kinds.count(PROBLEM), kinds.count(CAUTION)
-        told = f"{problems} of the checks found a problem, {cautions} a caution"
+        found = f"{count_of(problems, 'problem')} and {count_of(cautions, 'caution')}"
         missing = f"\nexamples: {self.missing}" if self.missing else ""
-        return f"{self.out}: {decimal(self.size)}; {told}{missing}"
+        return f"{self.out}: {decimal(self.size)}; the checks found {found}{missing}"
 
 
 def write_report(
@@ -79,11 +83,11 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         lstrip_blocks=True,
     )
     run = facts.run
-    metrics, left_out = shown_metrics(run.scores.metrics)
+    metrics, left_out = shown_metrics(run.metrics)
     return environment.get_template("page.html").render(
         run=run,
         verdict=[sentence.replace(" %", "\u00a0%") for sentence in words.verdict(facts)],
-        tiles=[_metric(run, name) for name in _TILES if name in run.scores.metrics],
+        tiles=[_metric(run, name) for name in _TILES if name in run.metrics],
         problems=[finding for finding in found if finding.kind == PROBLEM],
         cautions=[finding for finding in found if finding.kind == CAUTION],
         fine=[finding for finding in found if finding.kind == FINE],
@@ -99,7 +103,13 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         counted=_counted(run.classes),
         counts=_counts(facts),
         card=words.model_card(facts),
-        attention=words.ATTENTION,
+        count_of=count_of,
+        describe=describe,
+        least_range=LEAST_RANGE,
+        caution=CAUTION_OF_GATES,
+        view=words.view(run),
+        resampled=words.resampled(run),
+        over_seeds=words.over_seeds(run),
         commands=reproduce,
         version=version("samcache"),
         today=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -111,15 +121,14 @@ def _visible(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _metric(run: ReportedRun, name: str) -> dict[str, str | None]:
-    summary = run.scores.metrics[name]
-    together = run.scores.ensemble[name] if run.scores.ensemble else None
+def _metric(run: ReportedRun, name: str) -> dict[str, str]:
+    """A metric of the ensemble, and beside it over the seeds."""
+    summary = run.metrics[name]
     return {
         "title": title(name),
-        "mean": f"{summary.mean:.3f}",
-        "value": mean_and_sd(summary),
+        "value": f"{summary.mean:.3f}",
         "interval": interval_text(summary.interval),
-        "together": summary_text(together) if together else None,
+        "over_seeds": summary_text(run.scores.metrics[name]),
         "definition": words.definition(name),
     }
 

@@ -4,6 +4,7 @@ Figures are drawn in marker colours; each becomes a colour of the page's style s
 """
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _PAGE_COLOURS = {
 }
 _INCHES = (4.4, 3.5)
 _LONGEST = 24  # letters of a name in a figure
+_LEGEND_LINE = 0.2  # inches
+_LEGEND_LETTERS = 46  # that fit beside one another
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _STYLE = {
@@ -42,7 +45,6 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.facecolor": _PAPER,
     "legend.edgecolor": "none",
-    "legend.framealpha": 0.8,
     "legend.fontsize": 9,
     "lines.linewidth": 1.8,
 }
@@ -75,6 +77,16 @@ def canvas(**subplots: Any) -> Iterator[Any]:
         warnings.simplefilter("ignore", UserWarning)  # of letters in names that the font lacks
         drawing = Drawing(_INCHES, layout="constrained")
         yield drawing, drawing.subplots(**subplots)
+
+
+def legend_below(drawing: Any) -> None:
+    """A legend of all axes below them, where it hides no line; the drawing grows by its height."""
+    labels = [text for axes in drawing.axes for text in axes.get_legend_handles_labels()[1]]
+    longest = max(map(len, labels)) + 6  # and the line before the text
+    columns = max(1, min(len(labels), _LEGEND_LETTERS // longest))
+    lines = math.ceil(len(labels) / columns)
+    drawing.set_figheight(drawing.get_figheight() + _LEGEND_LINE * lines)
+    drawing.legend(loc="outside lower center", ncols=columns)
 
 
 def shown(name: str) -> str:

@@ -1,38 +1,31 @@
 """The sentences of a report: the result in plain words, and what each metric means."""
 
 from samcache.cache.samples import SPLITS
-from samcache.train.bootstrap import Summary
+from samcache.train.bootstrap import RESAMPLES, Summary
+from samcache.train.report.data_checks import patients
+from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.findings import commonest_class
+from samcache.train.report.finding import count_of, percent
 from samcache.train.results_text import MOST_CLASSES, interval_text
 from samcache.train.spreads import level_of
 
 _MOST_CLASSES = 5  # named in one sentence
 
 DEFINITIONS = {
-    "accuracy": "Share of the test images that are given their right class.",
-    "balanced_accuracy": "Mean over the classes of the share recognised: a rare class counts as "
-    "much as a common one.",
-    "auc": "How often an image of a class gets a higher score for it than an image of another "
-    "class; mean over the classes. 0.5 is guessing, 1 is perfect.",
-    "f1": "Mean over the classes of F1, the balance between how many of a class are found and how "
-    "many of those named are right.",
-    "kappa": "Agreement on the grade beyond chance; mistakes by several grades weigh more. 1 is "
+    "accuracy": "Share of the test images that get their right class.",
+    "balanced_accuracy": "Share of a class that is recognised, mean over the classes: a rare class "
+    "counts as much as a common class.",
+    "auc": "How often an image of a class gets a higher score for that class than an image of "
+    "another class; mean over the classes. 0.5 is guessing, 1 is perfect.",
+    "f1": "Mean over the classes of F1, the balance between the share of a class that is found and "
+    "the share of the images named as the class that is right.",
+    "kappa": "Agreement on the grade beyond chance; an error of several grades weighs more. 1 is "
     "perfect, 0 is chance.",
-    "ece": "How far the stated probabilities lie from the share that is right. 0 is perfect; the "
-    "lower the better.",
-    "auc:": "The same for this class against all others.",
-    "ap:": "Average precision: of the images named as this class, how many are, over all "
-    "thresholds. Guessing reaches the class's share.",
-}
-
-ATTENTION = {
-    "none": "the backbone, without attention",
-    "slca": "gated place by place by what a frozen encoder saw in the same image (SLCA)",
-    "shuffled": "a control: gated by another image's features",
-    "random": "a control: gated by noise",
-    "global": "a control: gated by the mean of the encoder's map, the same everywhere",
-    "per-location": "a control: gated by every cell of the encoder's map",
+    "ece": "Calibration: how far the stated probabilities are from the share that is right. 0 is "
+    "perfect; lower is better.",
+    "auc:": "AUC of this class against all other classes.",
+    "ap:": "Average precision over all thresholds: the share of the images named as this class "
+    "that is right. Guessing reaches the class's share of the test images.",
 }
 
 
@@ -42,42 +35,78 @@ def definition(metric: str) -> str:
     return DEFINITIONS[kind + colon]
 
 
+def over_seeds(run: ReportedRun, before: str = "", after: str = "") -> str:
+    """Names a number's view where it is not the ensemble's; "" for one seed."""
+    count = len(run.seeds)
+    return f"{before}mean over {count} seeds{after}" if count > 1 else ""
+
+
+def view(run: ReportedRun) -> str:
+    """What the page's numbers are of: the one classifier that the run makes."""
+    seeds, folds = len(run.seeds), run.results["folds"]
+    if folds and seeds > 1:
+        text = (
+            f"{len(run.members)} trainings: {seeds} seeds in each of {folds} folds. Each image was "
+            f"tested once, by the mean probability of the {seeds} trainings that held out its fold."
+        )
+    elif folds:
+        text = (
+            f"{folds} trainings, one for each fold. Each image was tested once, by the training "
+            "that held out its fold."
+        )
+    elif seeds > 1:
+        text = (
+            "The numbers are those of one classifier, the ensemble: the mean of the probabilities "
+            f"of {seeds} trainings that differ in their seed."
+        )
+    else:
+        return "One training."
+    return text + (" A mean over seeds is named as such." if seeds > 1 else "")
+
+
+def resampled(run: ReportedRun) -> str:
+    """What the ensemble's intervals are over."""
+    known = (run.samples["group"] != "").any()
+    return "test images, patients whole" if known else "test images"
+
+
 def verdict(facts: Facts) -> list[str]:
     """What the test says, in two or three sentences; class names stand in it as they are."""
-    return [_ranking(facts.run), f"{_answers(facts)} {_found(facts.run)}", *_difference(facts)]
+    run = facts.run
+    return [_ranking(run), f"{_answers(run)} {_recognised(run)}", *_difference(facts)]
 
 
 def _ranking(run: ReportedRun) -> str:
-    auc, classes = run.scores.metrics["auc"], run.classes
-    tested = f"On {run.scores.test_samples} test images"
+    auc, classes = run.metrics["auc"], run.classes
+    tested = f"On {count_of(run.scores.test_samples, 'test image')}"
     if run.results["folds"]:
-        tested = f"On {run.scores.test_samples} images, each tested once,"
-    value = f"the AUC is {auc.mean:.3f}{_interval(auc)}"
+        tested = f"On {count_of(run.scores.test_samples, 'image')}, each tested once,"
+    value = f"{auc.mean:.3f}{_interval(auc)}"
     if len(classes) != 2:
-        return f"{tested} of {len(classes)} classes {value}."
+        return f"{tested} the mean AUC over {len(classes)} classes is {value}."
     return (
-        f"{tested} {value}: of an image of “{classes[1]}” and one of “{classes[0]}”, it tells "
-        f"which is which in {100 * auc.mean:.0f} of 100 pairs."
+        f"{tested} the AUC is {value}: of an image of “{classes[1]}” and an image of “{classes[0]}”"
+        f", the classifier tells which is which in {100 * auc.mean:.0f} of 100 pairs."
     )
 
 
-def _answers(facts: Facts) -> str:
-    accuracy = facts.run.scores.metrics["accuracy"]
-    name, share = commonest_class(facts)
+def _answers(run: ReportedRun) -> str:
+    accuracy = run.metrics["accuracy"]
+    name, share = run.commonest
     return (
-        f"It gives the right class to {100 * accuracy.mean:.1f} %{_interval(accuracy, 100)}; "
-        f"always answering “{name}” would be right in {100 * share:.1f} %."
+        f"The classifier gives the right class to {percent(accuracy.mean, 1)}"
+        f"{_interval(accuracy, 100)}; always answering “{name}” is right for {percent(share, 1)}."
     )
 
 
-def _found(run: ReportedRun) -> str:
+def _recognised(run: ReportedRun) -> str:
     """The share of each class that is recognised, of many the worst."""
-    right = (run.probabilities.argmax(axis=2) == run.labels).mean(axis=0)
+    right = run.answers == run.labels
     shares = [(float(right[run.labels == k].mean()), name) for k, name in enumerate(run.classes)]
     if len(shares) > _MOST_CLASSES:
         share, name = min(shares)
-        return f"Least recognised is “{name}”, {100 * share:.0f} %."
-    return f"Recognised: {', '.join(f'{100 * share:.0f} % of “{name}”' for share, name in shares)}."
+        return f"The least recognised class is “{name}”, {percent(share)}."
+    return f"Recognised: {', '.join(f'{percent(share)} of “{name}”' for share, name in shares)}."
 
 
 def _interval(summary: Summary, scale: int = 1) -> str:
@@ -89,20 +118,23 @@ def _interval(summary: Summary, scale: int = 1) -> str:
 
 
 def _difference(facts: Facts) -> list[str]:
+    """The paired difference to the baseline, which is over seeds as ``samcache compare`` has it."""
     if facts.baseline is None:
         return []
     row, base = facts.row(facts.run, "auc"), facts.baseline
     if row.difference is None or row.difference.interval is None:
         return []
-    low, high = row.difference.interval.low, row.difference.interval.high
-    meaning = "a difference within chance"
-    if low > 0 or high < 0:
-        meaning = "more than chance would explain"
-    mean = row.difference.mean
+    mean, interval = row.difference.mean, row.difference.interval
+    chance = "chance alone may give such a difference"
+    if interval.low > 0 or interval.high < 0:
+        chance = "chance alone would rarely give such a difference"
+    several = len(facts.run.seeds) > 1
+    start = f"The {over_seeds(facts.run)} of the AUC is" if several else "The AUC is"
+    than = "above" if mean > 0 else "below"
     return [
-        f"That AUC is {abs(mean):.3f} {'higher' if mean > 0 else 'lower'} than the baseline's, run "
-        f"{base.folder.name} ({ATTENTION[base.config['attention']]}), 95 % interval of the "
-        f"difference {interval_text(row.difference.interval, '+')}: {meaning}."
+        f"{start} {row.summary.mean:.3f}, {abs(mean):.3f} {than} that of the baseline, run "
+        f"{base.folder.name} ({describe(base.config)}). The 95 % interval of the difference is "
+        f"{interval_text(interval, '+')}: {chance}."
     ]
 
 
@@ -114,22 +146,28 @@ def model_card(facts: Facts) -> list[tuple[str, str]]:
         (
             "Intended use",
             "Research: to compare ways of classifying images like those of the data set named "
-            "above, and to decide what is worth a study.",
+            "above, and to decide what to study further.",
         ),
         (
             "Not for",
             "Not a medical device. It is not approved for diagnosis, triage or any decision about "
-            "a patient, and was not tested on images of another origin, scanner or population.",
+            "a patient. This page shows no test on images of another origin, scanner or "
+            "population.",
         ),
         ("Data", _data(facts)),
         ("Training", _training(run)),
-        (
-            "Evaluation",
-            f"{_tested(run)} Intervals are percentile bootstraps of 2000 draws of test images "
-            "(patients whole where they are known) and seeds. They say what another test set of "
-            "this size and other seeds would change, not what another hospital would.",
-        ),
+        ("Evaluation", f"{_tested(run)} {view(run)} {_intervals(run)}"),
     ]
+
+
+def _intervals(run: ReportedRun) -> str:
+    if run.metrics["accuracy"].interval is None:
+        return "All test images are of one patient, so the numbers have no intervals."
+    return (
+        f"Intervals are percentile bootstraps of {RESAMPLES} draws of {resampled(run)}. They show "
+        "how much another test set of this size and kind may change a number, not how another "
+        "hospital may."
+    )
 
 
 def _model(run: ReportedRun) -> str:
@@ -137,25 +175,26 @@ def _model(run: ReportedRun) -> str:
     start = "random weights" if config.get("pretrained") is None else config["pretrained"]
     if weights := config.get("pretrained_sha256"):
         start += f" (SHA-256 {weights[:16]})"
-    text = f"{config['backbone']}, started from {start}: {ATTENTION[config['attention']]}."
-    if config["join"]:
-        text += " A second head, which reads the features' spreads, joins the backbone's."
+    design = describe(config)
+    text = f"{design[0].upper()}{design[1:]}. The backbone started from {start}."
     if not config["inputs"]:
         return text
-    return text + (
-        f" The encoder is {identity['encoder']} at {identity['image_size']} px and stays as it is; "
-        f"levels {', '.join(dict.fromkeys(map(level_of, config['inputs'])))}."
+    levels = ", ".join(dict.fromkeys(map(level_of, config["inputs"])))
+    return (
+        f"{text} The encoder is {identity['encoder']} at {identity['image_size']} px, and training "
+        f"does not change it. Levels used: {levels}."
     )
 
 
 def _data(facts: Facts) -> str:
     run = facts.run
     parts = [f"{run.results['dataset']}, classes {listed(run.classes, ', ', '“', '”')}."]
-    if facts.store is not None:
+    if folds := run.results["folds"]:
+        parts.append(f"Cross-validation in {folds} folds.")
+    elif facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
-    parts.append(_patients(run))
-    return " ".join(parts)
+    return " ".join([*parts, f"{patients(facts).title}."])
 
 
 def listed(
@@ -167,29 +206,29 @@ def listed(
     return f"{text} and {more} more" if more > 0 else text
 
 
-def _patients(run: ReportedRun) -> str:
-    known, count = int((run.test["group"] != "").sum()), len(run.test)
-    if parted := run.results.get("parted_groups", 0):
-        return f"Splits part {parted} patients."
-    if 0 < known < count:
-        return f"Patients are known of {known} of {count} test images."
-    return "Patients are kept whole." if known else "Patients are not known."
-
-
 def _training(run: ReportedRun) -> str:
     config, members = run.config, run.members
-    samples = members[0]["samples"]
-    sizes = ", ".join(f"{samples[split]} {split}" for split in SPLITS)
+    sizes = [[member["samples"][split] for member in members] for split in SPLITS]
+    images = ", ".join(
+        f"{_span(counts)} {name}"
+        for counts, name in zip(sizes, ("training", "validation", "test"), strict=True)
+    )
     augmented = "with" if config["augment"] else "without"
-    chosen = {"last": "last epoch", "best": "epoch with the best validation AUC"}[config["keep"]]
+    kept = {"last": "last epoch", "best": "epoch with the best validation AUC"}[config["keep"]]
+    whose = "of each training " if len(members) > 1 else ""
     return (
-        f"{len(members)} trainings ({sizes} images), up to {config['epochs']} epochs of batches of "
-        f"{config['batch_size']} at {config['image_size']} px, {augmented} augmentation. The "
-        f"{chosen} was kept."
+        f"{count_of(len(members), 'training')} ({images} images), up to "
+        f"{count_of(config['epochs'], 'epoch')} in batches of {config['batch_size']} at "
+        f"{config['image_size']} px, {augmented} augmentation. The {kept} {whose}was kept."
     )
 
 
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
 def _tested(run: ReportedRun) -> str:
-    if run.results["folds"]:
-        return f"Each image was tested once, in one of {run.results['folds']} folds."
-    return f"{run.scores.test_samples} test images; training chose nothing by them."
+    if folds := run.results["folds"]:
+        return f"Each image was tested once, in one of {folds} folds."
+    return f"{count_of(run.scores.test_samples, 'test image')}; the test split chose nothing."
