@@ -62,7 +62,7 @@ def predict(
     other weights. Or it is one store of the same features, a folder or a URL. The members of RUN,
     over seeds and folds, are averaged. One row an image: id, predicted class, a probability for
     each class, and sd, how far the members differ; an image that cannot be read has a reason
-    instead, and the exit status is 3. The attention that --heatmap shows is no explanation.
+    instead, and the exit status is 3. The gates that --heatmap shows do not explain an answer.
 
     \b
     samcache predict runs/slca scan.dcm photo.png

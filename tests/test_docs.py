@@ -34,6 +34,7 @@ NOT_RUN = {
     "torchrun ": "needs GPUs; tests/extract/test_workers.py runs torchrun",
     "srun ": "needs Slurm",
     "export AWS_": "the test's own server and keys stand in their place",
+    "python docs/report_pictures.py": "drives a browser; it is run by hand for docs/figures",
     "python benchmarks/paper/run.py": "trains for days; tests/test_paper.py runs its parts",
     "samcache sweep": "is sixty trainings; tests/train/test_sweep.py sweeps",
     "samcache completion bash >>": "writes into the reader's home; tests/test_terminal.py runs it",

@@ -109,7 +109,7 @@ def test_without_a_store_only_copies_across_splits_are_known(facts: Facts) -> No
         ((1, 1), "No training had its best validation AUC in the last epoch", FINE),
         ((1, 2), "1 of 2 trainings kept the last epoch", CAUTION),
         ((2, 2), "2 of 2 trainings kept the last epoch", CAUTION),
-        ((2,), "1 of 1 training kept the last epoch", CAUTION),
+        ((2,), "The training kept its last epoch", CAUTION),
     ],
 )
 def test_the_length_of_training_is_told_of_every_training(

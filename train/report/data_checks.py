@@ -166,10 +166,14 @@ _UNKNOWN_PATIENTS = (
 
 
 def _copies(facts: Facts, same: dict[str, Any]) -> str:
-    """Such as "a.png (train, melanoma) = b.png (test, nevus)"."""
+    """Such as "a.png (train, melanoma) = b.png (test, nevus)"; folds have no such splits."""
     copies = zip(same["ids"], same["splits"], same["labels"], strict=True)
     classes = facts.described["dataset"]["classes"] if facts.described else facts.run.classes
-    return " = ".join(f"{name} ({split}, {classes[label]})" for name, split, label in copies)
+    folds = facts.run.results["folds"]
+    return " = ".join(
+        f"{name} ({classes[label]})" if folds else f"{name} ({split}, {classes[label]})"
+        for name, split, label in copies
+    )
 
 
 DATA_CHECKS: tuple[Callable[[Facts], Finding], ...] = (

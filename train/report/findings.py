@@ -139,7 +139,9 @@ def _length(facts: Facts) -> Finding:
         "There the validation AUC was highest at the end, and may still have been rising. More "
         "--epochs may give a better result."
     )
-    title = f"{len(last)} of {count_of(len(members), 'training')} kept the last epoch"
+    title = f"{len(last)} of {len(members)} trainings kept the last epoch"
+    if len(members) == 1:
+        title = "The training kept its last epoch"
     return Finding(CAUTION, title, text)
 
 

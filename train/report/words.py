@@ -47,7 +47,8 @@ def view(run: ReportedRun) -> str:
     if folds and seeds > 1:
         text = (
             f"{len(run.members)} trainings: {seeds} seeds in each of {folds} folds. Each image was "
-            f"tested once, by the mean probability of the {seeds} trainings that held out its fold."
+            f"tested once, by an ensemble: the mean of the probabilities of the {seeds} trainings "
+            "that held out its fold."
         )
     elif folds:
         text = (
@@ -151,8 +152,7 @@ def model_card(facts: Facts) -> list[tuple[str, str]]:
         (
             "Not for",
             "Not a medical device. It is not approved for diagnosis, triage or any decision about "
-            "a patient. This page shows no test on images of another origin, scanner or "
-            "population.",
+            "a patient. On images of another origin, scanner or population the numbers may differ.",
         ),
         ("Data", _data(facts)),
         ("Training", _training(run)),
