@@ -22,12 +22,10 @@ RGB = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.floating]
 
 CAUTION = "Gates do not explain the answer."
+# Gates that differ by less within an image are written, not drawn. From 0 to 1 the lightness of
+# viridis grows by 76 units of L*, and by half of that over an image. A range of 0.05 is 2 units,
+# about the least difference that people see (2.3, Mahy et al. 1994).
 LEAST_RANGE = 0.05
-"""Of a level's gates within an image; gates that differ by less get no colours, only their range.
-
-From 0 to 1 the lightness of viridis grows by 76 units of L*, and by half of that over an image. A
-range of 0.05 is 2 units, about the least difference that people see (2.3, Mahy et al. 1994).
-"""
 
 _COLOURS = "viridis"  # even steps of lightness; also for readers who cannot tell red from green
 _STRENGTH = 0.5  # of the colours over the image
@@ -52,29 +50,42 @@ def panel(
 ) -> Figure:
     """A figure of the image and of each level's gates over it, with scale, ranges and caution.
 
+    A level whose gates are nearly constant is not drawn: the text below gives their range.
+
     image: (S, S, 3) uint8; maps: level -> (h, w) in [0, 1]. A block of colour is a cell, as SLCA
     grows it: nothing finer is known. All colours are on one fixed scale from 0 to 1. inches: a
     picture's side. Raises ConfigError where matplotlib is missing.
     """
-    columns = min(_COLUMNS, len(maps) + 1)
-    rows = math.ceil((len(maps) + 1) / columns)
-    size = (inches * columns, (inches + 0.5) * rows + (1 if heading else 0.7))
+    drawn = {level: gates for level, gates in maps.items() if not nearly_constant(gates)}
+    columns = min(_COLUMNS, len(drawn) + 1)
+    rows = math.ceil((len(drawn) + 1) / columns)
+    width = inches * _COLUMNS
+    letters = int(width * _LETTERS_PER_INCH)
+    notes = textwrap.wrap(_constant_levels(maps), letters) + textwrap.wrap(CAUTION, letters)
+    height = (inches + 0.4) * rows + 0.15 * len(notes) + (1 if heading else 0.5)
     figure: Figure = _matplotlib().figure.Figure(
-        size, dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white"
+        (width, height), dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white"
     )
     axes = figure.subplots(rows, columns, squeeze=False)
     for place in axes.flat:
         place.set_axis_off()
     first, *others = axes.flat
     _draw(first, image, "image")
-    for place, (level, gates) in zip(others, maps.items(), strict=False):
+    for place, (level, gates) in zip(others, drawn.items(), strict=False):
         _draw_level(place, image, level, gates)
-    _add_scale(figure, axes)
+    if drawn:
+        _add_scale(figure, axes)
     # ids come from outside: a dollar sign starts no formula
-    if text := textwrap.fill(heading, int(size[0] * _LETTERS_PER_INCH)):
+    if text := textwrap.fill(heading, letters):
         figure.suptitle(text, fontsize=9, x=0.02, ha="left", parse_math=False)
-    figure.supxlabel(CAUTION, fontsize=8, weight="bold")
+    figure.supxlabel("\n".join(notes), fontsize=8)
     return figure
+
+
+def _constant_levels(maps: Mapping[str, Map]) -> str:
+    """The ranges of the levels that are not drawn, such as "Nearly constant gates: neck …"."""
+    ranges = [f"{level} {gate_range(g)}" for level, g in maps.items() if nearly_constant(g)]
+    return f"Nearly constant gates: {', '.join(ranges)}." if ranges else ""
 
 
 def _draw(axes: Any, image: RGB, title: str) -> None:
@@ -83,10 +94,6 @@ def _draw(axes: Any, image: RGB, title: str) -> None:
 
 
 def _draw_level(axes: Any, image: RGB, level: str, gates: Map) -> None:
-    """The gates over the image, or their range alone where they are nearly constant."""
-    if nearly_constant(gates):
-        _draw(axes, image, f"{level}\nnearly constant:\n{gate_range(gates)}")
-        return
     _draw(axes, image, f"{level}\n{gate_range(gates)}")
     height, width = image.shape[:2]
     axes.imshow(

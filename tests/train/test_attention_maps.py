@@ -71,15 +71,17 @@ def test_colours_are_on_one_scale_from_shut_to_open(low: float, high: float) -> 
 
 
 @pytest.mark.parametrize(("spread", "coloured"), [(0.049, False), (0.051, True)])
-def test_gates_that_hardly_differ_have_no_colours(spread: float, coloured: bool) -> None:
-    _, level, *_ = axes_of({"late": np.array([[0.5, 0.5 + spread]])})
-    assert len(level.images) == 1 + coloured
-    assert ("nearly constant" in level.get_title()) is not coloured
-    assert f"0.500 to {0.5 + spread:.3f}" in level.get_title()
+def test_gates_that_hardly_differ_are_written_and_not_drawn(spread: float, coloured: bool) -> None:
+    figure = panel(IMAGE, {"late": np.array([[0.5, 0.5 + spread]])})
+    written = f"0.500 to {0.5 + spread:.3f}"
+    assert len(figure.axes) == (3 if coloured else 1)  # the image, the level, the scale
+    assert (f"Nearly constant gates: late {written}." in figure.get_supxlabel()) is not coloured
+    if coloured:
+        assert figure.axes[1].get_title() == f"late\n{written}"
 
 
 def test_the_caution_is_inside_the_picture() -> None:
-    assert panel(IMAGE, {"neck": np.full((2, 2), 0.5)}).get_supxlabel() == CAUTION
+    assert CAUTION in panel(IMAGE, {"neck": np.full((2, 2), 0.5)}).get_supxlabel()
 
 
 def test_a_panel_is_a_picture_whatever_the_id_is(tmp_path: Path) -> None:
