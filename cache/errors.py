@@ -27,6 +27,10 @@ class StoreError(SamcacheError):
     """A store is missing, damaged, or holds something other than what is asked of it."""
 
 
+class NoStoreError(StoreError):
+    """There is no store at a place, and nothing that looks like one."""
+
+
 class UnfinishedError(StoreError):
     """A store is being created, or its creation was interrupted; nothing of it is lost."""
 

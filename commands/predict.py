@@ -17,6 +17,7 @@ import click
 
 from samcache.commands.options import (
     EXIT_UNREADABLE,
+    GIVE_STORE,
     AutoOr,
     Device,
     FilePath,
@@ -24,7 +25,7 @@ from samcache.commands.options import (
     option,
 )
 from samcache.commands.streams import data_stream
-from samcache.commands.terminal import console, resumable
+from samcache.commands.terminal import console, remark, resumable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -180,19 +181,19 @@ def export(run: Path, style: str, out: Path | None, member: str | None, store: s
 
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
-    """The store that is asked for, or the run's own unless it is gone or changed."""
+    """The store that is asked for, or the run's own; None, with a warning, where it is not found."""
     from samcache.cache.errors import SamcacheError
     from samcache.cache.store import Store
-    from samcache.train.predictor import check_features
+    from samcache.train.run_store import open_run_store
 
     if asked is not None:
         return Store(asked)
     try:
-        store = Store(run.store)
-        check_features(run, store)
-    except (SamcacheError, OSError):
+        return open_run_store(run.folder, run.files.config)
+    except (SamcacheError, OSError) as error:
+        told = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
+        remark(console(), told)
         return None
-    return store
 
 
 def _stores(

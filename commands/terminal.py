@@ -105,6 +105,11 @@ def console() -> Console:
     return made
 
 
+def remark(console: Console, line: str) -> None:
+    """Print a line that is no result, as it is: names may hold what rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
     logger.removeHandler(handler)
     logger.setLevel(logging.NOTSET)
