@@ -67,6 +67,9 @@ def info(store: str, as_json: bool) -> None:
 def list_(root: str, as_json: bool) -> None:
     """List the stores under ROOT, a folder or a bucket.
 
+    Lists damaged stores, stores of another format, and what you may not read, with the reason, and
+    exits with 1 if there are any.
+
     \b
     samcache cache ls /data/stores
     samcache cache ls s3://team --json
@@ -82,6 +85,8 @@ def list_(root: str, as_json: bool) -> None:
         # A table that is piped is as wide as it needs to be; a terminal's has its width.
         width = None if sys.stdout.isatty() else 400
         open_console(width=width).print(render(rows, root))
+    if any(row.broken for row in rows):
+        sys.exit(EXIT_DAMAGED)
 
 
 @cache.command()

@@ -181,7 +181,7 @@ def export(run: Path, style: str, out: Path | None, member: str | None, store: s
 
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
-    """The store that is asked for, or the run's own; None, with a warning, where it is not found."""
+    """The store that is asked for, or the run's own; None, and a warning, without one."""
     from samcache.cache.errors import SamcacheError
     from samcache.cache.store import Store
     from samcache.train.run_store import open_run_store

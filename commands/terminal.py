@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
 import signal
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from samcache.cache.errors import SamcacheError, first_line
+from samcache.cache.errors import SamcacheError, describe_os_error, first_line
 from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.streams import open_console, visible_streams
 from samcache.extract.interruption import interruptible
@@ -58,9 +57,7 @@ class Samcache(Commands):
                 "--batch-size or --image-size where the command has one, or a larger machine"
             ) from error
         except OSError as error:  # no space, no permission, a path through a file
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            advice = ": make room, and run the same command" if full else ""
-            raise click.ClickException(f"{error}{advice}") from error
+            raise click.ClickException(describe_os_error(error)) from error
         except KeyboardInterrupt as stop:
             end_by_signal(stop, "nothing is left half done")
 

@@ -10,7 +10,9 @@ from samcache.cache.store import Store
 from samcache.train.run_files import read_seen
 
 STORE_FROM_RUN = "store_from_run"  # of config.json: the path from the run folder to the store
-_DEEP = "/" + "d/" * 256  # stands for the folder of a command whose relative paths are compared
+_DEEP = Path(
+    "/" + "d/" * 256
+)  # stands for the folder of a command whose relative paths are compared
 
 
 def path_from_run(store: str | Path, folder: Path) -> str | None:
@@ -46,14 +48,14 @@ def recorded_places(folder: Path, config: dict[str, Any]) -> list[str]:
     Older runs do not record that path. It follows from the paths of store and run, if both are
     relative or both are absolute.
     """
-    store, out = config["store"], config.get("out", "")
+    store, out = config["store"], config.get("out")
     places = [store]
     if is_remote(store):
         return places
     beside = config.get(STORE_FROM_RUN)
-    if beside is None and out and os.path.isabs(store) == os.path.isabs(out):
-        beside = os.path.relpath(os.path.join(_DEEP, store), os.path.join(_DEEP, out))  # noqa: PTH118
-    if beside is not None and not is_remote(beside) and not os.path.isabs(beside):
+    if beside is None and out and Path(store).is_absolute() == Path(out).is_absolute():
+        beside = os.path.relpath(_DEEP / store, _DEEP / out)
+    if beside is not None and not is_remote(beside) and not Path(beside).is_absolute():
         places.append(os.path.normpath(folder.resolve() / beside))
     same = [os.path.realpath(place) for place in places]
     return [place for number, place in enumerate(places) if same[number] not in same[:number]]
