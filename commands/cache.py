@@ -177,24 +177,36 @@ def copy(source: str, destination: str, as_json: bool) -> None:
 @cache.command()
 @click.argument("stores", nargs=-1, required=True)
 @click.option("--out", required=True, help="Store to create.")
+@click.option(
+    "--prefix", "prefixes", multiple=True, metavar="NAME",
+    help="Put NAME/ before a store's ids and groups; once for each store, in order.",
+)  # fmt: skip
 @click.option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 @as_json_option
 @resumable("the same command goes on where it was")
-def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool, as_json: bool) -> None:
+def merge(
+    stores: tuple[str, ...],
+    out: str,
+    prefixes: tuple[str, ...],
+    allow_split_groups: bool,
+    as_json: bool,
+) -> None:
     """Join STORES of one identity into a new store.
 
     Samples that were dropped from a store are left behind: merging a single store rewrites it
-    without them.
+    without them. Equal ids of different images are refused. Use --prefix for stores of two sites
+    whose files have equal names: equal group names are then different patients, too.
 
     \b
     samcache cache merge ward-a.zarr ward-b.zarr --out both.zarr
+    samcache cache merge a.zarr b.zarr --prefix siteA --prefix siteB --out both.zarr
     samcache cache merge pruned.zarr --out compact.zarr
     """
     from samcache.cache.merge import merge_stores
     from samcache.cache.store import Store
 
     opened = [Store(store) for store in stores]
-    merged = merge_stores(opened, out, allow_split_groups, console())
+    merged = merge_stores(opened, out, allow_split_groups, console(), prefixes)
     _tell_of(merged, as_json)
 
 
