@@ -8,6 +8,11 @@ from __future__ import annotations
 import sys
 
 try:
+    import samcache.cache  # noqa: F401  refuses a system that samcache does not run on
+except ImportError as unsupported:
+    sys.exit(f"Error: {unsupported}")
+
+try:
     import click
 
     from samcache.commands.allocator import keep_freed_memory

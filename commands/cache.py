@@ -22,9 +22,12 @@ from samcache.commands.options import (
     source_options,
 )
 from samcache.commands.streams import open_console
-from samcache.commands.terminal import Commands, console, resumable
+from samcache.commands.terminal import Commands, console, next_for_store, remark, resumable
+from samcache.commands.written_format import HDF5, STORE_SUFFIXES, refuse_other_format
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from samcache.cache.store import Store
 
 
@@ -168,6 +171,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     from samcache.cache.copy import copy_store
     from samcache.cache.store import Store
 
+    refuse_other_format(destination, "a store", STORE_SUFFIXES)
     summary = copy_store(Store(source), destination, console())
     _tell(summary, as_json)
     if summary.damaged:
@@ -205,9 +209,11 @@ def merge(
     from samcache.cache.merge import merge_stores
     from samcache.cache.store import Store
 
+    refuse_other_format(out, "a store", STORE_SUFFIXES)
     opened = [Store(store) for store in stores]
-    merged = merge_stores(opened, out, allow_split_groups, console(), prefixes)
-    _tell_of(merged, as_json)
+    remarks = console()
+    merged = merge_stores(opened, out, allow_split_groups, remarks, prefixes)
+    _tell_of(merged, as_json, remarks)
 
 
 @cache.command()
@@ -247,6 +253,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
     from samcache.cache.hdf5 import export_store
     from samcache.cache.store import Store
 
+    refuse_other_format(file, "HDF5", HDF5, strict=True)
     export_store(Store(store), file, console())
     size = file.stat().st_size
     if as_json:
@@ -268,8 +275,10 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     """
     from samcache.cache.hdf5 import import_store
 
-    made = import_store(file, store, console())
-    _tell_of(made, as_json)
+    refuse_other_format(store, "a store", STORE_SUFFIXES)
+    remarks = console()
+    made = import_store(file, store, remarks)
+    _tell_of(made, as_json, remarks)
 
 
 @cache.command()
@@ -292,21 +301,24 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
         garbage = collect(opened, garbage)
     _print_json(garbage_json(garbage)) if as_json else click.echo(garbage_text(garbage))
     if not delete and garbage and not as_json:
-        click.echo("Nothing was removed: --delete does it.")
+        remark(console(), "Nothing was removed: --delete does it.")
 
 
 def _tell(result: Any, as_json: bool) -> None:
     _print_json(result.to_json()) if as_json else click.echo(result.text())
 
 
-def _tell_of(store: Store, as_json: bool) -> None:
-    """A store that was made."""
+def _tell_of(store: Store, as_json: bool, remarks: Console) -> None:
+    """A store that was made, and what it is for."""
+    from samcache.cache.wording import count_nouns
+
     name, images = store.dataset.name, len(store.table)
     if as_json:
         told = {"location": store.location, "dataset": name, "images": images}
         _print_json({**told, "fingerprint": store.fingerprint})
     else:
-        click.echo(f"{store.location}: {images} images of {name}")
+        click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
+        remark(remarks, next_for_store(store.location, trainable=bool(store.identity.frame_size)))
 
 
 def _print_json(value: Any) -> None:

@@ -26,6 +26,7 @@ from samcache.commands.options import (
 )
 from samcache.commands.streams import data_stream
 from samcache.commands.terminal import console, remark, resumable
+from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,6 +79,10 @@ def predict(
     from samcache.train.predictor import load_ensemble, open_run
     from samcache.train.run_folder import refuse_file_of_a_run
 
+    if out:
+        refuse_other_format(out, *(("JSON", JSON) if as_json else ("CSV (without --json)", CSV)))
+    if heatmap:
+        refuse_other_format(heatmap, "a folder of pictures", FOLDER)
     trained = open_run(run)
     if out:
         refuse_file_of_a_run(out)
@@ -138,6 +143,8 @@ def evaluate(
     from samcache.train.predictor import open_run
     from samcache.train.run_folder import held, refuse_run_folder
 
+    if out:
+        refuse_other_format(out, "a folder", FOLDER)
     trained = open_run(run)
     with ExitStack() as holding:
         if out:
@@ -176,6 +183,7 @@ def export(run: Path, style: str, out: Path | None, member: str | None, store: s
     trained = open_run(run)
     ensemble = load_ensemble(trained, member=member)
     path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
+    refuse_other_format(path, f"a program of --format {style}", (SUFFIXES[style],))
     refuse_file_of_a_run(path)
     click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -105,6 +106,19 @@ def console() -> Console:
 def remark(console: Console, line: str) -> None:
     """Print a line that is no result, as it is: names may hold what rich takes for markup."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def next_for_store(store: str, trainable: bool = True) -> str:
+    """The commands that a new store is for."""
+    name = shlex.quote(store)
+    probe = f"samcache probe {name}"
+    return f"next: samcache train {name} --out RUN, or {probe}" if trainable else f"next: {probe}"
+
+
+def next_for_run(run: str) -> str:
+    """Where a run was written, and the commands that it is for."""
+    name = shlex.quote(run)
+    return f"{run} holds the run; next: samcache report {name}, or samcache compare {name} OTHER"
 
 
 def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
