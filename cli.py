@@ -49,6 +49,7 @@ def cli() -> None:
       1    an error, told in one line; damage, or a difference, where a command looks for it
       2    wrong usage
       3    done, but some images could not be read: they are recorded with their reasons
+           (extract --accept-unreadable: 0 if the store recorded each of them before)
       130  interrupted (Ctrl-C)
       143  told to end (SIGTERM)
     """

@@ -32,9 +32,9 @@ class ExtractSummary:
     precision: Precision | None = None
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
     noted: Noted = NOTHING  # of the images that were encoded by this process
-    created: bool = True  # this run has made the store, or found it in the making
-    accepted: tuple[str, ...] = ()  # ids of unreadable images that are no news
     remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+    created: bool = True  # there was no store when this run began
+    accepted: tuple[str, ...] = ()  # ids of unreadable images that are no news
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
