@@ -8,6 +8,11 @@ from __future__ import annotations
 import sys
 
 try:
+    import samcache.cache  # noqa: F401  refuses a system that samcache does not run on
+except ImportError as unsupported:
+    sys.exit(f"Error: {unsupported}")
+
+try:
     import click
 
     from samcache.commands.allocator import keep_freed_memory
@@ -44,6 +49,7 @@ def cli() -> None:
       1    an error, told in one line; damage, or a difference, where a command looks for it
       2    wrong usage
       3    done, but some images could not be read: they are recorded with their reasons
+           (extract --accept-unreadable: 0 if the store recorded each of them before)
       130  interrupted (Ctrl-C)
       143  told to end (SIGTERM)
     """

@@ -3,7 +3,7 @@
 import re
 from http import HTTPStatus
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import AccessError, StoreError
 
 
 class PassingError(StoreError):
@@ -42,7 +42,7 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
         if name.startswith("http"):
             # A public bucket answers 403 also for what is absent, unless it may be listed.
             advice = "the store there, and the listing of a bucket, must be public"
-        return StoreError(f"{name}: access refused ({detail}): {advice}")
+        return AccessError(f"{name}: access refused ({detail}): {advice}")
     if status == HTTPStatus.NOT_FOUND:
         return StoreError(f"{name}: there is no such bucket ({detail})")
     if status // 100 == 3 or "incorrectly configured region" in head:

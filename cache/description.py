@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from samcache.cache.claims import CLAIMS
-from samcache.cache.errors import StoreError, UnfinishedError
+from samcache.cache.errors import NoStoreError, StoreError, UnfinishedError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.objects import LARGEST_RECORD, Objects
@@ -60,7 +60,7 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
     data = objects.find(key, LARGEST_RECORD)
     if data is None:
         _refuse_unfinished(objects)
-        raise StoreError(
+        raise NoStoreError(
             f"no store at {objects.name}: run samcache extract first, or check the path"
         )
     try:

@@ -2,6 +2,21 @@
 
 import errno
 
+_ACCESS = "ask its owner for access, or use a copy of your own"
+_ROOM = "make room, and run the same command"
+_ADVICE = {  # by the system's number of an error
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "give a place on a disk that can be written",
+    errno.EIO: "the disk fails: use a copy on another disk",
+    errno.EMFILE: "allow more open files, with ulimit -n",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOTDIR: "a part of this path is a file: check the path",
+    errno.ENOENT: "check the path",
+}
+
 
 class SamcacheError(Exception):
     """The base of all errors that reach a user as one line, without a traceback."""
@@ -27,6 +42,18 @@ class StoreError(SamcacheError):
     """A store is missing, damaged, or holds something other than what is asked of it."""
 
 
+class NoStoreError(StoreError):
+    """There is no store at a place, and nothing that looks like one."""
+
+
+class AccessError(StoreError):
+    """A store is there, and this user has no right to do what is asked of it."""
+
+
+class FormatError(StoreError):
+    """A store has another format than this version reads."""
+
+
 class UnfinishedError(StoreError):
     """A store is being created, or its creation was interrupted; nothing of it is lost."""
 
@@ -47,6 +74,13 @@ def cannot_write(path: object, error: Exception) -> WriteError:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             advice = "choose another place, or ask for the right to write there"
     return WriteError(f"{path} cannot be written ({reason}): {advice}")
+
+
+def describe_os_error(error: OSError) -> str:
+    """A line on what the system refused: the path, its reason in words, and what to do."""
+    reason = error.strerror or first_line(error)
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{reason}: {_ADVICE.get(error.errno or 0, 'check the path and the disk')}"
 
 
 def first_line(error: Exception) -> str:

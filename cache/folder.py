@@ -1,5 +1,6 @@
 """Objects that are files below a folder, of which nothing outside is ever written or removed."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore
 
-from samcache.cache.errors import StoreError, first_line
+from samcache.cache.errors import AccessError, StoreError, describe_os_error, first_line
 from samcache.cache.objects import Objects, Part
 from samcache.cache.regular_file import IrregularFileError, open_regular, size_of_regular
 
@@ -164,9 +165,12 @@ class FolderObjects(Objects):
         except OSError as error:
             if absent and isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise FileNotFoundError(str(error)) from error
-            raise StoreError(f"{self.root / key}: {error.strerror or _reason(error)}") from error
+            raise _explain(self.root / key, error) from error
         except MemoryError:
             raise StoreError(f"{self.root / key}: it does not fit in memory") from None
+        except exceptions.PermissionDeniedError as error:
+            denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise _explain(self.root / key, denied) from error
         except exceptions.BaseError as error:
             raise StoreError(f"{self.root / key}: {_reason(error)}") from error
 
@@ -187,6 +191,14 @@ class FolderObjects(Objects):
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
+
+
+def _explain(path: Path, error: OSError) -> StoreError:
+    """What a user should read about an error of the system's with a file of a store."""
+    if isinstance(error, IrregularFileError) or error.errno is None:
+        return StoreError(f"{path}: {error.strerror or _reason(error)}")
+    kind = AccessError if isinstance(error, PermissionError) else StoreError
+    return kind(describe_os_error(type(error)(error.errno, error.strerror, str(path))))
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import FormatError, StoreError
 from samcache.cache.typed_json import Extent, Text, convert
 
 FORMAT = 1
@@ -58,7 +58,7 @@ class Identity:
         if not isinstance(value, dict):
             raise StoreError("the store's identity is not a JSON object: the store is damaged")
         if value.get("format") != FORMAT:
-            raise StoreError(
+            raise FormatError(
                 f"the store has format {ascii(value.get('format'))[:_SHOWN]}, this samcache reads "
                 f"format {FORMAT}: use the samcache version that wrote it"
             )

@@ -13,13 +13,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from samcache.cache.description import ROOT, SPARE
-from samcache.cache.errors import StoreError, UnfinishedError
+from samcache.cache.errors import (
+    AccessError,
+    FormatError,
+    StoreError,
+    UnfinishedError,
+    describe_os_error,
+)
 from samcache.cache.location import is_remote, open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.store import Store
 from samcache.cache.transfer import committed_bytes
 from samcache.cache.typed_json import parse_json
 
+UNFINISHED = "unfinished"  # its creation was interrupted, or is under way: no damage
+NO_ACCESS = "no access"
+_STATES = (  # of stores without a row of their own; all other errors are damage
+    (UnfinishedError, UNFINISHED),
+    (AccessError, NO_ACCESS),
+    (FormatError, "other format"),
+)
 _OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
 
 
@@ -37,8 +50,13 @@ class StoreRow:
     missing: int = 0  # shards that hold a sample and are not committed
     fingerprint: str = ""
     last_commit: int | None = None  # seconds since 1970, of the last shard
+    state: str = "complete"  # or "incomplete", or one of _STATES
     problem: str = ""
-    unfinished: bool = False  # its creation was interrupted, or is under way: no damage
+
+    @property
+    def broken(self) -> bool:
+        """Whether something must be done before the store can be read."""
+        return bool(self.problem) and self.state != UNFINISHED
 
     def to_json(self) -> dict[str, Any]:
         """The row as plain data."""
@@ -50,7 +68,8 @@ def list_stores(root: str | Path) -> list[StoreRow]:
 
     Looks neither into stores and other Zarr hierarchies nor into hidden folders, and into a folder
     that several links lead to once. Of a store its small records are read and its commits listed.
-    Raises StoreError where there is no such folder, or where nothing can be listed.
+    What cannot be read, a folder too, has a row with the reason. Raises StoreError where there is
+    no such folder, or where nothing can be listed.
     """
     if is_remote(root):
         objects = open_objects(root)
@@ -64,7 +83,12 @@ def list_stores(root: str | Path) -> list[StoreRow]:
         if not Path(root).is_dir():
             raise StoreError(f"{root} is no folder: give one that holds stores")
         found = _below_folder(Path(root), set())
-    return list(in_parallel(row_of, sorted(found)))
+    return list(in_parallel(_row, sorted(found)))
+
+
+def _row(found: tuple[str, str]) -> StoreRow:
+    location, problem = found
+    return StoreRow(location, state=NO_ACCESS, problem=problem) if problem else row_of(location)
 
 
 def row_of(location: str) -> StoreRow:
@@ -73,6 +97,7 @@ def row_of(location: str) -> StoreRow:
         store = Store(location)
         shards = store.committed()
         last = store.read_commit(shards[-1]).written if shards else None
+        missing = len(_used(store) - set(shards))
         return StoreRow(
             location=location,
             dataset=store.dataset.name,
@@ -81,13 +106,16 @@ def row_of(location: str) -> StoreRow:
             levels=store.identity.levels,
             samples=store.generation.count,
             bytes=committed_bytes(store, shards),
-            missing=len(_used(store) - set(shards)),
+            missing=missing,
             fingerprint=store.fingerprint,
             last_commit=last,
+            state="incomplete" if missing else "complete",
         )
-    except (StoreError, OSError) as error:
-        unfinished = isinstance(error, UnfinishedError)
-        return StoreRow(location, problem=str(error), unfinished=unfinished)
+    except OSError as error:
+        return StoreRow(location, state=NO_ACCESS, problem=describe_os_error(error))
+    except StoreError as error:
+        state = next((name for kind, name in _STATES if isinstance(error, kind)), "damaged")
+        return StoreRow(location, state=state, problem=str(error))
 
 
 def render(rows: list[StoreRow], root: str | Path) -> Group:
@@ -105,8 +133,7 @@ def render(rows: list[StoreRow], root: str | Path) -> Group:
     for row in rows:
         name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
         if row.problem:
-            state = "unfinished" if row.unfinished else "[red]damaged[/red]"
-            table.add_row(name, *[""] * 5, state)
+            table.add_row(name, *[""] * 5, f"[red]{row.state}[/red]" if row.broken else row.state)
             continue
         table.add_row(
             name,
@@ -122,7 +149,10 @@ def render(rows: list[StoreRow], root: str | Path) -> Group:
     return Group(table, *("\n" + escape(row.problem) for row in rows if row.problem))
 
 
-def _below_folder(folder: Path, seen: set[str]) -> Iterator[str]:
+_Found = tuple[str, str]  # the location of a store, or of a folder and why it cannot be read
+
+
+def _below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
     """Stores at or below a folder; links are followed, each folder is entered once."""
     real = os.path.realpath(folder)
     if real in seen:
@@ -130,25 +160,34 @@ def _below_folder(folder: Path, seen: set[str]) -> Iterator[str]:
     seen.add(real)
     try:
         entries = {entry.name: entry for entry in os.scandir(folder)}
-    except OSError:
-        return  # not ours to read, or gone meanwhile
-    if ROOT in entries or set(entries) >= _OURS:
-        if _is_ours(open_objects(folder), set(entries)):
-            yield str(folder)
+        ours = ROOT in entries or set(entries) >= _OURS
+        folders = [name for name, entry in sorted(entries.items()) if _is_entered(entry)]
+    except FileNotFoundError:
+        return  # it was removed meanwhile
+    except OSError as error:
+        yield str(folder), describe_os_error(error)
         return
-    for name, entry in sorted(entries.items()):
-        if not name.startswith(".") and entry.is_dir():
-            yield from _below_folder(folder / name, seen)
+    if ours:
+        if _is_ours(open_objects(folder), set(entries)):
+            yield str(folder), ""
+        return
+    for name in folders:
+        yield from _below_folder(folder / name, seen)
 
 
-def _below_prefix(objects: Objects, prefix: str) -> Iterator[str]:
+def _is_entered(entry: os.DirEntry[str]) -> bool:
+    """Whether a name stands for a folder that may hold stores."""
+    return not entry.name.startswith(".") and entry.is_dir()
+
+
+def _below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
     """Stores at or below a prefix of a bucket."""
     prefixes, keys = objects.children(prefix)
     names = {path.rstrip("/").rpartition("/")[2] for path in (*prefixes, *keys)}
     location = f"{objects.name}/{prefix}".rstrip("/")
     if ROOT in names or names >= _OURS:
         if _is_ours(open_objects(location), names):
-            yield location
+            yield location, ""
         return
     for path in sorted(prefixes):
         if not path.rstrip("/").rpartition("/")[2].startswith("."):
@@ -167,7 +206,7 @@ def _is_ours(objects: Objects, names: set[str]) -> bool:
 
 def _says_samcache(data: bytes | None) -> bool:
     try:
-        return "identity" in parse_json(data or b"")["attributes"]["samcache"]
+        return isinstance(parse_json(data or b"")["attributes"]["samcache"], dict)
     except (ValueError, KeyError, TypeError):
         return False
 

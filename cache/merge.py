@@ -17,15 +17,17 @@ from samcache.cache.commits import commit_key, shard_name
 from samcache.cache.create import TABLE, create_store, store_exists, table_claim
 from samcache.cache.description import Dataset, Description
 from samcache.cache.duplicates import split_groups
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.location import open_objects
 from samcache.cache.objects import Objects
 from samcache.cache.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.samples import COLUMNS, describe_difference
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.wording import count_nouns, list_first
 
 Array = npt.NDArray[Any]
 
+_LONGEST_PREFIX = 100  # characters
 _AGREE = ("sha256", "split", "class", "group")  # of samples with one id
 
 
@@ -43,7 +45,11 @@ class Plan:
 
 
 def merge_stores(
-    stores: list[Store], destination: str | Path, allow_split_groups: bool, console: Console
+    stores: list[Store],
+    destination: str | Path,
+    allow_split_groups: bool,
+    console: Console,
+    prefixes: tuple[str, ...] = (),
 ) -> Store:
     """Join complete stores of one identity into a new store, with a progress bar on ``console``.
 
@@ -53,11 +59,14 @@ def merge_stores(
     class and group agree, readable if it is readable in one. An interrupted merge lacks shards;
     merging the same stores again goes on.
 
-    Raises StoreError where stores differ in identity, lack images, contradict each other, or divide
-    a group between splits (unless ``allow_split_groups``), or where something else stands at the
-    destination.
+    prefixes: of each store, put before its ids and groups with a "/", so that equal names in two
+    stores are two samples and two groups; none leaves the names as they are.
+
+    Raises ConfigError for prefixes that do not fit, and StoreError where stores differ in identity,
+    lack images, contradict each other, or divide a group between splits (unless
+    ``allow_split_groups``), or where something else stands at the destination.
     """
-    plan = plan_merge(stores, allow_split_groups)
+    plan = plan_merge(stores, allow_split_groups, prefixes)
     objects = open_objects(destination)
     store_exists(objects)  # before a claim is written beside what is no store
     with Claims(objects) as claims:
@@ -75,13 +84,18 @@ def merge_stores(
     return Store(destination, objects)
 
 
-def plan_merge(stores: list[Store], allow_split_groups: bool) -> Plan:
+def plan_merge(
+    stores: list[Store], allow_split_groups: bool, prefixes: tuple[str, ...] = ()
+) -> Plan:
     """Decide what stands where; raises StoreError as ``merge_stores``, reads no feature."""
     first = stores[0]
+    _check_prefixes(prefixes, len(stores))
     for store in stores[1:]:
         _check_identity(first, store)
     classes = tuple(dict.fromkeys(name for store in stores for name in _classes_of(store)))
     tables = [_source_table(place, store, classes) for place, store in enumerate(stores)]
+    if prefixes:
+        tables = [_prefixed(*pair) for pair in zip(tables, prefixes, strict=True)]
     table = _once(pd.concat(tables, ignore_index=True), stores)
     if not allow_split_groups:
         _refuse_split_groups(table)
@@ -94,7 +108,7 @@ def plan_merge(stores: list[Store], allow_split_groups: bool) -> Plan:
         ),
         first.rows_per_shard,
         first.layout.level_shapes,
-        {"merged": [_provenance(store) for store in stores], **_reading(stores)},
+        {"merged": _provenance(stores, prefixes), **_reading(stores)},
     )
     return Plan(tuple(stores), description, table)
 
@@ -141,18 +155,46 @@ def _classes_of(store: Store) -> tuple[str, ...]:
     return used_classes(known, store.dataset.classes)
 
 
+def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
+    """Raise ConfigError where prefixes are not one a store, or could not begin a file's path."""
+    if prefixes and len(prefixes) != stores:
+        raise ConfigError(
+            f"--prefix: expected one for each of the {stores} stores, in their order, found "
+            f"{len(prefixes)}"
+        )
+    for prefix in prefixes:
+        odd = not prefix.isprintable() or not {"", ".", ".."}.isdisjoint(prefix.split("/"))
+        if odd or "\\" in prefix or len(prefix) > _LONGEST_PREFIX:
+            raise ConfigError(
+                f"--prefix {prefix[:_LONGEST_PREFIX]!r}: expected a name such as siteA or "
+                f"siteA/mri, of at most {_LONGEST_PREFIX} characters"
+            )
+
+
+def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """A store's samples with a prefix before ids and groups; no group stays no group."""
+    group = table["group"]
+    return table.assign(
+        id=f"{prefix}/" + table["id"], group=group.where(group == "", f"{prefix}/" + group)
+    )
+
+
 def _once(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
     """Each id once, where it stands first; raises StoreError where its copies disagree."""
     repeated = table[table["id"].duplicated(keep=False)]
     for column in _AGREE:
         values = repeated.groupby("id", sort=False)[column].nunique()
-        for name in values.index[values > 1]:
-            copies = repeated[repeated["id"] == name]
+        names = values.index[values > 1]
+        if len(names):
+            copies = repeated[repeated["id"] == names[0]]
             other = copies[copies[column] != copies[column].iloc[0]].iloc[0]
+            shown = list_first([repr(name) for name in names])
             raise StoreError(
-                f"{name!r} stands in {stores[copies['source'].iloc[0]].location} and "
+                f"{names[0]!r} stands in {stores[copies['source'].iloc[0]].location} and "
                 f"{stores[other['source']].location} with another {column} "
-                f"({copies[column].iloc[0]!r}, {other[column]!r}): drop it from one of them"
+                f"({copies[column].iloc[0]!r}, {other[column]!r}); {count_nouns(len(names), 'id')} "
+                f"with such copies ({shown}): give each store a --prefix if these are different "
+                "images, or drop them from one store"
             )
     order = table["id"].drop_duplicates()
     readable_first = table.sort_values("status", key=lambda status: status != "ok", kind="stable")
@@ -173,13 +215,19 @@ def _joined(texts: Iterable[str]) -> str:
     return " + ".join(dict.fromkeys(texts))
 
 
-def _provenance(store: Store) -> dict[str, Any]:
-    """What a merged store tells of an input: nothing that would differ when the merge goes on."""
-    return {
-        "dataset": store.dataset.name,
-        "samples": store.generation.count,
-        "provenance": store.provenance,
-    }
+def _provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What a merged store tells of its inputs: nothing that would differ when the merge goes on."""
+    told: list[dict[str, Any]] = [
+        {
+            "dataset": store.dataset.name,
+            "samples": store.generation.count,
+            "provenance": store.provenance,
+        }
+        for store in stores
+    ]
+    for one, prefix in zip(told, prefixes, strict=False):
+        one["prefix"] = prefix
+    return told
 
 
 def _reading(stores: list[Store]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samcache.cache.description import ROOT, SPARE, read_description
-from samcache.cache.errors import StoreError, UnfinishedError
+from samcache.cache.errors import AccessError, StoreError, UnfinishedError
 from samcache.cache.location import open_objects
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.one_bit import correct_small, is_sealed
@@ -37,7 +37,7 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     objects, damage = open_objects(location), []
     try:
         description = read_description(objects)
-    except UnfinishedError:
+    except (AccessError, UnfinishedError):
         raise
     except StoreError:
         if objects.size(SPARE) is None:
@@ -47,6 +47,8 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     store = Store(location, objects, description)
     try:
         store.generation = newest_generation(objects)
+    except AccessError:
+        raise
     except StoreError as error:
         store.generation = _restored_generation(objects)
         damage.append(Damage(generation_key(store.generation.number), str(error)))

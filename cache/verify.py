@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.create import left_behind, stale_metadata
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import AccessError, StoreError
 from samcache.cache.layout import ArraySpec
 from samcache.cache.objects import LARGEST_RECORD, in_parallel
 from samcache.cache.open_damaged import Damage, open_damaged
@@ -141,6 +141,8 @@ def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[t
         key = commit_key(shard)
         try:
             found, problem = store.find_commit(shard), "is missing"
+        except AccessError:
+            raise
         except StoreError as error:
             found, problem = None, str(error)
         if found is not None:

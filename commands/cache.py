@@ -22,9 +22,12 @@ from samcache.commands.options import (
     source_options,
 )
 from samcache.commands.streams import open_console
-from samcache.commands.terminal import Commands, console, resumable
+from samcache.commands.terminal import Commands, console, next_for_store, remark, resumable
+from samcache.commands.written_format import HDF5, STORE_SUFFIXES, refuse_other_format
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from samcache.cache.store import Store
 
 
@@ -67,6 +70,9 @@ def info(store: str, as_json: bool) -> None:
 def list_(root: str, as_json: bool) -> None:
     """List the stores under ROOT, a folder or a bucket.
 
+    Lists damaged stores, stores of another format, and what you may not read, with the reason, and
+    exits with 1 if there are any.
+
     \b
     samcache cache ls /data/stores
     samcache cache ls s3://team --json
@@ -82,6 +88,8 @@ def list_(root: str, as_json: bool) -> None:
         # A table that is piped is as wide as it needs to be; a terminal's has its width.
         width = None if sys.stdout.isatty() else 400
         open_console(width=width).print(render(rows, root))
+    if any(row.broken for row in rows):
+        sys.exit(EXIT_DAMAGED)
 
 
 @cache.command()
@@ -163,6 +171,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     from samcache.cache.copy import copy_store
     from samcache.cache.store import Store
 
+    refuse_other_format(destination, "a store", STORE_SUFFIXES)
     summary = copy_store(Store(source), destination, console())
     _tell(summary, as_json)
     if summary.damaged:
@@ -172,25 +181,39 @@ def copy(source: str, destination: str, as_json: bool) -> None:
 @cache.command()
 @click.argument("stores", nargs=-1, required=True)
 @click.option("--out", required=True, help="Store to create.")
+@click.option(
+    "--prefix", "prefixes", multiple=True, metavar="NAME",
+    help="Put NAME/ before a store's ids and groups; once for each store, in order.",
+)  # fmt: skip
 @click.option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
 @as_json_option
 @resumable("the same command goes on where it was")
-def merge(stores: tuple[str, ...], out: str, allow_split_groups: bool, as_json: bool) -> None:
+def merge(
+    stores: tuple[str, ...],
+    out: str,
+    prefixes: tuple[str, ...],
+    allow_split_groups: bool,
+    as_json: bool,
+) -> None:
     """Join STORES of one identity into a new store.
 
     Samples that were dropped from a store are left behind: merging a single store rewrites it
-    without them.
+    without them. Equal ids of different images are refused. Use --prefix for stores of two sites
+    whose files have equal names: equal group names are then different patients, too.
 
     \b
     samcache cache merge ward-a.zarr ward-b.zarr --out both.zarr
+    samcache cache merge a.zarr b.zarr --prefix siteA --prefix siteB --out both.zarr
     samcache cache merge pruned.zarr --out compact.zarr
     """
     from samcache.cache.merge import merge_stores
     from samcache.cache.store import Store
 
+    refuse_other_format(out, "a store", STORE_SUFFIXES)
     opened = [Store(store) for store in stores]
-    merged = merge_stores(opened, out, allow_split_groups, console())
-    _tell_of(merged, as_json)
+    remarks = console()
+    merged = merge_stores(opened, out, allow_split_groups, remarks, prefixes)
+    _tell_of(merged, as_json, remarks)
 
 
 @cache.command()
@@ -230,6 +253,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
     from samcache.cache.hdf5 import export_store
     from samcache.cache.store import Store
 
+    refuse_other_format(file, "HDF5", HDF5, strict=True)
     export_store(Store(store), file, console())
     size = file.stat().st_size
     if as_json:
@@ -251,8 +275,10 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     """
     from samcache.cache.hdf5 import import_store
 
-    made = import_store(file, store, console())
-    _tell_of(made, as_json)
+    refuse_other_format(store, "a store", STORE_SUFFIXES)
+    remarks = console()
+    made = import_store(file, store, remarks)
+    _tell_of(made, as_json, remarks)
 
 
 @cache.command()
@@ -275,21 +301,24 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
         garbage = collect(opened, garbage)
     _print_json(garbage_json(garbage)) if as_json else click.echo(garbage_text(garbage))
     if not delete and garbage and not as_json:
-        click.echo("Nothing was removed: --delete does it.")
+        remark(console(), "Nothing was removed: --delete does it.")
 
 
 def _tell(result: Any, as_json: bool) -> None:
     _print_json(result.to_json()) if as_json else click.echo(result.text())
 
 
-def _tell_of(store: Store, as_json: bool) -> None:
-    """A store that was made."""
+def _tell_of(store: Store, as_json: bool, remarks: Console) -> None:
+    """A store that was made, and what it is for."""
+    from samcache.cache.wording import count_nouns
+
     name, images = store.dataset.name, len(store.table)
     if as_json:
         told = {"location": store.location, "dataset": name, "images": images}
         _print_json({**told, "fingerprint": store.fingerprint})
     else:
-        click.echo(f"{store.location}: {images} images of {name}")
+        click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
+        remark(remarks, next_for_store(store.location, trainable=bool(store.identity.frame_size)))
 
 
 def _print_json(value: Any) -> None:

@@ -24,7 +24,8 @@ from samcache.commands.options import (
     option,
     source_options,
 )
-from samcache.commands.terminal import console, resumable
+from samcache.commands.terminal import console, next_for_store, remark, resumable
+from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
 
 if TYPE_CHECKING:
     from samcache.extract.file_sources import SourceOptions
@@ -60,6 +61,11 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 @option("--shard-rows", type=At(1, 65536), default=64, help="Images a shard, the unit of work.")
 @option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
 @option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
+@option(
+    "--accept-unreadable",
+    is_flag=True,
+    help="Exit with 0, not 3, if the store already records each unreadable image.",
+)
 @option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
 @option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
 @option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
@@ -97,11 +103,14 @@ def extract(
     """
     if plan and check:
         raise click.UsageError("--plan and --check exclude each other")
+    if (plan or check) and options["accept_unreadable"]:
+        raise click.UsageError("--accept-unreadable has no effect with --plan or --check")
     if no_images:
         options["frame_size"] = 0
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
+    from samcache.extract.division import division
     from samcache.extract.file_sources import SourceOptions
     from samcache.extract.prepare import ExtractOptions
     from samcache.extract.run import extract as run
@@ -114,13 +123,20 @@ def extract(
             how = follow_store(how, options["store"])
         _tell_what_is_there(source, how, options["limit"], as_json)
         return
+    refuse_other_format(options["store"], "a store", STORE_SUFFIXES)
     settings = ExtractOptions(source=source, reading=how, **options)
     if plan:
         _tell_plan(settings, as_json)
         return
-    summary = run(settings, console())
-    click.echo(json.dumps(summary.to_json(), indent=2) if as_json else summary.text())
-    if summary.unreadable:
+    remarks = console()
+    summary = run(settings, remarks)
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), indent=2))
+    else:
+        click.echo(summary.text(remarks.quiet))
+        if division().speaks and not summary.missing and not summary.remarks:
+            remark(remarks, next_for_store(options["store"], trainable=not no_images))
+    if summary.new_unreadable:
         sys.exit(EXIT_UNREADABLE)
 
 

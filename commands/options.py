@@ -40,6 +40,7 @@ Positive = Share(min=0, min_open=True)
 
 EXIT_DAMAGED = 1  # also what ``cache diff`` exits with where stores differ
 EXIT_UNREADABLE = 3  # done, but some images could not be read
+GIVE_STORE = "give it with --store"
 
 option = functools.partial(click.option, show_default=True)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")

@@ -17,6 +17,7 @@ import click
 
 from samcache.commands.options import (
     EXIT_UNREADABLE,
+    GIVE_STORE,
     AutoOr,
     Device,
     FilePath,
@@ -24,7 +25,8 @@ from samcache.commands.options import (
     option,
 )
 from samcache.commands.streams import data_stream
-from samcache.commands.terminal import console, resumable
+from samcache.commands.terminal import console, remark, resumable
+from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +79,10 @@ def predict(
     from samcache.train.predictor import load_ensemble, open_run
     from samcache.train.run_folder import refuse_file_of_a_run
 
+    if out:
+        refuse_other_format(out, *(("JSON", JSON) if as_json else ("CSV (without --json)", CSV)))
+    if heatmap:
+        refuse_other_format(heatmap, "a folder of pictures", FOLDER)
     trained = open_run(run)
     if out:
         refuse_file_of_a_run(out)
@@ -137,6 +143,8 @@ def evaluate(
     from samcache.train.predictor import open_run
     from samcache.train.run_folder import held, refuse_run_folder
 
+    if out:
+        refuse_other_format(out, "a folder", FOLDER)
     trained = open_run(run)
     with ExitStack() as holding:
         if out:
@@ -175,24 +183,25 @@ def export(run: Path, style: str, out: Path | None, member: str | None, store: s
     trained = open_run(run)
     ensemble = load_ensemble(trained, member=member)
     path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
+    refuse_other_format(path, f"a program of --format {style}", (SUFFIXES[style],))
     refuse_file_of_a_run(path)
     click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
 
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
-    """The store that is asked for, or the run's own unless it is gone or changed."""
+    """The store that is asked for, or the run's own; None, and a warning, without one."""
     from samcache.cache.errors import SamcacheError
     from samcache.cache.store import Store
-    from samcache.train.predictor import check_features
+    from samcache.train.run_store import open_run_store
 
     if asked is not None:
         return Store(asked)
     try:
-        store = Store(run.store)
-        check_features(run, store)
-    except (SamcacheError, OSError):
+        return open_run_store(run.folder, run.files.config)
+    except (SamcacheError, OSError) as error:
+        told = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
+        remark(console(), told)
         return None
-    return store
 
 
 def _stores(

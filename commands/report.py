@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from samcache.commands.options import FilePath, option
+from samcache.commands.options import GIVE_STORE, FilePath, option
+from samcache.commands.terminal import console, remark
 
 
 @click.command()
@@ -31,4 +32,7 @@ def report(runs: tuple[Path, ...], out: Path, baseline: Path | None, store: str 
     """
     from samcache.train.report.page import write_report
 
-    click.echo(write_report(runs, baseline, store, out).text())
+    written = write_report(runs, baseline, store, out)
+    click.echo(written.text())
+    if written.no_store:
+        remark(console(), f"warning: no examples: {written.no_store}: {GIVE_STORE}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from samcache.cache.errors import SamcacheError, first_line
+from samcache.cache.errors import SamcacheError, describe_os_error, first_line
 from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.streams import open_console, visible_streams
 from samcache.extract.interruption import interruptible
@@ -58,9 +58,7 @@ class Samcache(Commands):
                 "--batch-size or --image-size where the command has one, or a larger machine"
             ) from error
         except OSError as error:  # no space, no permission, a path through a file
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            advice = ": make room, and run the same command" if full else ""
-            raise click.ClickException(f"{error}{advice}") from error
+            raise click.ClickException(describe_os_error(error)) from error
         except KeyboardInterrupt as stop:
             end_by_signal(stop, "nothing is left half done")
 
@@ -103,6 +101,24 @@ def console() -> Console:
         logger.setLevel(logging.INFO)
         context.find_root().call_on_close(lambda: _be_silent(logger, handler))
     return made
+
+
+def remark(console: Console, line: str) -> None:
+    """Print a line that is no result, as it is: names may hold what rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def next_for_store(store: str, trainable: bool = True) -> str:
+    """The commands that a new store is for."""
+    name = shlex.quote(store)
+    probe = f"samcache probe {name}"
+    return f"next: samcache train {name} --out RUN, or {probe}" if trainable else f"next: {probe}"
+
+
+def next_for_run(run: str) -> str:
+    """Where a run was written, and the commands that it is for."""
+    name = shlex.quote(run)
+    return f"{run} holds the run; next: samcache report {name}, or samcache compare {name} OTHER"
 
 
 def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:

@@ -23,7 +23,8 @@ from samcache.commands.options import (
     as_json_option,
     option,
 )
-from samcache.commands.terminal import console, resumable
+from samcache.commands.terminal import console, next_for_run, remark, resumable
+from samcache.commands.written_format import FOLDER, refuse_other_format
 
 ATTENTION = click.Choice(
     ["none", "slca", "shuffled", "random", "global", "per-location"]  # of train/controls.py
@@ -121,9 +122,12 @@ def train(**options: Any) -> None:
     from samcache.train.results_text import text
     from samcache.train.run import train as run
 
-    results = run(TrainConfig(**options), console())
+    refuse_other_format(options["out"], "a run folder", FOLDER)
+    remarks = console()
+    results = run(TrainConfig(**options), remarks)
     if launched_rank() == 0:
         click.echo(text(results))
+        remark(remarks, next_for_run(str(options["out"])))
 
 
 @click.command()
@@ -158,6 +162,7 @@ def sweep(
     from samcache.train.sweep import SweepConfig
     from samcache.train.sweep import sweep as run
 
+    refuse_other_format(out, "a folder", FOLDER)
     base = TrainConfig(store, out, seeds=(seed,), **options)
     config = SweepConfig(base, parse_search(search), trials)
     click.echo(run(config, console()).text())

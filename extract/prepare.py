@@ -51,6 +51,7 @@ class ExtractOptions:
     prune: bool = False
     reuse: tuple[str, ...] = ()  # stores of the same identity to copy from
     assume_unchanged: bool = False
+    accept_unreadable: bool = False  # images that are recorded as unreadable are no news
     reading: SourceOptions = field(default_factory=SourceOptions)
 
 

@@ -61,7 +61,7 @@ from samcache.extract.reuse import KnownRows, open_reusable
 from samcache.extract.rows import read_row
 from samcache.extract.shard_encoder import ShardEncoder
 from samcache.extract.sources import Source
-from samcache.extract.summary import ExtractSummary, summarise
+from samcache.extract.summary import ExtractSummary, summarise, unreadable_images
 
 _PATIENCE = 0.5  # seconds between looks at a store that another process is creating
 
@@ -70,7 +70,8 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
     source, share = open_limited(options), division()
     objects = open_objects(options.store)
-    told = [] if store_exists(objects) else _describe_training(source, options)
+    new = not store_exists(objects)
+    told = _describe_training(source, options) if new else []
     tell(console, (*source.remarks, *told) if share.speaks else ())
     prepared = prepare(options, source)
     read_hashes = SourceHashes(source, console, share.speaks)
@@ -79,11 +80,12 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         prepared = _following(prepared, options)
         samples = prepared.samples
         store = open_existing(objects, prepared, options)
+        recorded = unreadable_images(store) if options.accept_unreadable else {}
         store, changes = bring_up_to_date(
             store, source, samples, options, share, claims, console, read_hashes
         )
-        new = [line for line in _describe_training(source, options, store) if line not in told]
-        tell(console, new if share.speaks else ())
+        more = [line for line in _describe_training(source, options, store) if line not in told]
+        tell(console, more if share.speaks else ())
         places = source_places(store, samples)
         known = KnownRows(_reusable(store, options.reuse))
         partial = options.limit is not None
@@ -96,7 +98,9 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     finished = Store(options.store, objects)
     changed = changes.lines(options.prune, partial)
     remarks = tuple(_describe_training(source, options, finished)) if share.speaks else ()
-    return summarise(finished, filled, seconds, changed, share, source.passed_over, remarks)
+    summary = summarise(finished, filled, seconds, changed, share, source.passed_over, remarks)
+    accepted = tuple(name for name, _ in summary.unreadable.items() & recorded.items())
+    return replace(summary, created=new, accepted=accepted)
 
 
 def _describe_training(

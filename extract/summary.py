@@ -33,42 +33,65 @@ class ExtractSummary:
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
     noted: Noted = NOTHING  # of the images that were encoded by this process
     remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+    created: bool = True  # there was no store when this run began
+    accepted: tuple[str, ...] = ()  # ids of unreadable images that are no news
 
     def to_json(self) -> dict[str, Any]:
         """The summary as plain data."""
         precision = self.precision.to_json() if self.precision else None
         return {**asdict(self), "precision": precision}
 
-    def text(self) -> str:
-        """A few lines for the terminal: what was done, and which images could not be read."""
+    @property
+    def new_unreadable(self) -> dict[str, str]:
+        """Unreadable images with their reasons, but for the accepted ones."""
+        known = set(self.accepted)
+        return {name: reason for name, reason in self.unreadable.items() if name not in known}
+
+    def text(self, quiet: bool = False) -> str:
+        """A few lines for the terminal; quiet: what was done and what failed, without remarks."""
+        lines = [self._done()] if quiet else [self._done(), *self._before_failures()]
+        if self.missing:
+            verb = "is" if self.missing == 1 else "are"
+            lines.append(f"{count_nouns(self.missing, 'image')} {verb} not committed yet")
+        bad = [f"{name}: {reason}" for name, reason in self.new_unreadable.items()]
+        lines += listed("unreadable image", "recorded in the store", bad)
+        return "\n".join(lines if quiet else [*lines, *self._after_failures()])
+
+    def _done(self) -> str:
         timed = self.encoded and not self.copied  # else the time is not the encoder's
         rate = f", {self.encoded / self.seconds:.1f} images/s" if timed else ""
         copied = f", {self.copied} copied" if self.copied else ""
-        lines = [
+        return (
             f"{count_nouns(self.samples, 'image')} in the store, {self.encoded} encoded{copied} "
             f"{self.worker or 'in this run'} ({self.seconds:.1f} s{rate}), "
-            f"fingerprint {self.fingerprint[:12]}",
+            f"fingerprint {self.fingerprint[:12]}"
+        )
+
+    def _before_failures(self) -> list[str]:
+        return [
             *told_passed_over(self.passed_over),
             *self.noted.lines(),
             *self.changes,
             *self.remarks,
             *self._precision_lines(),
         ]
-        if self.missing:
-            verb = "is" if self.missing == 1 else "are"
-            lines.append(f"{count_nouns(self.missing, 'image')} {verb} not committed yet")
-        bad = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        lines += listed("unreadable image", "recorded in the store", bad)
+
+    def _after_failures(self) -> list[str]:
+        lines = []
+        if self.accepted:
+            images = count_nouns(len(self.accepted), "unreadable image")
+            lines.append(f"{images} accepted as recorded before")
         leaks = [same for same in self.duplicates if same.leaks]
         across = [same.text(self.classes) for same in leaks]
         lines += listed("image", "in more than one split", across)
         if len(self.duplicates) > len(leaks):
             within = count_nouns(len(self.duplicates) - len(leaks), "image")
             lines.append(f"{within} repeated within a split")
-        return "\n".join(lines)
+        return lines
 
     def _precision_lines(self) -> list[str]:
-        if self.precision is None:
+        """What was measured when the store was made: no news to a run that goes on with it."""
+        if self.precision is None or not self.created:
             return []
         head = f"against float32 ({self.precision.images} images, {self.precision.device}):"
         return [head] + [
@@ -108,13 +131,12 @@ def summarise(
             worker=worker,
             noted=noted,
         )
-    failed = store.samples[store.samples["status"] == "unreadable"]
     return ExtractSummary(
         len(store.samples),
         int((store.samples["status"] == "missing").sum()),
         filled.encoded,
         filled.copied,
-        dict(zip(failed["id"], failed["reason"], strict=True)),
+        unreadable_images(store),
         seconds,
         store.fingerprint,
         find_duplicates(store.samples),
@@ -126,3 +148,9 @@ def summarise(
         noted,
         remarks,
     )
+
+
+def unreadable_images(store: Store) -> dict[str, str]:
+    """Id -> reason of every image that the store records as unreadable."""
+    failed = store.samples[store.samples["status"] == "unreadable"]
+    return dict(zip(failed["id"], failed["reason"], strict=True))

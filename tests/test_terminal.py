@@ -208,7 +208,7 @@ def test_what_a_program_reads_is_json(
     rest: dict[str, list[object]] = {
         "copy": [store, made],
         "merge": [store, "--out", made],
-        "export": [store, made],
+        "export": [store, made.with_suffix(".h5")],
         "repair": [store, "--source", npz, "--checkpoint", checkpoint],
         "info": [store],
         "ls": [store.parent],

@@ -36,6 +36,7 @@ from samcache.train.run_folder import (
     write_json,
 )
 from samcache.train.run_records import MeanCount, Samples, Share
+from samcache.train.run_store import STORE_FROM_RUN, path_from_run
 from samcache.train.splits import readable_samples
 
 
@@ -182,6 +183,7 @@ def write_run(
     (folder / RESULTS).unlink(missing_ok=True)
     resolved = {
         **config.to_json(),
+        STORE_FROM_RUN: path_from_run(config.store, folder),
         "taps": taps,
         "image_size": data.images.shape[-1],
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},

@@ -38,7 +38,6 @@ class TrainedRun:
     """
 
     files: RunFiles
-    store: str  # where it was; another machine may not have it
     classes: tuple[str, ...]
     ordered: bool
     image_size: int
@@ -88,7 +87,6 @@ def _parse(files: RunFiles) -> TrainedRun:
     ]
     return TrainedRun(
         files=files,
-        store=config["store"],
         classes=tuple(config["classes"]),
         ordered=config["ordered"],
         image_size=config["image_size"],

@@ -26,6 +26,7 @@ class Config(TypedDict, total=False):
     """config.json: the options of a training, as far as a reader depends on them."""
 
     store: Text
+    store_from_run: Text | None
     out: Text
     attention: Attention
     backbone: Text

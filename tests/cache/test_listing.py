@@ -1,15 +1,16 @@
 """Every store under a folder or a bucket's prefix is found, and nothing else."""
 
 import json
-import os
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import zarr
+from click.testing import CliRunner
 from faulty_objects import flip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from no_access import lock
 from rich.console import Console
 from store_content import content, create, full_store
 
@@ -17,7 +18,9 @@ from samcache.cache.commits import commit_key
 from samcache.cache.errors import StoreError
 from samcache.cache.listing import StoreRow, list_stores, render
 from samcache.cache.objects import Objects
+from samcache.cache.records import seal
 from samcache.cache.store import Store
+from samcache.cli import cli
 
 
 def found(root: Path) -> list[str]:
@@ -154,11 +157,33 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         list_stores(tmp_path / "nowhere")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is refused to root")
-def test_folders_that_may_not_be_read_are_passed_over(tmp_path: Path) -> None:
-    create(tmp_path / "a.zarr")
-    (tmp_path / "locked").mkdir(mode=0)
-    assert found(tmp_path) == ["a.zarr"]
+def test_what_may_not_be_read_is_listed_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.zarr", "locked.zarr", "newer.zarr", "torn.zarr"):
+        create(tmp_path / name)
+    (tmp_path / "locked").mkdir()
+    record = json.loads((tmp_path / "newer.zarr/zarr.json").read_text())["attributes"]["samcache"]
+    record["identity"]["format"] = 2
+    (tmp_path / "newer.zarr/zarr.json").write_bytes(seal(record))
+    (tmp_path / "torn.zarr/zarr.json").write_bytes(b"{")
+    lock(monkeypatch, tmp_path / "locked")
+    lock(monkeypatch, tmp_path / "locked.zarr/zarr.json")
+    rows = {Path(row.location).name: row for row in list_stores(tmp_path)}
+    assert {name: row.state for name, row in rows.items()} == {
+        "a.zarr": "incomplete",
+        "locked": "no access",
+        "locked.zarr": "no access",
+        "newer.zarr": "other format",
+        "torn.zarr": "damaged",
+    }
+    assert "Permission denied: ask its owner for access" in rows["locked"].problem
+    assert "Permission denied: ask its owner for access" in rows["locked.zarr"].problem
+    assert "reads format 1" in rows["newer.zarr"].problem
+    printed = CliRunner().invoke(cli, ["cache", "ls", str(tmp_path), "--json"])
+    assert printed.exit_code == 1
+    assert [row["state"] for row in json.loads(printed.stdout)].count("no access") == 2
+    assert CliRunner().invoke(cli, ["cache", "ls", str(tmp_path / "a.zarr")]).exit_code == 0
 
 
 @settings(deadline=None)

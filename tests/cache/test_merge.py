@@ -17,7 +17,7 @@ from samcache.cache.claims import Claims
 from samcache.cache.commits import Commit, commit_key, shard_name
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.description import Dataset, Description
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.identity import Identity
 from samcache.cache.location import open_objects
 from samcache.cache.merge import merge_stores
@@ -303,3 +303,49 @@ def test_buckets_are_merged(s3: str, tmp_path: Path) -> None:
     a, b = full_store(f"{s3}/a.zarr", rows=5), full_store(tmp_path / "b", rows=8)
     merged = merge_stores([a, b], f"{s3}/m.zarr", False, CONSOLE)
     assert dict(rows_by_id(merged)) == {**dict(rows_by_id(b)), **dict(rows_by_id(a))}
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> list[Store]:
+    """Two stores with the id "q" of different images, and each with a patient "1"."""
+    groups: Callable[[str], str] = {"p": "", "q": "1", "r": "1"}.__getitem__
+    a = made(tmp_path / "a", ["p", "q"], group=groups)
+    return [a, made(tmp_path / "b", ["q", "r"], group=groups, split=lambda _: "test")]
+
+
+def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> None:
+    both = tmp_path / "m", False, CONSOLE
+    with pytest.raises(
+        StoreError, match=r"1 id with such copies \('q'\): give each store a --prefix"
+    ):
+        merge_stores(sites, *both)
+    merged = merge_stores(sites, *both, ("A", "B/mri"))
+    assert list(merged.table["id"]) == ["A/p", "A/q", "B/mri/q", "B/mri/r"]
+    assert list(merged.table["group"]) == ["", "A/1", "B/mri/1", "B/mri/1"]
+    stored = dict(rows_by_id(merged))
+    for prefix, store in zip(("A/", "B/mri/"), sites, strict=True):
+        for name, (label, split, group, *rest) in rows_by_id(store):
+            assert stored[prefix + name][:2] == (label, split)
+            assert stored[prefix + name][3:] == tuple(rest)  # status, reason, sha256, every row
+            assert stored[prefix + name][2] == (group and prefix + str(group))
+    assert [one["prefix"] for one in merged.provenance["merged"]] == ["A", "B/mri"]
+    assert merge_stores(sites, *both, ("A", "B/mri")).pending() == []  # the same goes on
+    with pytest.raises(StoreError, match="not the merge of these"):
+        merge_stores(sites, *both, ("A", "C"))
+
+
+@pytest.mark.parametrize(
+    "prefixes",
+    [
+        *[("A",), ("A", "B", "C"), ("A", "a" * 101)],
+        *[("A", odd) for odd in ("", ".", "..", "a/../b", "/a", "a/", "a//b", "a\\b")],
+        *[("A", odd) for odd in ("a\nb", "\u202ea", "a\0", "\x1b[2J")],
+    ],
+    ids=ascii,
+)
+def test_prefixes_that_do_not_fit_are_refused(
+    sites: list[Store], tmp_path: Path, prefixes: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError, match=r"^--prefix.*expected"):
+        merge_stores(sites, tmp_path / "m", False, CONSOLE, prefixes)
+    assert not (tmp_path / "m").exists()

@@ -99,7 +99,7 @@ def test_an_unfinished_store_is_listed_as_one(tmp_path: Path) -> None:
     create(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/zarr.json").unlink()
     (row,) = list_stores(tmp_path)
-    assert row.unfinished
+    assert row.state == "unfinished"
     console = Console(width=200, record=True, quiet=False)
     with console.capture() as shown:
         console.print(render([row], tmp_path))

@@ -193,8 +193,8 @@ def test_without_its_store_a_run_is_reported_without_examples(
     run = copied(reported_runs.slca, tmp_path / "run", store=str(tmp_path / "gone.zarr"))
     written = write_report((run,), None, None, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
-    assert "the store cannot be read: no store at" in written.missing
-    assert "There are no examples: the store cannot be read" in page.text
+    assert "was not found; looked at" in written.missing
+    assert "There are no examples: the store of" in page.text
     assert not page.all("img")
     assert "1 image in both training and test" in page.text
     again = write_report((run,), None, str(reported_runs.store), tmp_path / "report.html")

@@ -66,7 +66,7 @@ def examples(facts: Facts) -> Examples:
     """Examples of each class; of many classes, those with most test images."""
     run, store = facts.run, facts.store
     if store is None:
-        return Examples([], False, f"the store cannot be read: {facts.no_store}")
+        return Examples([], False, facts.no_store)
     if not store.identity.frame_size:
         return Examples([], False, "the store holds no images")
     answers = _answers(run)

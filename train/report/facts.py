@@ -22,8 +22,9 @@ from samcache.train.compare import Row, Run, compare, read_run
 from samcache.train.metrics import Floats, Ints
 from samcache.train.outputs import FractionScores
 from samcache.train.results_text import TITLES
-from samcache.train.run_files import in_file, open_files, read_seen, read_table, told_of_run
+from samcache.train.run_files import in_file, open_files, read_table, told_of_run
 from samcache.train.run_folder import CONFIG, METRICS, PREDICTIONS, RESULTS
+from samcache.train.run_store import open_run_store
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
 _CONFIG = (
@@ -279,20 +280,8 @@ def _check_scores(scores: FractionScores, run: Run) -> None:
 
 def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict[str, Any], str]:
     """The store, what it says of itself, and why there is none."""
-    location = asked or run.config["store"]
     try:
-        store = Store(location)
-        if store.fingerprint != run.config["fingerprint"]:
-            raise ConfigError(
-                f"{location} holds other features than those that {run.folder} was trained from: "
-                "give the run's own store"
-            )
-        # the same features may be another data set's
-        if not read_seen(run.folder) <= set(store.samples["sha256"]):
-            raise ConfigError(
-                f"{location} lacks images that {run.folder} was trained on: give the run's own "
-                "store"
-            )
+        store = open_run_store(run.folder, run.config, asked)
         return store, describe(store), ""
     except (SamcacheError, OSError) as error:
         if asked:

@@ -45,6 +45,7 @@ class Written:
     size: int
     findings: list[Finding]
     missing: str
+    no_store: str  # why the run's store was not read
 
     def text(self) -> str:
         """One line, and one more where examples are missing."""
@@ -69,7 +70,7 @@ def write_report(
     shown, found = examples(facts), findings(facts)
     html = render(facts, found, shown, commands(facts, out))
     write_file(out, html)
-    return Written(out, out.stat().st_size, found, shown.missing)
+    return Written(out, out.stat().st_size, found, shown.missing, facts.no_store)
 
 
 def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[str]) -> str:
