@@ -44,7 +44,8 @@ def export(
     probabilities. With --with-encoder it takes one RGB image of any size, and its default name is
     RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file with the program's name and .json describes
     inputs, output and classes. Export compares the program with predict, and keeps the program
-    only where the probabilities agree to 1e-5. docs/predict.md has a script that runs it.
+    only where the probabilities agree to 1e-5, with the encoder to 1e-3. docs/predict.md has
+    scripts that run it.
 
     \b
     samcache export runs/slca
@@ -82,7 +83,9 @@ def _stored_shapes(run: TrainedRun) -> Shapes:
     if not levels:
         return {}
     found = level_shapes(identity.encoder, levels, identity.image_size)
-    return {level: (c, h // identity.pool, w // identity.pool) for level, (c, h, w) in found.items()}
+    return {
+        level: (c, h // identity.pool, w // identity.pool) for level, (c, h, w) in found.items()
+    }
 
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:

@@ -1,7 +1,7 @@
 """From an image to what a store keeps of it, as one module that torch can export.
 
-Pillow's arithmetic (Resample.c) on tensors: its coefficients are whole multiples of 2**-22, and each
-of its two passes rounds to integers. Every image size goes through the same operations.
+The resizing is Pillow's arithmetic (Resample.c) on tensors: coefficients are whole multiples of
+2**-22, and each of the two passes rounds to integers. The operations are the same for all sizes.
 """
 
 import PIL

@@ -189,7 +189,8 @@ def load_training_data(
             chosen = maps[keep, : len(views)].flatten(0, 1)
             for name in wanted:
                 own = pooled[name][first * len(views) : last * len(views)]
-                for target, part in zip(own.split(_PREPARED), chosen.split(_PREPARED), strict=True):
+                targets, parts = torch.split(own, _PREPARED), torch.split(chosen, _PREPARED)
+                for target, part in zip(targets, parts, strict=True):
                     target.copy_(prepare_map(name, part, sides[name]))
 
     with ThreadPoolExecutor(_READERS) as pool:
@@ -238,7 +239,7 @@ def read_inputs(
     for level, names in names_by_level(shapes).items():
         maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
         for name in names:
-            parts = [prepare_map(name, part, shapes[name][1]) for part in maps.split(_PREPARED)]
+            parts = [prepare_map(name, p, shapes[name][1]) for p in torch.split(maps, _PREPARED)]
             pooled[name] = torch.cat(parts)
     return images, pooled
 

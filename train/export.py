@@ -139,7 +139,7 @@ def keep_program(
                 "name": OUTPUT,
                 "shape": ["batch", len(run.classes)],
                 "dtype": "float32",
-                "what": "the mean over members of each class's probability, in the order of classes",
+                "what": "each class's probability, averaged over the members",
             },
             "classes": run.classes,
             "identity": asdict(run.identity),

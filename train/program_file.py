@@ -73,7 +73,9 @@ def _write_torch(traced: ExportedProgram, path: Path, _names: Sequence[str]) -> 
     content = BytesIO()
     torch.export.save(traced, content)
     path.write_bytes(content.getbuffer())
-    read: Program = torch.export.load(path).module()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that tensors share memory, which they do not
+        read: Program = torch.export.load(path).module()
     return read
 
 
