@@ -53,8 +53,8 @@ class ImageProgram(nn.Module):
         if self.identity.preprocessing == "sam":
             scaled = (frame - self.mean) / self.std
         else:
-            low = torch.where(inside, frame, torch.inf).amin()
-            high = torch.where(inside, frame, -torch.inf).amax()
+            low = torch.where(inside, frame, torch.inf).amin(dim=(1, 2, 3), keepdim=True)
+            high = torch.where(inside, frame, -torch.inf).amax(dim=(1, 2, 3), keepdim=True)
             scaled = (frame - low) / (high - low).clamp(min=1e-8)
         return torch.where(inside, scaled, 0.0)
 

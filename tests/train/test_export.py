@@ -256,4 +256,4 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_the_documentation_prints_the_scripts_as_they_are(script: Path) -> None:
     page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
-    assert f"```python\n{script.read_text(encoding='utf-8')}```\n" in page
+    assert f"```py\n{script.read_text(encoding='utf-8')}```\n" in page
