@@ -19,8 +19,9 @@ try:
     from samcache.commands.cache import cache
     from samcache.commands.completion import completion
     from samcache.commands.doctor import doctor
+    from samcache.commands.export import export
     from samcache.commands.extract import extract
-    from samcache.commands.predict import evaluate, export, predict
+    from samcache.commands.predict import evaluate, predict
     from samcache.commands.report import report
     from samcache.commands.terminal import Samcache, quiet_option, verbose_option
     from samcache.commands.train import compare, probe, sweep, train

@@ -1,4 +1,4 @@
-"""``samcache predict``, ``evaluate`` and ``export``: what a trained run is for.
+"""``samcache predict`` and ``evaluate``: what a trained run is for.
 
 Heavy imports stand inside the commands, so that ``--help`` answers at once.
 """
@@ -17,7 +17,6 @@ import click
 
 from samcache.commands.options import (
     EXIT_UNREADABLE,
-    GIVE_STORE,
     AutoOr,
     Device,
     FilePath,
@@ -25,7 +24,7 @@ from samcache.commands.options import (
     option,
 )
 from samcache.commands.streams import data_stream
-from samcache.commands.terminal import console, remark, resumable
+from samcache.commands.terminal import console, resumable
 from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
 if TYPE_CHECKING:
@@ -155,53 +154,6 @@ def evaluate(
         if out:
             write_evaluation(out, evaluation, predictions)
     click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
-
-
-@click.command()
-@click.argument("run", type=Folder)
-@option("--format", "style", type=click.Choice(["torch", "onnx"]), default="torch")
-@option("--out", type=FilePath(dir_okay=False), help="File.  [default: RUN/ensemble.pt2 or .onnx]")
-@option("--member", help="One training, such as seed-0.  [default: the mean of all]")
-@option("--store", help="Samples to check with.  [default: RUN's own store, where it is in reach]")
-def export(run: Path, style: str, out: Path | None, member: str | None, store: str | None) -> None:
-    """Write RUN as a program that runs without samcache: torch.export's, or ONNX.
-
-    It takes images and pooled maps as a store has them, in batches of any size, standardises them
-    itself and gives probabilities. A JSON file beside it tells inputs, classes and the features'
-    identity. It is run on random inputs and samples of a store, and kept only where it
-    gives RUN's own probabilities to 1e-5.
-
-    \b
-    samcache export runs/slca
-    samcache export runs/slca --format onnx --member seed-0 --out classifier.onnx
-    """
-    from samcache.train.export import SUFFIXES
-    from samcache.train.export import export as write
-    from samcache.train.predictor import load_ensemble, open_run
-    from samcache.train.run_folder import refuse_file_of_a_run
-
-    trained = open_run(run)
-    ensemble = load_ensemble(trained, member=member)
-    path = out or run / f"{member or 'ensemble'}{SUFFIXES[style]}"
-    refuse_other_format(path, f"a program of --format {style}", (SUFFIXES[style],))
-    refuse_file_of_a_run(path)
-    click.echo(write(trained, ensemble, path, style, _samples_store(trained, store)).text())
-
-
-def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
-    """The store that is asked for, or the run's own; None, and a warning, without one."""
-    from samcache.cache.errors import SamcacheError
-    from samcache.cache.store import Store
-    from samcache.train.run_store import open_run_store
-
-    if asked is not None:
-        return Store(asked)
-    try:
-        return open_run_store(run.folder, run.files.config)
-    except (SamcacheError, OSError) as error:
-        told = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
-        remark(console(), told)
-        return None
 
 
 def _stores(

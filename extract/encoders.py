@@ -15,6 +15,7 @@ from samcache.extract.vit import ViTLevels, build_vit
 from samcache.extract.weights import load_image_encoder, name_by_hash
 
 _log = logging.getLogger(__name__)
+Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
 
@@ -125,9 +126,7 @@ def load_encoder(
         )
     places = resolve_levels(name, levels)
     weights, digest = load_image_encoder(checkpoint)
-    with torch.device("meta"):
-        model = architecture.build(size, places)
-        shapes = _level_shapes(model, size)
+    shapes = level_shapes(name, levels, size)
     model = architecture.build(size, places)
     _load(model, model.adapt(weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
@@ -135,6 +134,13 @@ def load_encoder(
     torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
     _log.info("%s at %d px in %s, weights %s of %s", name, size, precision, digest[:12], checkpoint)
     return Encoder(name, size, digest, places, shapes, precision, model)
+
+
+def level_shapes(name: str, levels: tuple[str, ...], image_size: int) -> Shapes:
+    """Each level's unpooled (C, h, w) in a known encoder, without its weights."""
+    with torch.device("meta"):
+        model = ARCHITECTURES[name].build(image_size, resolve_levels(name, levels))
+        return _level_shapes(model, image_size)
 
 
 def _level_shapes(model: LevelEncoder, size: int) -> dict[str, tuple[int, int, int]]:

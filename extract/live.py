@@ -121,21 +121,25 @@ def open_live_encoder(
 
     Raises CheckpointError where the weights are not those that the identity records.
     """
-    encoder = load_encoder(
-        identity.encoder,
-        _checked(identity, checkpoint),
-        identity.levels,
-        identity.image_size,
-        identity.precision,
-    )
+    encoder = load_identity_encoder(identity, checked_weights(identity, checkpoint))
     place = open_device(device)
     encoder.model.to(place)
     batch = BatchSize.chosen(batch_size, place, _SHARD)
     return LiveEncoder(encoder, replace(identity, views=("identity",)), place, batch)
 
 
-def _checked(identity: Identity, checkpoint: Path | None) -> Path:
-    """The file with the weights of an identity; raises CheckpointError where it is another."""
+def load_identity_encoder(identity: Identity, weights: Path) -> Encoder:
+    """The encoder of an identity, with its levels and in its precision, on the CPU."""
+    return load_encoder(
+        identity.encoder, weights, identity.levels, identity.image_size, identity.precision
+    )
+
+
+def checked_weights(identity: Identity, checkpoint: Path | None) -> Path:
+    """The file with an identity's weights, None for the official one.
+
+    Raises CheckpointError where the file is another.
+    """
     wanted = name_by_hash(identity.weights) or f"SHA-256 {identity.weights[:12]}…"
     if checkpoint is None:
         official = OFFICIAL.get(identity.encoder)

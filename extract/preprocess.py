@@ -12,8 +12,8 @@ from samcache.cache.errors import ImageError
 from samcache.extract.colour import RGB
 
 # segment_anything/build_sam.py, on the scale 0 to 255
-_SAM_MEAN = (123.675, 116.28, 103.53)
-_SAM_STD = (58.395, 57.12, 57.375)
+SAM_MEAN = (123.675, 116.28, 103.53)
+SAM_STD = (58.395, 57.12, 57.375)
 
 
 def resized_shape(height: int, width: int, side: int) -> tuple[int, int]:
@@ -66,7 +66,7 @@ def _sam_scale(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
     Whole lines, since a CPU takes four times as long to repeat three numbers by itself; made once,
     since a GPU is waited for each time.
     """
-    mean, std = (torch.tensor(values, device=device) for values in (_SAM_MEAN, _SAM_STD))
+    mean, std = (torch.tensor(values, device=device) for values in (SAM_MEAN, SAM_STD))
     return mean.repeat(side, 1), std.repeat(side, 1)
 
 

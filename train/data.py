@@ -1,7 +1,7 @@
 """A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -10,26 +10,27 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.layout import EXTENTS, IMAGES
 from samcache.cache.statistics import Moments, read_moments
 from samcache.cache.store import Store
 from samcache.cache.verify import verify
+from samcache.train.prepare_inputs import MapShape, names_by_level, prepare_map
 from samcache.train.residency import allocate
+from samcache.train.resize import shared_resize
 from samcache.train.splits import Rows, readable_samples, trained_classes
-from samcache.train.spreads import is_spread, level_of, log_spreads
+from samcache.train.spreads import is_spread, level_of
 from samcache.train.views import turned_images
 
 IDENTITY = ("identity",)  # the view that every store has, first
-MapShape = tuple[int, int, int]  # C, h, w
 Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
 
 _CPU = torch.device("cpu")
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
 _COUNTED = 1024  # images whose values are counted at a time
+_PREPARED = 16  # samples whose maps are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,14 @@ def load_training_data(
         keep = torch.from_numpy(rows[first:last] - start)
         raw = torch.from_numpy(store.read_images(start, stop))
         images[first:last] = _resized(raw[keep], side)
-        for level, wanted in _by_level(sides).items():
+        for level, wanted in names_by_level(sides).items():
             maps = torch.from_numpy(store.read_features(level, start, stop))
             chosen = maps[keep, : len(views)].flatten(0, 1)
             for name in wanted:
                 own = pooled[name][first * len(views) : last * len(views)]
-                own.copy_(_given(name, chosen, sides[name]))
+                targets, parts = torch.split(own, _PREPARED), torch.split(chosen, _PREPARED)
+                for target, part in zip(targets, parts, strict=True):
+                    target.copy_(prepare_map(name, part, sides[name]))
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
@@ -233,24 +236,12 @@ def read_inputs(
     keep = torch.from_numpy(rows - start)
     images = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
     pooled = {}
-    for level, names in _by_level(shapes).items():
+    for level, names in names_by_level(shapes).items():
         maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
         for name in names:
-            pooled[name] = _given(name, maps, shapes[name][1]).to(maps.dtype)
+            parts = [prepare_map(name, p, shapes[name][1]) for p in torch.split(maps, _PREPARED)]
+            pooled[name] = torch.cat(parts)
     return images, pooled
-
-
-def _by_level(names: Iterable[str]) -> dict[str, list[str]]:
-    """Level -> what is wanted of it, so that its maps are read once."""
-    levels: dict[str, list[str]] = {}
-    for name in names:
-        levels.setdefault(level_of(name), []).append(name)
-    return levels
-
-
-def _given(name: str, maps: Tensor, side: int) -> Tensor:
-    """What stands under a name, of a level's maps as the store has them, (n, C, h, w)."""
-    return log_spreads(maps) if is_spread(name) else _averaged(maps, side)
 
 
 def _map_shape(store: Store, name: str, side: int) -> MapShape:
@@ -279,19 +270,10 @@ def _extents(store: Store, rows: npt.NDArray[np.int64], side: int) -> Tensor:
     return torch.from_numpy(scaled.round().clip(1, side).astype(np.int64))
 
 
-def _averaged(maps: Tensor, side: int) -> Tensor:
-    """Maps (n, C, h, w) averaged over equal blocks to so many cells on a side."""
-    factor = maps.shape[-1] // side
-    return maps if factor == 1 else F.avg_pool2d(maps.float(), factor)
-
-
 def _resized(images: Tensor, side: int) -> Tensor:
-    """(n, F, F, 3) uint8 -> (n, 3, side, side) uint8, bilinear with antialiasing."""
-    planes = images.permute(0, 3, 1, 2)
-    if planes.shape[-1] == side:
-        return planes
-    scaled = F.interpolate(planes.float(), (side, side), mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).byte()
+    """(n, F, F, 3) uint8 -> (n, 3, side, side) uint8."""
+    resized: Tensor = shared_resize(images.shape[1], side)(images.permute(0, 3, 1, 2))
+    return resized
 
 
 def _image_scale(images: Tensor, rows: Tensor) -> Scale:

@@ -1,35 +1,39 @@
 """``samcache export``: a run as a program of its own, kept only where it gives the same numbers."""
 
 import json
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.export import Dim, ExportedProgram
+from torch import Tensor, nn
+from torch.export import Dim
 
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError
-from samcache.cache.layout import IMAGES
+from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
-from samcache.train.data import read_inputs
-from samcache.train.predictor import Ensemble, TrainedRun, check_features
-from samcache.train.spreads import LEAST_DEVIATION, is_spread, level_of
+from samcache.train.predict import predict_store
+from samcache.train.predictor import Ensemble, TrainedRun
+from samcache.train.prepare_inputs import MapShape, names_by_level, prepare_maps
+from samcache.train.program_file import OUTPUT, Arguments, Exportable, Program, write_program
+from samcache.train.resize import Resize
 
-Inputs = tuple[Tensor, dict[str, Tensor]]  # of Ensemble.forward, float32
-Program = Callable[[Tensor, dict[str, Tensor]], Tensor]
-
-SUFFIXES = {"torch": ".pt2", "onnx": ".onnx"}
-OUTPUT = "probabilities"
 TOLERANCE = 1e-5  # between the exported program's probabilities and ours
 _SAMPLES = 16  # of a store, at most
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a program is given, and the probabilities (B, K) that it should give."""
+
+    what: str  # "random inputs", "samples of the store"
+    arguments: Arguments
+    expected: Tensor
 
 
 @dataclass(frozen=True)
@@ -38,168 +42,187 @@ class Exported:
 
     path: Path
     members: tuple[str, ...]
-    random_inputs: int
-    store_samples: int
+    tried: Mapping[str, int]  # of what -> how many
     largest_difference: float
 
     def text(self) -> str:
         """A line for the terminal."""
-        tried = f"{self.random_inputs} random inputs"
-        if self.store_samples:
-            tried += f" and {self.store_samples} samples of the store"
+        tried = " and ".join(f"{count} {what}" for what, count in self.tried.items())
         return (
             f"{self.path}: {', '.join(self.members)}; on {tried} the largest difference of a "
-            f"probability is {self.largest_difference:.1g}"
+            f"probability from predict is {self.largest_difference:.1g}"
         )
 
 
-def export(
-    run: TrainedRun, ensemble: Ensemble, path: Path, style: str, store: Store | None
-) -> Exported:
-    """Write an ensemble as a torch.export program or as ONNX, and a JSON file of what it takes.
+class StoreProgram(nn.Module):
+    """From what a store keeps of images to an ensemble's probabilities."""
 
-    style: a key of SUFFIXES. It is tried on random inputs, and on samples of a store of the run's
-    features where one is given. Raises ConfigError where its output differs by more than TOLERANCE,
-    and keeps nothing then.
+    def __init__(self, run: TrainedRun, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.resize = Resize(run.identity.frame_size, run.image_size)
+        self.ensemble = ensemble
+        self.inputs = run.inputs
+
+    def forward(self, images: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
+        """(B, K) float32, of images (B, 3, F, F) uint8 and level -> (B, C, h, w) as stored."""
+        inputs = prepare_maps(maps, self.inputs)
+        found: Tensor = self.ensemble(self.resize(images), inputs)
+        return found
+
+
+def levels_read(run: TrainedRun) -> tuple[str, ...]:
+    """The levels whose maps a run reads, for its gates or for its joined head, by depth."""
+    named = names_by_level(run.inputs)
+    return tuple(level for level in run.identity.levels if level in named)
+
+
+def export_classifier(
+    run: TrainedRun,
+    ensemble: Ensemble,
+    shapes: Mapping[str, MapShape],
+    path: Path,
+    style: str,
+    store: Store | None,
+) -> Exported:
+    """Write an ensemble as a program, and a JSON file of what it takes.
+
+    shapes: (C, h, w) of the maps that a store keeps, of the run's ``levels_read``. style: a key of
+    SUFFIXES. It is tried on random inputs, and on samples of a store of the run's features where
+    one is given: there against what predict makes of them. Raises ConfigError where a probability
+    differs by more than TOLERANCE, and keeps nothing then.
     """
-    program = _traced(run, ensemble)
-    trials = [_random_inputs(run, count) for count in (1, 3)]
-    sample = _store_inputs(run, store) if store else None
-    write = _write_onnx if style == "onnx" else _write_torch
+    program = StoreProgram(run, ensemble)
+    batch = Dim("batch")
+    exportable = Exportable(
+        module=program,
+        example=_random_arguments(run, shapes, 2),
+        dynamic=({0: batch}, {level: {0: batch} for level in shapes}),
+        names=[IMAGES, *shapes],
+    )
+    trials = [_random_trial(run, program, shapes, count) for count in (1, 3)]
+    if store:
+        trials += islice(_store_trials(run, ensemble, store, tuple(shapes)), 1)
+    inputs = {IMAGES: describe_images(run)} | {
+        level: describe_level(run, level, shape) for level, shape in shapes.items()
+    }
+    return keep_program(run, ensemble, exportable, path, style, trials, {"inputs": inputs})
+
+
+def keep_program(
+    run: TrainedRun,
+    ensemble: Ensemble,
+    exportable: Exportable,
+    path: Path,
+    style: str,
+    trials: list[Trial],
+    description: Mapping[str, Any],
+    tolerance: float = TOLERANCE,
+) -> Exported:
+    """Write a program and the JSON file beside it, unless a trial differs by more than tolerance.
+
+    description: of the inputs, and whatever else the reader should know.
+    """
+    tried: dict[str, int] = {}
+    for trial in trials:
+        tried[trial.what] = tried.get(trial.what, 0) + len(trial.expected)
     with replace_file(path) as part, replace_file(path.with_name(f"{path.name}.json")) as beside:
-        exported = write(program, run, part)
-        tried = trials if sample is None else [*trials, sample]
-        difference = _largest_difference(ensemble, exported, tried)
-        counts = sum(len(images) for images, _ in trials), len(sample[0]) if sample else 0
-        done = Exported(path, ensemble.names, *counts, difference)
-        described = _description(run, done, style) | {"sha256": file_sha256(part)}
+        written = write_program(exportable, part, style)
+        difference = _largest_difference(written, trials, tolerance)
+        done = Exported(path, ensemble.names, tried, difference)
+        described = {
+            "format": style,
+            "file": path.name,
+            "sha256": file_sha256(part),
+            "members": done.members,
+            **description,
+            "output": {
+                "name": OUTPUT,
+                "shape": ["batch", len(run.classes)],
+                "dtype": "float32",
+                "what": "each class's probability, averaged over the members",
+            },
+            "classes": run.classes,
+            "identity": asdict(run.identity),
+            "reading": run.reading.to_json(),
+            "fingerprint": run.identity.fingerprint(),
+            "checked": {"tried": tried, "largest_difference": difference},
+            "versions": {name: version(name) for name in ("samcache", "torch", "pillow")},
+        }
         beside.write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     return done
 
 
-def _traced(run: TrainedRun, ensemble: Ensemble) -> ExportedProgram:
-    """The ensemble's operations, for batches of any size."""
-    batch = Dim("batch")
-    images, pooled = _random_inputs(run, 2)
-    shapes = ({0: batch}, {level: {0: batch} for level in pooled})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing, which is checked by its outcome
-        return torch.export.export(ensemble, (images, pooled), dynamic_shapes=shapes)
-
-
-def _write_torch(program: ExportedProgram, _run: TrainedRun, path: Path) -> Program:
-    """Write the program, and read it back.
-
-    Through memory, since torch's own writer ends a full disk with lines of its C++.
-    """
-    content = BytesIO()
-    torch.export.save(program, content)
-    path.write_bytes(content.getbuffer())
-    read: Program = torch.export.load(path).module()
-    return read
-
-
-def _write_onnx(program: ExportedProgram, run: TrainedRun, path: Path) -> Program:
-    """Write ONNX with named inputs, and open it with onnxruntime on the CPU."""
-    names = [IMAGES, *run.inputs]
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  torch's exporter needs it
-    except ImportError:
-        raise ConfigError("ONNX needs packages: pip install 'samcache[onnx]'") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            program,
-            (),
-            path,
-            dynamo=True,
-            input_names=names,
-            output_names=[OUTPUT],
-            external_data=False,
-            verbose=False,
-        )
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def run_session(images: Tensor, pooled: dict[str, Tensor]) -> Tensor:
-        values = {IMAGES: images.numpy(), **{k: maps.numpy() for k, maps in pooled.items()}}
-        (found,) = session.run([OUTPUT], values)
-        return torch.from_numpy(np.asarray(found))
-
-    return run_session
-
-
 @torch.no_grad()
-def _largest_difference(ensemble: Ensemble, program: Program, trials: list[Inputs]) -> float:
-    """The greatest difference of a probability; raises ConfigError above TOLERANCE."""
-    gaps = [(program(*given) - ensemble(*given)).abs().max() for given in trials]
+def _largest_difference(program: Program, trials: list[Trial], tolerance: float) -> float:
+    """The greatest difference of a probability; raises ConfigError above the tolerance."""
+    gaps = [(program(*trial.arguments) - trial.expected).abs().max() for trial in trials]
     largest = float(torch.stack(gaps).max())
-    if not largest <= TOLERANCE:
+    if not largest <= tolerance:
         raise ConfigError(
             f"the exported program's probabilities differ by {largest:.2g} from the run's, more "
-            f"than {TOLERANCE:g}: it was not kept; try the other --format"
+            f"than {tolerance:g}: it was not kept; try the other --format"
         )
     return largest
 
 
-def _random_inputs(run: TrainedRun, count: int) -> Inputs:
+@torch.no_grad()
+def _random_trial(
+    run: TrainedRun, program: StoreProgram, shapes: Mapping[str, MapShape], count: int
+) -> Trial:
+    arguments = _random_arguments(run, shapes, count)
+    return Trial("random inputs", arguments, program(*arguments))
+
+
+def _random_arguments(run: TrainedRun, shapes: Mapping[str, MapShape], count: int) -> Arguments:
     generator = torch.Generator().manual_seed(count)
-    images = torch.rand((count, 3, run.image_size, run.image_size), generator=generator) * 255
-    pooled = {
-        level: torch.randn((count, *shape), generator=generator)
-        for level, shape in run.inputs.items()
+    frame, dtype = run.identity.frame_size, getattr(torch, run.identity.dtype)
+    images = torch.randint(256, (count, 3, frame, frame), generator=generator, dtype=torch.uint8)
+    maps = {
+        level: torch.randn((count, *shape), generator=generator).to(dtype)
+        for level, shape in shapes.items()
     }
-    return images, pooled
+    return images, maps
 
 
-def _store_inputs(run: TrainedRun, store: Store) -> Inputs | None:
-    """The first readable samples of a store, None where it has none."""
-    check_features(run, store)
-    samples = store.samples[store.samples["status"] == "ok"]
-    shards = samples["row"].to_numpy() // store.rows_per_shard
-    if len(shards) == 0:
-        return None
-    rows = samples["row"].to_numpy()[shards == shards[0]][:_SAMPLES]
-    images, pooled = read_inputs(store, int(shards[0]), rows, run.inputs, run.image_size)
-    return images.float(), {level: maps.float() for level, maps in pooled.items()}
+def _store_trials(
+    run: TrainedRun, ensemble: Ensemble, store: Store, levels: tuple[str, ...]
+) -> Iterator[Trial]:
+    """For each shard: some rows as the store keeps them, and what predict makes of them."""
+    for predicted in predict_store(run, ensemble, store):
+        rows = predicted.samples["row"].to_numpy()[predicted.readable][:_SAMPLES]
+        if len(rows) == 0:
+            continue
+        start, stop = int(rows.min()), int(rows.max()) + 1
+        images = torch.from_numpy(store.read_images(start, stop)[rows - start])
+        maps = {
+            level: torch.from_numpy(store.read_features(level, start, stop)[rows - start, 0])
+            for level in levels
+        }
+        expected = torch.from_numpy(predicted.mean[predicted.readable][:_SAMPLES])
+        yield Trial("samples of the store", (images.permute(0, 3, 1, 2), maps), expected)
 
 
-def _description(run: TrainedRun, done: Exported, style: str) -> dict[str, Any]:
-    """What whoever runs the program must know, as plain values."""
-    side = run.image_size
-    given = {
-        name: {"shape": ["batch", *shape], "what": _meaning(name)}
-        for name, shape in run.inputs.items()
-    }
-    images = {
-        "shape": ["batch", 3, side, side],
-        "what": "RGB from 0 to 255: the store's square frame of identity.frame_size, scaled to "
-        f"{side} pixels (bilinear, antialiased)",
-    }
+def describe_images(run: TrainedRun) -> dict[str, Any]:
+    """The program's input of a store's images, as plain values."""
+    frame = run.identity.frame_size
     return {
-        "format": style,
-        "file": done.path.name,
-        "members": done.members,
-        "inputs": {IMAGES: images, **given},  # float32, not standardised: the program does that
-        "output": {"name": OUTPUT, "shape": ["batch", len(run.classes)]},
-        "classes": run.classes,
-        "identity": asdict(run.identity),
-        "reading": run.reading.to_json(),
-        "fingerprint": run.identity.fingerprint(),
-        "checked": {
-            "random_inputs": done.random_inputs,
-            "store_samples": done.store_samples,
-            "largest_difference": done.largest_difference,
-        },
-        "versions": {name: version(name) for name in ("samcache", "torch")},
+        "shape": ["batch", 3, frame, frame],
+        "dtype": "uint8",
+        "range": [0, 255],
+        "what": f"the rows of the store's array {IMAGES!r}, with axes in the order sample, rgb, y, "
+        f"x: RGB, longest side scaled to {frame} pixels (Pillow's bilinear), padded below and to "
+        "the right with 0",
     }
 
 
-def _meaning(name: str) -> str:
-    """What stands under a name of the pooled inputs."""
-    if is_spread(name):
-        return (
-            f"log(s + {LEAST_DEVIATION}), s each channel's standard deviation over the cells of "
-            f"the store's map of level {level_of(name)}"
-        )
-    return f"level {name}, averaged to these cells"
+def describe_level(run: TrainedRun, level: str, shape: MapShape) -> dict[str, Any]:
+    """The program's input of a level's maps, as plain values."""
+    identity = run.identity
+    pool = "" if identity.pool == 1 else f", averaged over {identity.pool} x {identity.pool} cells"
+    return {
+        "shape": ["batch", *shape],
+        "dtype": identity.dtype,
+        "range": "finite numbers",
+        "what": f"the rows of the store's array {feature_path(level)!r}, the first view: level "
+        f"{level} of the encoder of 'identity'{pool}; not standardised",
+    }

@@ -18,8 +18,8 @@ from samcache.cache.store import Store
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
-from samcache.train.data import MapShape
 from samcache.train.precision import forbid_tf32
+from samcache.train.prepare_inputs import MapShape
 from samcache.train.run_files import RunFiles, not_permitted, open_files, told_of_run
 from samcache.train.splits import member_name
 

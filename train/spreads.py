@@ -27,6 +27,11 @@ def level_of(name: str) -> str:
 
 
 def log_spreads(maps: Tensor) -> Tensor:
-    """log(deviation over the cells + 1e-3) of maps (n, C, h, w), (n, C, 1, 1) float32."""
-    deviation = maps.float().std(dim=(2, 3), correction=0, keepdim=True)
-    return (deviation + LEAST_DEVIATION).log()
+    """log(deviation over the cells + 1e-3) of maps (n, C, h, w), (n, C, 1, 1) float32.
+
+    In float64, so that the float32 does not depend on the order in which a library adds up.
+    """
+    values = maps.double()
+    centred = values - values.mean(dim=(2, 3), keepdim=True)
+    deviation = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return (deviation + LEAST_DEVIATION).log().float()

@@ -1,97 +1,231 @@
-"""Exported programs give the run's own probabilities, and are not kept where they do not."""
+"""Exported programs, run without samcache by the documented scripts, give predict's numbers."""
 
 import errno
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from trained_run import Trained, copied, one_line, own_predictions, samcache
+from documented_commands import ROOT
+from PIL import Image
+from trained_run import Trained, copied, one_line, samcache
 
 from samcache.cache.store import Store
+from samcache.extract.image_program import frame_image
+from samcache.extract.preprocess import to_frame
 from samcache.train import export as export_module
-from samcache.train.predictor import load_ensemble, open_run
+from samcache.train import program_file
+from samcache.train.resize import Resize
+
+SCRIPTS = {name: ROOT / "demo" / f"{name}.py" for name in ("run_exported", "run_exported_image")}
+# A path hook would be passed by the finder of an editable install; this stands before every finder.
+WITHOUT_SAMCACHE = """
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "samcache":
+            raise ImportError("samcache is not installed here")
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+RUNS: dict[str, dict[str, Any]] = {
+    "slca-join": {"join": True, "seeds": (0, 1)},  # images are scaled from 64 to 48
+    "per-location": {"attention": "per-location", "image_size": 32},
+    "global": {"attention": "global"},
+    "none": {"attention": "none", "backbone": "swin_v2_t"},
+    "none-join": {"attention": "none", "join": True, "image_size": 64},
+}
 
 
-def store_inputs(run: Path, store: Path) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """What the ensemble is given of a store's first shard."""
-    found = export_module._store_inputs(open_run(run), Store(store))
-    assert found is not None
-    return found
+def run_script(name: str, *words: object) -> np.ndarray[Any, Any]:
+    """The probabilities that a documented script prints, in a process without samcache."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SAMCACHE, str(SCRIPTS[name]), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(",")[1:] for line in done.stdout.splitlines()]
+    return np.array(lines, dtype=np.float64)
+
+
+def predicted(run: Path, given: Path, table: Path, *options: object) -> np.ndarray[Any, Any]:
+    """The probabilities that predict writes as CSV."""
+    result = samcache("predict", run, given, "--out", table, *options)
+    assert result.exit_code == 0, result.output
+    found = pd.read_csv(table)
+    values: np.ndarray[Any, Any] = found.filter(regex="^p_").to_numpy()
+    return values
+
+
+@pytest.fixture(scope="module")
+def uneven(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Finer maps than the classifiers read, and frames of another size than their images."""
+    folder = tmp_path_factory.mktemp("uneven")
+    return replace(trained, store=trained.extract(folder / "fine.zarr", pool=1, frame_size=64))
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{}, {"attention": "none"}, {"backbone": "swin_v2_t", "join": True}],
-    ids=["slca", "none", "swin-join"],
+    ("style", "name"),
+    [("onnx", "slca-join"), ("onnx", "none"), *(("torch", name) for name in RUNS)],
 )
-def test_a_torch_program_gives_the_runs_probabilities(
-    trained: Trained, tmp_path: Path, options: dict[str, object]
+def test_the_documented_script_reproduces_predict_without_samcache(
+    uneven: Trained, tmp_path: Path, style: str, name: str
 ) -> None:
-    run = trained.train(tmp_path / "run", **options) if options else trained.run
-    out = tmp_path / "x" / "program.pt2"
-    result = samcache("export", run, "--out", out)
+    if style == "onnx":
+        pytest.importorskip("onnxruntime")
+    run = uneven.train(tmp_path / "run", **{"image_size": 48, **RUNS[name]})
+    program = tmp_path / "x" / f"program{program_file.SUFFIXES[style]}"
+    result = samcache("export", run, "--format", style, "--out", program)
     assert result.exit_code == 0, result.output
     assert "4 random inputs and 8 samples of the store" in result.stdout
-    images, pooled = store_inputs(run, trained.store)
-    found = torch.export.load(out).module()(images, pooled).detach().numpy()
-    own = own_predictions(run).loc[Store(trained.store).table["id"][: len(images)]]
-    np.testing.assert_allclose(found, own, atol=1e-5)
-    assert sorted(path.name for path in out.parent.iterdir()) == [out.name, f"{out.name}.json"]
+    expected = predicted(run, uneven.store, tmp_path / "predicted.csv")
+    found = run_script("run_exported", program, uneven.store)
+    np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-6)
+    assert sorted(path.name for path in program.parent.iterdir()) == [
+        program.name,
+        f"{program.name}.json",
+    ]
 
 
 @pytest.mark.parametrize(
-    "options", [{"join": True}, {"attention": "none"}], ids=["slca-join", "none"]
+    ("style", "options"),
+    [("torch", {"join": True}), ("onnx", {"join": True}), ("torch", {"attention": "none"})],
+    ids=["torch-join", "onnx-join", "torch-none"],
 )
-def test_an_onnx_program_gives_the_runs_probabilities(
-    trained: Trained, tmp_path: Path, options: dict[str, object]
+def test_a_program_with_the_encoder_takes_image_files_of_any_size(
+    uneven: Trained, tmp_path: Path, style: str, options: dict[str, Any]
 ) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    run = trained.train(tmp_path / "run", **options) if options else trained.run
-    out = tmp_path / "program.onnx"
-    result = samcache("export", run, "--format", "onnx", "--member", "seed-0", "--out", out)
+    if style == "onnx":
+        pytest.importorskip("onnxruntime")
+    run = uneven.train(tmp_path / "run", image_size=48, **options)
+    program = tmp_path / f"program{program_file.SUFFIXES[style]}"
+    words = ["export", run, "--with-encoder", "--format", style, "--out", program]
+    result = samcache(*words, "--checkpoint", uneven.checkpoint)
     assert result.exit_code == 0, result.output
-    images, pooled = store_inputs(run, trained.store)
-    session = runtime.InferenceSession(out, providers=["CPUExecutionProvider"])
-    for count in (1, 5):
-        given = {"images": images[:count].numpy()}
-        given |= {level: maps[:count].numpy() for level, maps in pooled.items()}
-        (found,) = session.run(["probabilities"], given)
-        ensemble = load_ensemble(open_run(run), member="seed-0")
-        maps = {level: values[:count] for level, values in pooled.items()}
-        np.testing.assert_allclose(found, ensemble(images[:count], maps), atol=1e-5)
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, size in enumerate(((28, 28), (200, 61), (61, 200), (64, 64), (31, 333))):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    checkpoint = ("--checkpoint", uneven.checkpoint)
+    expected = predicted(run, images, tmp_path / "predicted.csv", *checkpoint)
+    found = run_script("run_exported_image", program, *sorted(images.iterdir()))
+    # onnxruntime's encoder differs in last digits, of which rounding to float16 makes more
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 if style == "torch" else 1e-4)
+    described = json.loads(Path(f"{program}.json").read_text())
+    assert described["inputs"]["image"]["shape"] == [1, 3, "height", "width"]
 
 
-def test_the_file_beside_tells_inputs_classes_and_identity(
+def test_frames_made_with_tensors_are_pillows_to_the_bit() -> None:
+    rng = np.random.default_rng(0)
+    for height, width in [
+        (1, 9),
+        (9, 1),
+        (300, 91),
+        (91, 300),
+        (64, 64),
+        *rng.integers(2, 300, (40, 2)),
+    ]:
+        pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        side = int(rng.choice([32, 64, 100, 224]))
+        expected, extent = to_frame(Image.fromarray(pixels), side)
+        frame, inside = frame_image(torch.from_numpy(pixels).permute(2, 0, 1)[None], side)
+        np.testing.assert_array_equal(
+            frame[0].permute(1, 2, 0), expected, err_msg=f"{pixels.shape}"
+        )
+        assert int(inside.sum()) == extent[0] * extent[1]
+
+
+@pytest.mark.parametrize(("frame", "side"), [(256, 224), (128, 96), (64, 224), (37, 11), (7, 1)])
+def test_images_are_resized_as_torch_does_and_rounded_half_to_even(frame: int, side: int) -> None:
+    generator = torch.Generator().manual_seed(frame)
+    images = torch.randint(256, (2, 3, frame, frame), generator=generator, dtype=torch.uint8)
+    exact = torch.nn.functional.interpolate(
+        images.double(), (side, side), mode="bilinear", antialias=True
+    )
+    found = Resize(frame, side)(images)
+    assert (found - exact).abs().max() <= 0.5 + 1e-3
+    flat = torch.full_like(images, 255)
+    assert (Resize(frame, side)(flat) == 255).all()
+
+
+def test_a_bfloat16_run_is_told_what_float32_changes(trained: Trained, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    narrow = replace(trained, store=trained.extract(tmp_path / "b.zarr", precision="bfloat16"))
+    run = narrow.train(tmp_path / "run", join=True)
+    words = ["export", run, "--with-encoder", "--checkpoint", trained.checkpoint]
+    same = samcache(*words)
+    assert same.exit_code == 0, same.output
+    assert len(same.stdout.splitlines()) == 1
+    other = samcache(*words, "--format", "onnx")
+    assert "computes in bfloat16, the program's in float32" in other.stdout
+    described = json.loads((run / "ensemble-with-encoder.onnx.json").read_text())
+    assert described["encoder_precision"] == "float32"
+    assert described["identity"]["precision"] == "bfloat16"
+
+
+def test_other_weights_are_refused(trained: Trained, tmp_path: Path) -> None:
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"other")
+    line = one_line(samcache("export", trained.run, "--with-encoder", "--checkpoint", other))
+    assert "give that file with --checkpoint" in line
+
+
+def test_the_file_beside_describes_inputs_as_the_store_has_them(
     trained: Trained, tmp_path: Path
 ) -> None:
     samcache("export", trained.run, "--out", tmp_path / "p.pt2", "--member", "seed-1")
     told = json.loads((tmp_path / "p.pt2.json").read_text())
     store = Store(trained.store)
+    frame = store.identity.frame_size
     assert told["members"] == ["seed-1"]
     assert told["classes"] == list(store.dataset.classes)
     assert told["fingerprint"] == store.fingerprint
-    assert told["inputs"]["images"]["shape"] == ["batch", 3, 32, 32]
-    assert list(told["inputs"]) == ["images", *store.identity.levels]
-    assert told["checked"]["largest_difference"] <= 1e-5
+    shapes = {"images": [3, frame, frame]} | {
+        level: list(shape) for level, shape in store.layout.level_shapes.items()
+    }
+    assert {name: given["shape"][1:] for name, given in told["inputs"].items()} == shapes
+    dtypes = {name: given["dtype"] for name, given in told["inputs"].items()}
+    assert dtypes == {"images": "uint8"} | dict.fromkeys(store.identity.levels, "float16")
+    assert told["checked"]["largest_difference"] <= 1e-6
 
 
 def test_a_program_with_another_output_is_not_kept(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_another(*arguments: object) -> export_module.Program:
-        program = written(*arguments)  # type: ignore[arg-type]
-        return lambda images, pooled: program(images, pooled).roll(1, dims=1)
+    def write_another(*arguments: Any) -> program_file.Program:
+        program = program_file.write_program(*arguments)
+        return lambda *given: program(*given).roll(1, dims=1)
 
-    written = export_module._write_torch
-    monkeypatch.setattr(export_module, "_write_torch", write_another)
+    monkeypatch.setattr(export_module, "write_program", write_another)
     line = one_line(
         samcache("export", trained.run, "--member", "seed-0", "--out", tmp_path / "p.pt2")
     )
     assert "was not kept" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_of_the_store_are_compared_with_what_predict_reads(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unrounded(Resize):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images) // 2
+
+    monkeypatch.setattr(export_module, "Resize", Unrounded)
+    line = one_line(samcache("export", trained.run, "--out", tmp_path / "p.pt2"))
+    assert "was not kept" in line
 
 
 def test_samples_come_from_the_named_store_or_the_runs_own_or_none(
@@ -117,3 +251,9 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     line = one_line(samcache("export", trained.run, "--out", tmp_path / "x" / "program.pt2"))
     assert line.endswith("(No space left on device): make room, and run the same command")
     assert not list((tmp_path / "x").iterdir())
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_the_documentation_prints_the_scripts_as_they_are(script: Path) -> None:
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    assert f"```py\n{script.read_text(encoding='utf-8')}```\n" in page

@@ -1,0 +1,107 @@
+"""``samcache export``: a trained run as a program that runs without samcache.
+
+Heavy imports stand inside the functions, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from samcache.commands.options import GIVE_STORE, FilePath, option
+from samcache.commands.terminal import console, remark
+from samcache.commands.written_format import refuse_other_format
+
+if TYPE_CHECKING:
+    from samcache.cache.store import Store
+    from samcache.train.predictor import TrainedRun
+
+Shapes = dict[str, tuple[int, int, int]]
+
+Folder = FilePath(exists=True, file_okay=False)
+
+
+@click.command()
+@click.argument("run", type=Folder)
+@option("--format", "style", type=click.Choice(["torch", "onnx"]), default="torch")
+@option("--out", type=FilePath(dir_okay=False), help="File.  [default: RUN/ensemble.pt2 or .onnx]")
+@option("--member", help="One training, such as seed-0.  [default: the mean of all]")
+@option("--store", help="Samples to check with.  [default: RUN's own store, where it is in reach]")
+@option("--with-encoder", is_flag=True, help="Include the encoder: the program takes an image.")
+@option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
+def export(
+    run: Path,
+    style: str,
+    out: Path | None,
+    member: str | None,
+    store: str | None,
+    with_encoder: bool,
+    checkpoint: Path | None,
+) -> None:
+    """Write RUN as a program that runs without samcache: torch.export's, or ONNX.
+
+    The program takes images and maps as a store keeps them, in batches of any size, and gives
+    probabilities. With --with-encoder it takes one RGB image of any size, and its default name is
+    RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file with the program's name and .json describes
+    inputs, output and classes. Export compares the program with predict, and keeps the program
+    only where the probabilities agree to 1e-5, with the encoder to 1e-3. docs/predict.md has
+    scripts that run it.
+
+    \b
+    samcache export runs/slca
+    samcache export runs/slca --format onnx --member seed-0 --out classifier.onnx
+    samcache export runs/slca --with-encoder --checkpoint mobile_sam.pt
+    """
+    from samcache.commands.export_encoder import export_with_encoder
+    from samcache.train.export import export_classifier
+    from samcache.train.predictor import load_ensemble, open_run
+    from samcache.train.program_file import SUFFIXES
+    from samcache.train.run_folder import refuse_file_of_a_run
+
+    if checkpoint and not with_encoder:
+        raise click.UsageError("--checkpoint needs --with-encoder")
+    trained = open_run(run)
+    ensemble = load_ensemble(trained, member=member)
+    name = f"{member or 'ensemble'}{'-with-encoder' if with_encoder else ''}{SUFFIXES[style]}"
+    path = out or run / name
+    refuse_other_format(path, f"a program of --format {style}", (SUFFIXES[style],))
+    refuse_file_of_a_run(path)
+    samples = _samples_store(trained, store)
+    if with_encoder:
+        for line in export_with_encoder(trained, ensemble, path, style, samples, checkpoint):
+            click.echo(line)
+        return
+    shapes = _stored_shapes(trained)
+    click.echo(export_classifier(trained, ensemble, shapes, path, style, samples).text())
+
+
+def _stored_shapes(run: TrainedRun) -> Shapes:
+    """(C, h, w) of what a store keeps of each level that the run reads."""
+    from samcache.extract.encoders import level_shapes
+    from samcache.train.export import levels_read
+
+    identity, levels = run.identity, levels_read(run)
+    if not levels:
+        return {}
+    found = level_shapes(identity.encoder, levels, identity.image_size)
+    return {
+        level: (c, h // identity.pool, w // identity.pool) for level, (c, h, w) in found.items()
+    }
+
+
+def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
+    """The store that is asked for, or the run's own; None, and a warning, without one."""
+    from samcache.cache.errors import SamcacheError
+    from samcache.cache.store import Store
+    from samcache.train.run_store import open_run_store
+
+    if asked is not None:
+        return Store(asked)
+    try:
+        return open_run_store(run.folder, run.files.config)
+    except (SamcacheError, OSError) as error:
+        reason = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
+        remark(console(), reason)
+        return None

@@ -1,0 +1,144 @@
+"""``samcache export --with-encoder``: a run's encoder and classifiers in one program."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from torch import Tensor, nn
+from torch.export import Dim
+
+from samcache.cache.identity import Identity
+from samcache.cache.store import Store
+from samcache.extract.file_sources import SourceOptions
+from samcache.extract.image_program import ImageProgram
+from samcache.extract.inputs import open_inputs
+from samcache.extract.live import checked_weights, load_identity_encoder, open_live_encoder
+from samcache.train.export import StoreProgram, Trial, keep_program, levels_read
+from samcache.train.predict import predict_store
+from samcache.train.predictor import Ensemble, TrainedRun
+from samcache.train.program_file import Exportable
+
+_SIZES = ((97, 150), (301, 90), (64, 64))  # of images of random pixels, height and width
+_FRAMES = 4  # of the store
+_NARROW = ("bfloat16", "float16")
+# Of a probability. Sums differ between libraries and batch sizes in the last digits, and a rounding
+# to float16 makes more of that; predict of a store and of its images agree as well as this.
+_TOLERANCE = 1e-3
+_ANY_DIFFERENCE = 1.0  # of an encoder in another precision: it is reported, and not judged
+
+
+class ImageToProbabilities(nn.Module):
+    """An image as an image file has it, to an ensemble's probabilities."""
+
+    def __init__(self, image: ImageProgram, store: StoreProgram) -> None:
+        super().__init__()
+        self.image, self.store = image, store
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(1, K) float32 of (1, 3, H, W) uint8 RGB."""
+        found: Tensor = self.store(*self.image(image))
+        return found
+
+
+def export_with_encoder(
+    run: TrainedRun,
+    ensemble: Ensemble,
+    path: Path,
+    style: str,
+    store: Store | None,
+    checkpoint: Path | None,
+) -> Iterator[str]:
+    """Write encoder and ensemble as one program; lines for the terminal.
+
+    The program is tried on images, against what predict makes of the same images as files. ONNX's
+    encoder computes in float32 even where the run recorded another precision; the difference is
+    told then, not judged. Raises CheckpointError for weights that are not the run's, ConfigError
+    where a probability differs.
+    """
+    levels = levels_read(run)
+    identity = run.identity
+    weights = checked_weights(identity, checkpoint)
+    precision = identity.precision
+    if style == "onnx" and precision in _NARROW:
+        precision = "float32"
+    within = replace(identity, levels=levels, precision=precision)
+    encoder = load_identity_encoder(within, weights) if levels else None
+    program = ImageToProbabilities(ImageProgram(encoder, identity), StoreProgram(run, ensemble))
+    exportable = Exportable(
+        module=program.eval(),
+        example=(torch.zeros(1, 3, 61, 83, dtype=torch.uint8),),
+        dynamic=({2: Dim("height", min=2, max=1 << 15), 3: Dim("width", min=2, max=1 << 15)},),
+        names=["image"],
+    )
+    trials = _trials(run, ensemble, store, weights)
+    same = precision == identity.precision
+    description = {
+        "inputs": {"image": _description(identity)},
+        "encoder_precision": precision if encoder else "none: the run reads no level",
+        "run_precision": identity.precision,
+    }
+    tolerance = _TOLERANCE if same else _ANY_DIFFERENCE
+    done = keep_program(run, ensemble, exportable, path, style, trials, description, tolerance)
+    yield done.text()
+    if not same:
+        yield (
+            f"the run's encoder computes in {identity.precision}, the program's in {precision}: "
+            f"probabilities differ from predict by up to {done.largest_difference:.1g} on these"
+        )
+
+
+def _description(identity: Identity) -> dict[str, object]:
+    return {
+        "shape": [1, 3, "height", "width"],
+        "dtype": "uint8",
+        "range": [0, 255],
+        "what": "one 8-bit RGB image, at least 2 pixels high and wide, turned as its EXIF says and "
+        "not scaled: the program scales, pads and normalises",
+        "not_included": "turning DICOM, deep grey, colour profiles and transparency into RGB, as "
+        f"predict does (window {identity.window})",
+    }
+
+
+def _trials(run: TrainedRun, ensemble: Ensemble, store: Store | None, weights: Path) -> list[Trial]:
+    """Images as PNG files, and the probabilities that predict gives them, encoded on the CPU."""
+    images = _images(store)
+    with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
+        files = []
+        for number, (_, pixels) in enumerate(images):
+            files.append(str(Path(folder) / f"{number:03}.png"))
+            Image.fromarray(pixels).save(files[-1])
+        live = open_live_encoder(run.identity, weights, "cpu", None)
+        found = open_inputs(files, SourceOptions(), hash_ids=False)
+        stores = live.stores(found, Console(quiet=True), bar=False)
+        parts = [
+            torch.from_numpy(predicted.mean)
+            for encoded in stores
+            for predicted in predict_store(run, ensemble, encoded)
+        ]
+    expected = torch.cat(parts)
+    return [
+        Trial(what, (torch.from_numpy(pixels).permute(2, 0, 1)[None],), expected[[place]])
+        for place, (what, pixels) in enumerate(images)
+    ]
+
+
+def _images(store: Store | None) -> list[tuple[str, np.ndarray]]:
+    """What they are, and (H, W, 3) uint8, of random pixels and of a store's first frames."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        ("images of random pixels", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        for size in _SIZES
+    ]
+    if store is None:
+        return drawn
+    samples = store.samples
+    rows = samples["row"][samples["status"] == "ok"].to_numpy()[:_FRAMES]
+    frames = [store.read_images(int(row), int(row) + 1)[0] for row in rows]
+    return drawn + [("images of the store", frame) for frame in frames]
