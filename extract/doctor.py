@@ -19,6 +19,7 @@ from samcache.cache.digest import file_sha256
 from samcache.cache.errors import SamcacheError
 from samcache.cache.location import open_objects
 from samcache.cache.stage import stage_root
+from samcache.extract.extras import find_extras
 from samcache.extract.precision import multiplies_bfloat16
 from samcache.extract.weights import OFFICIAL, name_by_hash
 
@@ -45,9 +46,10 @@ class Finding:
 
 
 def examine(checkpoints: tuple[Path, ...], stores: tuple[str, ...]) -> list[Finding]:
-    """Look at packages, processor, devices, disk, checkpoint files and stores; changes nothing."""
+    """Look at packages, extras, processor, devices, disk, checkpoint files and stores."""
     return [
         *_packages(),
+        *(Finding(f"extra {name}", found) for name, found in find_extras()),
         _memory(),
         *_devices(),
         *_disks(),

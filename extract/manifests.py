@@ -61,7 +61,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = read_parquet(path)
     except ImportError:
-        raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
+        raise SourceError(
+            f"{path}: a Parquet manifest needs pyarrow: "
+            "pip install 'samcache[parquet]', or save it as CSV"
+        ) from None
     except (ValueError, OSError):
         raise SourceError(
             f"{path} is not a readable Parquet manifest: it is cut short, damaged or another kind "

@@ -106,7 +106,9 @@ def _write_onnx(program: ExportedProgram, run: TrainedRun, path: Path) -> Progra
         import onnxruntime
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
-        raise ConfigError("ONNX needs packages: pip install 'samcache[onnx]'") from None
+        raise ConfigError(
+            "--format onnx needs onnx, onnxruntime and onnxscript: pip install 'samcache[onnx]'"
+        ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
