@@ -19,6 +19,7 @@ from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.store import Store
 from samcache.cache.transfer import committed_bytes
 from samcache.cache.typed_json import parse_json
+from samcache.cache.wording import count_nouns
 
 _OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
 
@@ -115,7 +116,7 @@ def render(rows: list[StoreRow], root: str | Path) -> Group:
             escape(" ".join(row.levels)),
             str(row.samples),
             decimal(row.bytes),
-            f"{row.missing} shards missing" if row.missing else "complete",
+            f"{count_nouns(row.missing, 'shard')} missing" if row.missing else "complete",
             row.fingerprint[:8],
             _date(row.last_commit),
         )

@@ -289,7 +289,9 @@ def _tell_of(store: Store, as_json: bool) -> None:
         told = {"location": store.location, "dataset": name, "images": images}
         _print_json({**told, "fingerprint": store.fingerprint})
     else:
-        click.echo(f"{store.location}: {images} images of {name}")
+        from samcache.cache.wording import count_nouns
+
+        click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
 
 
 def _print_json(value: Any) -> None:

@@ -70,7 +70,8 @@ class ExtractSummary:
     def _precision_lines(self) -> list[str]:
         if self.precision is None:
             return []
-        head = f"against float32 ({self.precision.images} images, {self.precision.device}):"
+        images = count_nouns(self.precision.images, "image")
+        head = f"against float32 ({images}, {self.precision.device}):"
         return [head] + [
             f"  {level}: cosine {mean}, least {least}; error {error} of the greatest value"
             for level, mean, least, error in self.precision.rows()

@@ -19,6 +19,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.layout import IMAGES
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
+from samcache.cache.wording import count_nouns
 from samcache.train.data import read_inputs
 from samcache.train.predictor import Ensemble, TrainedRun, check_features
 from samcache.train.spreads import LEAST_DEVIATION, is_spread, level_of
@@ -44,9 +45,9 @@ class Exported:
 
     def text(self) -> str:
         """A line for the terminal."""
-        tried = f"{self.random_inputs} random inputs"
+        tried = f"{count_nouns(self.random_inputs, 'random input')}"
         if self.store_samples:
-            tried += f" and {self.store_samples} samples of the store"
+            tried += f" and {count_nouns(self.store_samples, 'sample')} of the store"
         return (
             f"{self.path}: {', '.join(self.members)}; on {tried} the largest difference of a "
             f"probability is {self.largest_difference:.1g}"
