@@ -23,7 +23,7 @@ from samcache.cache.objects import Objects
 from samcache.cache.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.samples import COLUMNS, describe_difference
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.wording import count_are, count_nouns
+from samcache.cache.wording import count_nouns
 
 Array = npt.NDArray[Any]
 
@@ -70,8 +70,8 @@ def merge_stores(
         left = store.pending()
     if left:
         raise StoreError(
-            f"of {store.location}, {count_are(len(left), 'shard')} being written by another "
-            "process: run the command again when it has ended"
+            f"{store.location}: another process is writing {count_nouns(len(left), 'shard')}: run "
+            "the command again when it has ended"
         )
     return Store(destination, objects)
 
