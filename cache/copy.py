@@ -23,6 +23,7 @@ from samcache.cache.location import open_objects
 from samcache.cache.objects import in_parallel
 from samcache.cache.store import Store
 from samcache.cache.transfer import DamageFoundError, Outcome, Transfer
+from samcache.cache.wording import count_nouns
 
 _PARALLEL = 16  # shards on their way at one time, memory permitting
 _PATIENCE = 1.0  # seconds between looks at shards that another process is writing
@@ -47,12 +48,15 @@ class CopySummary:
     def text(self) -> str:
         """One line, and one for each object that could not be copied."""
         head = (
-            f"{self.destination}: {self.shards} shards copied ({decimal(self.bytes)} in "
-            f"{self.seconds:.1f} s), {self.standing} were there"
+            f"{self.destination}: {count_nouns(self.shards, 'shard')} copied "
+            f"({decimal(self.bytes)} in {self.seconds:.1f} s), {self.standing} were there"
         )
         if not self.damaged:
             return head
-        lines = [head, f"{len(self.damaged)} objects of {self.source} were not copied:"]
+        lines = [
+            head,
+            f"{count_nouns(len(self.damaged), 'object')} of {self.source} could not be copied:",
+        ]
         return "\n".join([*lines, *(f"  {key} {why}" for key, why in self.damaged.items())])
 
 

@@ -8,6 +8,7 @@ from samcache.cache.errors import NoStoreError, StoreError, UnfinishedError
 from samcache.cache.identity import Identity
 from samcache.cache.layout import Layout, check_extents
 from samcache.cache.objects import LARGEST_RECORD, Objects
+from samcache.cache.place_kind import describe_store_instead
 from samcache.cache.records import seal, unseal
 from samcache.cache.samples import Generation, check_generation
 from samcache.cache.typed_json import Classes, Extent, Text, check_plain, convert
@@ -60,9 +61,7 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
     data = objects.find(key, LARGEST_RECORD)
     if data is None:
         _refuse_unfinished(objects)
-        raise NoStoreError(
-            f"no store at {objects.name}: run samcache extract first, or check the path"
-        )
+        raise NoStoreError(f"no store at {objects.name}: {describe_store_instead(objects.name)}")
     try:
         value = unseal(data)
     except ValueError as error:

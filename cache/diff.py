@@ -10,6 +10,7 @@ import pandas as pd
 from samcache.cache.commits import Commit
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 
 _HASH = 64  # characters of a SHA-256
 _SHOWN = 10  # ids named of each kind; to_json has all
@@ -89,12 +90,13 @@ class Difference:
         lines = []
         if self.same:
             lines.append(
-                f"no difference; arrays of {self.compared} samples have the same recorded checksums"
+                f"no difference; arrays of {count_nouns(self.compared, 'sample')} have the same "
+                "recorded checksums"
             )
         if self.uncompared:
             lines.append(
-                f"arrays of {self.uncompared} samples could not be compared: they stand in other "
-                "places in A than in B"
+                f"arrays of {count_nouns(self.uncompared, 'sample')} could not be compared: they "
+                "stand in other places in A than in B"
             )
         return lines
 

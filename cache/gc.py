@@ -28,6 +28,7 @@ from samcache.cache.samples import (
     parse_generation,
 )
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 
 _ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
 _COMMITS = "commits"
@@ -136,7 +137,9 @@ def garbage_text(garbage: list[Garbage]) -> str:
     lines = []
     for why in dict.fromkeys(one.why for one in garbage):
         same = [one for one in garbage if one.why == why]
-        lines.append(f"{len(same)} objects, {decimal(sum(one.bytes for one in same))}: {why}")
+        lines.append(
+            f"{count_nouns(len(same), 'object')}, {decimal(sum(one.bytes for one in same))}: {why}"
+        )
         lines += [f"  {one.key}" for one in same[:_SHOWN]]
         lines += [f"  … and {len(same) - _SHOWN} more"] if len(same) > _SHOWN else []
     return "\n".join(lines)

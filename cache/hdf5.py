@@ -43,6 +43,7 @@ from samcache.cache.samples import generation_key
 from samcache.cache.shards import encode_shard
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
+from samcache.cache.wording import count_nouns
 
 _COMMITS = "commits"
 _SHARD = re.compile("[0-9]{8,15}")
@@ -161,7 +162,7 @@ def import_store(file: Path, destination: str | Path, console: Console) -> Store
                 ]
     if held:
         raise StoreError(
-            f"{len(held)} shards of {store.location} are being written by another process: run "
+            f"{store.location}: another process is writing {count_nouns(len(held), 'shard')}: run "
             "the command again when it has ended"
         )
     return Store(destination, objects)

@@ -17,6 +17,7 @@ from samcache.cache.precision import Precision
 from samcache.cache.reading import Reading
 from samcache.cache.samples import SPLITS
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 
 _MOST_ACROSS = 10  # classes in one row
 _MOST_CLASSES = 20  # with a line of their own
@@ -91,7 +92,7 @@ def render(description: dict[str, Any]) -> Group:
     identity, shards = description["identity"], description["shards"]
     missing, unreadable = description["missing"], description["unreadable"]
     repeated, leaks = len(description["duplicates"]), description["leaks"]
-    state = f"{missing} images missing, run extract again" if missing else "complete"
+    state = f"{count_nouns(missing, 'image')} missing, run extract again" if missing else "complete"
     head = _table("", "")
     for name, text in {
         description["dataset"]["name"]: state,
@@ -99,8 +100,10 @@ def render(description: dict[str, Any]) -> Group:
         "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
         "weights": f"SHA-256 {identity['weights'][:16]}",
         "images": f"{description['readable']} readable of {description['samples']}",
-        "duplicates": f"{repeated} images repeat, {leaks} of them across splits",
-        "shards": f"{shards['committed']} of {shards['total']}, {shards['rows_each']} images each",
+        "duplicates": f"{count_nouns(repeated, 'image')} occurring more than once, {leaks} of "
+        "them across splits",
+        "shards": f"{shards['committed']} of {shards['total']}, "
+        f"{count_nouns(shards['rows_each'], 'image')} each",
     }.items():
         head.add_row(name, escape(text))
     reading = Reading.recorded(description["provenance"])
@@ -159,7 +162,7 @@ def _array_table(description: dict[str, Any]) -> Table:
 
 
 def _precision_table(precision: Precision) -> Table:
-    images = f"against float32, {precision.images} images on {precision.device}"
+    images = f"against float32, {count_nouns(precision.images, 'image')} on {precision.device}"
     table = _table(escape(images), "cosine", "least", "error", numbers_from=1)
     for level, *figures in precision.rows():
         table.add_row(escape(level), *figures)

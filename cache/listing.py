@@ -25,6 +25,7 @@ from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.store import Store
 from samcache.cache.transfer import committed_bytes
 from samcache.cache.typed_json import parse_json
+from samcache.cache.wording import count_nouns
 
 UNFINISHED = "unfinished"  # its creation was interrupted, or is under way: no damage
 NO_ACCESS = "no access"
@@ -142,7 +143,7 @@ def render(rows: list[StoreRow], root: str | Path) -> Group:
             escape(" ".join(row.levels)),
             str(row.samples),
             decimal(row.bytes),
-            f"{row.missing} shards missing" if row.missing else "complete",
+            f"{count_nouns(row.missing, 'shard')} missing" if row.missing else "complete",
             row.fingerprint[:8],
             _date(row.last_commit),
         )

@@ -78,7 +78,7 @@ def merge_stores(
         left = store.pending()
     if left:
         raise StoreError(
-            f"{len(left)} shards of {store.location} are being written by another process: run "
+            f"{store.location}: another process is writing {count_nouns(len(left), 'shard')}: run "
             "the command again when it has ended"
         )
     return Store(destination, objects)
@@ -134,8 +134,8 @@ def _source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.Data
     missing = int((samples["status"] == "missing").sum())
     if missing:
         raise StoreError(
-            f"{store.location} lacks {missing} of {len(samples)} images: finish samcache extract "
-            "first"
+            f"{store.location} lacks {missing} of {count_nouns(len(samples), 'image')}: finish "
+            "samcache extract first"
         )
     own = store.dataset.classes
     labels = samples["label"].to_numpy()
@@ -206,8 +206,9 @@ def _refuse_split_groups(table: pd.DataFrame) -> None:
     divided = split_groups(table)
     for group, splits in divided.items():
         raise StoreError(
-            f"{len(divided)} groups would stand in more than one split, first {group!r} in "
-            f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
+            f"{count_nouns(len(divided), 'group')} would stand in more than one split, first "
+            f"{group!r} in {' and '.join(splits)}: mend the splits, or accept it with "
+            "--allow-split-groups"
         )
 
 

@@ -24,6 +24,7 @@ from samcache.cache.errors import StoreError
 from samcache.cache.objects import LARGEST_RECORD, Objects
 from samcache.cache.records import checksum, seal, unseal
 from samcache.cache.typed_json import Count, Text, convert
+from samcache.cache.wording import count_nouns
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
@@ -276,14 +277,14 @@ def _columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
 def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None:
     """Say in a few words how two tables differ; None where they are equal."""
     if len(stored) != len(given):
-        return f"{len(stored)} samples in the store, {len(given)} in the source"
+        return f"{count_nouns(len(stored), 'sample')} in the store, {len(given)} in the source"
     for column in COLUMNS:
         differs = (stored[column].to_numpy() != given[column].to_numpy()).nonzero()[0]
         if len(differs):
             row = int(differs[0])
             before, after = stored[column].iloc[row], given[column].iloc[row]
             return (
-                f"{column} differs in {len(differs)} samples, first in row {row}: "
+                f"{column} differs in {count_nouns(len(differs), 'sample')}, first in row {row}: "
                 f"{before!r} in the store, {after!r} in the source"
             )
     return None

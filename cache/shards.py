@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.records import checksum
+from samcache.cache.wording import count_nouns
 
 Array = npt.NDArray[Any]
 Present = npt.NDArray[np.bool_]
@@ -118,7 +119,9 @@ def check_rows(rows: Array, places: npt.NDArray[np.int64], sums: Array) -> None:
         if crc32c(rows[place]) != sums[number].tobytes()
     ]
     if damaged:
-        raise DamagedShardError(f"the checksums of {len(damaged)} rows do not fit", damaged)
+        raise DamagedShardError(
+            f"checksums do not fit in {count_nouns(len(damaged), 'row')}", damaged
+        )
 
 
 def numbered(present: Present) -> npt.NDArray[np.int64]:

@@ -26,6 +26,7 @@ from samcache.cache.objects import Objects, in_parallel
 from samcache.cache.regular_file import check_regular, read_regular
 from samcache.cache.store import Store
 from samcache.cache.transfer import Transfer, committed_bytes, complete_shards
+from samcache.cache.wording import count_are
 
 FOLDER = "SAMCACHE_STAGE"
 LIMIT = "SAMCACHE_STAGE_LIMIT"
@@ -128,8 +129,8 @@ def _copy(store: Store, objects: Objects, shards: list[int], console: Console) -
     if damaged:
         key, why = next(iter(damaged.items()))
         raise StoreError(
-            f"{store.location}: {len(damaged)} objects are damaged ({key} {why}): samcache cache "
-            "verify lists what is lost, samcache cache repair restores it"
+            f"{store.location}: {count_are(len(damaged), 'object')} damaged ({key} {why}): "
+            "samcache cache verify lists what is lost, samcache cache repair restores it"
         )
 
 

@@ -24,8 +24,9 @@ from samcache.commands.streams import open_console
 def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
     """Look at this machine, and say what to do.
 
-    Packages, devices, memory, disk, checkpoint files by their hash, and whether STORES (folders,
-    buckets or single stores) can be reached. Exits with 1 where something needs to be done.
+    Packages, extras, devices, memory, disk, checkpoint files by their hash, and whether STORES
+    (folders, buckets or single stores) can be reached. Exits with 1 where something needs to be
+    done.
 
     \b
     samcache doctor

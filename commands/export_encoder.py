@@ -132,13 +132,10 @@ def _trials(run: TrainedRun, ensemble: Ensemble, store: Store | None, weights: P
 def _images(store: Store | None) -> list[tuple[str, np.ndarray]]:
     """What they are, and (H, W, 3) uint8, of random pixels and of a store's first frames."""
     rng = np.random.default_rng(0)
-    drawn = [
-        ("images of random pixels", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
-        for size in _SIZES
-    ]
+    drawn = [("random image", rng.integers(0, 256, (*size, 3)).astype(np.uint8)) for size in _SIZES]
     if store is None:
         return drawn
     samples = store.samples
     rows = samples["row"][samples["status"] == "ok"].to_numpy()[:_FRAMES]
     frames = [store.read_images(int(row), int(row) + 1)[0] for row in rows]
-    return drawn + [("images of the store", frame) for frame in frames]
+    return drawn + [("stored image", frame) for frame in frames]

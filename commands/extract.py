@@ -42,8 +42,12 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 
 @click.command()
 @click.argument("source", type=FilePath())
-@option("--store", help="Zarr store to create or resume: a folder or a URL.  [required]")
-@option("--encoder", type=click.Choice(ENCODERS), help="SAM, MobileSAM, LiteMedSAM.  [required]")
+@option("--store", help="Zarr store to create or resume: a folder or a URL. --check works without.")
+@option(
+    "--encoder",
+    type=click.Choice(ENCODERS),
+    help="SAM, MobileSAM, LiteMedSAM. --check works without.",
+)
 @option(
     "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
 )
@@ -109,7 +113,7 @@ def extract(
         options["frame_size"] = 0
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
-            raise click.UsageError(f"Missing option '--{name}'.")
+            raise click.UsageError(f"--{name} is missing: only --check works without")
     from samcache.extract.division import division
     from samcache.extract.file_sources import SourceOptions
     from samcache.extract.prepare import ExtractOptions

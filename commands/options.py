@@ -21,6 +21,14 @@ class At(click.IntRange):
 
     name = "n"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            int(value)
+        except ValueError:
+            self.fail(f"{value!r} should be a whole number, such as {self.min or 1}", param, ctx)
+        number: int = super().convert(value, param, ctx)
+        return number
+
 
 class Share(click.FloatRange):
     """A finite number in a range."""
@@ -30,6 +38,10 @@ class Share(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        try:
+            float(value)
+        except ValueError:
+            self.fail(f"{value!r} should be a number, such as 0.001 or 1e-3", param, ctx)
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number.", param, ctx)

@@ -23,7 +23,7 @@ def report(runs: tuple[Path, ...], out: Path, baseline: Path | None, store: str 
 
     The first of RUNS that is not the baseline is reported, the others stand beside it. The page
     needs no network and can be mailed; mind that it shows images and ids of the test set. Without
-    its store it is written without examples. Needs the extra report.
+    its store it is written without examples.
 
     \b
     samcache report runs/slca

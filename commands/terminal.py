@@ -14,6 +14,7 @@ import click
 
 from samcache.cache.errors import SamcacheError, describe_os_error, first_line
 from samcache.cache.memory import ran_out_of_memory
+from samcache.commands.hints import explain_command, explain_option
 from samcache.commands.streams import open_console, visible_streams
 from samcache.extract.interruption import interruptible
 
@@ -28,6 +29,15 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            if ctx.resilient_parsing:  # the tab key asks
+                return None, None, args
+            raise explain_command(args[0], self, ctx)
+        return super().resolve_command(ctx, args)
 
 
 class Samcache(Commands):
@@ -46,6 +56,8 @@ class Samcache(Commands):
         try:
             with interruptible():
                 return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise explain_option(error) from None
         except SamcacheError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
         except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word

@@ -16,7 +16,7 @@ from PIL import Image
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.codestream import claimed_values, rle_overflows
 from samcache.extract.colour import RGB, Window
-from samcache.extract.dicom_file import import_pydicom, is_dicom_file, read_header, regular_file
+from samcache.extract.dicom_file import is_dicom_file, read_header, regular_file
 from samcache.extract.dicom_grey import show_grey
 from samcache.extract.dicom_values import read_integer, read_text
 from samcache.extract.reasons import plain_reason
@@ -86,7 +86,6 @@ def count_frames(data: bytes) -> int:
 
 def _header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "Dataset | None":
     """A file's header with one element; None where the image's own row will say what is wrong."""
-    import_pydicom()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -109,7 +108,9 @@ def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
 
     size: bytes of the file before it was unpacked. Raises ImageError, and whatever pydicom does.
     """
-    header: Dataset = import_pydicom().dcmread(io.BytesIO(data))
+    from pydicom import dcmread
+
+    header: Dataset = dcmread(io.BytesIO(data))
     if _PIXELS not in header:
         if _ends_in_pixels(data):
             raise ImageError(_TRUNCATED)
@@ -122,8 +123,10 @@ def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
 
 def _ends_in_pixels(data: bytes) -> bool:
     """Whether a file ends before its compressed pixels do, for which pydicom leaves them out."""
+    from pydicom import dcmread
+
     file = io.BytesIO(data)
-    import_pydicom().dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
+    dcmread(file, stop_before_pixels=True, specific_tags=["Rows"])
     return data[file.tell() : file.tell() + 4] in (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 
 

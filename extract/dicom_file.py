@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
-from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.errors import ImageError
 from samcache.cache.memory import free_memory
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def regular_file(data: bytes) -> bytes:
 
 def read_header(file: IO[bytes], keyword: str) -> "Dataset":
     """A DICOM file's header with one element of it; raises whatever pydicom or the disk does."""
-    pydicom = import_pydicom()
+    import pydicom
+
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(_HEAD)
@@ -83,17 +84,6 @@ def read_header(file: IO[bytes], keyword: str) -> "Dataset":
             _EXPLICIT,
         )
     return _parse(_head(syntax) + body, [keyword])
-
-
-def import_pydicom() -> Any:
-    """pydicom; raises SourceError where it is not installed."""
-    try:
-        import pydicom
-    except ImportError:
-        raise SourceError(
-            "a DICOM file needs pydicom and its decoders: pip install 'samcache[dicom]'"
-        ) from None
-    return pydicom
 
 
 def _find_start(data: bytes, size: int) -> int | None:
@@ -220,7 +210,8 @@ def _claimed_bytes(start: bytes) -> int:
 
 
 def _parse(data: bytes, keywords: list[str]) -> "Dataset":
-    pydicom = import_pydicom()
+    import pydicom
+
     header: Dataset = pydicom.dcmread(
         io.BytesIO(data), stop_before_pixels=True, specific_tags=keywords
     )

@@ -19,6 +19,8 @@ from samcache.cache.digest import file_sha256
 from samcache.cache.errors import SamcacheError
 from samcache.cache.location import open_objects
 from samcache.cache.stage import stage_root
+from samcache.cache.wording import count_nouns
+from samcache.extract.extras import find_extras
 from samcache.extract.precision import multiplies_bfloat16
 from samcache.extract.weights import OFFICIAL, name_by_hash
 
@@ -45,9 +47,10 @@ class Finding:
 
 
 def examine(checkpoints: tuple[Path, ...], stores: tuple[str, ...]) -> list[Finding]:
-    """Look at packages, processor, devices, disk, checkpoint files and stores; changes nothing."""
+    """Look at packages, extras, processor, devices, disk, checkpoint files and stores."""
     return [
         *_packages(),
+        *(Finding(f"extra {name}", found) for name, found in find_extras()),
         _memory(),
         *_devices(),
         *_disks(),
@@ -87,7 +90,7 @@ def _packages() -> Iterator[Finding]:
 def _memory() -> Finding:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     fast = ", fast bfloat16" if multiplies_bfloat16(torch.device("cpu")) else ""
-    found = f"{os.cpu_count()} cores, {decimal(total)} memory{fast}"
+    found = f"{count_nouns(os.cpu_count() or 1, 'core')}, {decimal(total)} memory{fast}"
     little = "extract with --batch-size 1, and vit_t or vit_b" if total < _LITTLE_MEMORY else ""
     return Finding("processor", found, little)
 

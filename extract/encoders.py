@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from samcache.cache.errors import CheckpointError, ConfigError
+from samcache.cache.wording import count_nouns
 from samcache.extract.levels import LevelEncoder, Levels
 from samcache.extract.tiny_vit import TinyViTLevels
 from samcache.extract.vit import ViTLevels, build_vit
@@ -159,7 +160,8 @@ def _load(
         lost = [key for key, value in weights.items() if not value.isfinite().all()]
         if lost:
             raise CheckpointError(
-                f"{checkpoint} holds values that are no numbers, in {len(lost)} weights (first: "
+                f"{checkpoint} holds values that are no numbers, in "
+                f"{count_nouns(len(lost), 'weight')} (first: "
                 f"{lost[0]}): it is damaged; get it anew"
             )
         model.load_state_dict(weights)
@@ -170,7 +172,7 @@ def _load(
     known = name_by_hash(digest)
     advice = f"its SHA-256 is that of {known}" if known else "give the checkpoint of this encoder"
     raise CheckpointError(
-        f"{checkpoint} does not fit --encoder {name}: {len(missing)} weights missing, "
-        f"{len(shaped)} of another shape, {len(extra)} unknown "
+        f"{checkpoint} does not fit --encoder {name}: {count_nouns(len(missing), 'weight')} "
+        f"missing, {len(shaped)} of another shape, {len(extra)} unknown "
         f"(first: {[*missing, *shaped, *extra][0]}): {advice}"
     )

@@ -9,11 +9,19 @@ import pandas as pd
 
 from samcache.cache.description import DRAWN
 from samcache.cache.errors import SourceError
+from samcache.cache.wording import count_nouns
 from samcache.extract import dicom
 from samcache.extract.colour import Window
 from samcache.extract.frames import Frames
-from samcache.extract.image_files import images_and_others, is_dicom, loose_files, subfolders
-from samcache.extract.manifests import numbered, read_table
+from samcache.extract.image_files import (
+    images_and_others,
+    is_dicom,
+    is_image,
+    loose_files,
+    subfolders,
+)
+from samcache.extract.image_root import describe_wrong_root
+from samcache.extract.manifests import missing_column, numbered, read_table
 from samcache.extract.nested_splits import describe_nested_splits
 from samcache.extract.sources import (
     FileSource,
@@ -55,10 +63,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     needed = ["file", label, *([group] if group else [])]
     for name in needed:
         if name not in table:
-            raise SourceError(
-                f"{path} should have a column {name!r}, found {', '.join(table.columns)}"
-                + ("; name the label column with --label-column" if name == label else "")
-            )
+            raise missing_column(path, name, table.columns, name == label)
     table = table.apply(lambda column: column.str.strip())
     for name in needed[:2] + (["split"] if "split" in table else []):
         empty = table.index[table[name] == ""]
@@ -66,7 +71,11 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
             raise SourceError(f"{path}, line {empty[0]}: column {name!r} is empty")
     root = (reading.root or path.parent).resolve()
     if not root.is_dir():
-        raise SourceError(f"image root {root} is not a folder: give the right one with --root")
+        there = next(above for above in root.parents if above.is_dir())
+        raise SourceError(
+            f"image root {root} is not a folder: give the right one with --root; the nearest "
+            f"folder that exists is {there}"
+        )
     classes, labels = class_index(table[label])
     samples = pd.DataFrame(
         {
@@ -82,8 +91,9 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
             _known_split(path, line, text) for line, text in numbered(table["split"])
         ]
     source = _source(path.stem, root, classes, samples, reading)
+    source.remarks = describe_wrong_root(root, samples["id"].tolist())
     if reading.group != NO_GROUPS:
-        source.remarks = _unused_groups(table.drop(columns=label), samples)
+        source.remarks += _unused_groups(table.drop(columns=label), samples)
     return source
 
 
@@ -95,7 +105,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     """
     folders = subfolders(path)
     if not folders:
-        raise SourceError(f"{path} should hold one folder per class, found no folders in it")
+        raise SourceError(_without_classes(path))
     _refuse_others_beside_splits(path, folders)
     splits = folders if all(split_name(folder.name) for folder in folders) else []
     classes = [below for folder in splits for below in _class_folders(folder)] or folders
@@ -104,7 +114,8 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
         images, rest = images_and_others(folder)
         if not images:
             raise SourceError(
-                f"class folder {folder} holds no images among its {len(rest)} files: remove it or "
+                f"class folder {folder} holds no images among its "
+                f"{count_nouns(len(rest), 'file')}: remove it or "
                 "fill it"
             )
         split = str(split_name(folder.parent.name))
@@ -121,6 +132,18 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     source.passed_over = tuple(names_below(path, others))
     source.remarks = () if splits else describe_nested_splits(classes)
     return source
+
+
+def _without_classes(path: Path) -> str:
+    """What to say of a folder without folders: how labels are given."""
+    found = sum(map(is_image, loose_files(path)))
+    if not found:
+        return f"{path} should hold one folder per class, found no folders in it"
+    return (
+        f"{path} should hold one folder per class, found {count_nouns(found, 'image')} in it and "
+        "no folders: move the images into class folders, or give a manifest with the columns file "
+        "and label; samcache predict needs no labels and takes the folder as it is"
+    )
 
 
 def below_root(manifest: Path, line: int, text: str) -> str:

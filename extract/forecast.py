@@ -90,7 +90,8 @@ class Forecast:
         width = max(map(len, self.bytes))
         copied = f", {self.copied} to copy" if self.copied else ""
         lines = [
-            f"{self.store} {state}: {self.images} images, {self.rows} to encode{copied}",
+            f"{self.store} {state}: {count_nouns(self.images, 'image')}, {self.rows} to "
+            f"encode{copied}",
             *told_passed_over(self.passed_over),
             *self.changes.lines(prune, limited),
             *self.remarks,
@@ -101,7 +102,8 @@ class Forecast:
         if self.speed is not None and self.seconds is not None:
             lines.append(
                 f"about {_duration(self.seconds)} with {self.workers} worker"
-                f"{'s' if self.workers > 1 else ''}: measured on {self.speed.images} images, "
+                f"{'s' if self.workers > 1 else ''}: measured on "
+                f"{count_nouns(self.speed.images, 'image')}, "
                 f"{self.speed.encode:.3g} s each on {self.speed.device}, {self.speed.read:.3g} s "
                 "to read one"
             )

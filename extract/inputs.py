@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from samcache.cache.errors import SourceError
 from samcache.extract.colour import Window
 from samcache.extract.file_sources import SourceOptions, below_root, names_below
 from samcache.extract.frames import with_frames
 from samcache.extract.image_files import images_and_others
-from samcache.extract.manifests import numbered, read_table, refuse_spreadsheet
-from samcache.extract.open_source import missing, open_source
+from samcache.extract.manifests import missing_column, numbered, read_table, refuse_spreadsheet
+from samcache.extract.open_source import missing, open_source, refuse_store_and_run
 from samcache.extract.pseudonyms import hashed_ids
 from samcache.extract.source_kinds import source_kind
 from samcache.extract.sources import FileSource, Source, check_names, read_file
@@ -70,6 +69,7 @@ def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) ->
 
 def _open(name: str, reading: SourceOptions) -> Source:
     path, which = Path(name), reading.frames or "first"
+    refuse_store_and_run(path)
     match source_kind(path):
         case "manifest":
             return with_frames(_open_manifest(path, reading), which)
@@ -90,7 +90,7 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         raise missing(path)
     table = read_table(path)
     if "file" not in table:
-        raise SourceError(f"{path} should have a column 'file', found {', '.join(table.columns)}")
+        raise missing_column(path, "file", table.columns, False)
     root = (reading.root or path.parent).resolve()
     names = [below_root(path, line, text) for line, text in numbered(table["file"])]
     return _files(path.stem, root, names, reading)

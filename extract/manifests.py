@@ -4,7 +4,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,15 @@ from samcache.extract.parquet_manifest import read_parquet
 SUFFIXES = (".csv", ".tsv", ".parquet")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 
+_FILE_NAMES = (
+    "filename", "file_name", "filepath", "file_path", "path", "image", "images", "img",
+    "image_path", "image_file", "image_name", "image_id", "img_path", "imagepath", "imagename",
+    "isic_id",
+)  # fmt: skip
+_LABEL_NAMES = (
+    "labels", "classes", "target", "targets", "diagnosis", "dx", "category", "y", "class_name",
+    "class_id", "label_name", "finding", "ground_truth", "gt", "outcome",
+)  # fmt: skip
 _DELIMITERS = ",;\t|"
 _HEAD = 1 << 16  # characters in which a header is looked for
 _SAVE_AS_CSV = "save it as CSV (in Excel: CSV UTF-8)"
@@ -51,6 +61,23 @@ def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
     return zip(column.index.tolist(), column.tolist(), strict=True)
 
 
+def missing_column(path: Path, name: str, columns: Iterable[str], is_label: bool) -> SourceError:
+    """The error of a manifest without a column, with the column that was probably meant.
+
+    is_label: whether --label-column can name another.
+    """
+    usual = _LABEL_NAMES if is_label else _FILE_NAMES if name == "file" else ()
+    alike = [each for each in columns if each.strip().lower() == name]
+    meant = alike or [each for each in columns if each.strip().lower().replace(" ", "_") in usual]
+    advice = ""
+    if is_label:
+        known = f" {shlex.quote(meant[0])}" if meant else ""
+        advice = f"; name the label column with --label-column{known}"
+    elif meant:
+        advice = f"; rename the column {meant[0]!r} to {name!r}"
+    return SourceError(f"{path} should have a column {name!r}, found {', '.join(columns)}{advice}")
+
+
 def refuse_spreadsheet(path: Path) -> None:
     """Raise SourceError for a file that a spreadsheet program keeps to itself."""
     if path.suffix.lower() in SPREADSHEETS and not path.is_dir():
@@ -61,7 +88,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         table = read_parquet(path)
     except ImportError:
-        raise SourceError(f"{path}: Parquet needs a package: pip install pyarrow") from None
+        raise SourceError(
+            f"{path}: a Parquet manifest needs pyarrow: pip install 'samcache[parquet]', or save "
+            "it as CSV"
+        ) from None
     except (ValueError, OSError):
         raise SourceError(
             f"{path} is not a readable Parquet manifest: it is cut short, damaged or another kind "

@@ -20,7 +20,10 @@ def open_medmnist(name: str) -> NpzSource:
         from medmnist import INFO
         from torchvision.datasets.utils import check_integrity, download_url
     except ImportError:
-        raise SourceError("medmnist: sources need a package: pip install medmnist") from None
+        raise SourceError(
+            "a medmnist: source needs the package medmnist: "
+            "pip install 'samcache[medmnist]', or give the .npz file"
+        ) from None
     flag, _, size = name.removeprefix(PREFIX).partition("@")
     _check_name(flag, size or "28", INFO)
     suffix = "" if size in ("", "28") else f"_{size}"

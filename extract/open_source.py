@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from samcache.cache.errors import SourceError
+from samcache.cache.place_kind import is_run, is_store
 from samcache.extract.file_sources import SourceOptions, open_folder, open_manifest
 from samcache.extract.frames import with_frames
 from samcache.extract.hdf5_source import open_hdf5
@@ -14,6 +15,7 @@ from samcache.extract.npz_source import open_npz
 from samcache.extract.source_kinds import source_kind
 from samcache.extract.sources import Source
 
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 _SHOWN = 10  # classes that the log names
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ def _opened(path: Path, reading: SourceOptions) -> Source:
         return open_medmnist(str(path))
     if not path.exists():
         raise missing(path)
+    refuse_store_and_run(path)
     match kind:
         case "npz":
             return open_npz(path)
@@ -46,10 +49,25 @@ def _opened(path: Path, reading: SourceOptions) -> Source:
         case "manifest":
             return with_frames(open_manifest(path, reading), reading.frames or "first")
     refuse_spreadsheet(path)
+    if path.suffix.lower() in _ARCHIVES:
+        raise SourceError(f"{path} is an archive, which is not read: unpack it, give its folder")
     raise SourceError(
         f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of class "
         f"folders, found {path.suffix or 'no suffix'!r}"
     )
+
+
+def refuse_store_and_run(path: Path) -> None:
+    """Raise SourceError for a store or a run folder, which hold no images of a source."""
+    if is_store(path):
+        raise SourceError(
+            f"{path} is a store, whose images are encoded already: give a source of images, such "
+            "as a folder of class folders; samcache cache info shows what a store holds"
+        )
+    if is_run(path):
+        raise SourceError(
+            f"{path} is a run folder: give a source of images, such as a folder of class folders"
+        )
 
 
 def missing(path: Path) -> SourceError:
@@ -61,4 +79,6 @@ def missing(path: Path) -> SourceError:
             "of this machine first"
         )
     meant = did_you_mean(path.parent, path.name)
-    return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else ""))
+    there = next((above for above in path.absolute().parents if above.is_dir()), None)
+    nearest = f": the nearest folder that exists is {there}"
+    return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else nearest))

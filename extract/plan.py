@@ -10,7 +10,7 @@ from samcache.cache.description import DRAWN
 from samcache.cache.errors import StoreError
 from samcache.cache.samples import COLUMNS
 from samcache.cache.store import Store
-from samcache.cache.wording import list_first
+from samcache.cache.wording import count_nouns, list_first
 from samcache.extract.drawn_splits import ReadHashes, follow_known_splits
 from samcache.extract.source_hashes import source_hashes
 from samcache.extract.sources import Source
@@ -45,12 +45,14 @@ class Changes:
             "cannot be read now: kept as they were": self.unreachable,
         }
         lines = [
-            f"{len(ids)} images {text} ({list_first(ids)})" for text, ids in texts.items() if ids
+            f"{count_nouns(len(ids), 'image')} {text} ({list_first(ids)})"
+            for text, ids in texts.items()
+            if ids
         ]
         if self.uncompared:
             lines.append(
-                f"{self.uncompared} stored images: not compared with the source's bytes, as a run "
-                "of one process does first"
+                f"{count_nouns(self.uncompared, 'stored image')}: not compared with the source's "
+                "bytes, as a run of one process does first"
             )
         return lines
 

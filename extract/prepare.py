@@ -11,6 +11,7 @@ from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.identity import Identity
 from samcache.cache.location import is_remote
 from samcache.cache.views import VIEW_SETS
+from samcache.cache.wording import count_nouns
 from samcache.extract.colour import window_text
 from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
 from samcache.extract.file_sources import SourceOptions
@@ -142,10 +143,12 @@ def _refuse_store_within(options: ExtractOptions) -> None:
 def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:
     """A patient in two splits makes the test split easier than the world: raises SourceError."""
     divided = split_groups(samples)
+    verb = "stands" if len(divided) == 1 else "stand"
     for group, splits in divided.items():
         raise SourceError(
-            f"{where}{len(divided)} groups stand in more than one split, first {group!r} in "
-            f"{' and '.join(splits)}: mend the splits, or accept it with --allow-split-groups"
+            f"{where}{count_nouns(len(divided), 'group')} {verb} in more than one split, first "
+            f"{group!r} in {' and '.join(splits)}: mend the splits, or accept it with "
+            "--allow-split-groups"
         )
 
 

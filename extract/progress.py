@@ -22,6 +22,7 @@ from rich.text import Text
 
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 from samcache.extract.division import Division
 
 _PERIOD = 3.0  # seconds between looks at what others have committed
@@ -77,7 +78,9 @@ class JobProgress:
 
     def wait_for(self, shards: int) -> None:
         """Nothing is left but shards that others hold."""
-        self._bar.update(self._task, description=f"waiting for {shards} shards of others")
+        self._bar.update(
+            self._task, description=f"waiting for {count_nouns(shards, 'shard')} of others"
+        )
         self.look()
 
     def look(self) -> None:

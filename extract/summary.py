@@ -93,7 +93,8 @@ class ExtractSummary:
         """What was measured when the store was made: no news to a run that goes on with it."""
         if self.precision is None or not self.created:
             return []
-        head = f"against float32 ({self.precision.images} images, {self.precision.device}):"
+        images = count_nouns(self.precision.images, "image")
+        head = f"against float32 ({images}, {self.precision.device}):"
         return [head] + [
             f"  {level}: cosine {mean}, least {least}; error {error} of the greatest value"
             for level, mean, least, error in self.precision.rows()

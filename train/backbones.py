@@ -1,7 +1,8 @@
 """Backbones by name, from torchvision or timm, and the names of their stages."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from samcache.cache.digest import file_sha256
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.memory import ran_out_of_memory
+from samcache.cache.wording import count_are
 
 _RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _SWINS = ("swin_v2_t", "swin_v2_s", "swin_v2_b")
@@ -75,12 +78,29 @@ def build_backbone(
         backbone = _from_torchvision(name, classes)
         if download:
             default = models.get_model_weights(name).DEFAULT
-            _load_all_but_head(backbone.net, default.get_state_dict(progress=True), name)
+            with _report_download(name):
+                state = default.get_state_dict(progress=True)
+            _load_all_but_head(backbone.net, state, name)
     if pretrained and not download:
         _load_all_but_head(backbone.net, _read_weights(Path(pretrained)), pretrained)
     if stem == "small":
         _make_stem_small(backbone.net, name)
     return backbone
+
+
+@contextmanager
+def _report_download(name: str) -> Iterator[None]:
+    """Turn the errors of a download into a ConfigError; URLError is an OSError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
+        raise ConfigError(
+            f"--pretrained download: the weights of {name} cannot be downloaded "
+            f"({first_line(error)[:200]}): get them on a machine with a network, and give the file "
+            "with --pretrained FILE"
+        ) from None
 
 
 def _from_torchvision(name: str, classes: int) -> Backbone:
@@ -106,10 +126,11 @@ def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Back
         advice = _like(near) or ": timm.list_models() names them"
         raise ConfigError(f"timm {timm.__version__} has no model {short!r}{advice}")
     options: dict[str, Any] = {"num_classes": classes, "pretrained": download}
-    try:
-        net = timm.create_model(short, img_size=image_size, **options)
-    except TypeError:  # networks that take images of any size have no such argument
-        net = timm.create_model(short, **options)
+    with _report_download(name) if download else nullcontext():
+        try:
+            net = timm.create_model(short, img_size=image_size, **options)
+        except TypeError:  # networks that take images of any size have no such argument
+            net = timm.create_model(short, **options)
     modules = {path for path, _ in net.named_modules()}
     # of some networks timm names places that are no modules of them
     ends = [info["module"] for info in net.feature_info if info["module"] in modules]
@@ -159,8 +180,8 @@ def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) ->
     misfits = [key for key in usable.keys() & own.keys() if usable[key].shape != own[key].shape]
     if lacking or surplus or misfits:
         raise ConfigError(
-            f"the weights of {source} are another network's: {len(lacking)} tensors are missing, "
-            f"{len(surplus)} too many, {len(misfits)} of another shape, such as "
+            f"the weights of {source} are another network's: {count_are(len(lacking), 'tensor')} "
+            f"missing, {len(surplus)} too many, {len(misfits)} of another shape, such as "
             f"{[*lacking, *surplus, *misfits][0]}; name their backbone with --backbone"
         )
     net.load_state_dict(usable, strict=False)

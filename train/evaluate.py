@@ -13,6 +13,7 @@ from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
+from samcache.cache.wording import count_are, count_nouns
 from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.csv_cells import guard_cells
 from samcache.train.metrics import Floats, Ints
@@ -46,9 +47,12 @@ class Evaluation:
     def text(self) -> str:
         """Every metric with its intervals, 80 columns wide."""
         split = "all" if self.split == "all" else f"split {self.split}"
-        lines = [f"{self.dataset}, {split}: {self.samples} samples, {len(self.members)} members"]
+        lines = [
+            f"{self.dataset}, {split}: {count_nouns(self.samples, 'sample')}, "
+            f"{count_nouns(len(self.members), 'member')}"
+        ]
         if self.left_out:
-            lines.append(f"{self.left_out} images without features are left out")
+            lines.append(f"{count_are(self.left_out, 'image')} left out, for want of features")
         if self.known:
             lines.append(
                 f"warning: the run has seen {self.known} of these samples in training or validation"

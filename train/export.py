@@ -17,6 +17,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.layout import IMAGES, feature_path
 from samcache.cache.store import Store
 from samcache.cache.whole_file import replace_file
+from samcache.cache.wording import count_nouns
 from samcache.train.predict import predict_store
 from samcache.train.predictor import Ensemble, TrainedRun
 from samcache.train.prepare_inputs import MapShape, names_by_level, prepare_maps
@@ -31,7 +32,7 @@ _SAMPLES = 16  # of a store, at most
 class Trial:
     """What a program is given, and the probabilities (B, K) that it should give."""
 
-    what: str  # "random inputs", "samples of the store"
+    what: str  # in the singular, such as "random input"
     arguments: Arguments
     expected: Tensor
 
@@ -47,7 +48,7 @@ class Exported:
 
     def text(self) -> str:
         """A line for the terminal."""
-        tried = " and ".join(f"{count} {what}" for what, count in self.tried.items())
+        tried = " and ".join(count_nouns(count, what) for what, count in self.tried.items())
         return (
             f"{self.path}: {', '.join(self.members)}; on {tried} the largest difference of a "
             f"probability from predict is {self.largest_difference:.1g}"
@@ -170,7 +171,7 @@ def _random_trial(
     run: TrainedRun, program: StoreProgram, shapes: Mapping[str, MapShape], count: int
 ) -> Trial:
     arguments = _random_arguments(run, shapes, count)
-    return Trial("random inputs", arguments, program(*arguments))
+    return Trial("random input", arguments, program(*arguments))
 
 
 def _random_arguments(run: TrainedRun, shapes: Mapping[str, MapShape], count: int) -> Arguments:
@@ -199,7 +200,7 @@ def _store_trials(
             for level in levels
         }
         expected = torch.from_numpy(predicted.mean[predicted.readable][:_SAMPLES])
-        yield Trial("samples of the store", (images.permute(0, 3, 1, 2), maps), expected)
+        yield Trial("stored sample", (images.permute(0, 3, 1, 2), maps), expected)
 
 
 def describe_images(run: TrainedRun) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from samcache.cache.copies import group_codes
 from samcache.cache.layout import STATISTICS
 from samcache.cache.store import Store
+from samcache.cache.wording import count_nouns
 from samcache.train.bootstrap import Interval, Predictions
 from samcache.train.discriminant import Discriminant
 from samcache.train.metrics import Floats, Ints, macro_auc
@@ -65,8 +66,8 @@ class ProbeResults:
     def text(self) -> str:
         """A line a probe, 80 columns wide."""
         lines = [
-            f"{self.dataset}: test, {self.samples['test']} samples, {self.majority:.3f} of them "
-            "in the commonest training class",
+            f"{self.dataset}: test, {count_nouns(self.samples['test'], 'sample')}, "
+            f"{self.majority:.3f} of them in the commonest training class",
             "",
             "level   probe             val AUC  test AUC              accuracy",
         ]

@@ -58,7 +58,9 @@ def _refuse_onnx(module: nn.Module) -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
-        raise ConfigError("ONNX needs packages: pip install 'samcache[onnx]'") from None
+        raise ConfigError(
+            "--format onnx needs onnx, onnxruntime and onnxscript: pip install 'samcache[onnx]'"
+        ) from None
     weights = [*module.parameters(), *module.buffers()]
     size = sum(values.numel() * values.element_size() for values in weights)
     if size > _LARGEST_ONNX:

@@ -12,6 +12,7 @@ import pandas as pd
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.place_kind import is_run, is_store
 from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
 from samcache.cache.typed_json import check_plain, parse_json
 from samcache.train.csv_cells import read_cell
@@ -51,13 +52,24 @@ class RunFiles:
                 self.path(name)
 
 
+def _what_instead(folder: Path) -> str:
+    """What to give, or to do, where a folder holds no finished run."""
+    if is_store(folder):
+        return "it is a store: give a folder that samcache train has written from it"
+    if is_run(folder):
+        return "run the same samcache train command to finish it"
+    return "give a folder that samcache train has written"
+
+
 def open_files(folder: Path) -> RunFiles:
     """Read a run's config.json and results.json; raises ConfigError where there is no results.json.
 
     Raises ValueError where they hold other fields than ``run_records`` says, or were changed.
     """
     if not (folder / RESULTS).exists():
-        raise ConfigError(f"{folder} holds no finished run: it has no {RESULTS}")
+        raise ConfigError(
+            f"{folder} holds no finished run: it has no {RESULTS}; {_what_instead(folder)}"
+        )
     config, results = _read_object(folder / CONFIG), _read_object(folder / RESULTS)
     sealed = check_seal(results)
     if sealed is False:

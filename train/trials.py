@@ -30,7 +30,9 @@ try:
     import filelock
     import optuna
 except ImportError as error:
-    raise ConfigError("sweep needs the package optuna: pip install 'samcache[sweep]'") from error
+    raise ConfigError(
+        "sweep needs the packages optuna and filelock: pip install 'samcache[sweep]'"
+    ) from error
 
 DATABASE, LOCK, TABLE = "sweep.db", "sweep.lock", "trials.csv"
 AT_WORK = "sweep.processes"  # locked by all that are at it together, for as long as they live

@@ -101,5 +101,5 @@ def test_a_class_without_images_says_what_it_holds(tmp_path: Path) -> None:
     picture(tmp_path / "a/0.png")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/0.nii").write_text("")
-    with pytest.raises(SourceError, match="b holds no images among its 1 files: remove it or fill"):
+    with pytest.raises(SourceError, match="b holds no images among its 1 file: remove it or fill"):
         open_it(tmp_path)

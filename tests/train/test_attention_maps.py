@@ -93,5 +93,5 @@ def test_a_panel_is_a_picture_whatever_the_id_is(tmp_path: Path) -> None:
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"pip install 'samcache\[report\]'"):
+    with pytest.raises(ConfigError, match="run samcache doctor"):
         panel(IMAGE, {})

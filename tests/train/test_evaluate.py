@@ -98,7 +98,7 @@ def test_unreadable_images_are_left_out_and_counted(trained: Trained, tmp_path: 
     told = samcache("evaluate", trained.run, others).stdout
     assert "11 samples" in told
     assert "warning" not in told
-    assert "1 images without features are left out" in told
+    assert "1 image is left out, for want of features" in told
 
 
 def test_what_cannot_be_is_told_before_anything_is_predicted(

@@ -71,7 +71,7 @@ def canvas(**subplots: Any) -> Iterator[Any]:
         import matplotlib as mpl
         from matplotlib.figure import Figure as Drawing
     except ImportError:
-        raise ConfigError("a report needs matplotlib: pip install 'samcache[report]'") from None
+        raise ConfigError("a report needs matplotlib: run samcache doctor") from None
     style: Any = {**_STYLE, **dict.fromkeys(_INKED, INK)}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in names that the font lacks

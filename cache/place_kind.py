@@ -1,0 +1,27 @@
+"""What kind of thing is at a path where something else was expected."""
+
+from pathlib import Path
+
+RUN_FILES = ("results.json", "config.json")
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder holds a store."""
+    return (path / "zarr.json").is_file()
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return not is_store(path) and any((path / name).is_file() for name in RUN_FILES)
+
+
+def describe_store_instead(location: str) -> str:
+    """What to say of a location without a store: what is there, and what to give."""
+    path = Path(location)
+    if is_run(path):
+        return "a run folder is there: give the store that it was trained on; config.json names it"
+    if path.is_file():
+        return "a file is there: give a store, which is a folder that samcache extract writes"
+    if path.is_dir():
+        return "a folder without a store is there: run samcache extract first, or check the path"
+    return "run samcache extract first, or check the path"

@@ -1,0 +1,82 @@
+"""What was probably meant by a command or an option that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+
+import click
+
+# Names that other tools give to options, and those of samcache: the first that a command has.
+_OPTIONS = {
+    "--arch": ("--backbone", "--encoder"),
+    "--architecture": ("--backbone", "--encoder"),
+    "--batch": ("--batch-size",),
+    "--bs": ("--batch-size",),
+    "--ckpt": ("--checkpoint",),
+    "--column": ("--label-column",),
+    "--cpu": ("--device",),
+    "--cuda": ("--device",),
+    "--cv": ("--folds",),
+    "--dataset": ("--source",),
+    "--dry-run": ("--plan",),
+    "--epoch": ("--epochs",),
+    "--fold": ("--folds",),
+    "--force": ("--overwrite",),
+    "--fp16": ("--precision",),
+    "--gpu": ("--device",),
+    "--gpus": ("--device",),
+    "--group": ("--group-column",),
+    "--heatmaps": ("--heatmap",),
+    "--img-size": ("--image-size",),
+    "--images": ("--root", "--source"),
+    "--label": ("--label-column",),
+    "--learning-rate": ("--lr",),
+    "--model": ("--backbone", "--encoder"),
+    "--network": ("--backbone", "--encoder"),
+    "--out-dir": ("--out",),
+    "--output": ("--out", "--store"),
+    "--output-dir": ("--out", "--store"),
+    "--patient": ("--group-column",),
+    "--seed": ("--seeds",),
+    "--size": ("--image-size",),
+    "--wd": ("--weight-decay",),
+    "--weights": ("--checkpoint", "--pretrained"),
+    "-o": ("--out", "--store"),
+}
+_COMMANDS = {
+    "encode": "extract",
+    "fit": "train",
+    "import": "cache import",
+    "infer": "predict",
+    "list": "cache ls",
+    "optimize": "sweep",
+    "show": "cache info",
+    "test": "evaluate",
+    "tune": "sweep",
+    "validate": "evaluate",
+}
+
+
+def explain_option(error: click.NoSuchOption) -> click.UsageError:
+    """The error of an unknown option, with the option that was probably meant."""
+    command = error.ctx.command if error.ctx else None
+    there = [name for each in command.params for name in each.opts] if command else []
+    asked = error.option_name
+    meant = [name for name in _OPTIONS.get(asked, ()) if name in there][:1]
+    meant = meant or difflib.get_close_matches(asked, there, n=1, cutoff=0.7)
+    advice = f"did you mean {meant[0]}?" if meant else "--help lists the options"
+    return click.UsageError(f"no option {asked}: {advice}", error.ctx)
+
+
+def explain_command(name: str, group: click.Group, ctx: click.Context) -> click.UsageError:
+    """The error of an unknown command, with the command that was probably meant."""
+    words = {word: word for word in group.commands}
+    if ctx.parent is None:  # every command of a group can be meant without the group
+        for word, below in group.commands.items():
+            if isinstance(below, click.Group):
+                words = {**{one: f"{word} {one}" for one in below.commands}, **words}
+        words |= {word: meant for word, meant in _COMMANDS.items() if word not in group.commands}
+    near = [name] if name in words else difflib.get_close_matches(name, words, n=1)
+    program = ctx.command_path
+    advice = f"did you mean {program} {words[near[0]]}?" if near else f"{program} --help lists them"
+    return click.UsageError(f"no command {name!r}: {advice}", ctx)
