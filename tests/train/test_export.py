@@ -88,7 +88,7 @@ def test_the_documented_script_reproduces_predict_without_samcache(
     program = tmp_path / "x" / f"program{program_file.SUFFIXES[style]}"
     result = samcache("export", run, "--format", style, "--out", program)
     assert result.exit_code == 0, result.output
-    assert "4 random inputs and 8 samples of the store" in result.stdout
+    assert "4 random inputs and 8 stored samples" in result.stdout
     expected = predicted(run, uneven.store, tmp_path / "predicted.csv")
     found = run_script("run_exported", program, uneven.store)
     np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-6)

@@ -53,7 +53,7 @@ def test_report_and_export_find_the_store_from_another_folder(
     assert (report.exit_code, report.stderr) == (0, "")
     assert "examples:" not in report.stdout
     exported = samcache("export", run, "--out", tmp_path / "a.pt2")
-    assert "samples of the store" in exported.stdout
+    assert "stored sample" in exported.stdout
 
 
 def test_a_store_that_is_not_found_is_told_on_standard_error(
