@@ -76,14 +76,14 @@ class Difference:
             ("level", self.level_shapes),
         ):
             lines += [f"{title} {c.name}: {_short(c.a)} in A, {_short(c.b)} in B" for c in changes]
-        lines += _listed("samples only in A", self.only_a)
-        lines += _listed("samples only in B", self.only_b)
+        lines += _listed("only in A", self.only_a)
+        lines += _listed("only in B", self.only_b)
         for name in dict.fromkeys(change.name for change in self.samples):
             found = [c for c in self.samples if c.name == name]
             texts = [f"{c.id}: {_short(c.a)} in A, {_short(c.b)} in B" for c in found]
-            lines += _listed(f"samples with another {name}", texts)
+            lines += _listed(f"with another {name}", texts)
         for path, ids in self.features.items():
-            lines += _listed(f"samples in shards whose {path} differ", ids)
+            lines += _listed(f"in shards whose {path} differ", ids)
         return "\n".join([*lines, *self._verdict()])
 
     def _verdict(self) -> list[str]:
@@ -189,12 +189,16 @@ def _holds_only(store: Store, commit: Commit, ids: Sized) -> bool:
     return int(commit.present(store.rows_per_shard).sum()) == len(ids)
 
 
-def _listed(title: str, texts: Sequence[str]) -> list[str]:
-    """A heading with a count, and the first few."""
+def _listed(what: str, texts: Sequence[str]) -> list[str]:
+    """A heading with the count of samples, and the first few."""
     if not texts:
         return []
     more = [f"  … and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
-    return [f"{len(texts)} {title}:", *(f"  {text}" for text in texts[:_SHOWN]), *more]
+    return [
+        f"{count_nouns(len(texts), 'sample')} {what}:",
+        *(f"  {text}" for text in texts[:_SHOWN]),
+        *more,
+    ]
 
 
 def _short(value: Any) -> str:

@@ -32,17 +32,17 @@ class Changes:
 
     def lines(self, pruned: bool, limited: bool = False) -> list[str]:
         """What a user should know, a line for each kind."""
-        kept = "dropped" if pruned else "kept as they are; --prune drops them"
+        kept = "dropped" if pruned else "kept unchanged; --prune drops them"
         gone = "outside of --limit: kept" if limited else f"no longer in the source: {kept}"
-        redone = "encoded anew" if pruned else "kept as they were; --prune encodes them anew"
-        followed = "changed" if pruned else "kept as they were; --prune follows the source"
+        redone = "encoded anew" if pruned else "kept unchanged; --prune encodes them anew"
+        followed = "changed" if pruned else "kept unchanged; --prune follows the source"
         texts = {
             "new in the source: added": self.added,
             gone: self.removed,
             f"with other bytes in the source: {redone}": self.changed,
             f"with another class, split or group in the source: {followed}": self.relabelled,
             "unreadable before, and changed or back since: read again": self.mended,
-            "cannot be read now: kept as they were": self.unreachable,
+            "cannot be read now: kept unchanged": self.unreachable,
         }
         lines = [
             f"{count_nouns(len(ids), 'image')} {text} ({list_first(ids)})"

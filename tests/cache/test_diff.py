@@ -105,7 +105,7 @@ def test_a_changed_field_is_named_with_both_values(
     other.loc[0, column] = value
     found = diff_stores(made(tmp_path / "a", table), made(tmp_path / "b", other))
     assert found.samples == [SampleChange("image 0 é", column, *shown)]
-    assert f"1 samples with another {column}:" in found.text()
+    assert f"1 sample with another {column}:" in found.text()
     assert not found.features
 
 

@@ -165,7 +165,7 @@ def test_what_was_cleaned_away_or_damaged_in_a_stage_is_brought_again(
 def test_a_damaged_source_is_refused(tmp_path: Path, web: str) -> None:
     full_store(tmp_path / "store.zarr")
     flip(tmp_path / "store.zarr" / FEATURE)
-    with pytest.raises(StoreError, match=rf"1 objects are damaged \({FEATURE} is damaged\)"):
+    with pytest.raises(StoreError, match=rf"1 object is damaged \({FEATURE} is damaged\)"):
         stage_it(f"{web}/store.zarr")
 
 

@@ -105,9 +105,7 @@ def test_removed_images_are_told_and_dropped_only_on_request(
     run_extract(source=images)
     (images / "train" / "a" / "0.png").unlink()
     store, summary = run_extract(source=images)
-    assert (
-        "1 images no longer in the source: kept as they are; --prune drops them" in summary.text()
-    )
+    assert "1 image no longer in the source: kept unchanged; --prune drops them" in summary.text()
     assert "train/a/0.png" in set(store.table["id"])
     store, summary = run_extract(source=images, prune=True)
     assert "no longer in the source: dropped (train/a/0.png)" in summary.text()
@@ -124,7 +122,7 @@ def test_changed_images_are_told_and_encoded_anew_only_on_request(
     draw(images / "train" / "a" / "0.png", 99)
     encoded.clear()
     store, summary = run_extract(source=images)
-    assert "1 images with other bytes in the source: kept as they were" in summary.text()
+    assert "1 image with other bytes in the source: kept unchanged" in summary.text()
     assert same(store, before)
     assert encoded == []
     _, summary = run_extract(source=images, assume_unchanged=True)
@@ -152,7 +150,7 @@ def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
     )
     encoded.clear()
     store, summary = run_extract(**options)
-    assert "1 images with another class, split or group in the source: kept" in summary.text()
+    assert "1 image with another class, split or group in the source: kept" in summary.text()
     assert set(store.samples["split"]) == {"train"}
     store, _ = run_extract(**options, prune=True)
     row = store.samples.set_index("id").loc["train/a/0.png"]
@@ -239,7 +237,7 @@ def test_an_image_that_was_unreadable_is_read_again_when_its_bytes_change(
     assert list(summary.unreadable) == ["train/a/0.png"]
     draw(path, 0)
     store, summary = run_extract(source=images)
-    assert "1 images unreadable before, and changed or back since: read again" in summary.text()
+    assert "1 image unreadable before, and changed or back since: read again" in summary.text()
     assert (store.samples["status"] == "ok").all()
     assert len(store.samples) == 12
 

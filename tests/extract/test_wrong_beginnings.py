@@ -93,6 +93,8 @@ def test_columns_that_are_no_groups_or_each_images_own_are_not_told(
 ) -> None:
     rows = [f"{number}.png,{value},{'ab'[number % 2]}" for number, value in enumerate(values)]
     (tmp_path / "labels.csv").write_text("\n".join([f"file,{column},class", *rows]))
+    for number in range(len(values)):
+        (tmp_path / f"{number}.png").touch()
     label = column if column == "group" else None
     reading = SourceOptions(label=label)
     assert open_source(tmp_path / "labels.csv", reading).remarks == ()
@@ -176,7 +178,7 @@ def test_an_image_that_can_no_longer_be_read_is_told_and_kept(
     run_extract(**options)
     (images / "images" / "5.png").unlink()
     store, summary = run_extract(**options)
-    assert "1 images cannot be read now: kept as they were (5.png)" in summary.text()
+    assert "1 image cannot be read now: kept unchanged (5.png)" in summary.text()
     assert (store.samples["status"] == "ok").all()
     assert set(store.samples["split"]) == set(SPLITS)
 
