@@ -36,6 +36,10 @@ ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
 _MODELS = {"sam": "vit_b", "mobilesam": "vit_t", "litemedsam": "vit_t_med"}
+_ABOUT_UNREADABLE = (
+    f"exit status {EXIT_UNREADABLE}, because of unreadable images; if the store already records "
+    "them, --accept-unreadable makes it 0"
+)
 
 
 class Encoder(click.Choice[str]):
@@ -154,6 +158,7 @@ def extract(
         if division().speaks and not summary.missing and not summary.remarks:
             remark(remarks, next_for_store(options["store"], trainable=not no_images))
     if summary.new_unreadable:
+        remark(remarks, _ABOUT_UNREADABLE)
         sys.exit(EXIT_UNREADABLE)
 
 
