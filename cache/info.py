@@ -94,8 +94,8 @@ def render(description: dict[str, Any]) -> Group:
     repeated, leaks = len(description["duplicates"]), description["leaks"]
     state = f"{count_nouns(missing, 'image')} missing, run extract again" if missing else "complete"
     head = _table("", "")
+    head.add_row(escape(description["dataset"]["name"]), state)
     for name, text in {
-        description["dataset"]["name"]: state,
         "fingerprint": description["fingerprint"][:16],
         "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
         "weights": f"SHA-256 {identity['weights'][:16]}",

@@ -24,4 +24,6 @@ def describe_store_instead(location: str) -> str:
         return "a file is there: give a store, which is a folder that samcache extract writes"
     if path.is_dir():
         return "a folder without a store is there: run samcache extract first, or check the path"
+    if is_store(path.with_name(f"{path.name}.zarr")):
+        return f"did you mean {path}.zarr?"
     return "run samcache extract first, or check the path"

@@ -6,6 +6,7 @@ Heavy imports stand inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,22 @@ if TYPE_CHECKING:
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
 
+_MODELS = {"sam": "vit_b", "mobilesam": "vit_t", "litemedsam": "vit_t_med"}
+_ABOUT_UNREADABLE = (
+    f"exit status {EXIT_UNREADABLE}, because of unreadable images; if the store already records "
+    "them, --accept-unreadable makes it 0"
+)
+
+
+class Encoder(click.Choice[str]):
+    """An encoder; a model's name is answered with the encoder that it has."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if meant := _MODELS.get(re.sub("[^a-z]", "", str(value).lower())):
+            self.fail(f"{value!r} is a model: its encoder is {meant}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 PREPROCESSING = click.Choice(["sam", "medsam"])
 DTYPE = click.Choice(["float16", "float32"])
 VIEWS = click.Choice(["identity", "flips", "dihedral"])
@@ -45,8 +62,8 @@ PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
 @option("--store", help="Zarr store to create or resume: a folder or a URL. --check works without.")
 @option(
     "--encoder",
-    type=click.Choice(ENCODERS),
-    help="SAM, MobileSAM, LiteMedSAM. --check works without.",
+    type=Encoder(ENCODERS),
+    help="vit_b, _l and _h are SAM, vit_t MobileSAM, vit_t_med LiteMedSAM. --check works without.",
 )
 @option(
     "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
@@ -141,6 +158,7 @@ def extract(
         if division().speaks and not summary.missing and not summary.remarks:
             remark(remarks, next_for_store(options["store"], trainable=not no_images))
     if summary.new_unreadable:
+        remark(remarks, _ABOUT_UNREADABLE)
         sys.exit(EXIT_UNREADABLE)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from samcache.cache import reading
+from samcache.cache.wording import count_nouns
 
 
 class At(click.IntRange):
@@ -56,7 +58,8 @@ GIVE_STORE = "give it with --store"
 
 option = functools.partial(click.option, show_default=True)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-DEVICES = ("cpu", "cuda", "mps")
+_DEVICE = re.compile(r"(cpu|cuda|mps)(:[0-9]{1,4})?")
+_DOCTOR = "samcache doctor lists the devices"
 FilePath = functools.partial(click.Path, path_type=Path)
 
 
@@ -121,15 +124,20 @@ class Device(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         import torch
 
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if value == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        if value == "cuda" and torch.cuda.is_available():
-            return "cuda"  # not tried here: every process would open the first GPU
-        try:
-            if torch.empty(1, device=value).device.type not in DEVICES:
-                self.fail(f"{value} should be auto or one of {', '.join(DEVICES)}", param, ctx)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            self.fail(f"{value} cannot be used here ({str(error).splitlines()[0]})", param, ctx)
+            return "cuda" if gpus else "cpu"
+        kind, _, number = str(value).partition(":")
+        if not _DEVICE.fullmatch(str(value)):
+            self.fail(
+                f"{value!r} should be auto, cpu, cuda, mps, or a GPU such as cuda:1", param, ctx
+            )
+        there = {"cpu": True, "cuda": gpus > 0, "mps": torch.backends.mps.is_available()}
+        if not there[kind]:
+            self.fail(f"torch finds no {kind} here: use auto or cpu; {_DOCTOR}", param, ctx)
+        if int(number or 0) >= max(gpus, 1):
+            found = count_nouns(gpus, "GPU") + ", counted from cuda:0" if gpus else "one device"
+            self.fail(f"{value} is not there: this machine has {found}", param, ctx)
         return str(value)
 
 

@@ -48,6 +48,14 @@ class Samcache(Commands):
         for leaf in cmd.commands.values() if isinstance(cmd, click.Group) else [cmd]:
             leaf.params += [quiet_option(), verbose_option()]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # An empty name would be the current folder: what "$IMAGES" is where nobody has set it.
+        empty = [word for word in args if not word or (word[:2] == "--" and word[-1] == "=")]
+        if empty and not ctx.resilient_parsing:
+            name = empty[0].rstrip("=") or "an argument"
+            raise click.UsageError(f"{name} is empty: is a shell variable not set?", ctx)
+        return super().parse_args(ctx, args)
+
     def main(self, *arguments: Any, **options: Any) -> Any:
         with visible_streams():
             return super().main(*arguments, **options)

@@ -9,7 +9,7 @@ from samcache.extract.file_sources import SourceOptions, open_folder, open_manif
 from samcache.extract.frames import with_frames
 from samcache.extract.hdf5_source import open_hdf5
 from samcache.extract.manifests import refuse_spreadsheet
-from samcache.extract.medmnist_source import open_medmnist
+from samcache.extract.medmnist_source import PREFIX, open_medmnist
 from samcache.extract.near_names import did_you_mean
 from samcache.extract.npz_source import open_npz
 from samcache.extract.source_kinds import source_kind
@@ -77,6 +77,11 @@ def missing(path: Path) -> SourceError:
         return SourceError(
             f"{path}: a source should be local files, found a URL ({scheme}): copy it to a folder "
             "of this machine first"
+        )
+    if path.name.endswith("mnist"):
+        return SourceError(
+            f"no such file or folder: {path}: for a MedMNIST data set give {PREFIX}NAME, such as "
+            f"{PREFIX}breastmnist"
         )
     meant = did_you_mean(path.parent, path.name)
     there = next((above for above in path.absolute().parents if above.is_dir()), None)

@@ -59,6 +59,9 @@ OFFICIAL = {
     ),
 }
 
+_DOWNLOAD = "leave --checkpoint out to download the official file"
+_OFFICIAL = "get the official file, or leave --checkpoint out to download it"
+
 
 def name_by_hash(sha256: str) -> str | None:
     """The official file with this SHA-256 and its encoder, such as ``mobile_sam.pt (vit_t)``."""
@@ -100,10 +103,8 @@ def load_image_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
     unpickled. Raises CheckpointError.
     """
     if not path.is_file():
-        raise CheckpointError(
-            f"no checkpoint at {path}: check the path, or leave --checkpoint out to download the "
-            "official file"
-        )
+        found = "a folder is there: give the file in it" if path.is_dir() else "check the path"
+        raise CheckpointError(f"no checkpoint at {path}: {found}, or {_DOWNLOAD}")
     if instead := failed_download(path):
         raise CheckpointError(f"{path} {instead}")
     digest = file_sha256(path)
@@ -111,8 +112,8 @@ def load_image_encoder(path: Path) -> tuple[dict[str, Tensor], str]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
-    except Exception as error:  # other files fail in zip, pickle and torch, each in its own manner
-        raise CheckpointError(f"{path} is no readable checkpoint: {_first(error)}") from None
+    except Exception:  # other files fail in zip, pickle and torch, each in its own manner
+        raise CheckpointError(f"{path} is no readable checkpoint: {_OFFICIAL}") from None
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
@@ -130,7 +131,7 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
     """In other words than torch's, which advise to load the file without the safeguard."""
     found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
     if found is None:
-        return CheckpointError(f"{path} is no readable checkpoint: get the official file")
+        return CheckpointError(f"{path} is no readable checkpoint: {_OFFICIAL}")
     return CheckpointError(
         f"{path} holds more than weights, refused: {found[1][:100]}; get the official file, or "
         "save its state dict alone"

@@ -34,6 +34,11 @@ TABLE: dict[str, tuple[int, str]] = {
     "extract images --window wide": (2, "'wide' should be two numbers such as 40,400"),
     "extract images --store s --encoder vitb": (2, "'vitb' is not one of 'vit_b', 'vit_l'"),
     "train STORE --out r --backbone resnet5": (1, "did you mean resnet50"),
+    "extract images --store s --encoder mobile_sam": (2, "is a model: its encoder is vit_t"),
+    "extract images --store s --encoder MobileSAM": (2, "is a model: its encoder is vit_t"),
+    "train STORE --out r --device gpu": (2, "'gpu' should be auto, cpu, cuda, mps, or a GPU such"),
+    "train STORE --out r --device cuda": (2, "torch finds no cuda here: use auto or cpu"),
+    "predict RUN flat --device cuda:7": (2, "torch finds no cuda here: use auto or cpu"),
     "completion tcsh": (2, "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
     # what is missing
     "extract images --encoder vit_b": (2, "--store is missing: only --check works without"),
@@ -42,6 +47,19 @@ TABLE: dict[str, tuple[int, str]] = {
     "cache info no.zarr": (1, "no store at no.zarr: run samcache extract first"),
     "extract no/images --check": (1, "no such file or folder: no/images: the nearest folder that"),
     "predict RUN no.png": (1, "no such file or folder: no.png"),
+    "extract EMPTY --check": (2, "an argument is empty: is a shell variable not set?"),
+    "extract images --encoder vit_t --store EMPTY": (2, "an argument is empty"),
+    "train STORE --out=": (2, "--out is empty: is a shell variable not set?"),
+    "extract breastmnist --check": (1, "for a MedMNIST data set give medmnist:NAME, such as"),
+    "extract images --store s --encoder vit_t --checkpoint flat": (
+        1,
+        "no checkpoint at flat: a folder is there: give the file in it, or leave --checkpoint",
+    ),
+    "extract images --store s --encoder vit_t --checkpoint by_path.csv": (
+        1,
+        "by_path.csv is no readable checkpoint: get the official file, or leave --checkpoint out",
+    ),
+    "probe named": (1, "no store at named: did you mean named.zarr?"),
     # one kind of thing in another's place
     "extract STORE --check": (1, "is a store, whose images are encoded already"),
     "extract RUN --check": (1, "is a run folder: give a source of images"),
@@ -82,6 +100,7 @@ def folder(
     shutil.copytree(trained.images, folder / "images")
     (folder / "flat").mkdir()
     draw(folder / "flat" / "a.png", 0)
+    (folder / "named.zarr").symlink_to(trained.store)
     (folder / "images.zip").write_bytes(b"PK\x03\x04")
     (folder / "by_path.csv").write_text("image_path,label\nflat/a.png,x\n")
     (folder / "by_target.csv").write_text("file,diagnosis\nflat/a.png,x\n")
@@ -97,7 +116,8 @@ def test_a_mistake_ends_in_one_line_that_helps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
-    places = {"STORE": str(trained.store), "RUN": str(trained.run)}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    places = {"STORE": str(trained.store), "RUN": str(trained.run), "EMPTY": ""}
     words = [places.get(word, word) for word in command.split()]
     result = CliRunner().invoke(cli, words, prog_name="samcache")
     status, message = TABLE[command]

@@ -6,8 +6,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
+from rich.console import Console
 from trained_run import Trained, draw_images, samcache
 
+from samcache.cache.info import describe, render
+from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.commands.extract import ENCODERS
 
@@ -54,7 +57,9 @@ def test_recorded_unreadable_images_can_be_accepted_and_new_ones_are_not(
     images: Path, trained: Trained
 ) -> None:
     assert extract(images, trained, "--accept-unreadable").exit_code == 3  # not recorded before
-    assert extract(images, trained).exit_code == 3
+    recorded = extract(images, trained)
+    assert recorded.exit_code == 3
+    assert "if the store already records them, --accept-unreadable makes it 0" in recorded.stderr
     accepted = extract(images, trained, "--accept-unreadable")
     assert accepted.exit_code == 0
     assert "1 unreadable image accepted as recorded before" in accepted.stdout
@@ -67,6 +72,18 @@ def test_recorded_unreadable_images_can_be_accepted_and_new_ones_are_not(
     assert "empty.png" in more.stdout
     assert extract(images, trained, "--accept-unreadable").exit_code == 0
     assert extract(images, trained, "--accept-unreadable", "--plan").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["images", "shards", "[red]set"])
+def test_info_shows_the_state_of_a_data_set_of_any_name(
+    trained: Trained, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    description = describe(Store(trained.store))
+    description["dataset"]["name"] = name
+    Console().print(render(description))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == [name, "complete"]
+    assert {"images", "shards"} <= {line[0] for line in lines[1:] if line}
 
 
 def test_each_command_ends_with_what_to_do_next(

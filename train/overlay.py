@@ -137,5 +137,5 @@ def _matplotlib() -> Any:
         import matplotlib.colors
         import matplotlib.figure
     except ImportError:
-        raise ConfigError("heat maps need matplotlib: run samcache doctor") from None
+        raise ConfigError("figures and heat maps need matplotlib: run samcache doctor") from None
     return matplotlib

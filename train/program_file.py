@@ -73,10 +73,11 @@ def _refuse_onnx(module: nn.Module) -> None:
 def _write_torch(traced: ExportedProgram, path: Path, _names: Sequence[str]) -> Program:
     """Through memory, since torch's own writer ends a full disk with lines of its C++."""
     content = BytesIO()
-    torch.export.save(traced, content)
-    path.write_bytes(content.getbuffer())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that tensors share memory, which they do not
+        # That tensors share memory: those of the encoder do, and are written whole.
+        warnings.simplefilter("ignore")
+        torch.export.save(traced, content)
+        path.write_bytes(content.getbuffer())
         read: Program = torch.export.load(path).module()
     return read
 

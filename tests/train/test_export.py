@@ -235,10 +235,30 @@ def test_samples_come_from_the_named_store_or_the_runs_own_or_none(
     words = ["export", run, "--member", "seed-0"]
     assert "on 4 random inputs the" in samcache(*words).stdout
     assert (run / "seed-0.pt2").exists()
-    assert "8 samples" in samcache(*words, "--store", trained.store).stdout
+    assert "8 stored samples" in samcache(*words, "--store", trained.store).stdout
     other = trained.extract(tmp_path / "other.zarr", pool=1)
     assert "pool is 1" in one_line(samcache(*words, "--store", other))
     assert "no member 'seed-7'" in one_line(samcache("export", run, "--member", "seed-7"))
+
+
+def test_weights_that_share_memory_are_written_without_a_word(tmp_path: Path) -> None:
+    """As an encoder's do; warnings are errors here."""
+
+    class Shared(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            whole = torch.arange(8.0)
+            self.register_buffer("low", whole[:4])
+            self.register_buffer("high", whole[4:])
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            low, high = self.get_buffer("low"), self.get_buffer("high")
+            return given * low + high
+
+    given = torch.ones(4)
+    exportable = program_file.Exportable(Shared(), (given,), None, ["given"])
+    program = program_file.write_program(exportable, tmp_path / "p.pt2", "torch")
+    assert torch.equal(program(given), Shared()(given))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(

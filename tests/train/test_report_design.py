@@ -69,6 +69,7 @@ def test_a_reported_run_is_described_as_what_it_is(
     told = [f.text for f in findings(one) if "compare with" in f.title or "control" in f.title]
     assert len(told) == ((attention, join) != ("none", False))
     for text in told:
+        assert "is control" not in text
         check(re.split(r"run is|\. (?:No|Use)", text)[1], attention, join)
 
 

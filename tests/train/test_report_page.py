@@ -282,9 +282,16 @@ def _parsed(words: list[str]) -> TrainConfig:
 
 
 def test_the_shown_commands_are_commands(reported_runs: ReportedRuns, tmp_path: Path) -> None:
-    facts = facts_of(reported_runs.slca, reported_runs.none)
+    moved = [
+        shutil.copytree(run, tmp_path / run.name)
+        for run in (reported_runs.slca, reported_runs.none)
+    ]
+    facts = facts_of(*moved)
     lines = [shlex.split(line) for line in commands(facts, tmp_path / "report.html")]
     assert [words[1] for words in lines] == ["extract", "train", "train", "report"]
+    outs = [words[words.index("--out") + 1] for words in lines[1:3]]
+    assert lines[3][2:4] == outs
+    assert lines[3][lines[3].index("--baseline") + 1] == outs[1]
     for words in lines[1:]:
         command = cli.commands[words[1]]
         assert isinstance(command, click.Command)

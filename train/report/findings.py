@@ -98,7 +98,7 @@ def _comparisons(facts: Facts) -> Finding:
     """Whether other runs show where the result comes from."""
     config = facts.run.config
     if config["attention"] in CONTROLS:
-        text = f"The run is {describe(config)}. Use its result to compare with other runs only."
+        text = f"The run is a {describe(config)}. Use its result to compare with other runs only."
         return Finding(CAUTION, "The reported run is a control", text)
     needed = needed_comparisons(config)
     if not needed:

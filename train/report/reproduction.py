@@ -13,12 +13,13 @@ _VIEWS = {1: "identity", 4: "flips", 8: "dihedral"}  # by how many are cached
 
 
 def commands(facts: Facts, out: Path) -> list[str]:
-    """Extraction (its source is not recorded: SOURCE), every training, the report."""
-    report = ["samcache", "report", *(str(run.folder) for run in facts.runs)]
+    """Extraction (its source is not recorded: SOURCE), every training, the report.
+
+    Stores and runs have the names that train was given: one folder for all commands.
+    """
+    report = ["samcache", "report", *(run.config["out"] for run in facts.runs)]
     if facts.baseline is not None:
-        report += ["--baseline", str(facts.baseline.folder)]
-    if facts.store is not None and facts.store.location != facts.run.config["store"]:
-        report += ["--store", facts.store.location]
+        report += ["--baseline", facts.baseline.config["out"]]
     report += ["--out", str(out)]
     return [
         "samcache extract SOURCE " + shlex.join(_extract_options(facts.run.config)),
