@@ -46,8 +46,8 @@ _TRAIN_VAL = _Pair(
     frozenset({"train", "val"}),
     "training and validation",
     CAUTION,
-    "Such an image was learned in training, so the validation result may be too good. It may "
-    "favour an epoch or an option that is worse on new images.",
+    "Such an image was learned in training, so the validation result may be too good. A choice by "
+    "validation may then be worse on new images.",
 )
 
 
