@@ -1,5 +1,6 @@
 """Every store under a folder or a bucket's prefix, one row each, for ``samcache cache ls``."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -177,8 +178,11 @@ def _below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
 
 
 def _is_entered(entry: os.DirEntry[str]) -> bool:
-    """Whether a name stands for a folder that may hold stores."""
-    return not entry.name.startswith(".") and entry.is_dir()
+    """Whether a name is that of a folder that may hold stores, or that cannot be looked at."""
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError as error:  # a link whose target this user may not see, or that leads to itself
+        return error.errno != errno.ELOOP
 
 
 def _below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:

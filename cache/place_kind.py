@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-RUN_FILES = ("results.json", "config.json")
+from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.regular_file import read_regular
+from samcache.cache.typed_json import parse_json
+
+_RUN_OPTIONS = "config.json"
 
 
 def is_store(path: Path) -> bool:
@@ -11,8 +15,15 @@ def is_store(path: Path) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
-    return not is_store(path) and any((path / name).is_file() for name in RUN_FILES)
+    """Whether a folder holds what train wrote at the end of a run.
+
+    Other programs also name their files config.json and results.json: the content decides.
+    """
+    try:
+        config = parse_json(read_regular(path / _RUN_OPTIONS, LARGEST_RECORD))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()
 
 
 def describe_store_instead(location: str) -> str:

@@ -20,7 +20,7 @@ from samcache.extract.file_sources import SourceOptions
 from samcache.extract.image_program import ImageProgram
 from samcache.extract.inputs import open_inputs
 from samcache.extract.live import checked_weights, load_identity_encoder, open_live_encoder
-from samcache.train.export import StoreProgram, Trial, keep_program, levels_read
+from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, levels_read
 from samcache.train.predict import predict_store
 from samcache.train.predictor import Ensemble, TrainedRun
 from samcache.train.program_file import Exportable
@@ -59,8 +59,8 @@ def export_with_encoder(
 
     The program is tried on images, against what predict makes of the same images as files. ONNX's
     encoder computes in float32 even where the run recorded another precision; the difference is
-    told then, not judged. Raises CheckpointError for weights that are not the run's, ConfigError
-    where a probability differs.
+    reported then, not judged. Raises CheckpointError for weights that are not the run's, and
+    ConfigError where a probability differs.
     """
     levels = levels_read(run)
     identity = run.identity
@@ -85,7 +85,8 @@ def export_with_encoder(
         "run_precision": identity.precision,
     }
     tolerance = _TOLERANCE if same else _ANY_DIFFERENCE
-    done = keep_program(run, ensemble, exportable, path, style, trials, description, tolerance)
+    candidate = Candidate(exportable, trials, description, tolerance)
+    done = keep_program(run, ensemble, candidate, path, style)
     yield done.text()
     if not same:
         yield (

@@ -193,7 +193,10 @@ def _stores(
 
 
 def _is_store(name: str) -> bool:
-    return "://" in name or (Path(name) / "zarr.json").exists()
+    from samcache.cache.location import is_remote
+    from samcache.cache.place_kind import is_store
+
+    return is_remote(name) or is_store(Path(name))
 
 
 @contextmanager

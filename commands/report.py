@@ -11,6 +11,7 @@ import click
 
 from samcache.commands.options import GIVE_STORE, FilePath, option
 from samcache.commands.terminal import console, remark
+from samcache.commands.written_format import HTML, refuse_other_format
 
 
 @click.command()
@@ -32,6 +33,7 @@ def report(runs: tuple[Path, ...], out: Path, baseline: Path | None, store: str 
     """
     from samcache.train.report.page import write_report
 
+    refuse_other_format(out, "an HTML page", HTML, strict=True)
     written = write_report(runs, baseline, store, out)
     click.echo(written.text())
     if written.no_store:

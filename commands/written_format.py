@@ -10,6 +10,7 @@ HDF5 = (".h5", ".hdf5")
 STORE_SUFFIXES = (".zarr",)
 FOLDER = ()
 CSV = (".csv", ".txt")
+HTML = (".html", ".htm")
 JSON = (".json",)
 
 _FORMATS = {
@@ -17,6 +18,7 @@ _FORMATS = {
     *STORE_SUFFIXES,
     *CSV,
     *JSON,
+    *HTML,
     ".jsonl",
     ".tsv",
     ".parquet",
@@ -25,7 +27,7 @@ _FORMATS = {
     ".feather",
 }
 _FORMATS |= {".npz", ".npy", ".pkl", ".pt", ".pt2", ".pth", ".onnx", ".safetensors"}
-_FORMATS |= {".zip", ".tar", ".gz", ".html", ".htm", ".pdf", ".png", ".jpg", ".jpeg", ".svg"}
+_FORMATS |= {".zip", ".tar", ".gz", ".pdf", ".png", ".jpg", ".jpeg", ".svg"}
 
 
 def refuse_other_format(

@@ -18,7 +18,12 @@ def describe_wrong_root(root: Path, names: list[str]) -> tuple[str, ...]:
     if any(os.path.lexists(root / name) for name in tried):
         return ()
     head = f"no file at {root / tried[0]}, nor at the next names of the manifest: "
-    fitting = next((folder for folder in _candidates(root) if (folder / tried[0]).is_file()), None)
+    candidates = (
+        folder
+        for folder in _candidates(root)
+        if os.path.isfile(folder / tried[0])  # noqa: PTH113 - is_file raises in a locked folder
+    )
+    fitting = next(candidates, None)
     if fitting is None:
         return (head + "give the folder that the names start from with --root",)
     return (head + f"--root {shlex.quote(str(fitting))} has such a file",)

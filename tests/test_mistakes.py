@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from image_files import draw
+from no_access import lock
 from trained_run import Trained, trained  # noqa: F401 - a fixture
 
 from samcache.cli import cli
@@ -142,6 +143,25 @@ def test_a_wrong_root_is_named_with_one_that_fits(
     said = CliRunner().invoke(cli, ["extract", "named.csv", "--check"]).stderr
     assert f"no file at {folder / 'a.png'}" in " ".join(said.split())
     assert f"--root {folder / 'flat'} has such a file" in " ".join(said.split())
+
+
+def test_a_wrong_root_beside_a_locked_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that may not be entered does not stop the search, nor the command."""
+    (folder / "aaa").mkdir()
+    monkeypatch.chdir(folder)
+    lock(monkeypatch, folder / "aaa")
+    result = CliRunner().invoke(cli, ["extract", "named.csv", "--check"])
+    assert result.exit_code == 3, result.output
+    assert f"--root {folder / 'flat'} has such a file" in " ".join(result.stderr.split())
+
+
+def test_images_beside_another_programs_config_are_no_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for name in ("config.json", "results.json"):
+        (folder / "images" / name).write_text('{"model": "mine"}')
+    assert CliRunner().invoke(cli, ["extract", "images", "--check"]).exit_code == 0
 
 
 def test_weights_that_cannot_be_downloaded_are_told_how_to_get(

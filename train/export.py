@@ -1,7 +1,7 @@
 """``samcache export``: a run as a program of its own, kept only where it gives the same numbers."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -35,6 +35,19 @@ class Trial:
     what: str  # in the singular, such as "random input"
     arguments: Arguments
     expected: Tensor
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A program that is kept if no trial's probability differs by more than the tolerance.
+
+    description: of the inputs, and whatever else the reader of the JSON file should know.
+    """
+
+    exportable: Exportable
+    trials: Sequence[Trial]
+    description: Mapping[str, Any]
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -106,36 +119,32 @@ def export_classifier(
     inputs = {IMAGES: describe_images(run)} | {
         level: describe_level(run, level, shape) for level, shape in shapes.items()
     }
-    return keep_program(run, ensemble, exportable, path, style, trials, {"inputs": inputs})
+    return keep_program(
+        run, ensemble, Candidate(exportable, trials, {"inputs": inputs}), path, style
+    )
 
 
 def keep_program(
     run: TrainedRun,
     ensemble: Ensemble,
-    exportable: Exportable,
+    candidate: Candidate,
     path: Path,
     style: str,
-    trials: list[Trial],
-    description: Mapping[str, Any],
-    tolerance: float = TOLERANCE,
 ) -> Exported:
-    """Write a program and the JSON file beside it, unless a trial differs by more than tolerance.
-
-    description: of the inputs, and whatever else the reader should know.
-    """
+    """Write a program and its JSON file; raises ConfigError, and keeps neither, if one differs."""
     tried: dict[str, int] = {}
-    for trial in trials:
+    for trial in candidate.trials:
         tried[trial.what] = tried.get(trial.what, 0) + len(trial.expected)
     with replace_file(path) as part, replace_file(path.with_name(f"{path.name}.json")) as beside:
-        written = write_program(exportable, part, style)
-        difference = _largest_difference(written, trials, tolerance)
+        written = write_program(candidate.exportable, part, style)
+        difference = _largest_difference(written, candidate.trials, candidate.tolerance)
         done = Exported(path, ensemble.names, tried, difference)
         described = {
             "format": style,
             "file": path.name,
             "sha256": file_sha256(part),
             "members": done.members,
-            **description,
+            **candidate.description,
             "output": {
                 "name": OUTPUT,
                 "shape": ["batch", len(run.classes)],
@@ -154,7 +163,7 @@ def keep_program(
 
 
 @torch.no_grad()
-def _largest_difference(program: Program, trials: list[Trial], tolerance: float) -> float:
+def _largest_difference(program: Program, trials: Sequence[Trial], tolerance: float) -> float:
     """The greatest difference of a probability; raises ConfigError above the tolerance."""
     gaps = [(program(*trial.arguments) - trial.expected).abs().max() for trial in trials]
     largest = float(torch.stack(gaps).max())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.train.overlay import Map, check_drawable, write_panel
+from samcache.train.overlay import Map, write_panel
 from samcache.train.predict import Predicted
 from samcache.train.predictor import Ensemble, TrainedRun
 
@@ -14,10 +14,9 @@ _LONGEST = 80  # letters of an id in a file name
 
 
 def open_heat_map_folder(folder: Path, run: TrainedRun) -> None:
-    """Make the folder; raises ConfigError where the run has no attention, or none can be drawn."""
+    """Make the folder; raises ConfigError where the run has no attention."""
     if not run.design.taps:
         raise ConfigError(f"{run.folder} was trained with --attention none: it has no heat maps")
-    check_drawable()
     folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -7,16 +7,15 @@ import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure  # not pyplot: no window, no figure that outlives its use
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.whole_file import replace_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RGB = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.floating]
@@ -54,7 +53,7 @@ def panel(
 
     image: (S, S, 3) uint8; maps: level -> (h, w) in [0, 1]. A block of colour is a cell, as SLCA
     grows it: nothing finer is known. All colours are on one fixed scale from 0 to 1. inches: a
-    picture's side. Raises ConfigError where matplotlib is missing.
+    picture's side.
     """
     drawn = {level: gates for level, gates in maps.items() if not nearly_constant(gates)}
     columns = min(_COLUMNS, len(drawn) + 1)
@@ -63,9 +62,7 @@ def panel(
     letters = int(width * _LETTERS_PER_INCH)
     notes = textwrap.wrap(_constant_levels(maps), letters) + textwrap.wrap(CAUTION, letters)
     height = (inches + 0.4) * rows + 0.15 * len(notes) + (1 if heading else 0.5)
-    figure: Figure = _matplotlib().figure.Figure(
-        (width, height), dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white"
-    )
+    figure = Figure((width, height), dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False)
     for place in axes.flat:
         place.set_axis_off()
@@ -108,8 +105,7 @@ def _draw_level(axes: Any, image: RGB, level: str, gates: Map) -> None:
 
 
 def _add_scale(figure: Figure, axes: Any) -> None:
-    matplotlib = _matplotlib()
-    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLOURS)
+    scale = ScalarMappable(Normalize(0, 1), _COLOURS)
     bar = figure.colorbar(scale, ax=axes, orientation="horizontal", aspect=30, pad=0.02)
     bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
     bar.set_label("mean gate: 0 is shut, 1 is open", fontsize=8)
@@ -117,25 +113,9 @@ def _add_scale(figure: Figure, axes: Any) -> None:
 
 
 def write_panel(path: Path, image: RGB, maps: Mapping[str, Map], heading: str) -> None:
-    """Write ``panel`` as PNG; raises ConfigError where matplotlib is missing."""
+    """Write ``panel`` as PNG."""
     figure = panel(image, maps, heading)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in ids that the font lacks
         with replace_file(path) as part:
             figure.savefig(part, format="png")
-
-
-def check_drawable() -> None:
-    """Raise ConfigError, saying what to install, where heat maps cannot be drawn."""
-    _matplotlib()
-
-
-def _matplotlib() -> Any:
-    """matplotlib, without pyplot: no window, and no figure that outlives its use."""
-    try:
-        import matplotlib.cm
-        import matplotlib.colors
-        import matplotlib.figure
-    except ImportError:
-        raise ConfigError("figures and heat maps need matplotlib: run samcache doctor") from None
-    return matplotlib

@@ -12,11 +12,11 @@ import pandas as pd
 from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.objects import LARGEST_RECORD
-from samcache.cache.place_kind import is_run, is_store
+from samcache.cache.place_kind import is_store
 from samcache.cache.regular_file import IrregularFileError, check_regular, read_regular
 from samcache.cache.typed_json import check_plain, parse_json
 from samcache.train.csv_cells import read_cell
-from samcache.train.run_folder import CONFIG, RESULTS, SEEN, check_seal
+from samcache.train.run_folder import CONFIG, RESULTS, SEEN, check_seal, is_run_folder
 from samcache.train.run_records import check_config, check_results
 from samcache.train.unsealed import check_unsealed
 
@@ -56,7 +56,7 @@ def _what_instead(folder: Path) -> str:
     """What to give, or to do, where a folder holds no finished run."""
     if is_store(folder):
         return "it is a store: give a folder that samcache train has written from it"
-    if is_run(folder):
+    if is_run_folder(folder):
         return "run the same samcache train command to finish it"
     return "give a folder that samcache train has written"
 

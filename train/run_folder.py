@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.objects import LARGEST_RECORD
+from samcache.cache.place_kind import is_run
 from samcache.cache.records import canonical, checksum
-from samcache.cache.regular_file import read_regular
-from samcache.cache.typed_json import parse_json
 from samcache.cache.whole_file import write_file
 
 RESULTS = "results.json"  # written last
@@ -22,7 +20,9 @@ CHECKPOINTS = "checkpoints"
 CHECKSUM = "checksum"  # of results.json: XXH3 over its canonical JSON without this
 _MEMBER = r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?"
 _WEIGHTS = re.compile(rf"{_MEMBER}\.safetensors")
-_EXPORTS = re.compile(rf"(ensemble|{_MEMBER})\.(pt2|onnx)(\.json)?")  # written here unasked
+_EXPORTS = re.compile(
+    rf"(ensemble|{_MEMBER})(-with-encoder)?\.(pt2|onnx)(\.json)?"
+)  # written here unasked
 
 
 def open_run_folder(folder: Path, overwrite: bool) -> None:
@@ -55,13 +55,7 @@ def refuse_links(folder: Path) -> None:
 
 def is_run_folder(folder: Path) -> bool:
     """Whether train has written into a folder."""
-    if (folder / CHECKPOINTS).is_dir():
-        return True
-    try:
-        config = parse_json(read_regular(folder / CONFIG, LARGEST_RECORD))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()
+    return (folder / CHECKPOINTS).is_dir() or is_run(folder)
 
 
 def refuse_file_of_a_run(path: Path) -> None:

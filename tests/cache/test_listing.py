@@ -101,6 +101,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "twice").symlink_to(tmp_path / "elsewhere" / "a.zarr")
     (root / "dangling").symlink_to(tmp_path / "nowhere")
+    (root / "itself").symlink_to("itself")
     assert found(root) == ["linked/a.zarr"]
 
 

@@ -1,6 +1,5 @@
 """Gates as maps and pictures: their mean over channels, on one scale, over the image."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from samcache.cache.errors import ConfigError
 from samcache.train.attention_maps import attention_maps
 from samcache.train.backbones import build_backbone
 from samcache.train.classifier import Classifier, Design
@@ -89,9 +87,3 @@ def test_a_panel_is_a_picture_whatever_the_id_is(tmp_path: Path) -> None:
     write_panel(tmp_path / "panel.png", IMAGE, maps, r"a$b_{c$.png \frac ✓ 肺 <id>" + "x" * 200)
     with Image.open(tmp_path / "panel.png") as written:
         assert written.width > written.height
-
-
-def test_without_matplotlib_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match="run samcache doctor"):
-        panel(IMAGE, {})

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,36 +28,53 @@ from samcache.train.resize import Resize
 SCRIPTS = {name: ROOT / "demo" / f"{name}.py" for name in ("run_exported", "run_exported_image")}
 # A path hook would be passed by the finder of an editable install; this stands before every finder.
 WITHOUT_SAMCACHE = """
-import runpy, sys
+import contextlib, io, json, runpy, sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "samcache":
             raise ImportError("samcache is not installed here")
 sys.meta_path.insert(0, Blocked())
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+for line in sys.stdin:
+    sys.argv = json.loads(line)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    print(json.dumps(printed.getvalue()), flush=True)
 """
+Script = Callable[..., np.ndarray[Any, Any]]
+SMALL = "timm:resnet10t"
 RUNS: dict[str, dict[str, Any]] = {
-    "slca-join": {"join": True, "seeds": (0, 1)},  # images are scaled from 64 to 48
     "per-location": {"attention": "per-location", "image_size": 32},
     "global": {"attention": "global"},
-    "none": {"attention": "none", "backbone": "swin_v2_t"},
+    "none": {"attention": "none"},
+    "swin": {"attention": "none", "backbone": "swin_v2_t"},
     "none-join": {"attention": "none", "join": True, "image_size": 64},
 }
 
 
-def run_script(name: str, *words: object) -> np.ndarray[Any, Any]:
-    """The probabilities that a documented script prints, in a process without samcache."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SAMCACHE, str(SCRIPTS[name]), *map(str, words)],
-        capture_output=True,
+@pytest.fixture(scope="module")
+def run_script() -> Iterator[Script]:
+    """The probabilities that a documented script prints, in one process without samcache."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_SAMCACHE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
         cwd=ROOT.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.split(",")[1:] for line in done.stdout.splitlines()]
-    return np.array(lines, dtype=np.float64)
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def run(name: str, *words: object) -> np.ndarray[Any, Any]:
+            stdin.write(json.dumps([str(SCRIPTS[name]), *map(str, words)]) + "\n")
+            stdin.flush()
+            answer = stdout.readline()
+            assert answer, "the script failed: see standard error"
+            lines = [line.split(",")[1:] for line in json.loads(answer).splitlines()]
+            return np.array(lines, dtype=np.float64)
+
+        yield run
 
 
 def predicted(run: Path, given: Path, table: Path, *options: object) -> np.ndarray[Any, Any]:
@@ -75,16 +93,40 @@ def uneven(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Traine
     return replace(trained, store=trained.extract(folder / "fine.zarr", pool=1, frame_size=64))
 
 
+@pytest.fixture(scope="module")
+def joined(uneven: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run with gates and a second head, of two seeds; images are scaled from 64 to 48."""
+    out = tmp_path_factory.mktemp("joined") / "run"
+    return uneven.train(out, image_size=48, backbone=SMALL, join=True, seeds=(0, 1))
+
+
+@pytest.fixture
+def not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are the modules themselves, where a test is not about the exported format."""
+
+    def write(exportable: program_file.Exportable, path: Path, _style: str) -> program_file.Program:
+        path.write_bytes(b"program")
+        return exportable.module
+
+    monkeypatch.setattr(export_module, "write_program", write)
+
+
 @pytest.mark.parametrize(
     ("style", "name"),
-    [("onnx", "slca-join"), ("onnx", "none"), *(("torch", name) for name in RUNS)],
+    [
+        ("onnx", "slca-join"),
+        ("onnx", "swin"),
+        ("torch", "slca-join"),
+        *(("torch", name) for name in RUNS if name != "swin"),
+    ],
 )
 def test_the_documented_script_reproduces_predict_without_samcache(
-    uneven: Trained, tmp_path: Path, style: str, name: str
+    uneven: Trained, joined: Path, run_script: Script, tmp_path: Path, style: str, name: str
 ) -> None:
     if style == "onnx":
         pytest.importorskip("onnxruntime")
-    run = uneven.train(tmp_path / "run", **{"image_size": 48, **RUNS[name]})
+    options = {"image_size": 48, "backbone": SMALL, **RUNS.get(name, {})}
+    run = uneven.train(tmp_path / "run", **options) if name in RUNS else joined
     program = tmp_path / "x" / f"program{program_file.SUFFIXES[style]}"
     result = samcache("export", run, "--format", style, "--out", program)
     assert result.exit_code == 0, result.output
@@ -99,16 +141,15 @@ def test_the_documented_script_reproduces_predict_without_samcache(
 
 
 @pytest.mark.parametrize(
-    ("style", "options"),
-    [("torch", {"join": True}), ("onnx", {"join": True}), ("torch", {"attention": "none"})],
-    ids=["torch-join", "onnx-join", "torch-none"],
+    ("style", "attention"), [("torch", "slca"), ("onnx", "slca"), ("torch", "none")]
 )
 def test_a_program_with_the_encoder_takes_image_files_of_any_size(
-    uneven: Trained, tmp_path: Path, style: str, options: dict[str, Any]
+    uneven: Trained, joined: Path, run_script: Script, tmp_path: Path, style: str, attention: str
 ) -> None:
     if style == "onnx":
         pytest.importorskip("onnxruntime")
-    run = uneven.train(tmp_path / "run", image_size=48, **options)
+    options = {"image_size": 48, "backbone": SMALL, "attention": attention}
+    run = joined if attention == "slca" else uneven.train(tmp_path / "run", **options)
     program = tmp_path / f"program{program_file.SUFFIXES[style]}"
     words = ["export", run, "--with-encoder", "--format", style, "--out", program]
     result = samcache(*words, "--checkpoint", uneven.checkpoint)
@@ -163,7 +204,7 @@ def test_images_are_resized_as_torch_does_and_rounded_half_to_even(frame: int, s
 def test_a_bfloat16_run_is_told_what_float32_changes(trained: Trained, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     narrow = replace(trained, store=trained.extract(tmp_path / "b.zarr", precision="bfloat16"))
-    run = narrow.train(tmp_path / "run", join=True)
+    run = narrow.train(tmp_path / "run", join=True, backbone=SMALL)
     words = ["export", run, "--with-encoder", "--checkpoint", trained.checkpoint]
     same = samcache(*words)
     assert same.exit_code == 0, same.output
@@ -182,31 +223,34 @@ def test_other_weights_are_refused(trained: Trained, tmp_path: Path) -> None:
     assert "give that file with --checkpoint" in line
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_the_file_beside_describes_inputs_as_the_store_has_them(
     trained: Trained, tmp_path: Path
 ) -> None:
     samcache("export", trained.run, "--out", tmp_path / "p.pt2", "--member", "seed-1")
-    told = json.loads((tmp_path / "p.pt2.json").read_text())
+    described = json.loads((tmp_path / "p.pt2.json").read_text())
     store = Store(trained.store)
     frame = store.identity.frame_size
-    assert told["members"] == ["seed-1"]
-    assert told["classes"] == list(store.dataset.classes)
-    assert told["fingerprint"] == store.fingerprint
+    assert described["members"] == ["seed-1"]
+    assert described["classes"] == list(store.dataset.classes)
+    assert described["fingerprint"] == store.fingerprint
     shapes = {"images": [3, frame, frame]} | {
         level: list(shape) for level, shape in store.layout.level_shapes.items()
     }
-    assert {name: given["shape"][1:] for name, given in told["inputs"].items()} == shapes
-    dtypes = {name: given["dtype"] for name, given in told["inputs"].items()}
+    assert {name: value["shape"][1:] for name, value in described["inputs"].items()} == shapes
+    dtypes = {name: value["dtype"] for name, value in described["inputs"].items()}
     assert dtypes == {"images": "uint8"} | dict.fromkeys(store.identity.levels, "float16")
-    assert told["checked"]["largest_difference"] <= 1e-6
+    assert described["checked"]["largest_difference"] <= 1e-6
 
 
 def test_a_program_with_another_output_is_not_kept(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_another(*arguments: Any) -> program_file.Program:
-        program = program_file.write_program(*arguments)
-        return lambda *given: program(*given).roll(1, dims=1)
+    def write_another(
+        exportable: program_file.Exportable, path: Path, _style: str
+    ) -> program_file.Program:
+        path.write_bytes(b"program")
+        return lambda *inputs: exportable.module(*inputs).roll(1, dims=1)
 
     monkeypatch.setattr(export_module, "write_program", write_another)
     line = one_line(
@@ -216,6 +260,7 @@ def test_a_program_with_another_output_is_not_kept(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_samples_of_the_store_are_compared_with_what_predict_reads(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +273,7 @@ def test_samples_of_the_store_are_compared_with_what_predict_reads(
     assert "was not kept" in line
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_samples_come_from_the_named_store_or_the_runs_own_or_none(
     trained: Trained, tmp_path: Path
 ) -> None:

@@ -193,12 +193,13 @@ def test_without_its_store_a_run_is_reported_without_examples(
     run = copied(reported_runs.slca, tmp_path / "run", store=str(tmp_path / "gone.zarr"))
     written = write_report((run,), None, None, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
-    assert "was not found; looked at" in written.missing
+    assert "was not found; looked at" in written.no_store
+    assert "was not found" not in written.text()  # the command warns of it
     assert "There are no examples: the store of" in page.text
     assert not page.all("img")
     assert "1 image in both training and test" in page.text
     again = write_report((run,), None, str(reported_runs.store), tmp_path / "report.html")
-    assert again.missing == ""
+    assert again.no_store == again.lack == ""
     with pytest.raises(StoreError, match="no store at"):
         write_report((run,), None, str(tmp_path / "gone.zarr"), tmp_path / "report.html")
 
@@ -209,9 +210,10 @@ def test_weights_that_are_gone_cost_the_overlays_alone(
     run = shutil.copytree(reported_runs.slca, tmp_path / "run")
     for path in run.glob("*.safetensors"):
         path.unlink()
-    write_report((run,), None, None, tmp_path / "report.html")
+    written = write_report((run,), None, None, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
     assert "Gates cannot be shown" in page.text
+    assert "\nGates cannot be shown: " in written.text()
     assert page.all("img")
 
 
@@ -246,12 +248,7 @@ def test_a_run_that_lacks_what_a_page_says_is_refused(
         facts_of(run)
 
 
-@pytest.mark.parametrize(("out", "message"), [("results.json", "HTML file"), ("report", "HTML")])
-def test_only_an_html_file_is_written(
-    reported_runs: ReportedRuns, tmp_path: Path, out: str, message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        write_report((reported_runs.slca,), None, None, tmp_path / out)
+def test_a_folder_without_a_run_is_not_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no finished run"):
         write_report((tmp_path,), None, None, tmp_path / "report.html")
 

@@ -87,7 +87,14 @@ def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_
     shuffled = trained.train(tmp_path / "shuffled", attention="shuffled")
     assert "predicts nothing" in one_line(samcache("predict", shuffled, trained.store))
     (tmp_path / "empty").mkdir()
-    assert "no finished run" in one_line(samcache("predict", tmp_path / "empty", trained.store))
+    (tmp_path / "stopped" / "checkpoints").mkdir(parents=True)
+    for name, advice in (
+        ("empty", "give a folder that samcache train has written"),
+        ("stopped", "run the same samcache train command to finish it"),
+    ):
+        line = one_line(samcache("predict", tmp_path / name, trained.store))
+        assert "no finished run" in line
+        assert advice in line
     old = copied(trained.run, tmp_path / "old", inputs=None)
     assert "train it anew" in one_line(samcache("predict", old, trained.store))
     swapped = copied(trained.run, tmp_path / "swapped")

@@ -36,7 +36,7 @@ def test_a_finished_run_stands_until_another_takes_its_place(store: Store, tmp_p
     with pytest.raises(ConfigError, match="diverged"):
         run(quick(store, tmp_path / "run", **{**ONE, "lr": 1e30}, overwrite=True))
     assert content(tmp_path / "run") == before
-    exports = {"ensemble.pt2", "ensemble.pt2.json", "seed-0.onnx"}
+    exports = {"ensemble.pt2", "ensemble.pt2.json", "seed-0.onnx", "ensemble-with-encoder.pt2"}
     for name in exports:
         (tmp_path / "run" / name).write_text("of the former run")
     (tmp_path / "run" / "notes.txt").write_text("mine")

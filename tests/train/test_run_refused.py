@@ -164,9 +164,7 @@ def test_a_damaged_store_is_refused_before_training(store: Store, tmp_path: Path
     data = bytearray(path.read_bytes())
     data[50] ^= 4
     path.write_bytes(bytes(data))
-    with pytest.raises(
-        StoreError, match=r"features/neck/c/1/0/0/0/0: checksums.*store is damaged"
-    ):
+    with pytest.raises(StoreError, match=r"features/neck/c/1/0/0/0/0: checksums.*store is damaged"):
         run(quick(store, tmp_path / "run"))
 
 

@@ -51,7 +51,7 @@ def test_report_and_export_find_the_store_from_another_folder(
     monkeypatch.chdir("/")
     report = samcache("report", run, "--out", tmp_path / "r.html")
     assert (report.exit_code, report.stderr) == (0, "")
-    assert "examples:" not in report.stdout
+    assert "cannot" not in report.stdout
     exported = samcache("export", run, "--out", tmp_path / "a.pt2")
     assert "stored sample" in exported.stdout
 
@@ -78,7 +78,7 @@ def test_a_store_of_the_same_name_is_not_taken_for_the_runs(
     monkeypatch.chdir(tmp_path)
     trained.extract(Path("toy.zarr"), pool=1)
     report = samcache("report", here / "runs/a", "--out", "r.html")
-    assert "examples:" not in report.stdout  # the run's own was found
+    assert report.stderr == ""  # the run's own was found
     shutil.rmtree(here / "toy.zarr")
     report = samcache("report", here / "runs/a", "--out", "r.html")
     assert "toy.zarr holds other features than those that" in report.stderr

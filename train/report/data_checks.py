@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from samcache.cache.wording import count_nouns
 from samcache.train.report.facts import Facts
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, count_of, with_items
+from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, with_items
 
 _FEW_PATIENTS = 20  # in the test set
 
@@ -45,8 +46,8 @@ _TRAIN_VAL = _Pair(
     frozenset({"train", "val"}),
     "training and validation",
     CAUTION,
-    "Such an image was learned in training, so the validation result may be too good. It may "
-    "favour an epoch or an option that is worse on new images.",
+    "Such an image was learned in training, so the validation result may be too good. A choice by "
+    "validation may then be worse on new images.",
 )
 
 
@@ -71,7 +72,7 @@ def _shared(facts: Facts, pair: _Pair) -> Finding:
     shared = [same for same in facts.duplicates if pair.splits <= set(same["splits"])]
     if not shared:
         return Finding(FINE, f"No image is in both {pair.name}")
-    title = f"{count_of(len(shared), 'image')} in both {pair.name}"
+    title = f"{count_nouns(len(shared), 'image')} in both {pair.name}"
     return with_items(pair.kind, title, pair.text, [_copies(facts, same) for same in shared])
 
 
@@ -87,7 +88,7 @@ def repeats(facts: Facts) -> Finding:
     ]
     if not found:
         return Finding(FINE, f"No image occurs more than once{where}")
-    number = count_of(len(found), "image")
+    number = count_nouns(len(found), "image")
     title = f"{number} {'occurs' if len(found) == 1 else 'occur'} more than once{where}"
     text = (
         "A copy counts as another image. Copies in the test make the interval a little narrower "
@@ -103,7 +104,7 @@ def contradicting_labels(facts: Facts) -> Finding:
         where = "" if facts.store else " in different splits"
         return Finding(FINE, f"No two copies of an image{where} have different classes")
     text = "The same image has two classes, so at least one label is wrong."
-    title = f"{count_of(len(odd), 'image')} with contradicting labels"
+    title = f"{count_nouns(len(odd), 'image')} with contradicting labels"
     return with_items(PROBLEM, title, text, [_copies(facts, same) for same in odd])
 
 
@@ -115,7 +116,7 @@ def unreadable(facts: Facts) -> Finding:
     reasons: dict[str, str] = facts.described.get("unreadable", {})
     text = "Training, validation and test left them out."
     items = [f"{name}: {reason}" for name, reason in reasons.items()]
-    return with_items(CAUTION, f"{count_of(count, 'image')} could not be read", text, items)
+    return with_items(CAUTION, f"{count_nouns(count, 'image')} could not be read", text, items)
 
 
 def missing(facts: Facts) -> Finding:
@@ -125,7 +126,7 @@ def missing(facts: Facts) -> Finding:
         return Finding(FINE, "The store was complete when the run was trained")
     verb = "was" if count == 1 else "were"
     text = "The run did not use them. Finish the extraction and train again."
-    title = f"{count_of(count, 'image')} {verb} not extracted when the run was trained"
+    title = f"{count_nouns(count, 'image')} {verb} not extracted when the run was trained"
     return Finding(PROBLEM, title, text)
 
 
@@ -137,7 +138,7 @@ def patients(facts: Facts) -> Finding:
             "Images of one patient (or lesion) are alike. If the images of a patient are in "
             "training and in test, the test result may be too good."
         )
-        title = f"{count_of(parted, 'patient')} in more than one split"
+        title = f"{count_nouns(parted, 'patient')} in more than one split"
         return Finding(PROBLEM, title, text)
     groups, images = facts.groups, "images" if facts.store else "test images"
     known = int((groups != "").sum())
@@ -152,7 +153,7 @@ def patients(facts: Facts) -> Finding:
             "Intervals draw whole patients, since images of one patient are alike. With so few "
             "patients, other patients may give a very different result."
         )
-        return Finding(CAUTION, f"The test set has only {count_of(count, 'patient')}", text)
+        return Finding(CAUTION, f"The test set has only {count_nouns(count, 'patient')}", text)
     if parted is None or facts.store is None:
         return Finding(FINE, f"Patients are known for all {images}")
     return Finding(FINE, "Patients are known, and no patient is in two splits")

@@ -61,6 +61,13 @@ class Examples:
     overlays: bool
     missing: str
 
+    def lack(self) -> str:
+        """A sentence on what is not shown, and why; "" where nothing is missing."""
+        if not self.missing:
+            return ""
+        what = "Gates cannot be shown" if self.classes else "There are no examples"
+        return f"{what}: {self.missing}."
+
 
 def examples(facts: Facts) -> Examples:
     """Examples of each class; of many classes, those with most test images."""

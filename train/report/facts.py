@@ -231,18 +231,20 @@ def _check_means(run: ReportedRun, rows: list[Row]) -> None:
     """
     for scores in run.fractions:
         for row in rows:
-            if (row.run, row.fraction) == (str(run.folder), scores.fraction):
+            own = (row.run, row.fraction) == (str(run.folder), scores.fraction)
+            if own and row.metric in _RECOMPUTED:
                 _check_same(run, row.metric, scores.metrics[row.metric].mean, row.summary.mean)
 
 
 def _check_ensemble(run: ReportedRun) -> None:
     """Raise ConfigError where results have another ensemble than the predictions."""
-    for metric, values in run.ensemble.plain().items():
-        _check_same(run, metric, run.metrics[metric].mean, float(values[0]))
+    recomputed = run.ensemble.plain()
+    for metric in _RECOMPUTED:
+        _check_same(run, metric, run.metrics[metric].mean, float(recomputed[metric][0]))
 
 
 def _check_same(run: ReportedRun, metric: str, recorded: float, recomputed: float) -> None:
-    if metric in _RECOMPUTED and not abs(recorded - recomputed) < _ROUNDING:
+    if not abs(recorded - recomputed) < _ROUNDING:
         raise ConfigError(
             f"{run.folder} cannot be read as a run (results.json has {metric} {recorded:.4g}, its "
             f"predictions {recomputed:.4g}): train it anew"

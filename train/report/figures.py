@@ -3,13 +3,15 @@
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
+from samcache.cache.wording import count_nouns
 from samcache.train.bootstrap import Summary
 from samcache.train.metrics import CALIBRATION_BINS, Floats, Ints
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import count_of, percent
+from samcache.train.report.finding import percent
 from samcache.train.report.svg import (
     FAINT,
     INK,
@@ -136,7 +138,7 @@ def confused_pairs(run: ReportedRun) -> Figure:
         axes.set(xlabel="test images")
         listed = [f"“{name}” {size}" for name, size in zip(names, found[first], strict=True)]
         most = f"; most often {', '.join(listed[:_MOST_TOLD])}" if listed else ""
-        finding = f"{len(pairs)} pairs of {count} classes are confused{most}."
+        finding = f"Confused: {count_nouns(len(pairs), 'pair')} of {count} classes{most}."
         return figure(drawing, "Confused classes", finding, _READING["pairs"])
 
 
@@ -215,7 +217,7 @@ def learning_curves(run: ReportedRun) -> Figure:
         legend_below(drawing)
         several = len(kept) > 1
         finding = (
-            f"{count_of(len(kept), 'training')}. In the {'epochs' if several else 'epoch'} kept "
+            f"{count_nouns(len(kept), 'training')}. In the {'epochs' if several else 'epoch'} kept "
             f"({_span(kept, 'd')}), the validation AUC is {_span(areas, '.3f')}."
         )
         reading = _READING["learning"] + _CHOICE[run.config["keep"]]
@@ -271,8 +273,6 @@ def _square(axes: Any, below: str, beside: str) -> None:
 
 def _tint(axes: Any, shares: Floats) -> None:
     """Cells in one colour of growing strength, never so strong that text cannot be read on it."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgba
-
     ends = [(*to_rgba(SERIES[0])[:3], strength) for strength in (0.0, 0.55)]
     colours = LinearSegmentedColormap.from_list("tint", ends)
     axes.pcolormesh(shares, cmap=colours, vmin=0, vmax=1, edgecolors=FAINT, linewidth=0.6)

@@ -26,8 +26,3 @@ def with_items(kind: str, title: str, text: str, items: list[str]) -> Finding:
 def percent(share: float, digits: int = 0) -> str:
     """Such as "73.1 %"."""
     return f"{100 * share:.{digits}f} %"
-
-
-def count_of(number: int, thing: str) -> str:
-    """Such as "1 image" or "2 images"."""
-    return f"{number} {thing}" + ("" if number == 1 else "s")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from samcache.cache.wording import count_nouns
 from samcache.train.report.data_checks import DATA_CHECKS
 from samcache.train.report.design import CONTROLS, describe, needed_comparisons
 from samcache.train.report.facts import Facts
@@ -12,7 +13,6 @@ from samcache.train.report.finding import (
     FINE,
     PROBLEM,
     Finding,
-    count_of,
     percent,
     with_items,
 )
@@ -31,7 +31,7 @@ def findings(facts: Facts) -> list[Finding]:
 def _test_size(facts: Facts) -> Finding:
     count = facts.run.scores.test_samples
     interval = facts.run.metrics["accuracy"].interval
-    title = f"The test set has {count_of(count, 'image')}"
+    title = f"The test set has {count_nouns(count, 'image')}"
     if interval is None:
         text = "All of them are of one patient, so nothing shows how other patients would differ."
         return Finding(CAUTION, f"{title} of one patient, and its numbers have no interval", text)

@@ -10,10 +10,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.filesize import decimal
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.samples import SPLITS
 from samcache.cache.visible import visible
 from samcache.cache.whole_file import write_file
+from samcache.cache.wording import count_nouns
 from samcache.train.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.overlay import LEAST_RANGE
 from samcache.train.report import words
@@ -21,7 +21,7 @@ from samcache.train.report.design import describe
 from samcache.train.report.examples import Examples, examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import figures
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, count_of
+from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding
 from samcache.train.report.findings import findings
 from samcache.train.report.reproduction import commands
 from samcache.train.results_text import (
@@ -44,16 +44,20 @@ class Written:
     out: Path
     size: int
     findings: list[Finding]
-    missing: str
+    lack: str  # what the examples lack, and why; "" where the store was not read
     no_store: str  # why the run's store was not read
 
     def text(self) -> str:
-        """One line, and one more where examples are missing."""
+        """One line, and one more where examples or gates are missing."""
         kinds = [finding.kind for finding in self.findings]
         problems, cautions = kinds.count(PROBLEM), kinds.count(CAUTION)
-        found = f"{count_of(problems, 'problem')} and {count_of(cautions, 'caution')}"
-        missing = f"\nexamples: {self.missing}" if self.missing else ""
-        return f"{self.out}: {decimal(self.size)}; the checks found {found}{missing}"
+        found = f"{count_nouns(problems, 'problem')} and {count_nouns(cautions, 'caution')}"
+        return "\n".join(
+            [
+                f"{self.out}: {decimal(self.size)}; the checks found {found}",
+                *filter(None, [self.lack]),
+            ]
+        )
 
 
 def write_report(
@@ -61,16 +65,14 @@ def write_report(
 ) -> Written:
     """Write the page of a run beside others; ``facts.read_facts`` says which is which.
 
-    Raises ConfigError and StoreError as ``read_facts``, and ConfigError where ``out`` is no HTML
-    file or a package is missing.
+    Raises ConfigError and StoreError as ``read_facts``.
     """
-    if out.suffix not in (".html", ".htm"):
-        raise ConfigError(f"--out {out} should be an HTML file, such as report.html")
     facts = read_facts(folders, baseline, store)
     shown, found = examples(facts), findings(facts)
     html = render(facts, found, shown, commands(facts, out))
     write_file(out, html)
-    return Written(out, out.stat().st_size, found, shown.missing, facts.no_store)
+    lack = "" if facts.no_store else shown.lack()
+    return Written(out, out.stat().st_size, found, lack, facts.no_store)
 
 
 def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[str]) -> str:
@@ -104,7 +106,7 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         counted=_counted(run.classes),
         counts=_counts(facts),
         card=words.model_card(facts),
-        count_of=count_of,
+        count_nouns=count_nouns,
         describe=describe,
         least_range=LEAST_RANGE,
         caution=CAUTION_OF_GATES,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import matplotlib as mpl
 from markupsafe import Markup
+from matplotlib.figure import Figure as Drawing
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.visible import visible
 
 INK, FAINT, _PAPER = "#010a01", "#010a02", "#010a03"
@@ -63,15 +64,7 @@ class Figure:
 
 @contextmanager
 def canvas(**subplots: Any) -> Iterator[Any]:
-    """A matplotlib figure and its axes, in the page's marker colours.
-
-    Raises ConfigError where matplotlib is missing.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Drawing
-    except ImportError:
-        raise ConfigError("a report needs matplotlib: run samcache doctor") from None
+    """A matplotlib figure and its axes, in the page's marker colours."""
     style: Any = {**_STYLE, **dict.fromkeys(_INKED, INK)}
     with mpl.rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in names that the font lacks
@@ -100,8 +93,6 @@ def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
 
     title: unique within the page, since it makes the ids. The same drawing gives the same text.
     """
-    import matplotlib as mpl
-
     out = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": title}):

@@ -1,11 +1,12 @@
 """The sentences of a report: the result in plain words, and what each metric means."""
 
 from samcache.cache.samples import SPLITS
+from samcache.cache.wording import count_nouns
 from samcache.train.bootstrap import RESAMPLES, Summary
 from samcache.train.report.data_checks import patients
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import count_of, percent
+from samcache.train.report.finding import percent
 from samcache.train.results_text import MOST_CLASSES, interval_text
 from samcache.train.spreads import level_of
 
@@ -79,9 +80,9 @@ def verdict(facts: Facts) -> list[str]:
 
 def _ranking(run: ReportedRun) -> str:
     auc, classes = run.metrics["auc"], run.classes
-    tested = f"On {count_of(run.scores.test_samples, 'test image')}"
+    tested = f"On {count_nouns(run.scores.test_samples, 'test image')}"
     if run.results["folds"]:
-        tested = f"On {count_of(run.scores.test_samples, 'image')}, each tested once,"
+        tested = f"On {count_nouns(run.scores.test_samples, 'image')}, each tested once,"
     value = f"{auc.mean:.3f}{_interval(auc)}"
     if len(classes) != 2:
         return f"{tested} the mean AUC over {len(classes)} classes is {value}."
@@ -217,8 +218,8 @@ def _training(run: ReportedRun) -> str:
     kept = {"last": "last epoch", "best": "epoch with the best validation AUC"}[config["keep"]]
     whose = "of each training " if len(members) > 1 else ""
     return (
-        f"{count_of(len(members), 'training')} ({images} images), up to "
-        f"{count_of(config['epochs'], 'epoch')} in batches of {config['batch_size']} at "
+        f"{count_nouns(len(members), 'training')} ({images} images), up to "
+        f"{count_nouns(config['epochs'], 'epoch')} in batches of {config['batch_size']} at "
         f"{config['image_size']} px, {augmented} augmentation. The {kept} {whose}was kept."
     )
 
@@ -231,4 +232,4 @@ def _span(counts: list[int]) -> str:
 def _tested(run: ReportedRun) -> str:
     if folds := run.results["folds"]:
         return f"Each image was tested once, in one of {folds} folds."
-    return f"{count_of(run.scores.test_samples, 'test image')}; the test split chose nothing."
+    return f"{count_nouns(run.scores.test_samples, 'test image')}; the test split chose nothing."
