@@ -22,6 +22,7 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site
 
 $(READY): setup.cfg setup.py pyproject.toml constraints.txt
+	rm -rf *.egg-info  # of an earlier installation, which Python would read first
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

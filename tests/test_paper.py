@@ -204,7 +204,6 @@ def results(trained: Path, toy: Any, tmp_path_factory: pytest.TempPathFactory) -
     [
         ("slca", "none", ""),
         ("slca", "shuffled", ""),
-        ("slca", "global", ""),
         ("gates", "none", ""),
         ("slca", "none", "-curve"),
     ],

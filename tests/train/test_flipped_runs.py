@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from trained_run import Trained, samcache
 
 from samcache.cli import cli
+from samcache.train.program_file import Exportable
 
 FLIPS = {"results.json": 40}  # of this file for every command; of the others:
 FEW_FLIPS = 8
@@ -42,8 +43,7 @@ def outcome(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[str, Path], str]:
     """What a command gives of a run: its output and its file."""
-    monkeypatch.setattr("samcache.train.export._traced", lambda _run, ensemble: ensemble)
-    monkeypatch.setattr("samcache.train.export._write_torch", _write_weights)
+    monkeypatch.setattr("samcache.train.export.write_program", _write_untraced)
 
     def of(command: str, run: Path) -> str:
         page = tmp_path / "page.html"
@@ -66,10 +66,10 @@ def outcome(
     return of
 
 
-def _write_weights(ensemble: object, run: object, path: Path) -> object:  # noqa: ARG001
-    """In place of tracing, which takes seconds: the ensemble is its own program."""
+def _write_untraced(exportable: Exportable, path: Path, _style: str) -> object:
+    """In place of tracing, which takes seconds: the module is its own program."""
     path.write_bytes(b"program")
-    return ensemble
+    return exportable.module
 
 
 def flipped(run: Path, name: str, seed: int) -> Iterator[tuple[int, int]]:
