@@ -93,7 +93,7 @@ def _stored_shapes(run: TrainedRun) -> Shapes:
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
     """The store that is asked for, or the run's own; None, and a warning, without one."""
-    from samcache.cache.errors import SamcacheError
+    from samcache.cache.errors import StoreError
     from samcache.cache.store import Store
     from samcache.train.run_store import open_run_store
 
@@ -101,7 +101,7 @@ def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
         return Store(asked)
     try:
         return open_run_store(run.folder, run.files.config)
-    except (SamcacheError, OSError) as error:
+    except (StoreError, OSError) as error:
         reason = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
         remark(console(), reason)
         return None

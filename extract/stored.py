@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.identity import Identity
-from samcache.cache.wording import count_nouns
+from samcache.cache.wording import count_are, count_nouns
 
 
 def pooled(full: Tensor, pool: int) -> Tensor:
@@ -60,9 +60,7 @@ def refuse_lost(
             advice = (
                 f"they do not fit into {identity.precision} arithmetic: use --precision float32"
             )
-        raise ConfigError(
-            f"level {level} has {count_nouns(lost, 'value')} without a finite number: {advice}"
-        )
+        raise ConfigError(f"level {level}: {count_are(lost, 'value')} not finite: {advice}")
     if lost:  # none where it is rounded down to the greatest that there is
         raise ConfigError(
             f"level {level} has {count_nouns(lost, 'value')} that {identity.dtype} cannot hold "

@@ -27,14 +27,15 @@ def open_run_store(folder: Path, config: dict[str, Any], asked: str | None = Non
 
     config: the run's config.json. asked: where it is; None looks in the recorded places. Raises
     StoreError with every place and what was found there, ConfigError where ``asked`` is another
-    store.
+    store, or where the run's list of seen images is damaged.
     """
+    seen = read_seen(folder)
     if asked is not None:
-        return _open_own(folder, config, asked)
+        return _open_own(folder, config, asked, seen)
     found = []
     for place in recorded_places(folder, config):
         try:
-            return _open_own(folder, config, place)
+            return _open_own(folder, config, place, seen)
         except NoStoreError:
             found.append(f"{place} (no store)")
         except (SamcacheError, OSError, ValueError) as error:
@@ -61,8 +62,11 @@ def recorded_places(folder: Path, config: dict[str, Any]) -> list[str]:
     return [place for number, place in enumerate(places) if same[number] not in same[:number]]
 
 
-def _open_own(folder: Path, config: dict[str, Any], location: str) -> Store:
-    """Open a store; raises ConfigError where the run was trained from another."""
+def _open_own(folder: Path, config: dict[str, Any], location: str, seen: set[str]) -> Store:
+    """Open a store; raises ConfigError where the run was trained from another.
+
+    seen: SHA-256 of the images that the run was trained on.
+    """
     store = Store(location)
     if store.fingerprint != config["fingerprint"]:
         raise ConfigError(
@@ -70,7 +74,7 @@ def _open_own(folder: Path, config: dict[str, Any], location: str) -> Store:
             "run's own store"
         )
     # the same features may be another data set's
-    if not read_seen(folder) <= set(store.samples["sha256"]):
+    if not seen <= set(store.samples["sha256"]):
         raise ConfigError(
             f"{location} lacks images that {folder} was trained on: give the run's own store"
         )

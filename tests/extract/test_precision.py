@@ -151,7 +151,7 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 def test_arithmetic_that_overflows_is_told_its_option(npz: Path, checkpoint: Path) -> None:
     encoder, _, _ = configured(npz, checkpoint, [], "float16")
     kept, largest = stored(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
-    with pytest.raises(ConfigError, match=r"level neck has 32 values.*use --precision float32"):
+    with pytest.raises(ConfigError, match=r"level neck: 32 values.*use --precision float32"):
         refuse_lost("neck", kept.numpy(), float(largest), encoder.identity)
 
 
@@ -171,7 +171,7 @@ def test_it_is_measured_once_and_shown(
     assert "  neck: cosine 0.9999999" in summary.text()
     monkeypatch.setattr("samcache.extract.run.measure_precision", lambda *_: pytest.fail("again"))
     _, again = run_extract()
-    assert again.text().count("cosine") == len(LEVELS), "what the store holds is told again"
+    assert "cosine" not in again.text(), "nothing was measured"
     output = StringIO()
     Console(file=output, width=120).print(render(describe(store)))
     assert "against float32, 8 images on cpu" in output.getvalue()
@@ -246,7 +246,7 @@ def test_weights_that_are_no_numbers_are_refused_in_any_precision(
     run_extract: Extract, tmp_path: Path, precision: str
 ) -> None:
     path = broken_checkpoint(tmp_path, float("nan"))
-    with pytest.raises(CheckpointError, match=r"no numbers, in 1 weights .* it is damaged"):
+    with pytest.raises(CheckpointError, match=r"no numbers, in 1 weight .* it is damaged"):
         run_extract(checkpoint=path, dtype="float32", precision=precision)
 
 
@@ -254,7 +254,7 @@ def test_an_encoder_that_gives_no_numbers_is_told_apart(
     run_extract: Extract, tmp_path: Path
 ) -> None:
     path = broken_checkpoint(tmp_path, 3e38)
-    with pytest.raises(ConfigError, match=r"level \w+ has .* no numbers: the checkpoint is dam"):
+    with pytest.raises(ConfigError, match=r"level \w+: 384 values are not finite: the checkpoint"):
         run_extract(checkpoint=path, dtype="float32")
 
 

@@ -27,7 +27,7 @@ READ = {  # which files a command reads
         "seen.csv",
         "seed-0.safetensors",
     ),
-    "export": ("config.json", "results.json", "seed-0.safetensors"),
+    "export": ("config.json", "results.json", "seen.csv", "seed-0.safetensors"),
 }
 
 

@@ -92,7 +92,7 @@ def test_many_classes_are_trained_probed_and_reported_in_few_words(
     assert max(map(len, probed.stdout.splitlines())) <= 80
     assert samcache("report", run, "--out", page).exit_code == 0
     text = page.read_text()
-    assert "110 more classes are in results.json" in text
+    assert "results.json has 110 more classes" in text
     assert "Confused classes" in text
     assert len(text) < 3_000_000
     for words in (("evaluate", run, store), ("compare", run), ("cache", "info", store)):

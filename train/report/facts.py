@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.copies import group_codes
-from samcache.cache.errors import ConfigError, SamcacheError
+from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.identity import Identity
 from samcache.cache.info import describe
 from samcache.cache.samples import SPLITS
@@ -285,7 +285,7 @@ def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict
     try:
         store = open_run_store(run.folder, run.config, asked)
         return store, describe(store), ""
-    except (SamcacheError, OSError) as error:
+    except (StoreError, OSError) as error:
         if asked:
             raise
         return None, {}, " ".join(str(error).split())
