@@ -15,16 +15,20 @@ except ImportError as unsupported:
 try:
     import click
 
-    from samcache.commands.allocator import keep_freed_memory
     from samcache.commands.cache import cache
+    from samcache.commands.compare import compare
     from samcache.commands.completion import completion
     from samcache.commands.doctor import doctor
+    from samcache.commands.evaluate import evaluate
     from samcache.commands.export import export
     from samcache.commands.extract import extract
-    from samcache.commands.predict import evaluate, predict
+    from samcache.commands.predict import predict
+    from samcache.commands.probe import probe
     from samcache.commands.report import report
-    from samcache.commands.terminal import Samcache, quiet_option, verbose_option
-    from samcache.commands.train import compare, probe, sweep, train
+    from samcache.commands.sweep import sweep
+    from samcache.commands.terminal.allocator import keep_freed_memory
+    from samcache.commands.terminal.group import Samcache, quiet_option, verbose_option
+    from samcache.commands.train import train
 except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer to it
     sys.stderr.write("Stopped by SIGINT: nothing was begun\n")
     sys.exit(130)

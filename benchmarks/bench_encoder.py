@@ -28,12 +28,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from samcache.cache.memory import ran_out_of_memory
-from samcache.commands.allocator import keep_freed_memory
-from samcache.extract.encoders import ARCHITECTURES, LEVELS, resolve_levels
-from samcache.extract.levels import LevelEncoder
-from samcache.extract.precision import multiplies_bfloat16
-from samcache.extract.tiny_vit import TinyViTLevels
-from samcache.extract.weights import load_image_encoder
+from samcache.commands.terminal.allocator import keep_freed_memory
+from samcache.extract.encoders.base import LevelEncoder
+from samcache.extract.encoders.precision import multiplies_bfloat16
+from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, resolve_levels
+from samcache.extract.encoders.tiny_vit import TinyViTLevels
+from samcache.extract.encoders.weights import load_image_encoder
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t")
 COLUMNS = (

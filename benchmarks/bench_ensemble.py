@@ -22,12 +22,12 @@ from torch.func import functional_call, stack_module_state
 from torch.nn import functional as F
 
 from samcache.cache.store import Store
-from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
-from samcache.train.data import TrainingData, load_training_data
-from samcache.train.loop import build_classifier
-from samcache.train.pooling import given_sides
-from samcache.train.precision import computing_in, resolved_precision
+from samcache.train.data.dataset import TrainingData, load_training_data
+from samcache.train.fit.precision import computing_in, resolved_precision
+from samcache.train.fit.training import build_classifier
+from samcache.train.model.classifier import Classifier
+from samcache.train.model.pooling import given_sides
 
 Inputs = tuple[Tensor, dict[str, Tensor], Tensor]  # images, pooled maps, labels
 Step = Callable[[list[Inputs]], None]

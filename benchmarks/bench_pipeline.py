@@ -35,17 +35,17 @@ from rich.console import Console
 from torch import nn
 
 from samcache.cache.store import ShardContent
-from samcache.commands.allocator import keep_freed_memory
+from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
-from samcache.extract.encoders import LEVELS, load_encoder
-from samcache.extract.open_shard import ShardRows
-from samcache.extract.open_source import open_source
-from samcache.extract.precision import resolve_precision
+from samcache.extract.encoders.precision import resolve_precision
+from samcache.extract.encoders.registry import LEVELS, load_encoder
+from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
+from samcache.extract.pipeline.open_shard import ShardRows
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.prepare import ExtractOptions
-from samcache.extract.preprocess import normalise, stack_frames, to_frame
 from samcache.extract.run import extract
-from samcache.extract.shard_encoder import ShardEncoder
+from samcache.extract.sources.open import open_source
 
 Item = TypeVar("Item")
 Turn = tuple[float, float]  # wall and CPU seconds

@@ -28,10 +28,10 @@ from machine import machine
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from samcache.commands.allocator import keep_freed_memory
-from samcache.extract.decode import decode_image
-from samcache.extract.dicom_file import is_dicom
-from samcache.extract.preprocess import resized_shape, to_frame
+from samcache.commands.terminal.allocator import keep_freed_memory
+from samcache.extract.images.decode import decode_image
+from samcache.extract.images.dicom.file import is_dicom
+from samcache.extract.images.preprocess import resized_shape, to_frame
 
 SIZES = ((256, 256), (1024, 768), (3000, 2000), (6000, 4000))
 OPTIONS = {"JPEG": {"quality": 92}, "PNG": {"compress_level": 6}}

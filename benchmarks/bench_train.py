@@ -29,17 +29,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.store import Store
-from samcache.commands.allocator import keep_freed_memory
-from samcache.extract.encoders import load_encoder
-from samcache.extract.preprocess import normalise
-from samcache.train import loop
+from samcache.commands.terminal.allocator import keep_freed_memory
+from samcache.extract.encoders.registry import load_encoder
+from samcache.extract.images.preprocess import normalise
 from samcache.train.config import TrainConfig
-from samcache.train.data import TrainingData, load_training_data, scaled_to
-from samcache.train.loop import build_classifier
-from samcache.train.pooling import given_sides, kernel_sides
-from samcache.train.precision import computing_in, resolved_precision
+from samcache.train.data.dataset import TrainingData, load_training_data, scaled_to
+from samcache.train.fit import training as loop
+from samcache.train.fit.precision import computing_in, resolved_precision
+from samcache.train.fit.training import build_classifier
+from samcache.train.model.pooling import given_sides, kernel_sides
+from samcache.train.model.spreads import is_spread, level_of, log_spreads
 from samcache.train.run import train
-from samcache.train.spreads import is_spread, level_of, log_spreads
 
 LIVE_STEPS = 2
 

@@ -27,9 +27,8 @@ import click
 import numpy as np
 from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
-from conftest import write_npz
 from faults_of_s3 import failing_s3
 from faults_of_stores import (
     Reference,
@@ -40,16 +39,17 @@ from faults_of_stores import (
     sleeping_tables,
 )
 from tiny_encoder import save_tiny_checkpoint
+from tiny_extraction import write_npz
 
+from samcache.cache.care.damage.open_damaged import open_damaged
+from samcache.cache.care.verify import verify
 from samcache.cache.errors import SamcacheError
-from samcache.cache.open_damaged import open_damaged
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.repair import RepairOptions, repair
 from samcache.extract.run import extract
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[1] / "tests" / "helpers"
 QUIET = Console(file=StringIO())
 ROUNDS_ON_A_FULL_DISK = 10
 FLIPS_A_KIND = 10
@@ -257,7 +257,7 @@ def s3(trial: Trial) -> tuple[int, str]:
         with failing_s3(share=0.1, seed=number) as (location, counts):
             words = [str(options.source), location, str(options.checkpoint), "0"]
             # not forked: obstore's threads do not live on in a forked process
-            command = [sys.executable, str(TESTS / "extract" / "killed_extract.py"), *words]
+            command = [sys.executable, str(TESTS / "killed_extract.py"), *words]
             environment = {**os.environ, "PYTHONPATH": str(TESTS)}
             workers = [subprocess.Popen(command, env=environment, stderr=pipe) for pipe in (-1, -1)]
             assert [worker.wait() for worker in workers] == [0, 0], workers

@@ -23,20 +23,20 @@ from unittest import mock
 import numpy as np
 from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 import tiny_encoder  # noqa: F401 - makes vit_tiny known
 
 from samcache.cache import claims
+from samcache.cache.care.damage.open_damaged import open_damaged
+from samcache.cache.care.info import describe
+from samcache.cache.care.listing import list_stores
+from samcache.cache.care.merge import merge_stores
+from samcache.cache.care.verify import verify
 from samcache.cache.errors import SamcacheError, first_line
-from samcache.cache.folder import FolderObjects
-from samcache.cache.info import describe
-from samcache.cache.listing import list_stores
-from samcache.cache.merge import merge_stores
-from samcache.cache.open_damaged import open_damaged
-from samcache.cache.records import seal, unseal
+from samcache.cache.format.records import seal, unseal
+from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 

@@ -12,7 +12,7 @@ import torch
 
 from samcache.cache.store import Store
 from samcache.train.predict import predict_store
-from samcache.train.predictor import load_ensemble, open_run
+from samcache.train.runs.ensemble import load_ensemble, open_run
 
 
 def main() -> None:

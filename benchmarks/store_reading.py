@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 import zarr
 
+from samcache.cache.care.verify import verify
 from samcache.cache.create import create_store
-from samcache.cache.description import Dataset, Description
-from samcache.cache.identity import Identity
-from samcache.cache.location import open_objects
+from samcache.cache.format.description import Dataset, Description
+from samcache.cache.format.identity import Identity
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.verify import verify
-from samcache.train.data import load_training_data
-from samcache.train.pooling import kernel_sides
+from samcache.train.data.dataset import load_training_data
+from samcache.train.model.pooling import kernel_sides
 
 SHAPES = {
     "patch": (64, 32, 32),

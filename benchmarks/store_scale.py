@@ -26,16 +26,16 @@ import pandas as pd
 from PIL import Image
 from rich.console import Console
 
+from samcache.cache.care.info import describe
+from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claims
 from samcache.cache.create import create_store
-from samcache.cache.description import Dataset, Description
-from samcache.cache.identity import Identity
-from samcache.cache.info import describe
-from samcache.cache.location import open_objects
-from samcache.cache.statistics import read_moments
+from samcache.cache.format.description import Dataset, Description
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.statistics import read_moments
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.verify import verify
-from samcache.extract.reuse import KnownRows
+from samcache.extract.pipeline.reuse import KnownRows
 
 LEVELS = ("patch", "early", "middle", "late", "neck")
 SHARD_ROWS = 64  # the default of samcache extract
@@ -101,12 +101,12 @@ def fill(location: Path, step: int) -> None:
 
 def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]:
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
-    from samcache.extract.division import Division
-    from samcache.extract.drawn_splits import SourceHashes
-    from samcache.extract.pipeline import Work
+    from samcache.extract.pipeline.fill import Work
+    from samcache.extract.pipeline.ranks import Division
     from samcache.extract.prepare import ExtractOptions
     from samcache.extract.run import bring_up_to_date, source_places
-    from samcache.extract.sources import Source, SourceImage
+    from samcache.extract.sources.base import Source, SourceImage
+    from samcache.extract.sources.splits import SourceHashes
 
     class Table(Source):
         """A source whose images are not there, but whose hashes are known."""

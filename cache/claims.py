@@ -21,9 +21,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from samcache.cache.errors import StoreError
-from samcache.cache.objects import LARGEST_RECORD, Objects
-from samcache.cache.records import seal, unseal
-from samcache.cache.typed_json import Count, Number, Text, convert
+from samcache.cache.files.typed_json import Count, Number, Text, convert
+from samcache.cache.format.records import seal, unseal
+from samcache.cache.objects.base import LARGEST_RECORD, Objects
 
 CLAIMS = "claims"
 EXPIRY = 120.0  # seconds without renewal; clocks of different machines may differ by half of it

@@ -7,11 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from samcache.cache.claims import CLAIMS, Claims
-from samcache.cache.description import BEGUN, ROOT, SPARE, Description, read_description
 from samcache.cache.errors import OvertakenError, StoreError, UnfinishedError
-from samcache.cache.layout import metadata_objects, same_metadata
-from samcache.cache.objects import LARGEST_RECORD, Objects
-from samcache.cache.samples import (
+from samcache.cache.format.description import BEGUN, ROOT, SPARE, Description, read_description
+from samcache.cache.format.layout import metadata_objects, same_metadata
+from samcache.cache.format.samples import (
     NEWEST,
     PLAIN_GROUP,
     SAMPLES,
@@ -21,6 +20,7 @@ from samcache.cache.samples import (
     newest_generation,
     parse_generation,
 )
+from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
 
 _log = logging.getLogger(__name__)

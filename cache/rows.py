@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from samcache.cache.layout import ArraySpec
-from samcache.cache.shards import CHECKSUM, Array, DamagedShardError, check_rows, numbered
+from samcache.cache.format.layout import ArraySpec
+from samcache.cache.format.shards import CHECKSUM, Array, DamagedShardError, check_rows, numbered
 from samcache.cache.store import Store
 
 Ints = npt.NDArray[np.int64]

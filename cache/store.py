@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
-from samcache.cache.description import Dataset, Description, read_description
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import IMAGES, ArraySpec, Layout, feature_path
-from samcache.cache.location import is_remote, open_objects
-from samcache.cache.objects import LARGEST_RECORD, Objects, in_parallel
-from samcache.cache.records import checksum
-from samcache.cache.samples import Generation, newest_generation, read_samples
-from samcache.cache.shards import (
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.description import Dataset, Description, read_description
+from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
+from samcache.cache.format.records import checksum
+from samcache.cache.format.samples import Generation, newest_generation, read_samples
+from samcache.cache.format.shards import (
     CHECKSUM,
     DamagedShardError,
     ShardBuffers,
@@ -29,6 +27,8 @@ from samcache.cache.shards import (
     row_sums,
     shard_size,
 )
+from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.objects.location import is_remote, open_objects
 
 Array = npt.NDArray[Any]
 

@@ -21,8 +21,8 @@ from samcache.commands.options import (
     option,
     source_options,
 )
-from samcache.commands.streams import open_console
-from samcache.commands.terminal import Commands, console, next_for_store, remark, resumable
+from samcache.commands.terminal.group import Commands, console, next_for_store, remark, resumable
+from samcache.commands.terminal.streams import open_console
 from samcache.commands.written_format import HDF5, STORE_SUFFIXES, refuse_other_format
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def info(store: str, as_json: bool) -> None:
     samcache cache info breast.zarr
     samcache cache info s3://team/breast.zarr --json
     """
-    from samcache.cache.info import describe, render
+    from samcache.cache.care.info import describe, render
     from samcache.cache.store import Store
 
     description = describe(Store(store))
@@ -79,7 +79,7 @@ def list_(root: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from samcache.cache.listing import list_stores, render
+    from samcache.cache.care.listing import list_stores, render
 
     rows = list_stores(root)
     if as_json:
@@ -107,7 +107,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     samcache cache verify breast.zarr
     samcache cache verify s3://team/breast.zarr --fast
     """
-    from samcache.cache.verify import report
+    from samcache.cache.care.verify import report
 
     result = report(store, fast, console())
     _tell(result, as_json)
@@ -141,9 +141,9 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
     \b
     samcache cache repair breast.zarr --source breastmnist.npz
     """
-    from samcache.extract.file_sources import SourceOptions
     from samcache.extract.repair import RepairOptions
     from samcache.extract.repair import repair as run
+    from samcache.extract.sources.files.source import SourceOptions
 
     settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
     summary = run(settings)
@@ -168,7 +168,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     samcache cache copy breast.zarr s3://team/breast.zarr
     samcache cache copy https://lab.example/breast.zarr breast.zarr
     """
-    from samcache.cache.copy import copy_store
+    from samcache.cache.care.copy import copy_store
     from samcache.cache.store import Store
 
     refuse_other_format(destination, "a store", STORE_SUFFIXES)
@@ -206,7 +206,7 @@ def merge(
     samcache cache merge a.zarr b.zarr --prefix siteA --prefix siteB --out both.zarr
     samcache cache merge pruned.zarr --out compact.zarr
     """
-    from samcache.cache.merge import merge_stores
+    from samcache.cache.care.merge import merge_stores
     from samcache.cache.store import Store
 
     refuse_other_format(out, "a store", STORE_SUFFIXES)
@@ -228,7 +228,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
     \b
     samcache cache diff breast.zarr s3://team/breast.zarr
     """
-    from samcache.cache.diff import diff_stores
+    from samcache.cache.care.diff import diff_stores
     from samcache.cache.store import Store
 
     difference = diff_stores(Store(first), Store(second))
@@ -250,7 +250,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
     \b
     samcache cache export breast.zarr breast.h5
     """
-    from samcache.cache.hdf5 import export_store
+    from samcache.cache.care.hdf5.store import export_store
     from samcache.cache.store import Store
 
     refuse_other_format(file, "HDF5", HDF5, strict=True)
@@ -273,7 +273,7 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     \b
     samcache cache import breast.h5 breast.zarr
     """
-    from samcache.cache.hdf5 import import_store
+    from samcache.cache.care.hdf5.store import import_store
 
     refuse_other_format(store, "a store", STORE_SUFFIXES)
     remarks = console()
@@ -292,7 +292,7 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
     samcache cache gc breast.zarr
     samcache cache gc breast.zarr --delete
     """
-    from samcache.cache.gc import collect, find_garbage, garbage_json, garbage_text
+    from samcache.cache.care.gc import collect, find_garbage, garbage_json, garbage_text
     from samcache.cache.store import Store
 
     opened = Store(store)
@@ -310,7 +310,7 @@ def _tell(result: Any, as_json: bool) -> None:
 
 def _tell_of(store: Store, as_json: bool, remarks: Console) -> None:
     """A store that was made, and what it is for."""
-    from samcache.cache.wording import count_nouns
+    from samcache.cache.text import count_nouns
 
     name, images = store.dataset.name, len(store.table)
     if as_json:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from samcache.commands.options import EXIT_DAMAGED, FilePath, as_json_option
-from samcache.commands.streams import open_console
+from samcache.commands.terminal.streams import open_console
 
 
 @click.command()

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from samcache.commands.options import GIVE_STORE, FilePath, option
-from samcache.commands.terminal import console, remark
+from samcache.commands.terminal.group import console, remark
 from samcache.commands.written_format import refuse_other_format
 
 if TYPE_CHECKING:
     from samcache.cache.store import Store
-    from samcache.train.predictor import TrainedRun
+    from samcache.train.runs.ensemble import TrainedRun
 
 Shapes = dict[str, tuple[int, int, int]]
 
@@ -56,9 +56,9 @@ def export(
     """
     from samcache.commands.export_encoder import export_with_encoder
     from samcache.train.export import export_classifier
-    from samcache.train.predictor import load_ensemble, open_run
-    from samcache.train.program_file import SUFFIXES
-    from samcache.train.run_folder import refuse_file_of_a_run
+    from samcache.train.runs.ensemble import load_ensemble, open_run
+    from samcache.train.runs.folder import refuse_file_of_a_run
+    from samcache.train.runs.program_file import SUFFIXES
 
     if checkpoint and not with_encoder:
         raise click.UsageError("--checkpoint needs --with-encoder")
@@ -79,7 +79,7 @@ def export(
 
 def _stored_shapes(run: TrainedRun) -> Shapes:
     """(C, h, w) of what a store keeps of each level that the run reads."""
-    from samcache.extract.encoders import level_shapes
+    from samcache.extract.encoders.registry import level_shapes
     from samcache.train.export import levels_read
 
     identity, levels = run.identity, levels_read(run)
@@ -95,7 +95,7 @@ def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
     """The store that is asked for, or the run's own; None, and a warning, without one."""
     from samcache.cache.errors import StoreError
     from samcache.cache.store import Store
-    from samcache.train.run_store import open_run_store
+    from samcache.train.runs.store import open_run_store
 
     if asked is not None:
         return Store(asked)

@@ -14,16 +14,16 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim
 
-from samcache.cache.identity import Identity
+from samcache.cache.format.identity import Identity
 from samcache.cache.store import Store
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.image_program import ImageProgram
-from samcache.extract.inputs import open_inputs
+from samcache.extract.encoders.image_program import ImageProgram
 from samcache.extract.live import checked_weights, load_identity_encoder, open_live_encoder
+from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.inputs import open_inputs
 from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, levels_read
 from samcache.train.predict import predict_store
-from samcache.train.predictor import Ensemble, TrainedRun
-from samcache.train.program_file import Exportable
+from samcache.train.runs.ensemble import Ensemble, TrainedRun
+from samcache.train.runs.program_file import Exportable
 
 _SIZES = ((97, 150), (301, 90), (64, 64))  # of images of random pixels, height and width
 _FRAMES = 4  # of the store

@@ -25,12 +25,12 @@ from samcache.commands.options import (
     option,
     source_options,
 )
-from samcache.commands.terminal import console, next_for_store, remark, resumable
+from samcache.commands.terminal.group import console, next_for_store, remark, resumable
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
 
 if TYPE_CHECKING:
-    from samcache.extract.file_sources import SourceOptions
     from samcache.extract.prepare import ExtractOptions
+    from samcache.extract.sources.files.source import SourceOptions
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
 LEVELS = ("patch", "early", "middle", "late", "neck")
@@ -131,14 +131,14 @@ def extract(
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"--{name} is missing: only --check works without")
-    from samcache.extract.division import division
-    from samcache.extract.file_sources import SourceOptions
+    from samcache.extract.pipeline.ranks import division
     from samcache.extract.prepare import ExtractOptions
     from samcache.extract.run import extract as run
+    from samcache.extract.sources.files.source import SourceOptions
 
     how = SourceOptions(**reading, window=window)
     if check:
-        from samcache.extract.recorded_reading import follow_store
+        from samcache.extract.sources.recorded_reading import follow_store
 
         if options["store"]:
             how = follow_store(how, options["store"])
@@ -163,8 +163,8 @@ def extract(
 
 
 def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
-    from samcache.extract.division import division
-    from samcache.extract.forecast import forecast
+    from samcache.extract.pipeline.ranks import division
+    from samcache.extract.plan import forecast
 
     planned = forecast(settings, console())
     if not division().speaks:
@@ -177,7 +177,7 @@ def _tell_what_is_there(
     path: Path, reading: SourceOptions, limit: int | None, as_json: bool
 ) -> None:
     from samcache.extract.check import check_source
-    from samcache.extract.open_source import open_source
+    from samcache.extract.sources.open import open_source
 
     source = open_source(path, reading)
     limited = limit is not None

@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from samcache.cache import reading
-from samcache.cache.wording import count_nouns
+from samcache.cache.format import reading
+from samcache.cache.text import count_nouns
 
 
 class At(click.IntRange):

@@ -1,14 +1,13 @@
-"""``samcache predict`` and ``evaluate``: what a trained run is for.
+"""``samcache predict``: a trained run on images or on a store.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once.
+Heavy imports stand inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,16 +22,16 @@ from samcache.commands.options import (
     image_options,
     option,
 )
-from samcache.commands.streams import data_stream
-from samcache.commands.terminal import console, resumable
+from samcache.commands.terminal.group import console, resumable
+from samcache.commands.terminal.streams import data_stream
 from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from samcache.cache.store import Store
-    from samcache.extract.noted import Noted
-    from samcache.train.predictor import TrainedRun
+    from samcache.extract.images.remarks import Noted
+    from samcache.train.runs.ensemble import TrainedRun
 
 Folder = FilePath(exists=True, file_okay=False)
 
@@ -70,13 +69,13 @@ def predict(
     samcache predict runs/slca images/ --out predictions.csv --heatmap maps
     samcache predict runs/slca s3://team/other.zarr --json
     """
-    from samcache.extract.noted import NOTHING, Noted
-    from samcache.extract.progress import tell
-    from samcache.train.heat_maps import open_heat_map_folder, write_heat_maps
+    from samcache.extract.images.remarks import NOTHING, Noted
+    from samcache.extract.pipeline.progress import tell
+    from samcache.train.pictures.heat_maps import open_heat_map_folder, write_heat_maps
     from samcache.train.predict import predict_store
-    from samcache.train.predict_output import columns, rows, write_csv, write_json
-    from samcache.train.predictor import load_ensemble, open_run
-    from samcache.train.run_folder import refuse_file_of_a_run
+    from samcache.train.runs.ensemble import load_ensemble, open_run
+    from samcache.train.runs.folder import refuse_file_of_a_run
+    from samcache.train.runs.predictions import columns, rows, write_csv, write_json
 
     if out:
         refuse_other_format(out, *(("JSON", JSON) if as_json else ("CSV (without --json)", CSV)))
@@ -116,46 +115,6 @@ def predict(
         sys.exit(EXIT_UNREADABLE)
 
 
-@click.command()
-@click.argument("run", type=Folder)
-@click.argument("store")
-@option("--split", type=click.Choice(["test", "all"]), default="test", help="Samples to test on.")
-@option("--out", type=FilePath(file_okay=False), help="Folder for the files.  [default: none]")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-def evaluate(
-    run: Path, store: str, split: str, out: Path | None, as_json: bool, device: str
-) -> None:
-    """Test RUN on STORE, an external test set of the same classes and the same features.
-
-    Classes are matched by their names. The metrics are those of train, for each member of RUN and
-    for the mean of all, with intervals bootstrapped over samples (patients whole). --out gets
-    evaluation.json and predictions.csv.
-
-    \b
-    samcache evaluate runs/slca elsewhere.zarr --out runs/slca-elsewhere
-    samcache evaluate runs/slca elsewhere.zarr --split all --json
-    """
-    from samcache.cache.store import Store
-    from samcache.train.evaluate import evaluate as run_evaluation
-    from samcache.train.evaluate import open_evaluation_folder, write_evaluation
-    from samcache.train.predictor import open_run
-    from samcache.train.run_folder import held, refuse_run_folder
-
-    if out:
-        refuse_other_format(out, "a folder", FOLDER)
-    trained = open_run(run)
-    with ExitStack() as holding:
-        if out:
-            refuse_run_folder(out)
-            open_evaluation_folder(out)
-            holding.enter_context(held(out))  # the two files belong to one evaluation
-        evaluation, predictions = run_evaluation(trained, Store(store), split, device)
-        if out:
-            write_evaluation(out, evaluation, predictions)
-    click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
-
-
 def _stores(
     run: TrainedRun,
     inputs: tuple[str, ...],
@@ -170,13 +129,13 @@ def _stores(
 ) -> Iterator[Store]:
     """The store that is given, or the images that are given as temporary stores, one by one."""
     from samcache.cache.store import Store
-    from samcache.extract.colour import parse_window
-    from samcache.extract.file_sources import SourceOptions
-    from samcache.extract.inputs import open_inputs
+    from samcache.extract.images.colour import parse_window
     from samcache.extract.live import open_live_encoder
-    from samcache.extract.progress import tell
-    from samcache.extract.recorded_reading import follow_run
-    from samcache.extract.sources import told_passed_over
+    from samcache.extract.pipeline.progress import tell
+    from samcache.extract.sources.base import told_passed_over
+    from samcache.extract.sources.files.source import SourceOptions
+    from samcache.extract.sources.inputs import open_inputs
+    from samcache.extract.sources.recorded_reading import follow_run
 
     if any(_is_store(name) for name in inputs):
         if len(inputs) > 1:
@@ -193,8 +152,8 @@ def _stores(
 
 
 def _is_store(name: str) -> bool:
-    from samcache.cache.location import is_remote
-    from samcache.cache.place_kind import is_store
+    from samcache.cache.files.place_kind import is_store
+    from samcache.cache.objects.location import is_remote
 
     return is_remote(name) or is_store(Path(name))
 
@@ -206,7 +165,7 @@ def _opened(out: Path | None) -> Iterator[IO[str]]:
         yield data_stream()
         sys.stdout.flush()  # where nobody reads any more, that is told here
         return
-    from samcache.cache.whole_file import replace_file
+    from samcache.cache.files.whole_file import replace_file
 
     with replace_file(out) as part, part.open("w", encoding="utf-8", newline="") as file:
         yield file

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from samcache.commands.options import GIVE_STORE, FilePath, option
-from samcache.commands.terminal import console, remark
+from samcache.commands.terminal.group import console, remark
 from samcache.commands.written_format import HTML, refuse_other_format
 
 

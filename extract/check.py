@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from samcache.cache.description import DRAWN
-from samcache.cache.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.errors import ImageError
-from samcache.cache.samples import SPLITS
-from samcache.cache.wording import count_nouns
-from samcache.extract.drawn_splits import keep_copies_together
-from samcache.extract.noted import NOTHING, Noted, is_single_colour
-from samcache.extract.progress import encoding_progress, tell
+from samcache.cache.format.description import DRAWN
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.labels.duplicates import Duplicates, find_duplicates, split_groups
+from samcache.cache.text import count_nouns
+from samcache.extract.images.remarks import NOTHING, Noted, is_single_colour
+from samcache.extract.pipeline.progress import encoding_progress, tell
 from samcache.extract.remarks import training_remarks
-from samcache.extract.sources import Source, told_passed_over
+from samcache.extract.sources.base import Source, told_passed_over
+from samcache.extract.sources.splits import keep_copies_together
 
 _MOST_ACROSS = 10  # classes in one row
 _SHOWN = 20  # of each kind of trouble; the JSON has all

@@ -15,14 +15,14 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from samcache.cache.digest import file_sha256
+from samcache.cache.care.stage import stage_root
 from samcache.cache.errors import SamcacheError
-from samcache.cache.location import open_objects
-from samcache.cache.stage import stage_root
-from samcache.cache.wording import count_nouns
+from samcache.cache.files.digest import file_sha256
+from samcache.cache.objects.location import open_objects
+from samcache.cache.text import count_nouns
+from samcache.extract.encoders.precision import multiplies_bfloat16
+from samcache.extract.encoders.weights import OFFICIAL, name_by_hash
 from samcache.extract.extras import find_extras
-from samcache.extract.precision import multiplies_bfloat16
-from samcache.extract.weights import OFFICIAL, name_by_hash
 
 _LITTLE_MEMORY = 8e9  # bytes; ViT-H in float32 takes 2.6e9 before its activations
 _LITTLE_DISK = 20e9

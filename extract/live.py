@@ -12,26 +12,26 @@ from rich.console import Console
 
 from samcache.cache.claims import Claims
 from samcache.cache.create import create_store
-from samcache.cache.description import Dataset, Description
-from samcache.cache.digest import file_sha256
 from samcache.cache.errors import CheckpointError
-from samcache.cache.identity import Identity
-from samcache.cache.layout import Layout
-from samcache.cache.location import open_objects
+from samcache.cache.files.digest import file_sha256
+from samcache.cache.format.description import Dataset, Description
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.layout import Layout
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.extract.batch_size import BatchSize
-from samcache.extract.division import Division
-from samcache.extract.encoders import Encoder, load_encoder
-from samcache.extract.inputs import Inputs
-from samcache.extract.noted import Noted
-from samcache.extract.open_shard import Filled
-from samcache.extract.pipeline import Work, fill
-from samcache.extract.progress import encoding_progress
-from samcache.extract.reuse import KnownRows
+from samcache.extract.encoders.registry import Encoder, load_encoder
+from samcache.extract.encoders.weights import OFFICIAL, name_by_hash, official_checkpoint
+from samcache.extract.images.remarks import Noted
+from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.fill import Work, fill
+from samcache.extract.pipeline.open_shard import Filled
+from samcache.extract.pipeline.progress import encoding_progress
+from samcache.extract.pipeline.ranks import Division
+from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.run import open_device
-from samcache.extract.shard_encoder import ShardEncoder
-from samcache.extract.sources import Source
-from samcache.extract.weights import OFFICIAL, name_by_hash, official_checkpoint
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.inputs import Inputs
 
 OnImages = Callable[[int, int], None]  # a shard, and how many of its images are through
 

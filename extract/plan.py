@@ -1,175 +1,237 @@
-"""What a store's sample table has to become, given what the source holds now."""
+"""``samcache extract --plan``: what a run would write, and how long it would take."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from rich.console import Console
+from rich.filesize import decimal
 
-from samcache.cache.description import DRAWN
-from samcache.cache.errors import StoreError
-from samcache.cache.samples import COLUMNS
+from samcache.cache.create import store_exists
+from samcache.cache.format.layout import ArraySpec, Layout
+from samcache.cache.format.shards import shard_size
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.wording import count_nouns, list_first
-from samcache.extract.drawn_splits import ReadHashes, follow_known_splits
-from samcache.extract.source_hashes import source_hashes
-from samcache.extract.sources import Source
+from samcache.cache.text import count_nouns
+from samcache.extract.changes import (
+    Changes,
+    compare,
+    fitted,
+    next_table,
+    stored_images,
+)
+from samcache.extract.pipeline.exactness import PROBE, probe_images
+from samcache.extract.pipeline.open_shard import ShardRows
+from samcache.extract.pipeline.progress import encoding_progress, tell
+from samcache.extract.pipeline.ranks import division, reading_threads
+from samcache.extract.pipeline.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
+from samcache.extract.prepare import ExtractOptions, Prepared, open_limited, prepare
+from samcache.extract.remarks import training_remarks
+from samcache.extract.run import configured_encoder, open_existing
+from samcache.extract.sources.base import Source, told_passed_over
+from samcache.extract.sources.source_hashes import source_hashes
 
-GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded
+_LARGEST_BATCH = 32  # images that are measured at a time, at most
+_BATCHES = 5  # measured, at most
+_ENOUGH = 5.0  # seconds of measuring after which no further batch is begun
 
 
 @dataclass(frozen=True)
-class Changes:
-    """Ids of samples by what became of them in the source since they were stored."""
+class Speed:
+    """Seconds an image, measured on a few: of the encoder, and of one thread that reads."""
 
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    relabelled: tuple[str, ...] = ()  # another class, split or group
-    changed: tuple[str, ...] = ()  # other bytes
-    mended: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
-    unreachable: tuple[str, ...] = ()  # readable when they were stored, and not now
-    uncompared: int = 0  # stored images whose bytes were not compared with the source's
+    encode: float
+    read: float
+    images: int  # encoded while measuring
+    device: str
 
-    def lines(self, pruned: bool, limited: bool = False) -> list[str]:
-        """What a user should know, a line for each kind."""
-        kept = "dropped" if pruned else "kept unchanged; --prune drops them"
-        gone = "outside of --limit: kept" if limited else f"no longer in the source: {kept}"
-        redone = "encoded anew" if pruned else "kept unchanged; --prune encodes them anew"
-        followed = "changed" if pruned else "kept unchanged; --prune follows the source"
-        texts = {
-            "new in the source: added": self.added,
-            gone: self.removed,
-            f"with other bytes in the source: {redone}": self.changed,
-            f"with another class, split or group in the source: {followed}": self.relabelled,
-            "unreadable before, and changed or back since: read again": self.mended,
-            "cannot be read now: kept unchanged": self.unreachable,
-        }
+    def seconds(self, rows: int, workers: int) -> float:
+        """For so many rows in a job of so many workers; reading runs ahead in several threads."""
+        return rows * max(self.encode, self.read / reading_threads()) / workers
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do. Bytes and objects are those of the shards it would write."""
+
+    store: str
+    exists: bool
+    images: int  # in the store after the run
+    rows: int  # to encode
+    copied: int  # to copy from rows that were encoded before
+    shards: int  # to write
+    bytes: dict[str, int]  # by array
+    objects: int
+    workers: int
+    speed: Speed | None
+    changes: Changes
+    passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
+    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole job, None where nothing could be measured."""
+        return self.speed.seconds(self.rows, self.workers) if self.speed else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        total = sum(self.bytes.values())
+        return {**asdict(self), "total_bytes": total, "seconds": self.seconds}
+
+    def text(self, prune: bool, limited: bool = False) -> str:
+        """A few lines for the terminal."""
+        state = "exists" if self.exists else "would be created"
+        width = max(map(len, self.bytes))
+        copied = f", {self.copied} to copy" if self.copied else ""
         lines = [
-            f"{count_nouns(len(ids), 'image')} {text} ({list_first(ids)})"
-            for text, ids in texts.items()
-            if ids
+            f"{self.store} {state}: {count_nouns(self.images, 'image')}, {self.rows} to "
+            f"encode{copied}",
+            *told_passed_over(self.passed_over),
+            *self.changes.lines(prune, limited),
+            *self.remarks,
+            *(f"  {path:<{width}}  {decimal(size)}" for path, size in self.bytes.items()),
+            f"{decimal(sum(self.bytes.values()))} in {count_nouns(self.objects, 'object')} "
+            f"({count_nouns(self.shards, 'shard')})",
         ]
-        if self.uncompared:
+        if self.speed is not None and self.seconds is not None:
             lines.append(
-                f"{count_nouns(self.uncompared, 'stored image')}: not compared with the source's "
-                "bytes, as a run of one process does first"
+                f"about {_duration(self.seconds)} with {self.workers} worker"
+                f"{'s' if self.workers > 1 else ''}: measured on "
+                f"{count_nouns(self.speed.images, 'image')}, "
+                f"{self.speed.encode:.3g} s each on {self.speed.device}, {self.speed.read:.3g} s "
+                "to read one"
             )
-        return lines
+        elif self.rows:
+            lines.append("no time: none of the images that were tried can be read")
+        return "\n".join([*lines, "Nothing was written."])
 
 
-def fitted(
-    samples: pd.DataFrame,
-    source: Source,
-    store: Store,
-    split_seed: int,
-    read_hashes: ReadHashes | None = None,
-) -> pd.DataFrame:
-    """A source's table in a store's terms: labels by class name, drawn splits never drawn again.
+def forecast(options: ExtractOptions, console: Console) -> Forecast:
+    """Plan a run of these options; writes nothing, raises SamcacheError as the run would.
 
-    read_hashes: of the source's images, so that new copies of known images join their split.
-    Raises StoreError where the source has a class that the store does not know, another kind of
-    split, or not one sample of the store.
+    Images are compared by id alone. Where some may be known, since the source has changed or with
+    ``reuse``, the bytes of those that are to be done are read, with a progress bar on ``console``.
+    Time is measured on a few images that are spread over the source.
     """
-    if not samples["id"].isin(store.table["id"]).any():
-        raise StoreError(
-            f"{store.location} holds {store.dataset.name}, and not one sample of the source: "
-            "extract another data set into another --store"
-        )
-    if source.split_origin != store.dataset.split_origin:
-        raise StoreError(
-            f"splits in {store.location}: {store.dataset.split_origin!r}, in this run: "
-            f"{source.split_origin!r}: use the same source and --split-seed, or another --store"
-        )
-    samples = with_the_stores_labels(samples, source, store)
-    if source.split_origin.startswith(DRAWN):
-        samples["split"] = follow_known_splits(samples, store, split_seed, read_hashes)
-    return samples
-
-
-def with_the_stores_labels(samples: pd.DataFrame, source: Source, store: Store) -> pd.DataFrame:
-    """A source's table with labels that index the store's classes; raises StoreError as above."""
-    unknown = [name for name in source.classes if name not in store.dataset.classes]
-    if unknown:
-        raise StoreError(
-            f"{store.location} has the classes {', '.join(store.dataset.classes)}, the source also "
-            f"{', '.join(unknown)}: labels would shift; extract into another --store"
-        )
-    numbers = [store.dataset.classes.index(name) for name in source.classes]
-    return samples.assign(label=np.array(numbers, np.int64)[samples["label"]])
-
-
-def compare(samples: pd.DataFrame, store: Store) -> Changes:
-    """What differs between a fitted table and the store's, ids and columns alone."""
-    before = store.table.set_index("id")
-    now = samples.set_index("id")
-    shared = now.index.intersection(before.index, sort=False)
-    columns = [column for column in COLUMNS if column != "id"]
-    differs = (before.loc[shared, columns] != now.loc[shared, columns]).any(axis=1)
-    lost = store.samples["id"][store.samples["reason"] == GONE]
-    return Changes(
-        added=tuple(now.index.difference(before.index, sort=False)),
-        removed=tuple(before.index.difference(now.index, sort=False)),
-        relabelled=tuple(shared[differs.to_numpy()]),
-        mended=tuple(lost[lost.isin(now.index)]),
+    source = open_limited(options)
+    tell(console, source.remarks if division().speaks else ())
+    prepared = prepare(options, source)
+    table, store, changes = _table(prepared, options)
+    size = store.rows_per_shard if store else options.shard_rows
+    numbers = table["row"].to_numpy() // size
+    passed = store.committed() if store else []
+    if options.limit is not None:  # a shard with images beyond it is left for another run
+        passed = [*passed, *numbers[~table["id"].isin(prepared.samples["id"])]]
+    todo = table[~np.isin(numbers, passed)]
+    _, counts = np.unique(todo["row"].to_numpy() // size, return_counts=True)
+    own = [store] if store and (store.generation.number or table is not store.table) else []
+    known = open_reusable(options.reuse, prepared.identity) + own
+    copied = _copied(todo, prepared, KnownRows(known), console) if known and len(todo) else 0
+    rows = len(todo) - copied
+    arrays = Layout(int(table["row"].iloc[-1]) + 1, size, prepared.shapes).arrays(prepared.identity)
+    return Forecast(
+        store=str(options.store),
+        exists=store is not None,
+        images=len(table),
+        rows=rows,
+        copied=copied,
+        shards=len(counts),
+        bytes={path: _bytes(spec, counts, size) for path, spec in arrays.items()},
+        objects=len(counts) * (len(arrays) + 1),
+        workers=division().size,
+        speed=measure_speed(prepared.source, configured_encoder(prepared, options))
+        if rows
+        else None,
+        changes=changes,
+        passed_over=source.passed_over,
+        remarks=tuple(_training_remarks(table, store, source, options)),
     )
 
 
-def compare_bytes(
-    changes: Changes,
-    samples: pd.DataFrame,
-    source: Source,
-    store: Store,
-    on_image: Callable[[], None],
-) -> Changes:
-    """The changes with the ids whose source bytes are not those that were stored.
+def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
+    """Time reading and encoding on a few images, in the run's batches; None without any.
 
-    samples: the source's table with the store's ids, in the source's order.
+    The first batch warms the device up, and on a GPU compiles. It counts only where it took so
+    long on a CPU that no other is begun.
     """
-    stored = store.samples[store.samples["status"] != "missing"]
-    known = samples[["id"]].assign(place=np.arange(len(samples)))
-    known = known.merge(stored[["id", "sha256", "status"]], on="id")
-    known["now"] = list(source_hashes(source, known["place"].tolist(), on_image))
-    readable, reached = known["status"] == "ok", known["now"].notna()
-    other = reached & (known["now"] != known["sha256"])
-    return replace(
-        changes,
-        changed=tuple(known["id"][readable & other]),
-        mended=tuple(known["id"][~readable & other]),
-        unreachable=tuple(known["id"][readable & ~reached]),
+    few = source.limited(PROBE)
+    started = time.perf_counter()
+    images = probe_images(few, encoder.identity)
+    read = (time.perf_counter() - started) / max(1, len(images))
+    if not images:
+        return None
+    batch = [
+        Row(number, "", images[number % len(images)])
+        for number in range(min(encoder.batch.images, _LARGEST_BATCH))
+    ]
+    times: list[float] = []
+    least = 1 if encoder.device.type == "cpu" else 2
+    while len(times) < least or (sum(times) < _ENOUGH and len(times) < _BATCHES):
+        started = time.perf_counter()
+        list(encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
+        times.append(time.perf_counter() - started)
+    encode = median(times[1:] or times) / len(batch)
+    device = str(encoder.device)
+    return Speed(encode, read, len(times) * len(batch), device)
+
+
+def _table(
+    prepared: Prepared, options: ExtractOptions
+) -> tuple[pd.DataFrame, Store | None, Changes]:
+    """The samples after the run, by ascending row; the store; what changed in the source."""
+    objects = open_objects(options.store)
+    if not store_exists(objects):
+        new = prepared.samples.assign(row=np.arange(len(prepared.samples)))
+        return new, None, Changes()
+    store = open_existing(objects, prepared, options)
+    given = fitted(prepared.samples, prepared.source, store, options.reading.split_seed)
+    changes = compare(given, store)
+    following = next_table(given, store, changes, options.prune)
+    if not options.assume_unchanged:
+        changes = replace(changes, uncompared=stored_images(store))
+    return (store.table if following is None else following), store, changes
+
+
+def _training_remarks(
+    table: pd.DataFrame, store: Store | None, source: Source, options: ExtractOptions
+) -> list[str]:
+    """Of the samples after the run; what the store knows as unreadable does not count."""
+    if store is not None:
+        bad = store.samples[store.samples["status"] == "unreadable"]
+        table = table.assign(status=np.where(table["row"].isin(bad["row"]), "unreadable", "ok"))
+    dataset = store.dataset if store else source
+    how = dataset.classes, dataset.split_origin, options.limit is not None
+    return training_remarks(source.name, table, *how)
+
+
+def _copied(todo: pd.DataFrame, prepared: Prepared, known: KnownRows, console: Console) -> int:
+    """How many of the samples to do the run would copy instead, going by their bytes."""
+    found = pd.Index(prepared.samples["id"]).get_indexer(todo["id"])
+    places = found[found >= 0].tolist()
+    with encoding_progress(console) as progress:
+        task = progress.add_task("looking for what is known", total=len(places))
+        hashes = source_hashes(prepared.source, places, lambda: progress.advance(task))
+        return sum(sha in known for sha in hashes)
+
+
+def _bytes(spec: ArraySpec, counts: npt.NDArray[np.int64], size: int) -> int:
+    """Bytes of one array's objects: of so many samples in each shard."""
+    empty = shard_size(np.zeros(size, np.bool_), spec.row_bytes)
+    one = shard_size(np.ones(1, np.bool_), spec.row_bytes) - shard_size(
+        np.zeros(1, np.bool_), spec.row_bytes
     )
+    return len(counts) * empty + int(counts.sum()) * one
 
 
-def stored_images(store: Store) -> int:
-    """How many images have been stored, or tried."""
-    return int((store.samples["status"] != "missing").sum())
-
-
-def next_table(
-    samples: pd.DataFrame, store: Store, changes: Changes, prune: bool
-) -> pd.DataFrame | None:
-    """The sample table that follows the source, or None where the store's own will do.
-
-    New samples, and those to be encoded anew, get rows past all shards that exist, so that nothing
-    committed is touched.
-    """
-    anew = {*changes.mended, *(changes.changed if prune else ())}
-    table = store.table
-    kept = table[~table["id"].isin(anew | (set(changes.removed) if prune else set()))]
-    if prune and changes.relabelled:
-        now = samples.set_index("id")
-        known = kept["id"].isin(now.index).to_numpy()
-        kept = kept.copy()
-        for column in ("label", "split", "group"):
-            kept.loc[known, column] = now.loc[kept["id"][known], column].to_numpy()
-    fresh = samples[samples["id"].isin(anew | set(changes.added))]
-    first = store.layout.shards * store.rows_per_shard
-    fresh = fresh.assign(row=np.arange(first, first + len(fresh)))
-    following = pd.concat([kept, fresh[[*COLUMNS, "row"]]], ignore_index=True)
-    return None if _same(following, table) else following
-
-
-def _same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether two tables have the same values, in whatever kind of text their columns are."""
-    if len(first) != len(second):
-        return False
-    return all((first[name].to_numpy() == second[name].to_numpy()).all() for name in second)
+def _duration(seconds: float) -> str:
+    """Such as ``3.2 h``."""
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"

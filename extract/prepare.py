@@ -6,21 +6,21 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError
-from samcache.cache.identity import Identity
-from samcache.cache.location import is_remote
-from samcache.cache.views import VIEW_SETS
-from samcache.cache.wording import count_nouns
-from samcache.extract.colour import window_text
-from samcache.extract.encoders import ARCHITECTURES, LEVELS, Encoder, load_encoder
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.open_source import open_source
-from samcache.extract.precision import resolve_precision
-from samcache.extract.pseudonyms import hashed_ids
-from samcache.extract.recorded_reading import follow_store
-from samcache.extract.sources import Source
-from samcache.extract.weights import official_checkpoint
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.views import VIEW_SETS
+from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.objects.location import is_remote
+from samcache.cache.text import count_nouns
+from samcache.extract.encoders.precision import resolve_precision
+from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, Encoder, load_encoder
+from samcache.extract.encoders.weights import official_checkpoint
+from samcache.extract.images.colour import window_text
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.open import open_source
+from samcache.extract.sources.pseudonyms import hashed_ids
+from samcache.extract.sources.recorded_reading import follow_store
 
 _DEFAULT_FRAME = 256
 Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)

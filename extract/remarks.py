@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from samcache.cache.trainable import trainability
+from samcache.cache.labels.trainable import trainability
 
 _WITHOUT_LIMIT = "samcache extract without --limit"
 

@@ -6,25 +6,25 @@ from typing import Any
 
 import pandas as pd
 
+from samcache.cache.care.damage.open_damaged import Damage, open_damaged
+from samcache.cache.care.damage.restore import restore_columns, restore_records, write_spares
+from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claims
-from samcache.cache.commits import ObjectRecord, commit_key, spare_key
 from samcache.cache.errors import StoreError
-from samcache.cache.open_damaged import Damage, open_damaged
-from samcache.cache.reading import Reading
-from samcache.cache.restore import restore_columns, restore_records, write_spares
-from samcache.cache.samples import generation_objects, read_column
+from samcache.cache.format.commits import ObjectRecord, commit_key, spare_key
+from samcache.cache.format.reading import Reading
+from samcache.cache.format.samples import generation_objects, read_column
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
-from samcache.cache.wording import count_nouns
-from samcache.extract.colour import parse_window
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.open_source import open_source
-from samcache.extract.plan import with_the_stores_labels
-from samcache.extract.pseudonyms import hashed_ids
-from samcache.extract.recorded_reading import follow_reading, refuse_other_reading
-from samcache.extract.repair_shard import EncoderOnDemand, ShardRepair
+from samcache.cache.text import count_nouns
+from samcache.extract.changes import with_the_stores_labels
+from samcache.extract.images.colour import parse_window
+from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair
 from samcache.extract.run import source_places
-from samcache.extract.sources import Source
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.open import open_source
+from samcache.extract.sources.pseudonyms import hashed_ids
+from samcache.extract.sources.recorded_reading import follow_reading, refuse_other_reading
 
 
 @dataclass(frozen=True)

@@ -20,24 +20,15 @@ from samcache.cache.create import (
     store_exists,
     write_metadata,
 )
-from samcache.cache.description import DRAWN, Dataset, Description
 from samcache.cache.errors import OvertakenError, SourceError, StoreError
-from samcache.cache.layout import Layout
-from samcache.cache.location import open_objects
-from samcache.cache.objects import Objects
-from samcache.cache.precision import Precision
-from samcache.cache.reading import PROVENANCE
+from samcache.cache.format.description import DRAWN, Dataset, Description
+from samcache.cache.format.layout import Layout
+from samcache.cache.format.precision import Precision
+from samcache.cache.format.reading import PROVENANCE
+from samcache.cache.objects.base import Objects
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.extract.batch_size import BatchSize
-from samcache.extract.division import Division, division, own_gpu
-from samcache.extract.drawn_splits import ReadHashes, SourceHashes, keep_copies_together
-from samcache.extract.encoders import (
-    Encoder,
-    load_encoder,
-)
-from samcache.extract.open_shard import Filled
-from samcache.extract.pipeline import Work, fill
-from samcache.extract.plan import (
+from samcache.extract.changes import (
     Changes,
     compare,
     compare_bytes,
@@ -45,7 +36,20 @@ from samcache.extract.plan import (
     next_table,
     stored_images,
 )
-from samcache.extract.precision import resolve_precision
+from samcache.extract.encoders.precision import resolve_precision
+from samcache.extract.encoders.registry import (
+    Encoder,
+    load_encoder,
+)
+from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.exactness import measure_precision, probe_images
+from samcache.extract.pipeline.fill import Work, fill
+from samcache.extract.pipeline.open_shard import Filled
+from samcache.extract.pipeline.progress import encoding_progress, job_progress, tell
+from samcache.extract.pipeline.ranks import Division, division, own_gpu
+from samcache.extract.pipeline.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.rows import read_row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.prepare import (
     ExtractOptions,
     Prepared,
@@ -53,14 +57,10 @@ from samcache.extract.prepare import (
     prepare,
     refuse_split_groups,
 )
-from samcache.extract.probe import measure_precision, probe_images
-from samcache.extract.progress import encoding_progress, job_progress, tell
-from samcache.extract.recorded_reading import refuse_other_reading
 from samcache.extract.remarks import training_remarks
-from samcache.extract.reuse import KnownRows, open_reusable
-from samcache.extract.rows import read_row
-from samcache.extract.shard_encoder import ShardEncoder
-from samcache.extract.sources import Source
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.recorded_reading import refuse_other_reading
+from samcache.extract.sources.splits import ReadHashes, SourceHashes, keep_copies_together
 from samcache.extract.summary import ExtractSummary, summarise, unreadable_images
 
 _PATIENCE = 0.5  # seconds between looks at a store that another process is creating

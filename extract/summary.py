@@ -3,15 +3,15 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from samcache.cache.duplicates import Duplicates, find_duplicates
-from samcache.cache.precision import Precision
+from samcache.cache.format.precision import Precision
+from samcache.cache.labels.duplicates import Duplicates, find_duplicates
 from samcache.cache.store import Store
-from samcache.cache.wording import count_nouns
+from samcache.cache.text import count_nouns
 from samcache.extract.check import listed
-from samcache.extract.division import Division
-from samcache.extract.noted import NOTHING, Noted
-from samcache.extract.open_shard import Filled
-from samcache.extract.sources import told_passed_over
+from samcache.extract.images.remarks import NOTHING, Noted
+from samcache.extract.pipeline.open_shard import Filled
+from samcache.extract.pipeline.ranks import Division
+from samcache.extract.sources.base import told_passed_over
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from reported_runs import reported_runs
@@ -13,6 +12,7 @@ from rich.console import Console
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
 from tiny_encoder import save_tiny_checkpoint
+from tiny_extraction import Extract, write_npz
 from trained_run import trained
 from web_server import web
 
@@ -58,26 +58,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.pth")
 
 
-def write_npz(path: Path, counts: tuple[int, int, int] = (24, 8, 8), classes: int = 2) -> Path:
-    """A MedMNIST-shaped file; later classes are brighter, so there is something to learn."""
-    rng = np.random.default_rng(7)
-    arrays = {}
-    for split, count in zip(("train", "val", "test"), counts, strict=True):
-        labels = np.arange(count) % classes
-        noise = rng.integers(0, 120, (count, 20, 20))
-        arrays[f"{split}_images"] = (noise + 60 * labels[:, None, None]).astype(np.uint8)
-        arrays[f"{split}_labels"] = labels[:, None].astype(np.uint8)
-    np.savez(path, **arrays)
-    return path
-
-
 @pytest.fixture
 def npz(tmp_path: Path) -> Path:
     """Forty grey images of two classes."""
     return write_npz(tmp_path / "toy.npz")
-
-
-Extract = Callable[..., tuple[Store, ExtractSummary]]
 
 
 @pytest.fixture

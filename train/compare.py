@@ -8,14 +8,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
-from samcache.train.bootstrap import RESAMPLES, Interval, Predictions, Summary, mean_over_seeds
-from samcache.train.csv_cells import guard_cell
-from samcache.train.metrics import Floats
-from samcache.train.results_text import interval_text, mean_and_sd, title
-from samcache.train.run_files import open_files, read_tests, told_of_run
-from samcache.train.run_folder import PREDICTIONS
+from samcache.cache.labels.copies import group_codes
+from samcache.train.runs.csv_cells import guard_cell
+from samcache.train.runs.folder import PREDICTIONS
+from samcache.train.runs.read import open_files, read_tests, told_of_run
+from samcache.train.scores.bootstrap import (
+    RESAMPLES,
+    Interval,
+    Predictions,
+    Summary,
+    mean_over_seeds,
+)
+from samcache.train.scores.metrics import Floats
+from samcache.train.scores.results import interval_text, mean_and_sd, title
 
 DEFAULT_METRICS = ("auc", "accuracy")
 

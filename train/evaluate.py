@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from samcache.cache.classes import used_classes
-from samcache.cache.copies import group_codes
 from samcache.cache.errors import ConfigError
+from samcache.cache.files.whole_file import replace_file
+from samcache.cache.labels.classes import used_classes
+from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.cache.whole_file import replace_file
-from samcache.cache.wording import count_are, count_nouns
-from samcache.train.bootstrap import Predictions, Summary
-from samcache.train.csv_cells import guard_cells
-from samcache.train.metrics import Floats, Ints
+from samcache.cache.text import count_are, count_nouns
 from samcache.train.predict import predict_store
-from samcache.train.predictor import TrainedRun, load_ensemble
-from samcache.train.results_text import each_and_together
-from samcache.train.run_files import read_seen
-from samcache.train.run_folder import PREDICTIONS, write_json
+from samcache.train.runs.csv_cells import guard_cells
+from samcache.train.runs.ensemble import TrainedRun, load_ensemble
+from samcache.train.runs.folder import PREDICTIONS, write_json
+from samcache.train.runs.read import read_seen
+from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.metrics import Floats, Ints
+from samcache.train.scores.results import each_and_together
 
 
 @dataclass(frozen=True)

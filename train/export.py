@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from samcache.cache.digest import file_sha256
 from samcache.cache.errors import ConfigError
-from samcache.cache.layout import IMAGES, feature_path
+from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.whole_file import replace_file
+from samcache.cache.format.layout import IMAGES, feature_path
 from samcache.cache.store import Store
-from samcache.cache.whole_file import replace_file
-from samcache.cache.wording import count_nouns
+from samcache.cache.text import count_nouns
+from samcache.train.data.prepare_inputs import MapShape, names_by_level, prepare_maps
+from samcache.train.data.resize import Resize
 from samcache.train.predict import predict_store
-from samcache.train.predictor import Ensemble, TrainedRun
-from samcache.train.prepare_inputs import MapShape, names_by_level, prepare_maps
-from samcache.train.program_file import OUTPUT, Arguments, Exportable, Program, write_program
-from samcache.train.resize import Resize
+from samcache.train.runs.ensemble import Ensemble, TrainedRun
+from samcache.train.runs.program_file import OUTPUT, Arguments, Exportable, Program, write_program
 
 TOLERANCE = 1e-5  # between the exported program's probabilities and ours
 _SAMPLES = 16  # of a store, at most

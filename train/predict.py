@@ -11,8 +11,8 @@ from torch import Tensor
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.train.data import read_inputs
-from samcache.train.predictor import Ensemble, TrainedRun, check_features
+from samcache.train.data.dataset import read_inputs
+from samcache.train.runs.ensemble import Ensemble, TrainedRun, check_features
 
 Floats32 = npt.NDArray[np.float32]
 

@@ -11,16 +11,16 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from samcache.cache.copies import group_codes
-from samcache.cache.layout import STATISTICS
+from samcache.cache.format.layout import STATISTICS
+from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.cache.wording import count_nouns
-from samcache.train.bootstrap import Interval, Predictions
-from samcache.train.discriminant import Discriminant
-from samcache.train.metrics import Floats, Ints, macro_auc
-from samcache.train.splits import readable_samples
-from samcache.train.spreads import LEAST_DEVIATION
-from samcache.train.trainings import plan_trainings
+from samcache.cache.text import count_nouns
+from samcache.train.model.discriminant import Discriminant
+from samcache.train.model.spreads import LEAST_DEVIATION
+from samcache.train.scores.bootstrap import Interval, Predictions
+from samcache.train.scores.metrics import Floats, Ints, macro_auc
+from samcache.train.tasks.splits import readable_samples
+from samcache.train.tasks.trainings import plan_trainings
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)

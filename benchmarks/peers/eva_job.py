@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "helpers"))
 
 import pandas as pd
 import tiny_encoder  # noqa: F401 - makes vit_tiny known
@@ -31,8 +31,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from samcache.extract.encoders import load_encoder
-from samcache.extract.preprocess import normalise, to_frame
+from samcache.extract.encoders.registry import load_encoder
+from samcache.extract.images.preprocess import normalise, to_frame
 
 SPLITS = ("train", "val", "test")
 BATCH = 64

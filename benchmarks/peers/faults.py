@@ -22,7 +22,7 @@ from typing import Any
 
 os.environ["LITDATA_DISABLE_VERSION_CHECK"] = "1"
 HERE = Path(__file__).parent
-TESTS = HERE.parents[1] / "tests"
+TESTS = HERE.parents[1] / "tests" / "helpers"
 sys.path[:0] = [str(HERE), str(HERE.parent), str(TESTS)]
 
 from flips import flip_in_formats, flip_vector  # noqa: E402
@@ -63,7 +63,7 @@ class Trial:
         words = ["extract", str(self.labels), "--store", f"{self.cache}.zarr", "--pool", "2"]
         words += ["--encoder", "vit_tiny", "--checkpoint", str(self.checkpoint)]
         words += ["--shard-rows", "16", "--batch-size", "8"]
-        return [str(TESTS / "extract" / "tiny_cli.py"), "0.3", *words]
+        return [str(TESTS / "tiny_cli.py"), "0.3", *words]
 
     def stage_2(self) -> list[str]:
         """The command that trains, or with LitData reads, what is cached."""

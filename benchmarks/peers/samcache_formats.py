@@ -10,15 +10,15 @@ from formats import Epoch, Features, Format, in_random_order
 from rich.console import Console
 from torch import Tensor
 
+from samcache.cache.care.stage import stage_root, staged
 from samcache.cache.create import create_store
-from samcache.cache.description import Dataset, Description
-from samcache.cache.identity import Identity
-from samcache.cache.layout import feature_path
-from samcache.cache.location import open_objects
+from samcache.cache.format.description import Dataset, Description
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.layout import feature_path
+from samcache.cache.objects.location import open_objects
 from samcache.cache.rows import RowReader
-from samcache.cache.stage import stage_root, staged
 from samcache.cache.store import ShardContent, Store
-from samcache.train.residency import allocate
+from samcache.train.data.residency import allocate
 
 SHARD_ROWS = 64
 NAME = "features.zarr"

@@ -19,7 +19,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 os.environ["LITDATA_DISABLE_VERSION_CHECK"] = "1"
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "tests")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1] / "tests" / "helpers")]
 
 # all that any format needs, imported before the first copy is made
 import h5py  # noqa: E402, F401

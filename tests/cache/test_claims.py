@@ -13,9 +13,9 @@ import pytest
 
 from samcache.cache import claims as claiming
 from samcache.cache.claims import Claim, Claims, claim_key, newest_claim
-from samcache.cache.location import open_objects
-from samcache.cache.objects import Objects
-from samcache.cache.records import seal
+from samcache.cache.format.records import seal
+from samcache.cache.objects.base import Objects
+from samcache.cache.objects.location import open_objects
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_dead_process_of_this_machine_is_succeeded_at_once(
 ) -> None:
     code = (
         "import os, sys; from samcache.cache.claims import Claims;"
-        "from samcache.cache.location import open_objects;"
+        "from samcache.cache.objects.location import open_objects;"
         "claims = Claims(open_objects(sys.argv[1])); claims.take('00000000'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.zarr")], check=False)
@@ -188,7 +188,7 @@ def test_proc_of_another_namespace_says_nothing(monkeypatch: pytest.MonkeyPatch)
 HIDDEN = """
 import os, sys
 from samcache.cache.claims import newest_claim
-from samcache.cache.location import open_objects
+from samcache.cache.objects.location import open_objects
 objects = open_objects(sys.argv[1])
 claim = newest_claim(objects, "00000000")
 os.setgroups([])

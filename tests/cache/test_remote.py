@@ -10,11 +10,12 @@ import pytest
 from servers import FAILURES, Failing, one_line
 from store_content import content, create, full_store, samples
 
-from samcache.cache import location, objects
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, store_exists
-from samcache.cache.location import open_objects
-from samcache.cache.objects import Objects
+from samcache.cache.objects import base as objects
+from samcache.cache.objects import location
+from samcache.cache.objects.base import Objects
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 
 

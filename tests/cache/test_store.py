@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_content import SHAPES, content, create, full_store, samples
 
-from samcache.cache.commits import Commit, commit_key
 from samcache.cache.create import store_exists
 from samcache.cache.errors import StoreError
-from samcache.cache.layout import Layout, check_extents
-from samcache.cache.location import open_objects
-from samcache.cache.records import seal, unseal
-from samcache.cache.samples import generation_key
-from samcache.cache.statistics import Moments, read_moments
+from samcache.cache.format.commits import Commit, commit_key
+from samcache.cache.format.layout import Layout, check_extents
+from samcache.cache.format.records import seal, unseal
+from samcache.cache.format.samples import generation_key
+from samcache.cache.format.statistics import Moments, read_moments
+from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 
 

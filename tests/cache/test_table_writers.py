@@ -10,12 +10,12 @@ from obstore.store import MemoryStore
 from store_content import content, create, samples
 from watched_objects import Died, Watched, die
 
-from samcache.cache.commits import commit_key, spare_key
+from samcache.cache.care.gc import collect, find_garbage
+from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation, create_store, store_exists, write_metadata
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.gc import collect, find_garbage
+from samcache.cache.format.commits import commit_key, spare_key
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 
 STEPS = range(1, 45)
 Hook = Callable[[], None]

@@ -8,15 +8,15 @@ from faulty_objects import BreakingFolder, flip
 from rich.console import Console
 from store_content import content, create, full_store, samples
 
+from samcache.cache.care.damage.open_damaged import open_damaged
+from samcache.cache.care.damage.restore import restore_records
+from samcache.cache.care.listing import list_stores, render
+from samcache.cache.care.verify import Report, report
 from samcache.cache.create import add_generation, create_store, write_metadata
-from samcache.cache.description import SPARE
 from samcache.cache.errors import StoreError, UnfinishedError
-from samcache.cache.listing import list_stores, render
-from samcache.cache.open_damaged import open_damaged
-from samcache.cache.restore import restore_records
-from samcache.cache.samples import generation_key
+from samcache.cache.format.description import SPARE
+from samcache.cache.format.samples import generation_key
 from samcache.cache.store import Store
-from samcache.cache.verify import Report, report
 
 CONSOLE = Console(quiet=True)
 

@@ -10,10 +10,10 @@ from obstore.store import MemoryStore
 from store_content import content, create, full_store
 from watched_objects import Died, Watched, die
 
+from samcache.cache.care.verify import verify
 from samcache.cache.create import store_exists
-from samcache.cache.folder import FolderObjects
+from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 
 STEPS = range(1, 20)
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from store_content import full_store
 
-from samcache.cache.digest import file_sha256
-from samcache.extract import doctor, weights
+from samcache.cache.files.digest import file_sha256
+from samcache.extract import doctor
 from samcache.extract.doctor import Finding, examine, render
-from samcache.extract.weights import OfficialFile
+from samcache.extract.encoders import weights
+from samcache.extract.encoders.weights import OfficialFile
 
 
 @pytest.fixture(autouse=True)

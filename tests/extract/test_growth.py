@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Extract
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_files import draw
 from store_content import uncommit
+from tiny_extraction import Extract
 
+from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
-from samcache.cache.statistics import read_moments
+from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
-from samcache.extract import reuse
-from samcache.extract.lanes import Lanes
-from samcache.extract.open_shard import OpenShard
-from samcache.extract.rows import Row
-from samcache.extract.shard_encoder import ShardEncoder
+from samcache.extract.pipeline import reuse
+from samcache.extract.pipeline.devices.lanes import Lanes
+from samcache.extract.pipeline.open_shard import OpenShard
+from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
     manifest = tmp_path / "labels.csv"
     rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in images.rglob("*.png")]
     manifest.write_text("\n".join(["file,class,split", *rows]))
-    from samcache.extract.file_sources import SourceOptions
+    from samcache.extract.sources.files.source import SourceOptions
 
     options = {"source": manifest, "reading": SourceOptions(root=images)}
     run_extract(**options)

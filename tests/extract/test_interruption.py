@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Extract, write_npz
 from store_content import uncommit
+from tiny_extraction import Extract, write_npz
 
 from samcache.cache.store import Store
 
-SCRIPT = Path(__file__).with_name("killed_extract.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_extract.py"
 
 
 def run_and_kill(npz: Path, store: Path, checkpoint: Path, moment: int) -> int:
     command = [sys.executable, str(SCRIPT), str(npz), str(store), str(checkpoint), str(moment)]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if moment == 0:
         assert done.returncode == 0, done.stderr.decode()

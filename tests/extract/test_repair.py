@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Extract
 from rich.console import Console
 from store_content import uncommit
+from tiny_extraction import Extract
 
-from samcache.cache.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.care.damage.open_damaged import open_damaged
+from samcache.cache.care.verify import report, verify
 from samcache.cache.errors import CheckpointError, SamcacheError
-from samcache.cache.open_damaged import open_damaged
-from samcache.cache.shards import encode_shard
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
-from samcache.cache.verify import report, verify
+from samcache.extract.pipeline.reduction import stored
+from samcache.extract.pipeline.repair_shard import EncoderOnDemand
 from samcache.extract.repair import RepairOptions, RepairSummary, repair
-from samcache.extract.repair_shard import EncoderOnDemand
-from samcache.extract.stored import stored
 
 
 def objects_of(store: Path) -> dict[str, bytes]:
@@ -289,7 +289,7 @@ def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
     row_bytes = store.arrays["features/neck"].row_bytes
     spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
     monkeypatch.setattr(
-        "samcache.extract.shard_encoder.stored",
+        "samcache.extract.pipeline.shard_encoder.stored",
         lambda *a: (stored(*a)[0] + 0.25, stored(*a)[1]),
     )
     assert mend(Path(store.location)).left == []  # type: ignore[operator]

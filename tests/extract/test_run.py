@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Extract, write_npz
 from PIL import Image
 from rich.console import Console
 from tiny_encoder import save_tiny_checkpoint
+from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
-from samcache.cache.statistics import read_moments
+from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
-from samcache.extract.encoders import LEVELS, load_encoder
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.open_source import open_source
+from samcache.extract.encoders.registry import LEVELS, load_encoder
+from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
 from samcache.extract.prepare import ExtractOptions
-from samcache.extract.preprocess import normalise, stack_frames, to_frame
 from samcache.extract.run import extract
+from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.open import open_source
 
 
 def test_every_row_holds_the_encoders_output(
@@ -61,7 +61,8 @@ def test_a_second_run_encodes_nothing(
 ) -> None:
     run_extract()
     monkeypatch.setattr(
-        "samcache.extract.shard_encoder.ShardEncoder.encode", lambda *_: pytest.fail("encoded")
+        "samcache.extract.pipeline.shard_encoder.ShardEncoder.encode",
+        lambda *_: pytest.fail("encoded"),
     )
     _, summary = run_extract()
     assert summary.encoded == 0

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_npz
+from tiny_extraction import write_npz
 
+from samcache.cache.care.verify import verify
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 
-SCRIPT = Path(__file__).with_name("tiny_cli.py")
+SCRIPT = Path(__file__).parents[1] / "helpers" / "tiny_cli.py"
 IMAGES, SHARD = 160, 8
 
 Objects = dict[str, bytes]
@@ -41,7 +41,7 @@ class Job:
         command = [*(torchrun if ranks else []), SCRIPT, pause, *words, "--device", "cpu"]
         environment = {
             **os.environ,
-            "PYTHONPATH": str(SCRIPT.parents[1]),
+            "PYTHONPATH": str(SCRIPT.parent),
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "140",  # a bar in one line
         }

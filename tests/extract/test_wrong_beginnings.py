@@ -7,22 +7,22 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from conftest import Extract
 from image_files import draw
 from rich.console import Console
 from store_content import uncommit
+from tiny_extraction import Extract
 
-from samcache.cache.duplicates import split_groups
 from samcache.cache.errors import ConfigError, SourceError
-from samcache.cache.samples import SPLITS
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.labels.duplicates import split_groups
+from samcache.extract.changes import compare, next_table
 from samcache.extract.check import check_source
-from samcache.extract.file_sources import SourceOptions
-from samcache.extract.forecast import forecast
-from samcache.extract.open_source import open_source
-from samcache.extract.pipeline import Work
-from samcache.extract.plan import compare, next_table
+from samcache.extract.pipeline.fill import Work
+from samcache.extract.plan import forecast
 from samcache.extract.prepare import ExtractOptions, prepare
 from samcache.extract.run import extract
+from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.open import open_source
 
 COUNT = 40
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from samcache.cache.errors import ConfigError
-from samcache.train import run_files
-from samcache.train.bootstrap import Interval, Summary
 from samcache.train.compare import compare, render
-from samcache.train.results_text import each_and_together, interval_text
+from samcache.train.runs import read as run_files
+from samcache.train.scores.bootstrap import Interval, Summary
+from samcache.train.scores.results import each_and_together, interval_text
 
 
 def write_run(

@@ -19,11 +19,11 @@ from PIL import Image
 from trained_run import Trained, copied, one_line, samcache
 
 from samcache.cache.store import Store
-from samcache.extract.image_program import frame_image
-from samcache.extract.preprocess import to_frame
+from samcache.extract.encoders.image_program import frame_image
+from samcache.extract.images.preprocess import to_frame
 from samcache.train import export as export_module
-from samcache.train import program_file
-from samcache.train.resize import Resize
+from samcache.train.data.resize import Resize
+from samcache.train.runs import program_file
 
 SCRIPTS = {name: ROOT / "demo" / f"{name}.py" for name in ("run_exported", "run_exported_image")}
 # A path hook would be passed by the finder of an editable install; this stands before every finder.

@@ -15,10 +15,10 @@ from tiny_encoder import save_tiny_checkpoint
 from trained_run import Trained, one_line, own_predictions, samcache, windowed
 
 from samcache.cache.store import Store
-from samcache.train.heat_maps import file_name
+from samcache.train.pictures.heat_maps import file_name
 from samcache.train.predict import predict_store
-from samcache.train.predictor import load_ensemble, open_run
-from samcache.train.splits import member_name
+from samcache.train.runs.ensemble import load_ensemble, open_run
+from samcache.train.tasks.splits import member_name
 
 P = ["p_benign", "p_malign"]
 

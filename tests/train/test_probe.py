@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Extract, write_npz
+from tiny_extraction import Extract, write_npz
 
 from samcache.cache.store import Store
 from samcache.train.probe import probe

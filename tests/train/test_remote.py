@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Extract
 from rich.console import Console
 from servers import Failing
 from store_content import uncommit
+from tiny_extraction import Extract
 
+from samcache.cache.care.verify import verify
 from samcache.cache.store import Store
-from samcache.cache.verify import verify
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 

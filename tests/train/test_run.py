@@ -9,25 +9,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Extract, write_npz
 from image_files import draw
 from PIL import Image
 from quick_training import quick, run
 from rich.console import Console
 from safetensors.torch import load_file
 from store_content import uncommit
+from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.extract.file_sources import SourceOptions
-from samcache.train import loop
+from samcache.extract.sources.files.source import SourceOptions
 from samcache.train import run as run_module
-from samcache.train.data import load_training_data
-from samcache.train.metrics import accuracy, macro_auc
-from samcache.train.pooling import given_sides
-from samcache.train.predictor import load_ensemble, open_run
-from samcache.train.results_text import text
+from samcache.train.data.dataset import load_training_data
+from samcache.train.fit import training as loop
+from samcache.train.model.pooling import given_sides
 from samcache.train.run import train
+from samcache.train.runs.ensemble import load_ensemble, open_run
+from samcache.train.scores.metrics import accuracy, macro_auc
+from samcache.train.scores.results import text
 
 
 @pytest.fixture

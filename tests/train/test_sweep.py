@@ -15,11 +15,11 @@ from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.train import run as run_module
 from samcache.train import sweep as sweep_module
-from samcache.train.classifier import Classifier
 from samcache.train.config import TrainConfig
-from samcache.train.data import TrainingData, load_training_data
-from samcache.train.loop import DivergedError, EpochMetrics
-from samcache.train.splits import Member
+from samcache.train.data.dataset import TrainingData, load_training_data
+from samcache.train.fit.training import DivergedError, EpochMetrics
+from samcache.train.model.classifier import Classifier
+from samcache.train.tasks.splits import Member
 
 
 @pytest.fixture(scope="module")

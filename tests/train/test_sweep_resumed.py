@@ -16,7 +16,7 @@ from sweeping import interrupted, options, run, score_in_place_of_training, swee
 
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.trials import AT_WORK, DATABASE
+from samcache.train.search.trials import AT_WORK, DATABASE
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from samcache.cache.wording import count_nouns
+from samcache.cache.text import count_nouns
 from samcache.train.report.facts import Facts
 from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, with_items
 

@@ -11,11 +11,11 @@ from PIL import Image
 
 from samcache.cache.errors import SamcacheError
 from samcache.cache.store import Store
-from samcache.train.data import read_inputs
-from samcache.train.overlay import Map, gate_range, panel
-from samcache.train.predictor import Ensemble, TrainedRun, load_ensemble, open_run
+from samcache.train.data.dataset import read_inputs
+from samcache.train.pictures.overlay import Map, gate_range, panel
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.splits import member_name
+from samcache.train.runs.ensemble import Ensemble, TrainedRun, load_ensemble, open_run
+from samcache.train.tasks.splits import member_name
 
 _EACH = 2  # images right, and as many wrong, of a class
 _MOST_CLASSES = 10

@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from samcache.cache.copies import group_codes
+from samcache.cache.care.info import describe
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.identity import Identity
-from samcache.cache.info import describe
-from samcache.cache.samples import SPLITS
+from samcache.cache.files.typed_json import convert
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.format.views import VIEW_SETS
+from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.cache.typed_json import convert
-from samcache.cache.views import VIEW_SETS
-from samcache.train.bootstrap import Predictions, Summary
 from samcache.train.compare import Row, Run, compare, read_run
-from samcache.train.metrics import Floats, Ints
-from samcache.train.outputs import FractionScores
-from samcache.train.results_text import TITLES
-from samcache.train.run_files import in_file, open_files, read_table, told_of_run
-from samcache.train.run_folder import CONFIG, METRICS, PREDICTIONS, RESULTS
-from samcache.train.run_store import open_run_store
+from samcache.train.runs.folder import CONFIG, METRICS, PREDICTIONS, RESULTS
+from samcache.train.runs.read import in_file, open_files, read_table, told_of_run
+from samcache.train.runs.store import open_run_store
+from samcache.train.runs.write import FractionScores
+from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.metrics import Floats, Ints
+from samcache.train.scores.results import TITLES
 
 _DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
 _CONFIG = (

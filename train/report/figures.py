@@ -7,9 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
-from samcache.cache.wording import count_nouns
-from samcache.train.bootstrap import Summary
-from samcache.train.metrics import CALIBRATION_BINS, Floats, Ints
+from samcache.cache.text import count_nouns
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.finding import percent
 from samcache.train.report.svg import (
@@ -23,6 +21,8 @@ from samcache.train.report.svg import (
     shown,
 )
 from samcache.train.report.words import over_seeds
+from samcache.train.scores.bootstrap import Summary
+from samcache.train.scores.metrics import CALIBRATION_BINS, Floats, Ints
 
 _MOST_CURVES = len(SERIES)  # classes or runs drawn in one figure
 _MOST_CELLS, _MOST_NAMES = 10, 30  # classes of a confusion matrix with numbers, and with names

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from samcache.cache.wording import count_nouns
+from samcache.cache.text import count_nouns
 from samcache.train.report.data_checks import DATA_CHECKS
 from samcache.train.report.design import CONTROLS, describe, needed_comparisons
 from samcache.train.report.facts import Facts

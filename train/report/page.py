@@ -10,12 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.filesize import decimal
 
-from samcache.cache.samples import SPLITS
-from samcache.cache.visible import visible
-from samcache.cache.whole_file import write_file
-from samcache.cache.wording import count_nouns
-from samcache.train.overlay import CAUTION as CAUTION_OF_GATES
-from samcache.train.overlay import LEAST_RANGE
+from samcache.cache.files.whole_file import write_file
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.text import count_nouns, visible
+from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
+from samcache.train.pictures.overlay import LEAST_RANGE
 from samcache.train.report import words
 from samcache.train.report.design import describe
 from samcache.train.report.examples import Examples, examples
@@ -24,7 +23,7 @@ from samcache.train.report.figures import figures
 from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding
 from samcache.train.report.findings import findings
 from samcache.train.report.reproduction import commands
-from samcache.train.results_text import (
+from samcache.train.scores.results import (
     MOST_CLASSES,
     interval_text,
     mean_and_sd,

@@ -16,7 +16,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
-from samcache.cache.visible import visible
+from samcache.cache.text import visible
 
 INK, FAINT, _PAPER = "#010a01", "#010a02", "#010a03"
 SERIES = tuple(f"#010b0{place}" for place in range(1, 9))

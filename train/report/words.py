@@ -1,14 +1,14 @@
 """The sentences of a report: the result in plain words, and what each metric means."""
 
-from samcache.cache.samples import SPLITS
-from samcache.cache.wording import count_nouns
-from samcache.train.bootstrap import RESAMPLES, Summary
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.text import count_nouns
+from samcache.train.model.spreads import level_of
 from samcache.train.report.data_checks import patients
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.finding import percent
-from samcache.train.results_text import MOST_CLASSES, interval_text
-from samcache.train.spreads import level_of
+from samcache.train.scores.bootstrap import RESAMPLES, Summary
+from samcache.train.scores.results import MOST_CLASSES, interval_text
 
 _MOST_CLASSES = 5  # named in one sentence
 

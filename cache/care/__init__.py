@@ -1,0 +1,1 @@
+"""The ``samcache cache`` commands: look at stores, move them, keep them whole."""

@@ -1,0 +1,1 @@
+"""Damaged stores: opened, and restored from their own spares and checksums."""

@@ -1,0 +1,103 @@
+"""Restore what a store's own spares and checksums still tell, without source and encoder.
+
+Nothing is removed here, and nothing is written that a checksum of the store does not confirm.
+"""
+
+from collections.abc import Callable
+
+from samcache.cache.care.damage.one_bit import correct_row, correct_small, is_sealed
+from samcache.cache.care.damage.open_damaged import Damage
+from samcache.cache.create import write_metadata
+from samcache.cache.errors import OvertakenError
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.description import ROOT
+from samcache.cache.format.layout import ArraySpec
+from samcache.cache.format.samples import generation_key
+from samcache.cache.format.shards import CHECKSUM, crc32c, encode_index, row_sums
+from samcache.cache.objects.base import LARGEST_RECORD
+from samcache.cache.store import Store
+
+
+def restore_records(store: Store, damage: list[Damage]) -> Store:
+    """Put back the root record, the table's record and the metadata; the store opened once more."""
+    keys = {one.key for one in damage}
+    if ROOT in keys:
+        store.objects.put(ROOT, store.description.to_bytes())
+    if generation_key(store.generation.number) in keys:
+        store.objects.put(generation_key(store.generation.number), store.generation.to_bytes())
+    return write_metadata(store)
+
+
+def restore_columns(store: Store, damage: list[Damage]) -> list[str]:
+    """Correct flipped bits in the sample table's columns; keys of those that stay damaged."""
+    left = []
+    for key in (one.key for one in damage if one.key in store.generation.objects):
+        data = store.objects.find(key) or b""
+        whole = _corrected_column(data, store.generation.objects[key])
+        if whole is None:
+            left.append(key)
+        else:
+            store.objects.put(key, whole)
+    return left
+
+
+def _corrected_column(data: bytes, record: ObjectRecord) -> bytes | None:
+    """An object of the sample table with its one flipped bit turned back, or None."""
+    corrected = correct_row(data[:-CHECKSUM], data[-CHECKSUM:])
+    whole = b"" if corrected is None else corrected + crc32c(corrected)
+    if ObjectRecord.of(whole) == record:
+        return whole
+    return correct_small(data, lambda tried: ObjectRecord.of(tried) == record)
+
+
+def restore_commit_record(store: Store, shard: int, still_mine: Callable[[], bool]) -> bool:
+    """Put back a shard's commit record and its spare; False where neither can be had.
+
+    Of what can be read, a record comes first that every object matches: a process that slept may
+    have put an old one back. Asked under a claim; raises OvertakenError where it is lost.
+    """
+    keys = commit_key(shard), spare_key(shard)
+    standing, copy = (store.objects.find(key, LARGEST_RECORD) for key in keys)
+    tried = [standing, copy]
+    if store.readable_commit(standing, shard) is None:
+        tried.append(correct_small(standing or b"", is_sealed))
+    records = list(dict.fromkeys(d for d in tried if d and store.readable_commit(d, shard)))
+    if len(records) > 1:
+        records.sort(key=lambda data: not store.is_whole(store.parse_commit(data, shard)))
+    for key in keys if records else ():
+        if store.objects.find(key) != records[0]:
+            if not still_mine():
+                raise OvertakenError(key)
+            store.objects.put(key, records[0])
+    return bool(records)
+
+
+def correct_object(store: Store, spec: ArraySpec, commit: Commit) -> bool:
+    """Correct an object's index and a flipped bit in each row; False where more differs."""
+    key = spec.key(commit.shard)
+    data = store.objects.find(key)
+    if data is None or len(data) != commit.objects[key].bytes:
+        return False
+    present = commit.present(store.rows_per_shard)
+    sums = row_sums(data, present, spec.row_bytes)
+    parts = []
+    for number in range(int(present.sum())):
+        start = number * (spec.row_bytes + CHECKSUM)
+        row = data[start : start + spec.row_bytes]
+        corrected = correct_row(row, sums[number * CHECKSUM : (number + 1) * CHECKSUM])
+        if corrected is None:
+            return False
+        parts += [corrected, crc32c(corrected)]
+    whole = b"".join([*parts, encode_index(present, spec.row_bytes)])
+    if ObjectRecord.of(whole) != commit.objects[key]:
+        return False
+    store.objects.put(key, whole)
+    return True
+
+
+def write_spares(store: Store) -> None:
+    """Give every commit record a spare that has none: older versions wrote none."""
+    keys = store.objects.listing("commits")
+    for shard in store.committed():
+        if spare_key(shard) not in keys:
+            store.objects.put(spare_key(shard), store.objects.get(commit_key(shard)))

@@ -1,0 +1,211 @@
+"""What differs between two stores, from their records alone: no feature is read."""
+
+from collections.abc import Sequence, Sized
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from samcache.cache.errors import StoreError
+from samcache.cache.format.commits import Commit
+from samcache.cache.store import Store
+from samcache.cache.text import count_nouns
+
+_HASH = 64  # characters of a SHA-256
+_SHOWN = 10  # ids named of each kind; to_json has all
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field that the two stores have different values for."""
+
+    name: str
+    a: Any
+    b: Any
+
+
+@dataclass(frozen=True)
+class SampleChange:
+    """One field of a sample that stands in both stores."""
+
+    id: str
+    name: str  # label (as class name), split, group, sha256 or status
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs between the stores A and B.
+
+    only_a, only_b: ids. features: array path -> ids of samples in shards whose objects differ;
+    such a shard has at least one row that differs. compared counts the samples with data in both
+    whose shards hold the same ids in the same places and could be compared, uncompared the others.
+    """
+
+    a: str
+    b: str
+    identity: list[Change]
+    dataset: list[Change]
+    level_shapes: list[Change]
+    only_a: list[str]
+    only_b: list[str]
+    samples: list[SampleChange]
+    features: dict[str, list[str]]
+    compared: int
+    uncompared: int
+
+    @property
+    def same(self) -> bool:
+        """Whether no difference was found; what could not be compared does not count."""
+        records = self.identity, self.dataset, self.level_shapes
+        samples = self.only_a, self.only_b, self.samples, self.features
+        return not any((*records, *samples))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {"same": self.same, **asdict(self)}
+
+    def text(self) -> str:
+        """What differs, a line for each field and for up to ten samples of each kind."""
+        lines = [f"A {self.a}", f"B {self.b}"]
+        for title, changes in (
+            ("identity", self.identity),
+            ("data set", self.dataset),
+            ("level", self.level_shapes),
+        ):
+            lines += [f"{title} {c.name}: {_short(c.a)} in A, {_short(c.b)} in B" for c in changes]
+        lines += _listed("only in A", self.only_a)
+        lines += _listed("only in B", self.only_b)
+        for name in dict.fromkeys(change.name for change in self.samples):
+            found = [c for c in self.samples if c.name == name]
+            texts = [f"{c.id}: {_short(c.a)} in A, {_short(c.b)} in B" for c in found]
+            lines += _listed(f"with another {name}", texts)
+        for path, ids in self.features.items():
+            lines += _listed(f"in shards whose {path} differ", ids)
+        return "\n".join([*lines, *self._verdict()])
+
+    def _verdict(self) -> list[str]:
+        lines = []
+        if self.same:
+            lines.append(
+                f"no difference; arrays of {count_nouns(self.compared, 'sample')} have the same "
+                "recorded checksums"
+            )
+        if self.uncompared:
+            lines.append(
+                f"arrays of {count_nouns(self.uncompared, 'sample')} could not be compared: they "
+                "stand in other places in A than in B"
+            )
+        return lines
+
+
+def diff_stores(a: Store, b: Store) -> Difference:
+    """Compare two stores by their records; raises StoreError where one cannot be read."""
+    before, after = _table(a), _table(b)
+    shared = before.index.intersection(after.index, sort=False)
+    features, compared = _features(a, b)
+    readable = (before.loc[shared, "status"] == "ok") & (after.loc[shared, "status"] == "ok")
+    return Difference(
+        a=a.location,
+        b=b.location,
+        identity=_changes(asdict(a.identity), asdict(b.identity)),
+        dataset=_changes(asdict(a.dataset), asdict(b.dataset)),
+        level_shapes=_changes(a.layout.level_shapes, b.layout.level_shapes),
+        only_a=list(before.index.difference(after.index, sort=False)),
+        only_b=list(after.index.difference(before.index, sort=False)),
+        samples=_sample_changes(before.loc[shared], after.loc[shared]),
+        features=features,
+        compared=compared,
+        uncompared=int(readable.sum()) - compared,
+    )
+
+
+def _table(store: Store) -> pd.DataFrame:
+    """A store's samples by id, with class names for labels."""
+    samples = store.samples
+    if samples["id"].duplicated().any():
+        raise StoreError(f"{store.location} has ids that repeat: samcache cache verify lists them")
+    classes = np.array([*store.dataset.classes, ""], object)
+    labels = samples["label"].to_numpy()
+    known = (labels >= 0) & (labels < len(classes) - 1)
+    names = np.where(known, classes[np.where(known, labels, -1)], labels.astype(str))
+    return samples.assign(label=names).set_index("id")
+
+
+def _changes(a: dict[str, Any], b: dict[str, Any]) -> list[Change]:
+    names = dict.fromkeys([*a, *b])
+    return [Change(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
+
+
+def _sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[SampleChange]:
+    """Fields that differ, of tables with the same index."""
+    found = []
+    for name in ("label", "split", "group", "sha256", "status"):
+        old, new = before[name].to_numpy(), after[name].to_numpy()
+        differs = old != new
+        if name == "sha256":  # "" says that nobody knows it: status tells why
+            differs &= (old != "") & (new != "")
+        found += [
+            SampleChange(str(before.index[int(row)]), name, str(old[row]), str(new[row]))
+            for row in np.flatnonzero(differs)
+        ]
+    return found
+
+
+def _features(a: Store, b: Store) -> tuple[dict[str, list[str]], int]:
+    """Ids in shards whose objects differ, by array, and how many samples could be compared."""
+    differing: dict[str, list[str]] = {}
+    compared = 0
+    if a.rows_per_shard != b.rows_per_shard or a.arrays != b.arrays:
+        return differing, compared
+    theirs = _readable_by_shard(b)
+    for shard, ids in _readable_by_shard(a).items():
+        if shard in theirs and ids.equals(theirs[shard]):
+            old, new = a.commits[shard], b.commits[shard]
+            paths = [
+                path
+                for path, spec in a.arrays.items()
+                if old.objects[spec.key(shard)] != new.objects[spec.key(shard)]
+            ]
+            if paths and not (_holds_only(a, old, ids) and _holds_only(b, new, ids)):
+                continue
+            compared += len(ids)
+            for path in paths:
+                differing.setdefault(path, []).extend(ids)
+    return differing, compared
+
+
+def _readable_by_shard(store: Store) -> "dict[int, pd.Series[str]]":
+    """Shard -> ids of its samples with data, by row."""
+    readable = store.samples[store.samples["status"] == "ok"].set_index("row")["id"]
+    groups = readable.groupby(readable.index.to_numpy() // store.rows_per_shard)
+    return {int(shard): ids for shard, ids in groups}  # type: ignore[call-overload]
+
+
+def _holds_only(store: Store, commit: Commit, ids: Sized) -> bool:
+    """Whether a shard has the data of these samples alone, and of none that was dropped."""
+    return int(commit.present(store.rows_per_shard).sum()) == len(ids)
+
+
+def _listed(what: str, texts: Sequence[str]) -> list[str]:
+    """A heading with the count of samples, and the first few."""
+    if not texts:
+        return []
+    more = [f"  … and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
+    return [
+        f"{count_nouns(len(texts), 'sample')} {what}:",
+        *(f"  {text}" for text in texts[:_SHOWN]),
+        *more,
+    ]
+
+
+def _short(value: Any) -> str:
+    """A value in a line of text: hashes cut, lists joined."""
+    if isinstance(value, str):
+        return f"{value[:12]}…" if len(value) == _HASH else value or '""'
+    if isinstance(value, tuple | list):
+        shown = [str(item) for item in value[:_SHOWN]]
+        return ",".join([*shown, "…"] if len(value) > _SHOWN else shown)
+    return str(value)

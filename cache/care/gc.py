@@ -1,0 +1,266 @@
+"""What stands in a store and belongs to nothing: found, and removed on request.
+
+Never removed: a committed object, what a live claim stands on, and anything that is not in the
+places where samcache writes. Each removal happens under the claim that a writer of the same object
+would need, so that none can begin meanwhile.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.filesize import decimal
+
+from samcache.cache.claims import CLAIMS, Claims, claim_key, newest_claim
+from samcache.cache.create import TABLE, expected_metadata
+from samcache.cache.errors import StoreError
+from samcache.cache.format.commits import commit_key, shard_name, spare_key
+from samcache.cache.format.description import ROOT
+from samcache.cache.format.layout import EXTENTS, IMAGES, STATISTICS
+from samcache.cache.format.samples import (
+    NEWEST,
+    SAMPLES,
+    generation_key,
+    newest_generation,
+    parse_generation,
+)
+from samcache.cache.objects.base import LARGEST_RECORD
+from samcache.cache.store import Store
+from samcache.cache.text import count_nouns
+
+_ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
+_COMMITS = "commits"
+_OURS = (*_ARRAYS, SAMPLES, _COMMITS, CLAIMS)
+
+_CHUNK = re.compile(r"[^/]+(?:/.+)?/c/(\d{1,15})(?:/.*)?")  # of any array
+_COMMIT = re.compile(r"commits/(\d{8,15})/(?:spare/)?zarr\.json")
+_TABLE = re.compile(r"samples/(\d{8,15})/.+")
+_CLAIM = re.compile(r"claims/([^/]+)\.(\d{4,15})/zarr\.json")
+_TEMPORARY = re.compile(r"(.+)#\d+")
+
+_SETTLED = 3600.0  # seconds: a temporary file that was written to since may still be in use
+_SHOWN = 10  # keys named of each kind; to_json has all
+
+_NO_COMMIT = "its shard has no commit record"
+_UNNAMED = "no record of the store names it"
+_OLD_TABLE = "its sample table was superseded"
+_OPEN_TABLE = "its sample table was never finished"
+_DEAD = "the claim's holder is dead"
+_KILLED = "a writer was killed before it was whole"
+_FOREIGN = "unknown: not samcache's, left alone"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One object that nothing in the store refers to; an ``unknown`` one is never removed."""
+
+    key: str
+    bytes: int
+    why: str
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it is none of samcache's objects."""
+        return self.why == _FOREIGN
+
+
+def find_garbage(store: Store) -> list[Garbage]:
+    """Everything that no record of the store explains, as it stands now; changes nothing.
+
+    Superseded sample tables go as a whole, as long as the hint to the newest one stands. Raises
+    StoreError where the store cannot be listed or its root record or newest table is damaged.
+    """
+    store = Store(store.location, store.objects)
+    sizes = store.objects.listing("")
+    explained = _explained(store, sizes)
+    found = [
+        Garbage(key, size, why)
+        for key, size in sizes.items()
+        if key not in explained and (why := _why(store, key))
+    ]
+    live = {name for name in {_claim_for(one.key) for one in found} if _is_live(store, name)}
+    found = [one for one in found if one.unknown or _claim_for(one.key) not in live]
+    return sorted([*found, *_temporary(store)], key=_order)
+
+
+def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
+    """Remove garbage that still is garbage; returns what was removed.
+
+    What was committed or claimed since it was found is passed over.
+    """
+    store = Store(store.location, store.objects)
+    still = {one.key for one in find_garbage(store) if not one.unknown}
+    by_claim: dict[str, list[Garbage]] = {}
+    for one in sorted(garbage, key=_order):
+        if one.key in still:
+            by_claim.setdefault(_claim_for(one.key), []).append(one)
+    removed = []
+    with Claims(store.objects) as claims:
+        for name, group in by_claim.items():
+            if name and claims.take(name) is None:
+                continue
+            for one in group:
+                if _remove(store, one.key):
+                    removed.append(one)
+            if name:
+                claims.release(name)
+    for top in _OURS:
+        store.objects.remove_empty_folders(top)
+    return removed
+
+
+def _remove(store: Store, key: str) -> bool:
+    """Remove an object, unless a record explains it; asked under its claim.
+
+    A process that sleeps in here may find that a writer has built on the object. It puts the object
+    back, or, where the writer had replaced the object, makes the writer's shard pending.
+    """
+    if _came_to_life(store, key):
+        return False
+    data = store.objects.find(key)
+    store.objects.delete([key])
+    if data is not None and _came_to_life(store, key):
+        store.objects.create(key, data)
+        shard = _shard(key)
+        if shard is not None:
+            Store(store.location, store.objects).matching_commit(shard)
+        return False
+    return True
+
+
+def garbage_text(garbage: list[Garbage]) -> str:
+    """A heading for each kind with its number and bytes, and the first few keys."""
+    if not garbage:
+        return "nothing to collect"
+    lines = []
+    for why in dict.fromkeys(one.why for one in garbage):
+        same = [one for one in garbage if one.why == why]
+        lines.append(
+            f"{count_nouns(len(same), 'object')}, {decimal(sum(one.bytes for one in same))}: {why}"
+        )
+        lines += [f"  {one.key}" for one in same[:_SHOWN]]
+        lines += [f"  … and {len(same) - _SHOWN} more"] if len(same) > _SHOWN else []
+    return "\n".join(lines)
+
+
+def garbage_json(garbage: list[Garbage]) -> dict[str, Any]:
+    """Everything as plain data; ``bytes`` is what removing it frees."""
+    return {
+        "bytes": sum(one.bytes for one in garbage if not one.unknown),
+        "garbage": [asdict(one) for one in garbage if not one.unknown],
+        "unknown": [asdict(one) for one in garbage if one.unknown],
+    }
+
+
+def _order(one: Garbage) -> tuple[bool, str, bool, str]:
+    """Unknown objects last; of old tables the records first and the oldest before all others.
+
+    So no record of a table ever stands whose columns are gone, and counting up from table 0, as
+    readers do where the hint is damaged, never ends at an old one.
+    """
+    is_record = one.key.startswith(f"{SAMPLES}/") and one.key.count("/") == 2
+    return one.unknown, one.why, not is_record, one.key
+
+
+def _explained(store: Store, sizes: dict[str, int]) -> set[str]:
+    """Every key that a record refers to, or that always belongs to a store."""
+    keys = {ROOT, *expected_metadata(store)}
+    keys |= {generation_key(store.generation.number), *store.generation.objects}
+    for key in sizes:
+        shard = _committed_shard(key)
+        if shard is not None:  # a damaged record too: repair may need what it named
+            keys |= {key, *(spec.key(shard) for spec in store.arrays.values())}
+    return keys
+
+
+def _why(store: Store, key: str) -> str:
+    """Why an object that is not explained is garbage; empty where it is none after all."""
+    top, _, rest = key.partition("/")
+    if top not in _OURS or not rest or store.objects.link_on(key):
+        return _FOREIGN
+    if table := _TABLE.fullmatch(key):
+        number, newest = int(table[1]), store.generation.number
+        if number < newest:
+            return _OLD_TABLE if _hint_stands(store) else ""
+        return _OPEN_TABLE if number > newest else _UNNAMED
+    if _claim_named(key):
+        return _DEAD  # live ones are sorted out by their names
+    return _NO_COMMIT if _is_chunk(store, key) else _UNNAMED
+
+
+def _claim_for(key: str) -> str:
+    """The claim that a writer of an object needs; empty where none is taken for such."""
+    shard = _shard(key)
+    if shard is not None:
+        return shard_name(shard)
+    if key.startswith(f"{SAMPLES}/"):
+        return TABLE
+    return _claim_named(key)
+
+
+def _claim_named(key: str) -> str:
+    """The piece of work that a claim's key stands for, empty for other keys."""
+    match = _CLAIM.fullmatch(key)
+    return match[1] if match and claim_key(match[1], int(match[2])) == key else ""
+
+
+def _shard(key: str) -> int | None:
+    """The shard that an object of an array belongs to, whether or not the store has the array."""
+    match = _CHUNK.fullmatch(key) if key.partition("/")[0] in _ARRAYS else None
+    return int(match[1]) if match else None
+
+
+def _is_chunk(store: Store, key: str) -> bool:
+    """Whether an object is what a shard's commit record would name."""
+    shard = _shard(key)
+    return shard is not None and any(key == spec.key(shard) for spec in store.arrays.values())
+
+
+def _committed_shard(key: str) -> int | None:
+    """The shard of a commit record or of the spare of one, which may be all that is left."""
+    match = _COMMIT.fullmatch(key)
+    shard = int(match[1]) if match else 0
+    return shard if key in (commit_key(shard), spare_key(shard)) else None
+
+
+def _is_live(store: Store, name: str) -> bool:
+    claim = newest_claim(store.objects, name) if name else None
+    return claim is not None and claim.is_live()
+
+
+def _came_to_life(store: Store, key: str) -> bool:
+    """Whether a record that explains an object was written since; asked under its claim."""
+    shard = _shard(key)
+    if shard is not None and _is_chunk(store, key):
+        return store.objects.size(commit_key(shard)) is not None
+    if key.startswith(f"{SAMPLES}/"):
+        newest = newest_generation(store.objects)
+        return key in {generation_key(newest.number), *newest.objects}
+    return False
+
+
+def _hint_stands(store: Store) -> bool:
+    """Whether the newest table is found without those before it."""
+    hint = store.objects.find(NEWEST, LARGEST_RECORD)
+    try:
+        return hint is not None and parse_generation(hint) == store.generation
+    except StoreError:
+        return False
+
+
+def _temporary(store: Store) -> Iterator[Garbage]:
+    """What killed writers left half written, and nobody has touched for an hour."""
+    for key in store.objects.leftovers():
+        match, folder = _TEMPORARY.fullmatch(key), store.objects.folder
+        if not match or folder is None or store.objects.link_on(key):
+            continue
+        if match[1] != ROOT and key.partition("/")[0] not in _OURS:
+            continue
+        try:
+            status = (folder / key).stat()
+        except FileNotFoundError:
+            continue
+        if time.time() - status.st_mtime > _SETTLED:
+            yield Garbage(key, status.st_size, _KILLED)

@@ -1,0 +1,285 @@
+"""A whole store as one HDF5 file, and back, bit for bit.
+
+    features/<level>   (N, V, C, h, w)    as in the store, one chunk an image, Fletcher-32
+    images             (N, F, F, 3)       uint8, where the store has any
+    statistics         (N, 2, sum of C)   float32
+    samples/<column>   (n,)               id, label, split, group, row, status, reason, sha256
+    classes            (K,)               names; a label indexes them
+    records/<key>      bytes              the store's root, table and commit records as they are
+
+``samples/row`` is a sample's place on the first axis of the arrays. Rows whose status is not "ok"
+hold no data and read as zeros. Import reads arrays and records alone; ``samples`` is for people.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from samcache.cache.care.hdf5.file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
+from samcache.cache.care.hdf5.output import KeepingFile, new_hdf5
+from samcache.cache.claims import Claims
+from samcache.cache.create import (
+    TABLE,
+    expected_metadata,
+    store_exists,
+    table_claim,
+    write_metadata,
+)
+from samcache.cache.errors import StoreError
+from samcache.cache.files.whole_file import replace_file
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name
+from samcache.cache.format.description import ROOT, SPARE
+from samcache.cache.format.layout import ArraySpec, same_metadata
+from samcache.cache.format.samples import generation_key
+from samcache.cache.format.shards import encode_shard
+from samcache.cache.objects.base import LARGEST_RECORD, Objects
+from samcache.cache.objects.location import open_objects
+from samcache.cache.store import Store
+from samcache.cache.text import count_nouns
+
+_COMMITS = "commits"
+_SHARD = re.compile("[0-9]{8,15}")
+_ADVICE = re.compile(": (?:run )?samcache ")  # what follows is for stores that are no files
+
+
+def export_store(store: Store, file: Path, console: Console) -> None:
+    """Write a store into one new HDF5 file, with a progress bar on ``console``.
+
+    The file has its name only when it is complete. Shards without a commit stay empty. Raises
+    StoreError where the file exists or cannot be written, or the store is damaged.
+    """
+    if os.path.lexists(file):
+        raise _taken(file)
+    if not file.parent.is_dir():
+        raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
+    try:
+        with replace_file(file, exclusive=True) as part, new_hdf5(part) as (target, out):
+            _write_store(target, store, out, console)
+    except FileExistsError:
+        raise _taken(file) from None
+
+
+def _write_store(target: h5py.File, store: Store, out: KeepingFile, console: Console) -> None:
+    records = _checked_records(store)
+    samples = store.samples
+    target.attrs["format"] = "samcache store"
+    target.attrs["fingerprint"] = store.fingerprint
+    target.attrs["dataset"] = _text(store.dataset.name)
+    for key, data in records.items():
+        _write_record(target, key, data)
+    _write_text(target, "classes", store.dataset.classes)
+    for column in samples:
+        if samples[column].dtype == np.int64:
+            target[f"samples/{column}"] = samples[column].to_numpy()
+        else:
+            _write_text(target, f"samples/{column}", samples[column])
+        out.raise_failure()
+    arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
+    with Progress(console=console) as progress:
+        for shard, commit in progress.track(store.commits.items(), description="exporting"):
+            _write_shard(target, out, arrays, store, shard, commit)
+
+
+def _write_shard(
+    target: h5py.File,
+    out: KeepingFile,
+    arrays: dict[str, h5py.Dataset],
+    store: Store,
+    shard: int,
+    commit: Commit,
+) -> None:
+    """Rows and commit record of one shard, found to be what was committed."""
+    record = store.objects.find(commit_key(shard), LARGEST_RECORD)
+    if record is None or Commit.from_bytes(record, shard) != commit:
+        raise StoreError(f"{store.location}: shard {shard} was changed meanwhile: export again")
+    present = commit.present(store.rows_per_shard)
+    for path in store.arrays:
+        rows = store.read(path, *commit.rows)
+        for place in np.flatnonzero(present):
+            arrays[path][commit.rows[0] + place] = rows[place]
+            out.raise_failure()
+    _write_record(target, commit_key(shard), record)
+
+
+def _new_array(target: h5py.File, spec: ArraySpec, store: Store) -> h5py.Dataset:
+    array = target.create_dataset(
+        spec.path,
+        (store.layout.rows, *spec.row),
+        np.dtype(spec.dtype).newbyteorder("<"),
+        chunks=(1, *spec.row),
+        fletcher32=True,
+    )
+    for axis, name in enumerate(("sample", *spec.dimensions)):
+        array.dims[axis].label = name
+    return array
+
+
+def _write_record(target: h5py.File, key: str, data: bytes) -> None:
+    target[f"{RECORDS}/{key}"] = np.frombuffer(data, np.uint8)
+
+
+def _write_text(target: h5py.File, name: str, texts: Any) -> None:
+    column = np.array([_text(text) for text in texts], object)
+    target.create_dataset(name, data=column, dtype=h5py.string_dtype())
+
+
+def _text(text: str) -> str:
+    """What HDF5 can hold of a text: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _taken(file: Path) -> StoreError:
+    return StoreError(f"{file} exists already: remove it, or choose another name")
+
+
+def import_store(file: Path, destination: str | Path, console: Console) -> Store:
+    """Bring the store in an HDF5 file to a folder or URL, with a progress bar on ``console``.
+
+    Every object has the bytes that it had in the exported store; what has other bytes than its
+    record says is not written. An interrupted import is a store that lacks shards; importing again
+    goes on. Raises StoreError where the file is damaged or another store stands in the way.
+    """
+    with closing(ExportedFile(file)) as exported:
+        source, records = _open_source(exported)
+        shards = _committed(exported, source)
+        objects = open_objects(destination)
+        store_exists(objects)  # before a claim is written beside what is no store
+        with Claims(objects) as claims:
+            store = _begin(source, records, destination, objects, claims)
+            with Progress(console=console) as progress:
+                held = [
+                    shard
+                    for shard in progress.track(shards, description="importing")
+                    if not _import_shard(exported, source, store, shard, claims)
+                ]
+    if held:
+        raise StoreError(
+            f"{store.location}: another process is writing {count_nouns(len(held), 'shard')}: run "
+            "the command again when it has ended"
+        )
+    return Store(destination, objects)
+
+
+def _open_source(exported: ExportedFile) -> tuple[Store, dict[str, bytes]]:
+    """The store whose records a file holds, and those of its records that are no commits."""
+    with _as_damage(exported):
+        source = Store(exported.path, RecordsInFile(exported))
+        records = _checked_records(source)
+        len(source.table)  # can it be read?
+    return source, records
+
+
+def _checked_records(store: Store) -> dict[str, bytes]:
+    """Every object of a store but arrays and commits, by key; raises StoreError where damaged."""
+    generation, expected = store.generation, expected_metadata(store)
+    keys = [*expected, *generation.objects, generation_key(generation.number), ROOT]
+    records = {}
+    for key in keys:
+        data = store.objects.find(key)
+        wrong = data is None or (
+            (key in expected and not same_metadata(data, expected[key]))
+            or (key in generation.objects and ObjectRecord.of(data) != generation.objects[key])
+        )
+        if data is None or wrong:
+            raise StoreError(
+                f"{store.location}/{key} is missing or damaged: run samcache cache repair"
+            )
+        records[key] = data
+    return records
+
+
+def _committed(exported: ExportedFile, source: Store) -> list[int]:
+    """The shards whose commit records a file holds."""
+    names = set(exported.names(_COMMITS)) - {"zarr.json"}
+    shards = sorted(int(name) for name in names if _SHARD.fullmatch(name))
+    unknown = names - {shard_name(shard) for shard in shards if shard < source.layout.shards}
+    if unknown:
+        raise DamagedFileError(exported.path, f"{min(unknown)[:40]!r} is no shard of the store")
+    return shards
+
+
+def _begin(
+    source: Store,
+    records: dict[str, bytes],
+    destination: str | Path,
+    objects: Objects,
+    claims: Claims,
+) -> Store:
+    """The store to import into: a new one without shards, or what an earlier import began."""
+    table_claim(claims, objects)
+    if not store_exists(objects) and objects.create(SPARE, records[SPARE]):
+        # The copy of the root record decides what the store is, so the rest may be written over.
+        for key, data in records.items():
+            if key != ROOT:
+                objects.put(key, data)
+        objects.create(ROOT, records[ROOT])
+    claims.release(TABLE)
+    store = write_metadata(Store(destination, objects))
+    if objects.find(ROOT) != records[ROOT] or store.generation != source.generation:
+        raise StoreError(
+            f"{store.location} holds another store than {source.location}: choose another place"
+        )
+    return store
+
+
+def _import_shard(
+    exported: ExportedFile, source: Store, store: Store, shard: int, claims: Claims
+) -> bool:
+    """Write one shard, its commit record last; False where another process holds it."""
+    with _as_damage(exported):
+        record, commit = source.objects.get(commit_key(shard)), source.read_commit(shard)
+    standing = store.objects.find(commit_key(shard))
+    if standing is not None:
+        return _same_record(store, shard, standing, record)
+    name = shard_name(shard)
+    claim = claims.take(name)
+    if claim is None:
+        return False
+
+    objects = _encoded(exported, source, commit)
+    done = store.write(commit, record, objects, lambda: claims.holds(claim, name))
+    claims.release(name)
+    return done
+
+
+def _encoded(exported: ExportedFile, source: Store, commit: Commit) -> Iterator[tuple[str, bytes]]:
+    """The objects of a shard, one at a time; raises StoreError at one that is not as committed."""
+    present, (start, stop) = commit.present(source.rows_per_shard), commit.rows
+    for spec in source.arrays.values():
+        rows = exported.rows(spec, source.layout.rows, start, present[: stop - start])
+        key, data = spec.key(commit.shard), encode_shard(rows, present)
+        if ObjectRecord.of(data) != commit.objects[key]:
+            raise DamagedFileError(
+                exported.path, f"rows {start} to {stop} of {spec.path} are not what was exported"
+            )
+        yield key, data
+
+
+def _same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bool:
+    """True where a shard was imported before; raises StoreError where another's stands."""
+    if standing != record:
+        raise StoreError(
+            f"{store.location}: shard {shard} was written by another run: choose another place"
+        )
+    return True
+
+
+@contextmanager
+def _as_damage(exported: ExportedFile) -> Iterator[None]:
+    """What is wrong with the records, without the advice for stores that are no files."""
+    try:
+        yield
+    except DamagedFileError:
+        raise
+    except StoreError as error:
+        raise DamagedFileError(exported.path, _ADVICE.split(str(error))[0]) from None
+    except (ValueError, TypeError, RuntimeError, MemoryError, FileNotFoundError) as error:
+        raise DamagedFileError(exported.path, f"its records cannot be read: {error}") from None

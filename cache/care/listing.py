@@ -1,0 +1,227 @@
+"""Every store under a folder or a bucket's prefix, one row each, for ``samcache cache ls``."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from samcache.cache.care.transfer.shards import committed_bytes
+from samcache.cache.errors import (
+    AccessError,
+    FormatError,
+    StoreError,
+    UnfinishedError,
+    describe_os_error,
+)
+from samcache.cache.files.typed_json import parse_json
+from samcache.cache.format.description import ROOT, SPARE
+from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.objects.location import is_remote, open_objects
+from samcache.cache.store import Store
+from samcache.cache.text import count_nouns
+
+UNFINISHED = "unfinished"  # its creation was interrupted, or is under way: no damage
+NO_ACCESS = "no access"
+_STATES = (  # of stores without a row of their own; all other errors are damage
+    (UnfinishedError, UNFINISHED),
+    (AccessError, NO_ACCESS),
+    (FormatError, "other format"),
+)
+_OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
+
+
+@dataclass(frozen=True)
+class StoreRow:
+    """One store. ``problem`` says how it is damaged or unfinished; what is not known is empty."""
+
+    location: str
+    dataset: str = ""
+    encoder: str = ""
+    image_size: int = 0  # side of the encoder's input, pixels
+    levels: tuple[str, ...] = ()
+    samples: int = 0
+    bytes: int = 0  # of the committed shards' objects, were every image readable
+    missing: int = 0  # shards that hold a sample and are not committed
+    fingerprint: str = ""
+    last_commit: int | None = None  # seconds since 1970, of the last shard
+    state: str = "complete"  # or "incomplete", or one of _STATES
+    problem: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether something must be done before the store can be read."""
+        return bool(self.problem) and self.state != UNFINISHED
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain data."""
+        return asdict(self)
+
+
+def list_stores(root: str | Path) -> list[StoreRow]:
+    """Every store at or below a folder, or a prefix of a bucket, in the order of location.
+
+    Looks neither into stores and other Zarr hierarchies nor into hidden folders, and into a folder
+    that several links lead to once. Of a store its small records are read and its commits listed.
+    What cannot be read, a folder too, has a row with the reason. Raises StoreError where there is
+    no such folder, or where nothing can be listed.
+    """
+    if is_remote(root):
+        objects = open_objects(root)
+        if not objects.listable:
+            raise StoreError(
+                f"{objects.name} is a web server and cannot be listed: give the folder or bucket "
+                "behind it, or one store's address to samcache cache info"
+            )
+        found = _below_prefix(objects, "")
+    else:
+        if not Path(root).is_dir():
+            raise StoreError(f"{root} is no folder: give one that holds stores")
+        found = _below_folder(Path(root), set())
+    return list(in_parallel(_row, sorted(found)))
+
+
+def _row(found: tuple[str, str]) -> StoreRow:
+    location, problem = found
+    return StoreRow(location, state=NO_ACCESS, problem=problem) if problem else row_of(location)
+
+
+def row_of(location: str) -> StoreRow:
+    """The row of one store; where it is damaged, of its location and the reason."""
+    try:
+        store = Store(location)
+        shards = store.committed()
+        last = store.read_commit(shards[-1]).written if shards else None
+        missing = len(_used(store) - set(shards))
+        return StoreRow(
+            location=location,
+            dataset=store.dataset.name,
+            encoder=store.identity.encoder,
+            image_size=store.identity.image_size,
+            levels=store.identity.levels,
+            samples=store.generation.count,
+            bytes=committed_bytes(store, shards),
+            missing=missing,
+            fingerprint=store.fingerprint,
+            last_commit=last,
+            state="incomplete" if missing else "complete",
+        )
+    except OSError as error:
+        return StoreRow(location, state=NO_ACCESS, problem=describe_os_error(error))
+    except StoreError as error:
+        state = next((name for kind, name in _STATES if isinstance(error, kind)), "damaged")
+        return StoreRow(location, state=state, problem=str(error))
+
+
+def render(rows: list[StoreRow], root: str | Path) -> Group:
+    """The rows as an aligned table, locations told from ``root``; below it what is wrong."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("store", "data set"):
+        table.add_column(name, overflow="fold")
+    for name in ("encoder", "levels"):
+        table.add_column(name, min_width=6)
+    for name in ("images", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("state", "identity"):
+        table.add_column(name, min_width=8)
+    table.add_column("committed", no_wrap=True)
+    for row in rows:
+        name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
+        if row.problem:
+            table.add_row(name, *[""] * 5, f"[red]{row.state}[/red]" if row.broken else row.state)
+            continue
+        table.add_row(
+            name,
+            escape(row.dataset),
+            escape(f"{row.encoder} {row.image_size} px"),
+            escape(" ".join(row.levels)),
+            str(row.samples),
+            decimal(row.bytes),
+            f"{count_nouns(row.missing, 'shard')} missing" if row.missing else "complete",
+            row.fingerprint[:8],
+            _date(row.last_commit),
+        )
+    return Group(table, *("\n" + escape(row.problem) for row in rows if row.problem))
+
+
+_Found = tuple[str, str]  # the location of a store, or of a folder and why it cannot be read
+
+
+def _below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
+    """Stores at or below a folder; links are followed, each folder is entered once."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = {entry.name: entry for entry in os.scandir(folder)}
+        ours = ROOT in entries or set(entries) >= _OURS
+        folders = [name for name, entry in sorted(entries.items()) if _is_entered(entry)]
+    except FileNotFoundError:
+        return  # it was removed meanwhile
+    except OSError as error:
+        yield str(folder), describe_os_error(error)
+        return
+    if ours:
+        if _is_ours(open_objects(folder), set(entries)):
+            yield str(folder), ""
+        return
+    for name in folders:
+        yield from _below_folder(folder / name, seen)
+
+
+def _is_entered(entry: os.DirEntry[str]) -> bool:
+    """Whether a name is that of a folder that may hold stores, or that cannot be looked at."""
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError as error:  # a link whose target this user may not see, or that leads to itself
+        return error.errno != errno.ELOOP
+
+
+def _below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
+    """Stores at or below a prefix of a bucket."""
+    prefixes, keys = objects.children(prefix)
+    names = {path.rstrip("/").rpartition("/")[2] for path in (*prefixes, *keys)}
+    location = f"{objects.name}/{prefix}".rstrip("/")
+    if ROOT in names or names >= _OURS:
+        if _is_ours(open_objects(location), names):
+            yield location, ""
+        return
+    for path in sorted(prefixes):
+        if not path.rstrip("/").rpartition("/")[2].startswith("."):
+            yield from _below_prefix(objects, path.rstrip("/"))
+
+
+def _is_ours(objects: Objects, names: set[str]) -> bool:
+    """Whether a Zarr hierarchy is a samcache store, sound or damaged, or was to become one."""
+    if names >= _OURS:
+        return True
+    try:
+        return any(_says_samcache(objects.find(key, LARGEST_RECORD)) for key in (ROOT, SPARE))
+    except (StoreError, OSError):
+        return True  # its row will say what is wrong
+
+
+def _says_samcache(data: bytes | None) -> bool:
+    try:
+        return isinstance(parse_json(data or b"")["attributes"]["samcache"], dict)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _used(store: Store) -> set[int]:
+    """Shards that hold a sample."""
+    size = store.rows_per_shard
+    runs = store.generation.runs
+    return {n for start, stop in runs for n in range(start // size, (stop - 1) // size + 1)}
+
+
+def _date(seconds: int | None) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(seconds)) if seconds is not None else ""

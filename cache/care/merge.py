@@ -1,0 +1,308 @@
+"""Join stores of one identity into a new one, row by row, without encoding anything anew."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+
+from samcache.cache.claims import Claims
+from samcache.cache.create import TABLE, create_store, store_exists, table_claim
+from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.format.description import Dataset, Description
+from samcache.cache.format.reading import PROVENANCE, Reading, join_readings
+from samcache.cache.format.samples import COLUMNS, describe_difference
+from samcache.cache.labels.classes import used_classes
+from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.objects.base import Objects
+from samcache.cache.objects.location import open_objects
+from samcache.cache.store import ShardContent, Store
+from samcache.cache.text import count_nouns, list_first
+
+Array = npt.NDArray[Any]
+
+_LONGEST_PREFIX = 100  # characters
+_AGREE = ("sha256", "split", "class", "group")  # of samples with one id
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the merged store holds and where each row of it comes from.
+
+    table: one line a row of the merged store, with the columns id, label, split, group, reason,
+    sha256, status, source (place in ``stores``) and source_row (in that store).
+    """
+
+    stores: tuple[Store, ...]
+    description: Description
+    table: pd.DataFrame
+
+
+def merge_stores(
+    stores: list[Store],
+    destination: str | Path,
+    allow_split_groups: bool,
+    console: Console,
+    prefixes: tuple[str, ...] = (),
+) -> Store:
+    """Join complete stores of one identity into a new store, with a progress bar on ``console``.
+
+    Rows are copied bit for bit, unreadable images with their reasons; what no sample table names is
+    left behind, so that merging one store compacts it, and so are classes without samples. Classes
+    are joined by name. A sample that stands in two stores is kept once if source bytes, split,
+    class and group agree, readable if it is readable in one. An interrupted merge lacks shards;
+    merging the same stores again goes on.
+
+    prefixes: of each store, put before its ids and groups with a "/", so that equal names in two
+    stores are two samples and two groups; none leaves the names as they are.
+
+    Raises ConfigError for prefixes that do not fit, and StoreError where stores differ in identity,
+    lack images, contradict each other, or divide a group between splits (unless
+    ``allow_split_groups``), or where something else stands at the destination.
+    """
+    plan = plan_merge(stores, allow_split_groups, prefixes)
+    objects = open_objects(destination)
+    store_exists(objects)  # before a claim is written beside what is no store
+    with Claims(objects) as claims:
+        store = _begin(plan, destination, objects, claims)
+        rows = _SourceRows(plan)
+        with Progress(console=console) as progress:
+            for shard in progress.track(store.pending(), description="merging"):
+                _merge_shard(plan, rows, store, shard, claims)
+        left = store.pending()
+    if left:
+        raise StoreError(
+            f"{store.location}: another process is writing {count_nouns(len(left), 'shard')}: run "
+            "the command again when it has ended"
+        )
+    return Store(destination, objects)
+
+
+def plan_merge(
+    stores: list[Store], allow_split_groups: bool, prefixes: tuple[str, ...] = ()
+) -> Plan:
+    """Decide what stands where; raises StoreError as ``merge_stores``, reads no feature."""
+    first = stores[0]
+    _check_prefixes(prefixes, len(stores))
+    for store in stores[1:]:
+        _check_identity(first, store)
+    classes = tuple(dict.fromkeys(name for store in stores for name in _classes_of(store)))
+    tables = [_source_table(place, store, classes) for place, store in enumerate(stores)]
+    if prefixes:
+        tables = [_prefixed(*pair) for pair in zip(tables, prefixes, strict=True)]
+    table = _once(pd.concat(tables, ignore_index=True), stores)
+    if not allow_split_groups:
+        _refuse_split_groups(table)
+    description = Description(
+        first.identity,
+        Dataset(
+            name=_joined(store.dataset.name for store in stores),
+            classes=classes,
+            split_origin=_joined(store.dataset.split_origin for store in stores),
+        ),
+        first.rows_per_shard,
+        first.layout.level_shapes,
+        {"merged": _provenance(stores, prefixes), **_reading(stores)},
+    )
+    return Plan(tuple(stores), description, table)
+
+
+def _check_identity(first: Store, store: Store) -> None:
+    """Features of different identities must not stand in one store."""
+    here, there = asdict(first.identity), asdict(store.identity)
+    here["level shapes"], there["level shapes"] = (
+        {level: tuple(shape) for level, shape in one.layout.level_shapes.items()}
+        for one in (first, store)
+    )
+    for name, value in here.items():
+        if there[name] != value:
+            raise StoreError(
+                f"{store.location} cannot be merged with {first.location}: its {name} is "
+                f"{there[name]!r}, the other's {value!r}"
+            )
+
+
+def _source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.DataFrame:
+    """A store's samples in the terms of the merged store; raises StoreError where some lack."""
+    samples = store.samples
+    missing = int((samples["status"] == "missing").sum())
+    if missing:
+        raise StoreError(
+            f"{store.location} lacks {missing} of {count_nouns(len(samples), 'image')}: finish "
+            "samcache extract first"
+        )
+    own = store.dataset.classes
+    labels = samples["label"].to_numpy()
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(own)):
+        raise StoreError(f"{store.location} has labels without a class: it is damaged")
+    numbers = np.array([classes.index(n) if n in classes else -1 for n in own], np.int64)
+    names = np.array(own, object)
+    return samples.rename(columns={"row": "source_row"}).assign(
+        **{"label": numbers[labels], "class": names[labels], "source": place}
+    )
+
+
+def _classes_of(store: Store) -> tuple[str, ...]:
+    """The classes that a store's samples have; StoreError of labels without one comes later."""
+    labels = store.table["label"]
+    known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
+    return used_classes(known, store.dataset.classes)
+
+
+def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
+    """Raise ConfigError where prefixes are not one a store, or could not begin a file's path."""
+    if prefixes and len(prefixes) != stores:
+        raise ConfigError(
+            f"--prefix: expected one for each of the {stores} stores, in their order, found "
+            f"{len(prefixes)}"
+        )
+    for prefix in prefixes:
+        odd = not prefix.isprintable() or not {"", ".", ".."}.isdisjoint(prefix.split("/"))
+        if odd or "\\" in prefix or len(prefix) > _LONGEST_PREFIX:
+            raise ConfigError(
+                f"--prefix {prefix[:_LONGEST_PREFIX]!r}: expected a name such as siteA or "
+                f"siteA/mri, of at most {_LONGEST_PREFIX} characters"
+            )
+
+
+def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """A store's samples with a prefix before ids and groups; no group stays no group."""
+    group = table["group"]
+    return table.assign(
+        id=f"{prefix}/" + table["id"], group=group.where(group == "", f"{prefix}/" + group)
+    )
+
+
+def _once(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
+    """Each id once, where it stands first; raises StoreError where its copies disagree."""
+    repeated = table[table["id"].duplicated(keep=False)]
+    for column in _AGREE:
+        values = repeated.groupby("id", sort=False)[column].nunique()
+        names = values.index[values > 1]
+        if len(names):
+            copies = repeated[repeated["id"] == names[0]]
+            other = copies[copies[column] != copies[column].iloc[0]].iloc[0]
+            shown = list_first([repr(name) for name in names])
+            raise StoreError(
+                f"{names[0]!r} stands in {stores[copies['source'].iloc[0]].location} and "
+                f"{stores[other['source']].location} with another {column} "
+                f"({copies[column].iloc[0]!r}, {other[column]!r}); {count_nouns(len(names), 'id')} "
+                f"with such copies ({shown}): give each store a --prefix if these are different "
+                "images, or drop them from one store"
+            )
+    order = table["id"].drop_duplicates()
+    readable_first = table.sort_values("status", key=lambda status: status != "ok", kind="stable")
+    kept = readable_first.drop_duplicates("id").set_index("id", drop=False)
+    return kept.loc[order].reset_index(drop=True)
+
+
+def _refuse_split_groups(table: pd.DataFrame) -> None:
+    divided = split_groups(table)
+    for group, splits in divided.items():
+        raise StoreError(
+            f"{count_nouns(len(divided), 'group')} would stand in more than one split, first "
+            f"{group!r} in {' and '.join(splits)}: mend the splits, or accept it with "
+            "--allow-split-groups"
+        )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " + ".join(dict.fromkeys(texts))
+
+
+def _provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What a merged store tells of its inputs: nothing that would differ when the merge goes on."""
+    told: list[dict[str, Any]] = [
+        {
+            "dataset": store.dataset.name,
+            "samples": store.generation.count,
+            "provenance": store.provenance,
+        }
+        for store in stores
+    ]
+    for one, prefix in zip(told, prefixes, strict=False):
+        one["prefix"] = prefix
+    return told
+
+
+def _reading(stores: list[Store]) -> dict[str, Any]:
+    joined = join_readings(Reading.recorded(store.provenance) for store in stores)
+    return {} if joined is None else {PROVENANCE: joined.to_json()}
+
+
+def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims) -> Store:
+    """A new store without shards, or the one that an earlier merge of the same stores began."""
+    table_claim(claims, objects)
+    samples = plan.table[list(COLUMNS)]
+    if not store_exists(objects):
+        store = create_store(destination, objects, plan.description, samples)
+    else:
+        store = Store(destination, objects)
+    claims.release(TABLE)
+    difference = describe_difference(store.table, samples)
+    if store.generation.runs != ((0, len(samples)),):
+        difference = "its rows have moved"
+    if replace(store.description, table=None).to_bytes() != plan.description.to_bytes():
+        difference = "another description"
+    if difference:
+        raise StoreError(
+            f"{store.location} holds a store that is not the merge of these ({difference}): choose "
+            "another destination"
+        )
+    return store
+
+
+def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, claims: Claims) -> None:
+    """Copy the rows of one shard and commit it, unless another process is doing so or has."""
+    name = shard_name(shard)
+    claim = claims.take(name)
+    if claim is None:
+        return
+    try:
+        if store.objects.size(commit_key(shard)) is not None:
+            return
+        start, stop = store.layout.rows_of(shard)
+        part = plan.table.iloc[start:stop]
+        failed = part[part["status"] == "unreadable"]
+        content = ShardContent(
+            blocks={path: rows.read(path, part) for path in store.arrays},
+            sources=tuple(part["sha256"]),
+            failures=dict(zip(map(int, failed.index), failed["reason"], strict=True)),
+        )
+        store.commit(shard, content, lambda: claims.holds(claim, name))
+    finally:
+        claims.release(name)
+
+
+class _SourceRows:
+    """Rows of the merged arrays, read from the stores; the shard read last of each is kept."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._kept: dict[str, tuple[tuple[int, int], Array]] = {}
+
+    def read(self, path: str, part: pd.DataFrame) -> Array:
+        """Rows of an array, (n, …), for n lines of the plan's table."""
+        spec = self._plan.stores[0].arrays[path]
+        out: Array = np.zeros((len(part), *spec.row), spec.dtype)
+        sources, rows = part["source"].to_numpy(), part["source_row"].to_numpy()
+        sizes = np.array([store.rows_per_shard for store in self._plan.stores])
+        shards = rows // sizes[sources]
+        breaks = np.flatnonzero((np.diff(sources) != 0) | (np.diff(shards) != 0)) + 1
+        for places in np.split(np.arange(len(part)), breaks):
+            source, shard = int(sources[places[0]]), int(shards[places[0]])
+            out[places] = self._shard(path, source, shard)[rows[places] - shard * sizes[source]]
+        return out
+
+    def _shard(self, path: str, source: int, shard: int) -> Array:
+        if path not in self._kept or self._kept[path][0] != (source, shard):
+            store = self._plan.stores[source]
+            self._kept.pop(path, None)  # its memory first
+            self._kept[path] = (source, shard), store.read(path, *store.commits[shard].rows)
+        return self._kept[path][1]

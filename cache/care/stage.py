@@ -1,0 +1,267 @@
+"""A remote store's copy on the local disk, from which training reads: made once, kept in bounds."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from samcache.cache.care.copy import copy_shards
+from samcache.cache.care.transfer.shards import Transfer, committed_bytes, complete_shards
+from samcache.cache.care.transfer.table import copy_table
+from samcache.cache.claims import Claims
+from samcache.cache.errors import StoreError
+from samcache.cache.files.regular_file import check_regular, read_regular
+from samcache.cache.format.commits import commit_key
+from samcache.cache.format.description import ROOT
+from samcache.cache.objects.base import Objects, in_parallel
+from samcache.cache.objects.location import open_objects
+from samcache.cache.store import Store
+from samcache.cache.text import count_are
+
+FOLDER = "SAMCACHE_STAGE"
+LIMIT = "SAMCACHE_STAGE_LIMIT"
+
+_NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{12}")  # nothing else in the folder is ever touched
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kKMGTP])(i?))?B?")
+_POWERS = "KMGTP"
+_LONGEST_SIZE = 18  # digits of a number of bytes
+
+
+def staged(store: Store, console: Console) -> Store:
+    """The store itself where it is local, else its copy on the local disk, brought up to date.
+
+    The copy lies in ``$SAMCACHE_STAGE`` or ``~/.cache/samcache/stage`` and stays there for later
+    runs. Where it would take all copies past ``$SAMCACHE_STAGE_LIMIT`` (such as ``200GB``; by
+    default half of what they and the free disk come to), those least recently used go first. No
+    copy goes while the Store returned for it lives, in whatever process. A second process that
+    wants the same store waits for the first. Raises StoreError where there is no room, where an
+    object of the source is damaged, or where either side cannot be reached.
+    """
+    if not store.remote:
+        return store
+    folder = stage_folder(store)
+    if folder.is_symlink():
+        raise StoreError(
+            f"{folder} is a symbolic link: remove it, or set {FOLDER} to another folder"
+        )
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        use = _open_lock(_use_lock(folder))
+        fcntl.flock(use, fcntl.LOCK_SH)
+        os.utime(use.name)
+        try:
+            _bring(store, folder, console)
+            local = Store(folder)
+        except BaseException:
+            use.close()
+            raise
+    except OSError as error:
+        raise StoreError(f"{folder.parent}: {error}: set {FOLDER} to another folder") from error
+    weakref.finalize(local, use.close)
+    return local
+
+
+def stage_folder(store: Store) -> Path:
+    """Where a store's copy lies: named after its fingerprint, and a hash of URL and root record."""
+    url = store.objects.name.encode()
+    digest = hashlib.sha256(url + b"\n" + store.description.to_bytes()).hexdigest()
+    return stage_root() / f"{store.fingerprint[:16]}-{digest[:12]}"
+
+
+def stage_root() -> Path:
+    """The folder of all copies: SAMCACHE_STAGE, or one in the user's cache folder."""
+    chosen = os.environ.get(FOLDER)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else cache / "samcache" / "stage"
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a stage has of its store."""
+
+    whole: set[int]  # shards that are here
+    lacking: list[int]  # committed shards that are not
+    table: bool  # whether the sample table is the store's newest
+
+    @property
+    def current(self) -> bool:
+        return self.table and not self.lacking
+
+
+def _bring(store: Store, folder: Path, console: Console) -> None:
+    """Copy what the stage lacks; one process at a time, the others wait and then find it there."""
+    objects = open_objects(folder)
+    if _state(store, objects).current:
+        _say(console, f"using the staged copy of {store.location}")
+        return
+    with _locked(folder.with_name(f"{folder.name}.copying"), console):
+        state = _state(store, objects)
+        if state.current:
+            _say(console, f"using the staged copy of {store.location}")
+            return
+        _make_room(folder, committed_bytes(store, [*state.whole, *state.lacking]), console)
+        _copy(store, objects, state.lacking, console)
+
+
+def _copy(store: Store, objects: Objects, shards: list[int], console: Console) -> None:
+    """Copy table and shards; raises StoreError where any of it is damaged at the source."""
+    size = committed_bytes(store, shards)
+    _say(
+        console,
+        f"staging {store.location} ({decimal(size)}) in {objects.name}; later runs start from "
+        "there",
+    )
+    copy_table(store, objects)
+    objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
+    with Claims(objects) as claims:
+        outcomes = copy_shards(Transfer(store, objects, claims), shards, size, "staging", console)
+    damaged = {key: why for outcome in outcomes for key, why in outcome.damaged.items()}
+    if damaged:
+        key, why = next(iter(damaged.items()))
+        raise StoreError(
+            f"{store.location}: {count_are(len(damaged), 'object')} damaged ({key} {why}): "
+            "samcache cache verify lists what is lost, samcache cache repair restores it"
+        )
+
+
+def _state(store: Store, objects: Objects) -> _State:
+    """Compare a stage with its store.
+
+    Of a bucket only the table and a listing of the commits are asked for; of a web server, which
+    has no listing, the commit records of those shards that are not here.
+    """
+    whole, table = set(), False
+    if objects.find(ROOT) is not None:
+        local = Store(objects.name, objects)
+        whole = complete_shards(local)
+        table = local.generation == store.generation
+    if store.objects.listable:
+        return _State(whole, [shard for shard in store.committed() if shard not in whole], table)
+    absent = [shard for shard in range(store.layout.shards) if shard not in whole]
+    found = in_parallel(store.find_commit, absent)
+    return _State(whole, [commit.shard for commit in found if commit is not None], table)
+
+
+def _make_room(folder: Path, need: int, console: Console) -> None:
+    """Reserve bytes for a stage, evicting others; raises StoreError where they cannot be had."""
+    with _locked(folder.parent / "stages.lock", console):
+        others = [path for path in _stages(folder.parent) if path != folder]
+        sizes = {path: max(_bytes_in(path), _reserved(path)) for path in others}
+        limit = _limit(folder.parent)
+        if need > limit:
+            raise StoreError(
+                f"the store has {decimal(need)}, stages may take {decimal(limit)}: raise {LIMIT} "
+                f"(such as 200GB), or set {FOLDER} to a larger disk"
+            )
+        for path in sorted(others, key=_last_use):
+            if need + sum(sizes.values()) > limit and _evict(path):
+                _say(console, f"removed the staged copy {path} ({decimal(sizes.pop(path))})")
+        if need + sum(sizes.values()) > limit:
+            raise StoreError(
+                f"the store has {decimal(need)}, stages in use have {decimal(sum(sizes.values()))} "
+                f"of the {decimal(limit)} that stages may take: raise {LIMIT} (such as 200GB), or "
+                "wait for the other runs"
+            )
+        with _open_lock(_use_lock(folder)) as lock:
+            lock.write(str(need).encode())
+            lock.truncate()
+        folder.mkdir(exist_ok=True)  # what is reserved without a folder does not count
+
+
+def _evict(folder: Path) -> bool:
+    """Remove a stage, unless a process uses it."""
+    with _open_lock(_use_lock(folder)) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        shutil.rmtree(folder)
+        lock.truncate(0)
+    return True
+
+
+def _limit(root: Path) -> int:
+    """Bytes that all stages together may take."""
+    text = os.environ.get(LIMIT)
+    if not text:
+        return (shutil.disk_usage(root).free + sum(map(_bytes_in, _stages(root)))) // 2
+    return parse_size(text)
+
+
+def parse_size(text: str) -> int:
+    """Bytes in ``1000000``, ``200GB``, ``1.5TB`` or ``64GiB``; raises StoreError for all else."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise StoreError(f"{LIMIT} is {text!r}: give a size such as 200GB or 1.5TB")
+    number, prefix, binary = found.groups()
+    power = _POWERS.index(prefix.upper()) + 1 if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
+
+
+def _stages(root: Path) -> list[Path]:
+    named = (path for path in root.iterdir() if _NAME.fullmatch(path.name))
+    return [path for path in named if path.is_dir() and not path.is_symlink()]
+
+
+def _bytes_in(folder: Path) -> int:
+    """Bytes of all files in a folder; those that go meanwhile count for nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).stat().st_size
+    return total
+
+
+def _use_lock(folder: Path) -> Path:
+    """The file that each user of a stage holds shared; its time is that of the last use.
+
+    It stands beside the stage, for Zarr would warn of it inside, holds the bytes that the stage
+    will have, and outlives it: a lock file that is removed can be locked twice.
+    """
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _reserved(folder: Path) -> int:
+    try:
+        text = read_regular(_use_lock(folder), _LONGEST_SIZE)
+    except (FileNotFoundError, ValueError):
+        return 0
+    return int(text) if text.isdigit() else 0
+
+
+def _last_use(folder: Path) -> float:
+    lock = _use_lock(folder)
+    return lock.stat().st_mtime if lock.exists() else 0.0
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    """A lock file, made where it is missing; raises OSError where it is a link or no file."""
+    check_regular(path)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")
+
+
+@contextmanager
+def _locked(path: Path, console: Console) -> Iterator[None]:
+    """Hold a lock alone; says so where that takes waiting."""
+    with _open_lock(path) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(console, "another process is staging: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

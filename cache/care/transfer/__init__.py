@@ -1,0 +1,1 @@
+"""Tables and shards moved from one store to another."""

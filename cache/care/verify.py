@@ -1,0 +1,330 @@
+"""Is everything that was committed still there, and still what was committed?"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress
+
+from samcache.cache.care.damage.open_damaged import Damage, open_damaged
+from samcache.cache.create import left_behind, stale_metadata
+from samcache.cache.errors import AccessError, StoreError
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.layout import ArraySpec
+from samcache.cache.format.records import checksum
+from samcache.cache.format.shards import CHECKSUM, DamagedShardError, crc32c, index_bytes
+from samcache.cache.objects.base import LARGEST_RECORD, in_parallel
+from samcache.cache.store import Store
+from samcache.cache.text import count_nouns, list_first
+
+_READERS = 4
+# as unsigned integers without their sign, NaN and infinities are the greatest
+_LEAST_NOT_FINITE: dict[str, tuple[str, int, int]] = {
+    "float16": ("<u2", 0x7FFF, 0x7C00),
+    "float32": ("<u4", 0x7FFFFFFF, 0x7F800000),
+}
+_INTERRUPTED = (
+    "It is unfinished: a command was interrupted as the store grew, or is at work: run the same "
+    "command again"
+)
+_SHOWN = 10  # ids of uncommitted samples in a report's text; to_json has all
+_BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verifying a store found."""
+
+    location: str
+    shards: int
+    bytes: int
+    seconds: float
+    fast: bool
+    damage: list[Damage]
+    lost: list[str]  # ids of the samples that the damage costs
+    uncommitted: list[str]  # ids of the samples that no commit record holds
+    interrupted: bool  # as the store grew, or it is growing now: no damage
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """A verdict, a line for each damaged object and lost sample, and what is not committed."""
+        checked = "sizes compared" if self.fast else "every byte read"
+        lines = []
+        if self.damage:
+            damaged = count_nouns(len(self.damage), "damaged object")
+            lines += [f"{self.location}: {damaged} ({checked})"]
+            lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
+            if self.lost:
+                lost = count_nouns(len(self.lost), "sample")
+                lines += [f"{lost} lost:", *(f"  {name}" for name in self.lost)]
+            lines.append("samcache cache repair restores them from the source")
+        else:
+            amount = f"{count_nouns(self.shards, 'shard')}, {self.bytes / 1e6:.1f} MB"
+            verdict = "what is committed is whole" if self.uncommitted else "all well"
+            lines.append(f"{self.location}: {verdict} ({amount}, {checked}, {self.seconds:.1f} s)")
+        if self.uncommitted:
+            lines.append(
+                f"{count_nouns(len(self.uncommitted), 'sample')} without a commit record: "
+                f"{list_first(self.uncommitted, _SHOWN)}: samcache extract encodes them"
+            )
+        return "\n".join([*lines, _INTERRUPTED] if self.interrupted and not self.damage else lines)
+
+
+def report(location: str | Path, fast: bool, console: Console) -> Report:
+    """Verify the store at a location with a progress bar on ``console``."""
+    started = time.perf_counter()
+    store, damage = open_damaged(location)
+    amount = 0
+    with Progress(console=console) as progress:
+        task = progress.add_task("verifying", total=len(store.committed()))
+
+        def count(commit: Commit) -> None:
+            nonlocal amount
+            amount += sum(record.bytes for record in commit.objects.values())
+            progress.advance(task)
+
+        damage += verify(store, fast, count)
+    return Report(
+        location=store.location,
+        shards=len(store.committed()),
+        bytes=amount,
+        seconds=time.perf_counter() - started,
+        fast=fast,
+        damage=damage,
+        lost=_ids_of(store, {row for one in damage for row in one.rows}),
+        uncommitted=_ids_of(store, _uncommitted_rows(store, damage)),
+        interrupted=bool(left_behind(store)),
+    )
+
+
+def verify(
+    store: Store,
+    fast: bool = False,
+    on_shard: Callable[[Commit], None] = lambda _: None,
+    only: Iterable[int] | None = None,
+) -> list[Damage]:
+    """Compare every object with its record; an empty list says that all is well.
+
+    ``fast`` compares presence, sizes and, but in a bucket, the checksum of an object's last row.
+    Otherwise every byte is read: checksums
+    against the records, values against NaN and infinity, metadata against what it has to be.
+    Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
+    each shard done; ``only`` some shards are looked at.
+    """
+    shards = _recorded(store) if only is None else list(only)
+    found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
+    commits = dict(_commits(store, shards, found))
+    sizes = _sizes(store) if fast else None
+    with ThreadPoolExecutor(_READERS) as pool:
+        check = _wrong_sizes if fast else _wrong_bytes
+        checked = pool.map(lambda commit: list(check(store, commit, sizes)), commits.values())
+        for commit, damage in zip(commits.values(), checked, strict=True):
+            found += damage
+            on_shard(commit)
+    return found
+
+
+def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[tuple[int, Commit]]:
+    """The commit records, or their spares; those that cannot be read go to ``found``."""
+
+    def read(shard: int) -> tuple[Commit | None, Damage | None]:
+        key = commit_key(shard)
+        try:
+            found, problem = store.find_commit(shard), "is missing"
+        except AccessError:
+            raise
+        except StoreError as error:
+            found, problem = None, str(error)
+        if found is not None:
+            return found, None
+        spare = store.readable_commit(store.objects.find(spare_key(shard), LARGEST_RECORD), shard)
+        if spare is not None:
+            return spare, Damage(key, f"{problem}; its spare is whole")
+        return None, Damage(key, problem, _all_rows(store, shard))
+
+    records = in_parallel(read, shards) if store.remote else map(read, shards)
+    for shard, (commit, damage) in zip(shards, records, strict=True):
+        if damage is not None:
+            found.append(damage)
+        if commit is not None:
+            yield shard, commit
+
+
+def _sizes(store: Store) -> dict[str, int] | None:
+    """Bytes of every array object of a bucket, listed after the commits; None elsewhere.
+
+    A new shard is so no damage. Of a folder, asking for each object is faster than walking it.
+    """
+    if store.objects.folder is not None or not store.objects.listable:
+        return None
+    tops = {path.split("/")[0] for path in store.arrays}
+    return {key: size for top in tops for key, size in store.objects.listing(top).items()}
+
+
+def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> Iterator[Damage]:
+    for key, record in commit.objects.items():
+        size = store.objects.size(key) if sizes is None else sizes.get(key)
+        if size != record.bytes:
+            problem = "is missing" if size is None else f"has {size} bytes, not {record.bytes}"
+            yield Damage(key, problem, _all_rows(store, commit.shard))
+        elif sizes is None and not _ends_as_committed(store, commit, key):
+            yield Damage(
+                key, "is not the object that was committed", _all_rows(store, commit.shard)
+            )
+
+
+def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
+    """Whether an object's last row has the checksum in the record, which another object has not."""
+    expected = commit.row_sums.get(key, b"")[-CHECKSUM:]
+    if not expected:
+        return True
+    found = bytearray(CHECKSUM)
+    behind = index_bytes(store.rows_per_shard) + CHECKSUM
+    try:
+        start = commit.objects[key].bytes - behind
+        store.objects.read_parts_into(key, [(start, [memoryview(found)])])
+    except (FileNotFoundError, ValueError):
+        return False
+    return bytes(found) == expected
+
+
+def _recorded(store: Store) -> list[int]:
+    """Shards that have a commit record or the spare of one, in order; one listing tells both."""
+    if not store.objects.listable:
+        return store.committed()
+    keys = store.objects.listing("commits")
+    shards = range(store.layout.shards)
+    return [shard for shard in shards if commit_key(shard) in keys or spare_key(shard) in keys]
+
+
+def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
+    spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
+    standing = store.objects.find(commit_key(commit.shard))
+    readable = store.readable_commit(standing, commit.shard) is not None
+    if readable and spare is not None and spare != standing:
+        yield Damage(spare_key(commit.shard), "is no copy of the commit record")
+    for spec in store.arrays.values():
+        key = spec.key(commit.shard)
+        record = commit.objects[key]
+        data = _scratch(record.bytes)
+        try:
+            store.objects.read_into(key, [data.data])
+        except FileNotFoundError:
+            yield Damage(key, "is missing", _all_rows(store, commit.shard))
+            continue
+        except ValueError as error:
+            yield Damage(key, f"is damaged: {error}", _all_rows(store, commit.shard))
+            continue
+        if checksum(data.data) != record.checksum:
+            rows = _other_rows(data, spec, commit, store.rows_per_shard)
+            rows = rows or _unreadable_rows(store, spec, commit)
+            yield Damage(key, "has another checksum", rows)
+        elif spec.dtype in _LEAST_NOT_FINITE:
+            rows = _rows_not_finite(data, spec, commit, store.rows_per_shard)
+            if rows:
+                yield Damage(key, "holds NaN or infinity", rows)
+
+
+_local = threading.local()
+
+
+def _scratch(size: int) -> npt.NDArray[np.uint8]:
+    """A buffer of this thread, used again: fresh memory costs more than reading into it."""
+    buffer: npt.NDArray[np.uint8] | None = getattr(_local, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = _local.buffer = np.empty(size, np.uint8)
+    return buffer[:size]
+
+
+def _other_rows(
+    data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
+) -> tuple[int, ...]:
+    """Rows of an object that are not those that were committed; none where no record tells."""
+    sums = commit.row_sums.get(spec.key(commit.shard), b"")
+    places = np.flatnonzero(commit.present(rows_per_shard)).tolist() if sums else []
+    bad = []
+    for number, place in enumerate(places):
+        start = number * (spec.row_bytes + CHECKSUM)
+        found = crc32c(data[start : start + spec.row_bytes].tobytes())
+        if found != sums[number * CHECKSUM : (number + 1) * CHECKSUM]:
+            bad.append(commit.rows[0] + int(place))
+    return tuple(bad)
+
+
+def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
+    """The rows whose own checksum fails; all rows where each passes or none can tell."""
+    start, stop = commit.rows
+    out = np.empty((stop - start, *spec.row), spec.dtype)
+    try:
+        store.read_shard(spec, commit, out)
+    except DamagedShardError as error:
+        return tuple(start + place for place in error.places)
+    return _all_rows(store, commit.shard)
+
+
+def _rows_not_finite(
+    data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
+) -> tuple[int, ...]:
+    """Rows of an intact object that hold NaN or infinity."""
+    kind, mask, least = _LEAST_NOT_FINITE[spec.dtype]
+    places = np.flatnonzero(commit.present(rows_per_shard))
+    block = np.empty(_BLOCK, kind)
+    bad = []
+    for number, place in enumerate(places):
+        offset = number * (spec.row_bytes + 4)
+        values = data[offset : offset + spec.row_bytes].view(kind)
+        pieces = (values[i : i + _BLOCK] for i in range(0, len(values), _BLOCK))
+        if any(np.bitwise_and(p, mask, out=block[: len(p)]).max() >= least for p in pieces):
+            bad.append(commit.rows[0] + int(place))
+    return tuple(bad)
+
+
+def _wrong_metadata(store: Store) -> Iterator[Damage]:
+    behind = left_behind(store)
+    for key in stale_metadata(store):
+        if key not in behind:
+            yield Damage(key, "is missing or not what it should be")
+
+
+def _wrong_table(store: Store) -> Iterator[Damage]:
+    for key, record in store.generation.objects.items():
+        found = store.objects.find(key)
+        if found is None or ObjectRecord.of(found) != record:
+            yield Damage(key, "is missing" if found is None else "has another checksum")
+
+
+def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
+    """Rows of samples in shards without a commit record, those apart that the damage tells of."""
+    lost, told = {row for one in damage for row in one.rows}, {one.key for one in damage}
+    shards = (shard for shard in store.pending() if commit_key(shard) not in told)
+    pending = (range(*store.layout.rows_of(shard)) for shard in shards)
+    return {row for rows in pending for row in rows} - lost
+
+
+def _ids_of(store: Store, rows: set[int]) -> list[str]:
+    """Ids of the samples in some rows, or the rows where the table is damaged."""
+    if not rows:
+        return []
+    try:
+        table = store.table
+    except StoreError:
+        return [f"row {row}" for row in sorted(rows)]
+    return [str(name) for name in table["id"][table["row"].isin(rows)]]
+
+
+def _all_rows(store: Store, shard: int) -> tuple[int, ...]:
+    return tuple(range(*store.layout.rows_of(shard)))
+
+
+def _cost(damage: Damage) -> str:
+    return f": costs {count_nouns(len(damage.rows), 'sample')}" if damage.rows else ""

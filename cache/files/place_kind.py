@@ -1,0 +1,40 @@
+"""What kind of thing is at a path where something else was expected."""
+
+from pathlib import Path
+
+from samcache.cache.files.regular_file import read_regular
+from samcache.cache.files.typed_json import parse_json
+from samcache.cache.objects.base import LARGEST_RECORD
+
+_RUN_OPTIONS = "config.json"
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder holds a store."""
+    return (path / "zarr.json").is_file()
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder holds what train wrote at the end of a run.
+
+    Other programs also name their files config.json and results.json: the content decides.
+    """
+    try:
+        config = parse_json(read_regular(path / _RUN_OPTIONS, LARGEST_RECORD))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and {"fingerprint", "identity"} <= config.keys()
+
+
+def describe_store_instead(location: str) -> str:
+    """What to say of a location without a store: what is there, and what to give."""
+    path = Path(location)
+    if is_run(path):
+        return "a run folder is there: give the store that it was trained on; config.json names it"
+    if path.is_file():
+        return "a file is there: give a store, which is a folder that samcache extract writes"
+    if path.is_dir():
+        return "a folder without a store is there: run samcache extract first, or check the path"
+    if is_store(path.with_name(f"{path.name}.zarr")):
+        return f"did you mean {path}.zarr?"
+    return "run samcache extract first, or check the path"

@@ -1,0 +1,1 @@
+"""What a store's bytes mean: records, sample tables, shards, identity."""

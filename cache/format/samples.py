@@ -1,0 +1,299 @@
+"""The sample table: one row per image, kept in generations that are written once and never changed.
+
+A generation is four columns and a record, ``samples/<generation>/zarr.json``, written last. The
+newest one counts. Appending, dropping and relabelling images is writing another generation.
+Columns are created and never written over. Where a writer that was interrupted left other columns,
+those of the next writer get a folder of their own.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import zarr
+from zarr.codecs import Crc32cCodec
+from zarr.core.buffer.cpu import Buffer
+from zarr.storage import MemoryStore
+
+from samcache.cache.errors import StoreError
+from samcache.cache.files.typed_json import Count, Text, convert
+from samcache.cache.format.commits import ObjectRecord
+from samcache.cache.format.records import checksum, seal, unseal
+from samcache.cache.objects.base import LARGEST_RECORD, Objects
+from samcache.cache.text import count_nouns
+
+COLUMNS = ("id", "label", "split", "group")
+SPLITS = ("train", "val", "test")
+SAMPLES = "samples"
+_HASH = 16  # hex digits in the name of a folder of columns
+_TYPES: dict[str, type] = {"id": object, "label": np.int64, "split": object, "group": object}
+
+_LABEL_BYTES = 8
+_FEW_ROWS = 1 << 22  # what is made for each row of so few takes no memory to speak of
+_SPARSEST = 1024  # rows of a large table's arrays for each of its samples, the others dropped
+
+NEWEST = f"{SAMPLES}/zarr.json"  # a copy of the newest record: a hint, and its spare
+PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The record of one table: which rows of the arrays its samples stand in, and its objects."""
+
+    number: Count
+    runs: tuple[tuple[Count, Count], ...]  # first row and one past the last, ascending
+    extent: Count  # rows that the arrays need for this generation and all before it
+    objects: dict[Text, ObjectRecord]
+
+    @property
+    def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Each sample's row on the arrays' first axis, (n,) int64, ascending."""
+        pieces = [np.arange(start, stop) for start, stop in self.runs]
+        return np.concatenate([np.empty(0, np.int64), *pieces])
+
+    @property
+    def count(self) -> int:
+        """Samples in the table."""
+        return sum(stop - start for start, stop in self.runs)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the columns within the generation's own; empty for none."""
+        return _folder(self.number, self.objects)
+
+    def column_key(self, column: str) -> str:
+        """The object that holds one column."""
+        return next(key for key in self.objects if key.endswith(f"/{column}/c/0"))
+
+    def to_bytes(self) -> bytes:
+        """The sealed record."""
+        return seal(asdict(self))
+
+
+def generation_key(number: int) -> str:
+    """The object that makes a generation exist."""
+    return f"{SAMPLES}/{number:08d}/zarr.json"
+
+
+def create_columns(
+    objects: Objects, number: int, samples: pd.DataFrame, extent: int = 0
+) -> tuple[Generation, dict[str, bytes]]:
+    """Create the columns of a generation; returns its record, not written yet, and the columns.
+
+    Nothing is written over: where other columns stand, a folder named by a hash holds these.
+    Arguments and errors as ``generation_objects``.
+    """
+    generation, columns = generation_objects(number, samples, extent)
+    if all(objects.create(key, data) for key, data in columns.items()):
+        return generation, columns
+    own = checksum(generation.to_bytes())[:_HASH]
+    generation, columns = generation_objects(number, samples, extent, own)
+    for key, data in columns.items():
+        if not objects.create(key, data):
+            raise StoreError(f"{objects.name}/{key} is damaged: run samcache cache gc")
+    return generation, columns
+
+
+def generation_objects(
+    number: int, samples: pd.DataFrame, extent: int = 0, folder: str = ""
+) -> tuple[Generation, dict[str, bytes]]:
+    """The record and all other objects of a generation.
+
+    samples: columns id, label, split, group (text, but label int) and row (ascending). extent: of
+    the generation before, since rows are never given to other samples. folder: of the columns
+    within the generation's own. Raises StoreError where there is no sample.
+    """
+    if samples.empty:
+        raise StoreError("a store needs at least one sample: the source would leave none")
+    memory: dict[str, Any] = {}
+    for column, array in _columns(memory, len(samples)).items():
+        array[:] = samples[column].to_numpy().astype(_TYPES[column])
+    prefix = _prefix(number, folder)
+    objects = {
+        f"{prefix}/{key}": value.to_bytes() for key, value in memory.items() if key != "zarr.json"
+    }
+    if folder:
+        objects[f"{prefix}/zarr.json"] = PLAIN_GROUP
+    records = {key: ObjectRecord.of(data) for key, data in objects.items()}
+    runs = _runs(samples["row"].to_numpy())
+    return Generation(number, runs, max(extent, runs[-1][1]), records), objects
+
+
+def newest_generation(objects: Objects) -> Generation:
+    """The record of the newest table; raises StoreError where there is none or it is damaged.
+
+    Starts at the hint, so that a few requests find it behind a web server too.
+    """
+    hint = objects.find(NEWEST, LARGEST_RECORD)
+    try:
+        number = parse_generation(hint or b"").number
+        found = objects.find(generation_key(number), LARGEST_RECORD)
+    except StoreError:
+        number, found = 0, None
+    if found is None:  # no hint, or it is of a table that was collected since
+        number = newest_listed(objects) if objects.listable else 0
+        found = objects.find(generation_key(number), LARGEST_RECORD)
+    if found is None:
+        raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
+    while (following := objects.find(generation_key(number + 1), LARGEST_RECORD)) is not None:
+        number, found = number + 1, following
+    generation = parse_generation(found)
+    if generation.number != number:
+        raise StoreError(f"{generation_key(number)} is the record of another table: damaged")
+    check_count(objects, generation)
+    return generation
+
+
+def check_count(objects: Objects, generation: Generation) -> None:
+    """Raise StoreError where a large table claims more samples than its labels have bytes for.
+
+    Only its object says how many there really are; a record can claim any number.
+    """
+    if generation.count > _FEW_ROWS:
+        key = generation.column_key("label")
+        if (objects.size(key) or 0) // _LABEL_BYTES != generation.count:
+            raise StoreError(f"{key} does not hold {generation.count} values: it is damaged")
+
+
+def newest_listed(objects: Objects) -> int:
+    """The highest number that a record of a table stands under, 0 where there is none."""
+    names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
+    return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+
+
+def parse_generation(data: bytes) -> Generation:
+    """Parse and check a record; raises StoreError where it is damaged."""
+    try:
+        generation = convert(unseal(data), Generation)
+        check_generation(generation)
+        return generation
+    except ValueError as error:
+        raise StoreError(
+            f"the record of the sample table is damaged ({error}): run samcache cache repair"
+        ) from None
+
+
+def check_generation(generation: Generation) -> None:
+    """Raise ValueError where a table claims rows or objects that no honest one has."""
+    runs, extent = generation.runs, generation.extent
+    flat = [0, *(place for run in runs for place in run)]
+    if flat != sorted(flat) or any(start == stop for start, stop in runs):
+        raise ValueError("its rows are out of order")
+    if not runs or extent < flat[-1]:
+        raise ValueError("it has no rows, or more than its extent")
+    if extent > max(_FEW_ROWS, _SPARSEST * generation.count):
+        raise ValueError(f"it claims an extent of {extent} rows for {generation.count} samples")
+    folder = _folder(generation.number, generation.objects)
+    if generation.objects.keys() != set(_keys(generation.number, folder)):
+        raise ValueError("it names other objects than its columns")
+
+
+def read_samples(
+    objects: Objects, generation: Generation, classes: int | None = None
+) -> pd.DataFrame:
+    """The table of a generation, with its column row; raises StoreError where it is damaged.
+
+    classes: how many the labels count, where the store is known.
+    """
+    columns = {column: read_column(objects, generation, column) for column in COLUMNS}
+    labels = columns["label"].astype(np.int64)
+    if classes is not None and not ((labels >= 0) & (labels < classes)).all():
+        raise StoreError(
+            f"{generation.column_key('label')} holds labels outside the store's {classes} "
+            "classes: the store is damaged: extract it again"
+        )
+    if not set(columns["split"]) <= set(SPLITS):
+        raise StoreError(
+            f"{generation.column_key('split')} holds other splits than "
+            f"{', '.join(SPLITS)}: the store is damaged: extract it again"
+        )
+    return pd.DataFrame({**columns, "label": labels}).assign(row=generation.rows)
+
+
+def read_column(objects: Objects, generation: Generation, column: str) -> npt.NDArray[np.object_]:
+    """One column of a generation, (n,) objects; raises StoreError where it is damaged."""
+    memory: dict[str, Any] = {}
+    array = _columns(memory, generation.count)[column]
+    memory[f"{column}/c/0"] = Buffer.from_bytes(_chunk(objects, generation, column))
+    try:
+        return np.asarray(array[:]).astype(object)
+    except (ValueError, RuntimeError, TypeError):
+        key = generation.column_key(column)
+        raise StoreError(f"{key} is damaged: run samcache cache repair with the source") from None
+
+
+def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
+    """A column's one object, found to be what was written and to hold as many values."""
+    key = generation.column_key(column)
+    record = generation.objects[key]
+    data = objects.find(key, record.bytes)
+    if data is None or ObjectRecord.of(data) != record:
+        raise StoreError(f"{key} is missing or damaged: run samcache cache repair with the source")
+    counted = len(data) // _LABEL_BYTES if column == "label" else int.from_bytes(data[:4], "little")
+    if counted != generation.count:
+        raise StoreError(f"{key} holds {counted} values instead of {generation.count}: damaged")
+    return data
+
+
+def _keys(number: int, folder: str) -> list[str]:
+    """Every object of a generation but its record."""
+    prefix = _prefix(number, folder)
+    columns = [f"{prefix}/{column}/{part}" for column in COLUMNS for part in ("zarr.json", "c/0")]
+    return [*columns, f"{prefix}/zarr.json"] if folder else columns
+
+
+def _prefix(number: int, folder: str) -> str:
+    """Where the columns of a generation stand."""
+    return "/".join([SAMPLES, f"{number:08d}", *([folder] if folder else [])])
+
+
+def _folder(number: int, keys: Iterable[str]) -> str:
+    """The folder of a generation's columns within its own, by their keys; empty for none."""
+    own = re.compile(rf"{_prefix(number, '')}/([0-9a-f]{{{_HASH}}})/zarr\.json")
+    return next((found[1] for key in keys if (found := own.fullmatch(key))), "")
+
+
+def _columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
+    """Empty columns of one checksummed chunk each, in a group whose objects are ``memory``."""
+    root = zarr.create_group(MemoryStore(memory))
+    return {
+        column: root.create_array(
+            column,
+            shape=(count,),
+            chunks=(max(1, count),),
+            dtype=np.int64 if column == "label" else str,
+            compressors=[Crc32cCodec()],
+            dimension_names=("sample",),
+            config={"write_empty_chunks": True},
+        )
+        for column in COLUMNS
+    }
+
+
+def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None:
+    """Say in a few words how two tables differ; None where they are equal."""
+    if len(stored) != len(given):
+        return f"{count_nouns(len(stored), 'sample')} in the store, {len(given)} in the source"
+    for column in COLUMNS:
+        differs = (stored[column].to_numpy() != given[column].to_numpy()).nonzero()[0]
+        if len(differs):
+            row = int(differs[0])
+            before, after = stored[column].iloc[row], given[column].iloc[row]
+            return (
+                f"{column} differs in {count_nouns(len(differs), 'sample')}, first in row {row}: "
+                f"{before!r} in the store, {after!r} in the source"
+            )
+    return None
+
+
+def _runs(rows: Any) -> tuple[tuple[int, int], ...]:
+    """Ascending rows as stretches without a gap."""
+    if len(rows) == 0:
+        return ()
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    stretches = np.split(rows, breaks)
+    return tuple((int(part[0]), int(part[-1]) + 1) for part in stretches)

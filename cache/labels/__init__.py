@@ -1,0 +1,1 @@
+"""What a store's samples permit: classes, copies of images, splits."""

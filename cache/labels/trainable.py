@@ -1,0 +1,228 @@
+"""The conditions of training: train refuses by them, and extract foretells by the same ones."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from samcache.cache.format.description import DRAWN
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.labels.classes import (
+    are_identifiers,
+    are_measurements,
+    look_alikes,
+    missing_labels,
+    quote_names,
+    unused_classes,
+    used_classes,
+)
+from samcache.cache.labels.copies import unit_codes
+from samcache.cache.text import count_nouns
+
+LEAST_FOR_FOLDS = 4  # images or patients of each class: two folds, with train and val in the rest
+_USUAL_FOLDS = 5
+_SHOWN = 3  # sets of look-alike classes that a way out names
+_EXTRACT, _ANEW = "samcache extract with", " (and another --store than before)"
+
+
+@dataclass(frozen=True)
+class Trainability:
+    """What stands between a sample table and a training.
+
+    problems: why a training is refused, none where it is not; ways_out: what helps, the simplest
+    first; remarks: what a training takes as it is, and a person should look at.
+    """
+
+    how: str  # such as "by its own splits"
+    problems: tuple[str, ...]
+    ways_out: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    def refusal(self) -> str:
+        """All problems and ways out, to stand behind a name; "" where nothing is refused."""
+        if not self.problems:
+            return ""
+        ways = f". What helps: {'; or '.join(self.ways_out)}" if self.ways_out else ""
+        return f"cannot be trained {self.how}: {'; '.join(self.problems)}{ways}"
+
+    def lines(self, name: str) -> list[str]:
+        """Everything, a line each."""
+        refused = [f"{name} {self.refusal()}"] if self.problems else []
+        return [*refused, *self.remarks]
+
+
+def trainability(
+    samples: pd.DataFrame,
+    classes: tuple[str, ...],
+    split_origin: str,
+    folds: int | None = None,
+    count_missing: bool = True,
+) -> Trainability:
+    """Whether a table can be trained on, by its splits or in cross-validation.
+
+    samples: columns id, label (index into ``classes``), split, group, and where they are known
+    sha256 and status. Unreadable images do not count, and those that are not extracted yet only
+    with ``count_missing``. Classes without any sample are left out.
+    """
+    used = used_classes(samples, classes)
+    names = np.array(classes, dtype=object)[samples["label"].to_numpy()]
+    whole = samples.assign(name=names)
+    table = whole[_usable(samples, count_missing)]
+    drawn = DRAWN in split_origin  # stores that were merged have several origins
+    if folds:
+        how, found = f"in {folds} folds", _fold_problems(_with_units(table), used, folds)
+    else:
+        how = "by the drawn splits" if drawn else "by its own splits"
+        found = chain(_empty_splits(table), _missing_classes(table, used))
+    problems = (*_one_class(used), *found)
+    if problems:
+        problems = (*_unreadable(samples), *problems)
+    ways = tuple(_ways_out(_with_units(table), used, drawn, folds)) if problems else ()
+    return Trainability(how, problems, ways, tuple(_remarks(whole, classes)))
+
+
+def _with_units(table: pd.DataFrame) -> pd.DataFrame:
+    """With what must stay together; of a million samples this takes ten seconds."""
+    return table.assign(unit=unit_codes(table))
+
+
+def _usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]:
+    """Which samples count, (n,)."""
+    if "status" not in samples:
+        return np.ones(len(samples), np.bool_)
+    status = samples["status"].to_numpy()
+    usable: npt.NDArray[np.bool_] = (status == "ok") | (count_missing & (status == "missing"))
+    return usable
+
+
+def _unreadable(samples: pd.DataFrame) -> Iterator[str]:
+    """The first cause of empty splits and missing classes, where images cannot be read."""
+    bad = int((samples["status"] == "unreadable").sum()) if "status" in samples else 0
+    if bad:
+        yield f"{bad} of {count_nouns(len(samples), 'image')} cannot be read"
+
+
+def _one_class(used: tuple[str, ...]) -> Iterator[str]:
+    if len(used) < 2:
+        yield f"all samples are of one class, {quote_names(used)}: nothing to tell apart"
+
+
+def _empty_splits(table: pd.DataFrame) -> Iterator[str]:
+    empty = [split for split in SPLITS if not (table["split"] == split).any()]
+    if empty:
+        verb = "is" if len(empty) == 1 else "are"
+        yield f"{_few_groups(table)}{_all_of(empty)} {verb} empty"
+
+
+def _few_groups(table: pd.DataFrame) -> str:
+    """The cause of empty splits where patients are fewer: "1 patient in 30 images: "."""
+    groups = table["group"].nunique()
+    if (table["group"] == "").any() or groups >= len(SPLITS) or len(table) <= groups:
+        return ""
+    return f"{count_nouns(groups, 'patient')} in {count_nouns(len(table), 'image')}: "
+
+
+def _missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
+    """A text for each set of splits that lack classes; empty splits, which lack all, aside."""
+    held = set(zip(table["name"], table["split"], strict=True))
+    filled = [split for split in SPLITS if (table["split"] == split).any()]
+    lacking: dict[str, list[str]] = {}
+    for name in used:
+        splits = _all_of([split for split in filled if (name, split) not in held])
+        lacking.setdefault(splits, []).append(name)
+    lacking.pop("", None)
+    for splits, names in lacking.items():
+        yield f"{_classes_are(tuple(names))} missing from {splits}"
+
+
+def _all_of(names: list[str]) -> str:
+    """Such as "train, val and test"."""
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def _classes_are(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return f"class {quote_names(names)} is"
+    return f"{len(names)} classes ({quote_names(names)}) are"
+
+
+def _fold_problems(table: pd.DataFrame, used: tuple[str, ...], folds: int) -> Iterator[str]:
+    units = _units(table, used)
+    needed = max(folds, LEAST_FOR_FOLDS)
+    if units.min() < needed:
+        what = count_nouns(int(units.min()), _unit_noun(table))
+        yield f"{_few_groups(table)}class {str(units.idxmin())!r} has {what}, {needed} are needed"
+
+
+def _unit_noun(table: pd.DataFrame) -> str:
+    return "patient" if (table["group"] != "").all() else "image"
+
+
+def _units(table: pd.DataFrame, used: tuple[str, ...], column: str = "unit") -> "pd.Series[int]":
+    """Class -> in how many units (patients, or images without their copies) it occurs."""
+    units: pd.Series[int] = table.groupby("name")[column].nunique()
+    return units.reindex(list(used), fill_value=0)
+
+
+def _ways_out(
+    table: pd.DataFrame, used: tuple[str, ...], drawn: bool, folds: int | None
+) -> Iterator[str]:
+    if table.empty:
+        yield "make the images readable: each has its reason"
+        return
+    mistakes = tuple(_mistaken_labels(table, used))
+    yield from mistakes
+    if len(used) < 2 or are_measurements(used, len(table)):
+        return
+    units, images = int(_units(table, used).min()), int(_units(table, used, "id").min())
+    if folds and units >= LEAST_FOR_FOLDS:
+        yield f"give fewer folds (--folds {units} at most)"
+    elif units >= LEAST_FOR_FOLDS:
+        yield f"samcache train --folds {min(_USUAL_FOLDS, units)}"
+    if (table["group"] != "").any() and units < LEAST_FOR_FOLDS <= images:
+        yield f"{_EXTRACT} --group-column none{_ANEW}, if the images are of several patients"
+    if drawn and not folds and units >= len(SPLITS):
+        yield f"{_EXTRACT} --split-seed N{_ANEW}"
+    if not drawn and not folds:
+        yield "add images to the splits that lack them"
+    if not drawn and not folds and units >= len(SPLITS):
+        yield "leave the splits out of the source, so that samcache draws them"
+    if units < LEAST_FOR_FOLDS and not mistakes:
+        yield "add images or patients of the rarest class"
+
+
+def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
+    """What helps where labels look wrong, before anything else does."""
+    if are_measurements(used, len(table)):
+        yield "group the numbers into a few classes"
+        return
+    if are_identifiers(used, len(table)):
+        yield "give the column of the classes with --label-column, if the labels are no classes"
+    for alike in look_alikes(used)[:_SHOWN]:
+        yield f"give {' and '.join(map(repr, alike))} one name"
+    if missing_labels(used):
+        yield f"give the images of class {quote_names(missing_labels(used))} a label"
+
+
+def _remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
+    used = used_classes(table, classes)
+    if emptied := unused_classes(table, classes):
+        yield f"no image is of class {quote_names(emptied)}: training leaves the class out"
+    if are_measurements(used, len(table)):
+        yield (
+            f"{len(used)} different numbers are taken for classes ({quote_names(used)}): they look "
+            "like measurements, and samcache trains classifiers; group them into a few classes"
+        )
+        return
+    counts = table["name"].value_counts()
+    for alike in look_alikes(used):
+        shown = ", ".join(f"{name!r} ({count_nouns(int(counts[name]), 'image')})" for name in alike)
+        yield f"classes that look alike: {shown}: are they one class? Then give them one name"
+    for name in missing_labels(used):
+        yield (
+            f"class {name!r} ({count_nouns(int(counts[name]), 'image')}) "
+            "looks like a missing label: give these images a class, or leave them out"
+        )

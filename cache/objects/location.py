@@ -1,0 +1,99 @@
+"""Where a store lies: a folder, or a URL whose credentials and endpoint are in the environment."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from obstore.exceptions import BaseError
+from obstore.store import HTTPStore, ObjectStore, from_url
+
+from samcache.cache.errors import StoreError, first_line
+from samcache.cache.objects.base import RETRIES, Objects, WebObjects
+from samcache.cache.objects.credentials import check_credentials
+from samcache.cache.objects.folder import FolderObjects
+
+_BUCKETS = ("s3", "gs", "az")
+_WEB = ("http", "https")
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+_INNER_RETRIES = 3  # object_store's own, which alone go on in the middle of an object
+# A stalled connection is given up after a minute. That clock also runs while a body is sent,
+# until the answer comes; so large objects are sent with another.
+_STALL = {"read_timeout": timedelta(minutes=1), "timeout": timedelta(hours=1)}
+# A server that has not answered yet may never: it is asked twice.
+_FIRST = {
+    "read_timeout": timedelta(seconds=20),
+    "connect_timeout": timedelta(seconds=20),
+    "timeout": timedelta(hours=1),
+}
+_UPLOAD = {"timeout": timedelta(minutes=20)}
+
+
+def open_objects(location: str | Path) -> Objects:
+    """The objects below a folder, ``s3://``, ``gs://`` or ``az://`` bucket, or ``https://`` page.
+
+    Nothing is read yet. ``SAMCACHE_RETRIES`` sets how often a request is repeated. Raises
+    StoreError for a URL of another kind or one that carries a password, and where a bucket's
+    credentials are neither in the environment nor to be had from the machine.
+    """
+    text = str(location)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return FolderObjects(Path(location))
+    if scheme not in _BUCKETS + _WEB:
+        raise StoreError(f"{scheme}:// is unknown: give a folder, {', '.join(_BUCKETS + _WEB)}")
+    if "@" in rest.partition("/")[0] or "?" in rest:
+        raise StoreError(f"{scheme}://…: credentials belong in the environment, not in the URL")
+    name = text.rstrip("/")
+    if not rest.partition("/")[0]:
+        raise StoreError(f"{name}: the URL names no bucket or host")
+    retries = _retries()
+    kind: type[Objects]
+    try:
+        if scheme in _WEB:
+            kind, uploads = WebObjects, None
+        else:
+            check_credentials(scheme, name)
+            kind, uploads = Objects, _connect(scheme, name, _UPLOAD, retries)
+        first = _connect(scheme, name, _FIRST, 0)
+        return kind(_connect(scheme, name, _STALL, retries), name, uploads, retries, first)
+    except (BaseError, ValueError) as error:
+        raise StoreError(f"{name} cannot be used: {first_line(error)}") from None
+
+
+def is_remote(location: str | Path) -> bool:
+    """Whether a location is a URL."""
+    return "://" in str(location)
+
+
+def _connect(scheme: str, name: str, times: dict[str, timedelta], retries: int) -> ObjectStore:
+    """obstore's store for a URL; no connection is made yet."""
+    options: dict[str, Any] = dict(times)
+    if scheme == "http" or _plain_endpoint(scheme):
+        options["allow_http"] = True
+    repeats: Any = {
+        "max_retries": min(_INNER_RETRIES, retries),
+        "retry_timeout": timedelta(hours=1),  # the outer retries keep the time
+    }
+    build: Any = HTTPStore.from_url if scheme in _WEB else from_url
+    # Objects are deleted one by one, which every server can.
+    config: Any = {"config": {"disable_bulk_delete": True}} if scheme == "s3" else {}
+    store: ObjectStore = build(name, client_options=options, retry_config=repeats, **config)
+    return store
+
+
+def _plain_endpoint(scheme: str) -> bool:
+    """Whether the environment names an endpoint without encryption: that asks for it."""
+    names = _ENDPOINTS.get(scheme, ())
+    return any(os.environ.get(name, "").startswith("http://") for name in names)
+
+
+def _retries() -> int:
+    try:
+        return max(0, int(os.environ.get("SAMCACHE_RETRIES", RETRIES)))
+    except ValueError:
+        raise StoreError("SAMCACHE_RETRIES should be a whole number") from None

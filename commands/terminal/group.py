@@ -1,0 +1,169 @@
+"""How commands talk to a terminal: groups in their own order, -q and -v, one line for Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from samcache.cache.errors import SamcacheError, describe_os_error, first_line
+from samcache.cache.memory import ran_out_of_memory
+from samcache.commands.terminal.hints import explain_command, explain_option
+from samcache.commands.terminal.interruption import interruptible
+from samcache.commands.terminal.streams import open_console, visible_streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_LOUDNESS = "samcache.loudness"  # of a context's meta, which subcommands share
+
+
+class Commands(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            if ctx.resilient_parsing:  # the tab key asks
+                return None, None, args
+            raise explain_command(args[0], self, ctx)
+        return super().resolve_command(ctx, args)
+
+
+class Samcache(Commands):
+    """The whole command: every command has -q and -v, and each error is one line."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        super().add_command(cmd, name)
+        for leaf in cmd.commands.values() if isinstance(cmd, click.Group) else [cmd]:
+            leaf.params += [quiet_option(), verbose_option()]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # An empty name would be the current folder: what "$IMAGES" is where nobody has set it.
+        empty = [word for word in args if not word or (word[:2] == "--" and word[-1] == "=")]
+        if empty and not ctx.resilient_parsing:
+            name = empty[0].rstrip("=") or "an argument"
+            raise click.UsageError(f"{name} is empty: is a shell variable not set?", ctx)
+        return super().parse_args(ctx, args)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with visible_streams():
+            return super().main(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with interruptible():
+                return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise explain_option(error) from None
+        except SamcacheError as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+        except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
+            raise
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise click.ClickException(
+                f"there is not enough memory ({first_line(error)[:200]}): use a smaller "
+                "--batch-size or --image-size where the command has one, or a larger machine"
+            ) from error
+        except OSError as error:  # no space, no permission, a path through a file
+            raise click.ClickException(describe_os_error(error)) from error
+        except KeyboardInterrupt as stop:
+            end_by_signal(stop, "nothing is left half done")
+
+
+def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A command that, stopped by Ctrl-C or SIGTERM, says how to go on; it exits with 130 or 143."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*arguments: Any, **options: Any) -> Any:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt as stop:
+                end_by_signal(stop, how)
+
+        return run
+
+    return decorate
+
+
+def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
+    """Say what stopped the command and how to go on; exit with 128 and the signal's number."""
+    number = getattr(stop, "number", signal.SIGINT)
+    click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)
+    sys.exit(128 + number)
+
+
+def console() -> Console:
+    """Where progress and remarks go: standard error, nowhere with -q, with -v the log too."""
+    from rich.logging import RichHandler
+
+    context = click.get_current_context()
+    loudness = context.meta.get(_LOUDNESS, "")
+    # without markup: ``[red]`` in a name is a part of the name
+    made = open_console(stderr=True, quiet=loudness == "quiet", markup=False)
+    if loudness == "verbose":
+        logger = logging.getLogger("samcache")
+        handler = RichHandler(console=made, show_path=False, log_time_format="%X")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        context.find_root().call_on_close(lambda: _be_silent(logger, handler))
+    return made
+
+
+def remark(console: Console, line: str) -> None:
+    """Print a line that is no result, as it is: names may hold what rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def next_for_store(store: str, trainable: bool = True) -> str:
+    """The commands that a new store is for."""
+    name = shlex.quote(store)
+    probe = f"samcache probe {name}"
+    return f"next: samcache train {name} --out RUN, or {probe}" if trainable else f"next: {probe}"
+
+
+def next_for_run(run: str) -> str:
+    """Where a run was written, and the commands that it is for."""
+    name = shlex.quote(run)
+    return f"{run} holds the run; next: samcache report {name}, or samcache compare {name} OTHER"
+
+
+def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+def quiet_option() -> click.Option:
+    """-q, for the group and for each command."""
+    return _loudness("-q", "--quiet", "No progress, no remarks: errors and the result alone.")
+
+
+def verbose_option() -> click.Option:
+    """-v, for the group and for each command."""
+    return _loudness("-v", "--verbose", "Log what is decided, with times.")
+
+
+def _loudness(short: str, long: str, text: str) -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, chosen: bool) -> None:
+        if not chosen:
+            return
+        before = ctx.meta.setdefault(_LOUDNESS, param.name)
+        if before != param.name:
+            raise click.UsageError("--quiet and --verbose exclude each other")
+
+    return click.Option(
+        [short, long], is_flag=True, expose_value=False, callback=remember, help=text
+    )

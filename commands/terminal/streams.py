@@ -1,0 +1,75 @@
+"""What standard output and standard error show: names from outside cannot steer the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from samcache.cache.text import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class VisibleStream:
+    """A text stream that writes controls as visible escapes, and letters it has no bytes for, too.
+
+    It has no ``buffer``, so that nobody writes past it.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; its length before anything was escaped."""
+        code = getattr(self.stream, "encoding", None) or "utf-8"
+        self.stream.write(visible(text).encode(code, "backslashreplace").decode(code))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write one text after the other."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "buffer":
+            raise AttributeError(name)
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def visible_streams() -> Iterator[None]:
+    """Have everything that is printed go through VisibleStream, whoever prints it."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast("IO[str]", VisibleStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def data_stream() -> IO[str]:
+    """Standard output for data such as CSV: as it is in a file or a pipe, visible in a terminal."""
+    return sys.stdout if sys.stdout.isatty() else _below(sys.stdout)
+
+
+def open_console(stderr: bool = False, **options: Any) -> Console:
+    """A console of rich, whose own colours reach the terminal and whose texts' controls do not."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else visible(text), style, control)
+
+    file = _below(sys.stderr if stderr else sys.stdout)
+    return VisibleConsole(file=file, stderr=stderr, emoji=False, **options)
+
+
+def _below(stream: IO[str]) -> IO[str]:
+    return stream.stream if isinstance(stream, VisibleStream) else stream

@@ -1,0 +1,94 @@
+"""SAM's ViT-B, ViT-L and ViT-H: segment_anything's modules, all levels in one pass."""
+
+from functools import partial
+
+import torch
+from segment_anything.modeling.image_encoder import ImageEncoderViT
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samcache.extract.encoders.attention import compiled_block, run_block
+from samcache.extract.encoders.base import LevelEncoder, Levels
+
+PATCH = 16  # pixels a token
+_ATTENTION = ("attn.rel_pos_h", "attn.rel_pos_w")
+
+
+def build_vit(
+    image_size: int, embed_dim: int, depth: int, heads: int, global_blocks: tuple[int, ...]
+) -> ImageEncoderViT:
+    """An encoder with the settings of segment_anything/build_sam.py for an S x S input."""
+    return ImageEncoderViT(
+        img_size=image_size,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=heads,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=14,
+        global_attn_indexes=global_blocks,
+    )
+
+
+def fit_vit_weights(weights: dict[str, Tensor], encoder: nn.Module) -> dict[str, Tensor]:
+    """Resample position embeddings to the encoder's input size; weights of equal size pass as is.
+
+    The absolute embedding (1, s, s, D) is resampled bicubically, the relative ones of global
+    blocks (2 s - 1, d) linearly, as segment_anything's get_rel_pos does. Sizes come from the
+    encoder's own parameters.
+    """
+    wanted = encoder.state_dict()
+    fitted = dict(weights)
+    for name, weight in weights.items():
+        if name not in wanted or weight.shape == wanted[name].shape:
+            continue
+        target = wanted[name].shape
+        if name == "pos_embed" and weight.ndim == 4 and weight.shape[-1] == target[-1]:
+            grid = weight.permute(0, 3, 1, 2).float()
+            grid = F.interpolate(grid, target[1:3], mode="bicubic", align_corners=False)
+            fitted[name] = grid.permute(0, 2, 3, 1)
+        elif name.endswith(_ATTENTION) and weight.ndim == 2 and weight.shape[1] == target[1]:
+            line = weight.T[None].float()
+            fitted[name] = F.interpolate(line, target[0], mode="linear")[0].T
+    return fitted
+
+
+class ViTLevels(LevelEncoder):
+    """An ImageEncoderViT that hands out its intermediate maps."""
+
+    def __init__(self, encoder: ImageEncoderViT, levels: Levels) -> None:
+        super().__init__(levels)
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Encode (B, 3, S, S); level -> (B, C, S/16, S/16). Deeper blocks than asked do not run."""
+        encoder = self.encoder
+        names = {place: name for name, place in self.levels.items()}
+        maps = {}
+        x = encoder.patch_embed(x).contiguous()  # B, h, w, D; residuals keep the strides they have
+        if encoder.pos_embed is not None:
+            x = x + encoder.pos_embed
+        if "patch" in names:
+            maps[names["patch"]] = x.permute(0, 3, 1, 2)
+        step = compiled_block() if x.is_cuda and self.compiled else run_block
+        for number, block in enumerate(encoder.blocks):
+            if len(maps) == len(names):
+                break
+            x = step(block, x)
+            if number in names:
+                maps[names[number]] = x.permute(0, 3, 1, 2)
+        if "neck" in names:
+            planes = x.permute(0, 3, 1, 2).contiguous()  # channels last double the neck's error
+            maps[names["neck"]] = encoder.neck(planes)
+        return maps
+
+    def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """segment_anything's weights, position embeddings fitted to the input size."""
+        fitted = fit_vit_weights(weights, self.encoder)
+        return {f"encoder.{name}": weight for name, weight in fitted.items()}
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Cast the blocks' linear layers; embedding, norms, residuals and neck stay float32."""
+        for block in self.encoder.blocks:
+            block.attn.to(dtype)
+            block.mlp.to(dtype)

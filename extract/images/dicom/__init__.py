@@ -1,0 +1,1 @@
+"""DICOM files as the images that a viewer would show."""

@@ -1,0 +1,1 @@
+"""From a source to a filled store: read, encode, write."""

@@ -1,0 +1,1 @@
+"""CPU cores and GPUs: batch sizes, lanes, copies."""

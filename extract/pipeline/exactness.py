@@ -1,0 +1,91 @@
+"""The precision contract: a few images encoded in float32 and as configured, and compared."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.precision import LevelPrecision, Precision
+from samcache.cache.memory import ran_out_of_memory
+from samcache.extract.encoders.base import LevelEncoder
+from samcache.extract.pipeline.reduction import pooled, refuse_lost, stored
+from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.rows import ReadyImage, read_row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
+from samcache.extract.sources.base import Source
+
+PROBE = 8  # images
+_WIDER = 32  # looked at where some of the first choice cannot be read
+
+
+def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
+    """Up to PROBE images spread over the source; others stand in for those that cannot be read."""
+    images = _readable(source.limited(PROBE), identity)
+    if len(images) < min(PROBE, len(source.samples)):
+        images = _readable(source.limited(_WIDER), identity)
+    return images[:: max(1, len(images) // PROBE)][:PROBE]
+
+
+def _readable(source: Source, identity: Identity) -> list[ReadyImage]:
+    rows = [read_row(source, n, n, KnownRows(), identity) for n in range(len(source.samples))]
+    return [row.image for row in rows if row.image is not None]
+
+
+@torch.inference_mode()
+def measure_precision(
+    encoder: ShardEncoder, images: list[ReadyImage], exact: LevelEncoder | None = None
+) -> Precision | None:
+    """Compare what the store would keep of some images with float32's; None without images.
+
+    ``encoder`` is configured as the run will be, ``exact`` the same encoder in float32, or None
+    where the run itself is float32. The reference is encoded one image at a time, pooled in
+    float32. Raises ConfigError where the storage dtype cannot hold a value.
+    """
+    identity, device = encoder.identity, encoder.device
+    reference = replace(encoder, model=exact.to(device)) if exact else None
+    figures: dict[str, list[Tensor]] = {level: [] for level in identity.levels}
+    size, left = min(encoder.batch.size, max(1, len(images))), list(images)
+    batch_size = replace(encoder.batch, size=size)  # halves of more images than there are fit alike
+    while left:
+        batch = left[: batch_size.size]
+        try:
+            configured = _pooled(encoder, batch)
+            exact_maps = [_pooled(reference, [image]) for image in batch] if reference else None
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+            batch_size.halve(device)
+            continue
+        left = left[len(batch) :]
+        for level, values in configured.items():
+            kept, largest = stored(values, identity)
+            refuse_lost(level, kept.cpu().numpy(), float(largest), identity)
+            for place, one in enumerate(kept):
+                wanted = exact_maps[place][level][0] if exact_maps else values[place]
+                figures[level].append(_compared(wanted, one))
+    if not images:
+        return None
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    levels = {level: _summary(torch.stack(found)) for level, found in figures.items()}
+    return Precision(len(images), name, levels)
+
+
+def _pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
+    """Level -> pooled maps of some images; the full ones are gone."""
+    pool = encoder.identity.pool
+    return {level: pooled(full, pool) for level, full in encoder.maps(images).items()}
+
+
+def _compared(reference: Tensor, kept: Tensor) -> Tensor:
+    """Cosine and relative error of one image's maps, (2,) float64 on the CPU."""
+    a, b = reference.cpu().double().flatten(), kept.cpu().double().flatten()
+    norms = a.norm() * b.norm()
+    cosine = (a @ b / norms).clamp(-1, 1) if norms > 0 else torch.equal(a, b)
+    scale = a.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.tensor([float(cosine), float((a - b).abs().amax() / scale)], dtype=torch.float64)
+
+
+def _summary(figures: Tensor) -> LevelPrecision:
+    cosine, error = figures.unbind(1)
+    return LevelPrecision(float(cosine.mean()), float(cosine.min()), float(error.max()))

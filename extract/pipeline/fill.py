@@ -1,0 +1,195 @@
+"""Fill a store from a source: reading ahead of the encoder, writing behind it, shard by shard."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from samcache.cache.claims import Claim, Claims
+from samcache.cache.errors import ImageError
+from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.store import Store
+from samcache.extract.changes import GONE
+from samcache.extract.pipeline.open_shard import Filled, OpenShard, ShardRows
+from samcache.extract.pipeline.ranks import Division, reading_threads
+from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.rows import Row, read_row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
+from samcache.extract.sources.base import Source
+
+_log = logging.getLogger(__name__)
+_PATIENCE = 2.0  # seconds between looks at shards that others hold
+_WRITERS = 3  # shards written at the same time, where writing is slower than encoding
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be encoded and from where.
+
+    places: (n,) for each sample of the store's table its place in the source, or -1. partial:
+    whether the source has more than it shows, so that what is not in it is left for another run.
+    """
+
+    store: Store
+    source: Source
+    places: npt.NDArray[np.int64]
+    known: KnownRows
+    division: Division
+    strict: bool = False
+    partial: bool = False
+
+    def pending(self) -> list[int]:
+        """Shards without a commit: this worker's own in order, then those of others from the end.
+
+        So a job ends when all is done, whoever was slow, late or lost.
+        """
+        pending = self.store.pending()
+        if self.partial:
+            pending = [s for s in pending if all(place >= 0 for _, place in self.rows(s))]
+        own = [shard for shard in pending if self.division.owns(shard)]
+        return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
+
+    def rows(self, shard: int) -> list[tuple[int, int]]:
+        """The rows of a shard that hold a sample, each with its place in the source or -1."""
+        first, last = np.searchsorted(self._rows, self.store.layout.rows_of(shard))
+        rows, places = self._rows[first:last], self.places[first:last]
+        return list(zip(rows.tolist(), places.tolist(), strict=True))
+
+    @cached_property
+    def _rows(self) -> npt.NDArray[np.int64]:
+        return self.store.table["row"].to_numpy()
+
+
+def fill(
+    work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]
+) -> Filled:
+    """Encode and commit what is pending; what this process committed.
+
+    Shards that another process holds are waited for, and taken over where it dies; ``on_wait`` is
+    told how many. Of a job's ranks only rank 0 waits, the others end when nothing is free. With
+    ``strict`` the first unreadable image raises ImageError; otherwise it is recorded and the run
+    goes on.
+    """
+    filled = Filled()
+    while shards := work.pending():
+        _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
+        done = _encode(work, shards, encoder, claims)
+        filled += done
+        nothing = done == Filled()
+        if nothing and work.division.rank:
+            break
+        if nothing and (held := len(work.pending())):
+            on_wait(held)
+            time.sleep(_PATIENCE)
+    return filled
+
+
+def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> Filled:
+    """Encode those shards that nobody else holds; what was committed.
+
+    In memory are the images of twice what is encoded at a time and a few more that are read, and
+    the content of at most three shards on their way out besides the one or two being filled.
+    """
+    filled = Filled()
+    held: dict[int, Claim] = {}
+    writing: deque[Future[Filled]] = deque()
+    with (
+        ThreadPoolExecutor(reading_threads()) as readers,
+        ThreadPoolExecutor(1) as claimer,
+        ThreadPoolExecutor(_WRITERS) as writers,
+    ):
+        try:
+            rows = _submitted(work, shards, held, claims, claimer, readers)
+            for full in encoder.encode(_read_ahead(work, rows, encoder)):
+                while len(writing) == _WRITERS or (writing and writing[0].done()):
+                    filled += writing.popleft().result()
+                claim = held.pop(full.source.shard)
+                writing.append(writers.submit(_commit, work, full, claim, claims))
+            filled = sum((written.result() for written in writing), filled)
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+    return filled
+
+
+def _commit(work: Work, full: OpenShard, claim: Claim, claims: Claims) -> Filled:
+    """Commit a shard and give its claim up; its images, or none where another's data stands."""
+    shard = full.source.shard
+    name = shard_name(shard)
+    done = work.store.commit(shard, full.content(), lambda: claims.holds(claim, name))
+    claims.release(name)
+    _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
+    return full.filled if done else Filled()
+
+
+def _read_ahead(
+    work: Work, rows: Iterator[tuple[int, Future[Row]]], encoder: ShardEncoder
+) -> Iterator[ShardRows]:
+    """Shards with their rows, which are read two batches ahead, in the shards that follow too."""
+
+    def window() -> Iterator[tuple[int, Future[Row]]]:
+        reading: deque[tuple[int, Future[Row]]] = deque()
+        for row in rows:
+            reading.append(row)
+            if len(reading) > 2 * encoder.batch.images + reading_threads():
+                yield reading.popleft()
+        while reading:
+            yield reading.popleft()
+
+    for shard, group in groupby(window(), key=lambda row: row[0]):
+        span = work.store.layout.rows_of(shard)
+        yield ShardRows(shard, span, (_checked(work, row.result()) for _, row in group))
+
+
+def _submitted(
+    work: Work,
+    shards: list[int],
+    held: dict[int, Claim],
+    claims: Claims,
+    claimer: ThreadPoolExecutor,
+    readers: ThreadPoolExecutor,
+) -> Iterator[tuple[int, Future[Row]]]:
+    """Rows that are being read, each with its shard, in order; claims of shards go to ``held``.
+
+    A claim costs some requests, so the next is made when half of a shard has been asked for.
+    """
+    identity = work.store.identity
+    remaining = iter(shards)
+    claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+    while (found := claimed.result()) is not None:
+        shard, claim = found
+        held[shard] = claim
+        rows = work.rows(shard)
+        for number, (row, place) in enumerate(rows):
+            if number == len(rows) // 2:
+                claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+            if place < 0:
+                yield shard, readers.submit(Row, row, "", reason=GONE)
+            else:
+                yield shard, readers.submit(read_row, work.source, place, row, work.known, identity)
+
+
+def _next_claim(store: Store, shards: Iterator[int], claims: Claims) -> tuple[int, Claim] | None:
+    """The next shard that nobody holds and nobody has committed meanwhile, claimed, or None."""
+    for shard in shards:
+        claim = claims.take(shard_name(shard))
+        if claim is None:
+            continue
+        if store.objects.size(commit_key(shard)) is None and not store.restore_commit(shard):
+            return shard, claim
+        claims.release(shard_name(shard))
+    return None
+
+
+def _checked(work: Work, row: Row) -> Row:
+    """The row; raises ImageError where the run is strict and the row's image unreadable."""
+    if work.strict and row.reason:
+        name = work.store.table.set_index("row")["id"][row.number]
+        raise ImageError(f"{name}: {row.reason}; mend or remove it, or run without --strict")
+    return row

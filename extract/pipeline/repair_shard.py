@@ -1,0 +1,271 @@
+"""The repair of one shard: whole rows stay, damaged ones are encoded again from the same bytes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samcache.cache.care.damage.open_damaged import Damage
+from samcache.cache.care.damage.restore import correct_object, restore_commit_record
+from samcache.cache.care.verify import verify
+from samcache.cache.claims import Claims
+from samcache.cache.errors import CheckpointError, OvertakenError, StoreError
+from samcache.cache.format.commits import Commit, commit_key, shard_name, spare_key
+from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
+from samcache.cache.format.shards import DamagedShardError, ShardBuffers
+from samcache.cache.store import ShardContent, Store
+from samcache.extract.changes import GONE
+from samcache.extract.encoders.registry import load_encoder
+from samcache.extract.encoders.weights import official_checkpoint
+from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.open_shard import ShardRows
+from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.rows import Row, read_row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder
+from samcache.extract.run import open_device
+from samcache.extract.sources.base import Source
+
+Array = npt.NDArray[Any]
+
+_ABSENT = "the source has no such sample"
+_OTHER = "the source has other bytes"
+_ANOTHER_PICTURE = 0.05  # of the largest statistic; rounding on another machine is far below
+
+
+@dataclass
+class EncoderOnDemand:
+    """The store's encoder, loaded when the first row needs it, and the source it reads from.
+
+    places: row of the store -> place in the source, -1 where the source has no such sample.
+    """
+
+    store: Store
+    source: Source
+    places: dict[int, int]
+    checkpoint: Path | None
+    device: str
+    batch_size: int | None
+    encoded: int = 0  # images
+    _encoder: ShardEncoder | None = field(default=None, init=False)
+
+    def rows_of(self, shard: int) -> list[int]:
+        """The rows of a shard that hold a sample."""
+        return [row for row in range(*self.store.layout.rows_of(shard)) if row in self.places]
+
+    def read(self, number: int) -> Row:
+        """A row of the source, with the reason where it cannot be read or is not there."""
+        place = self.places.get(number, -1)
+        if place < 0:
+            return Row(number, "", reason=_ABSENT)
+        return read_row(self.source, place, number, KnownRows(), self.store.identity)
+
+    def encode(self, shard: int, span: tuple[int, int], rows: list[Row]) -> ShardContent:
+        """Encode some rows of a shard; the content, whose other rows are holes.
+
+        Raises CheckpointError where the checkpoint is not the store's.
+        """
+        [full] = self._loaded().encode([ShardRows(shard, span, rows)])
+        self.encoded += sum(row.image is not None for row in rows)
+        return full.content()
+
+    def _loaded(self) -> ShardEncoder:
+        if self._encoder is None:
+            identity = self.store.identity
+            checkpoint = self.checkpoint or official_checkpoint(identity.encoder)
+            loaded = load_encoder(
+                identity.encoder,
+                checkpoint,
+                identity.levels,
+                identity.image_size,
+                identity.precision,
+            )
+            if loaded.weights != identity.weights:
+                raise CheckpointError(
+                    f"{checkpoint} has SHA-256 {loaded.weights[:12]}…, the store was made with "
+                    f"{identity.weights[:12]}…: give that file with --checkpoint"
+                )
+            device = open_device(self.device)
+            self._encoder = ShardEncoder(
+                loaded.model.to(device),
+                device,
+                identity,
+                self.store.arrays,
+                BatchSize.chosen(self.batch_size, device, self.store.rows_per_shard),
+                lambda *_: None,
+            )
+        return self._encoder
+
+
+class _UnrestorableError(Exception):
+    """Rows that the source cannot give back; ``reasons`` says why, by row."""
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__()
+        self.reasons = reasons
+
+
+class ShardRepair:
+    """Repairs one shard under a claim, from what stands there once the claim is held."""
+
+    def __init__(self, store: Store, shard: int, encoder: EncoderOnDemand, discard: bool) -> None:
+        """discard: whether rows that cannot be restored are given up."""
+        self._store, self._shard = store, shard
+        self._encoder, self._discard = encoder, discard
+        self._damage: list[Damage] = []
+        self.discarded = 0  # images
+
+    def run(self, claims: Claims) -> list[Damage]:
+        """Restore the shard; what could not be restored. Raises CheckpointError, SourceError."""
+        name = shard_name(self._shard)
+        self._damage = verify(self._store, only=[self._shard])
+        claim = claims.take(name)
+        if claim is None:
+            return self._left("is being written by another process")
+        try:
+            self._restore(lambda: claims.holds(claim, name))
+        except _UnrestorableError as error:
+            row, reason = next(iter(error.reasons.items()))
+            names = self._store.table.set_index("row")["id"]
+            return self._left(f"cannot be restored: {names.get(row, row)}: {reason}")
+        except OvertakenError:
+            return self._left("was taken over by another process")
+        finally:
+            claims.release(name)
+        return []
+
+    def _left(self, problem: str) -> list[Damage]:
+        return [replace(one, problem=problem) for one in self._damage]
+
+    def _restore(self, still_mine: Callable[[], bool]) -> None:
+        store, shard = self._store, self._shard
+        if restore_commit_record(store, shard, still_mine):
+            commit = store.read_commit(shard)
+            self._damage = self._uncorrected(commit)
+            if self._damage:
+                self._write(self._mended(commit), still_mine)
+            return
+        try:
+            self._write(self._rebuilt(), still_mine)
+        except _UnrestorableError:
+            if not self._discard:
+                raise
+            if not still_mine():
+                raise OvertakenError(commit_key(shard)) from None
+            self.discarded = len(self._encoder.rows_of(shard))
+            store.give_up(shard)
+
+    def _uncorrected(self, commit: Commit) -> list[Damage]:
+        """The damage that stands now, but for what the shard's own checksums correct."""
+        specs = {spec.key(self._shard): spec for spec in self._store.arrays.values()}
+        return [
+            one
+            for one in verify(self._store, only=[self._shard])
+            if one.key not in specs or not correct_object(self._store, specs[one.key], commit)
+        ]
+
+    def _mended(self, commit: Commit) -> ShardContent:
+        """The shard with its damaged rows encoded again; all others keep their bits.
+
+        Raises _UnrestorableError where the source lacks one of them or has other bytes.
+        """
+        rows = {row for one in self._damage for row in one.rows}
+        read = [self._encoder.read(row) for row in sorted(rows - {*commit.failures, *commit.holes})]
+        start, _ = commit.rows
+        reasons = {
+            row.number: row.reason or _OTHER
+            for row in read
+            if row.image is None or row.sha256 != commit.sources[row.number - start]
+        }
+        if reasons and not self._discard:
+            raise _UnrestorableError(reasons)
+        self.discarded = len(reasons)
+        fresh = self._encoder.encode(
+            commit.shard, commit.rows, [row for row in read if row.number not in reasons]
+        )
+        blocks = {}
+        for path, spec in self._store.arrays.items():
+            block, _ = self._standing(spec, commit)
+            damaged = next((d.rows for d in self._damage if d.key == spec.key(commit.shard)), ())
+            places = [row - start for row in damaged]
+            block[places] = fresh.blocks[path][places]
+            blocks[path] = block
+        failures = {**commit.failures, **dict.fromkeys(reasons, GONE)}
+        return ShardContent(blocks, commit.sources, failures, commit.holes)
+
+    def _rebuilt(self) -> ShardContent:
+        """A shard whose commit record is lost, from the source; whole rows keep their bits.
+
+        Raises _UnrestorableError where the source lacks a sample or shows another picture.
+        """
+        rows = [self._encoder.read(row) for row in self._encoder.rows_of(self._shard)]
+        absent = {row.number: _ABSENT for row in rows if row.reason == _ABSENT}
+        if absent:
+            raise _UnrestorableError(absent)
+        span = self._store.layout.rows_of(self._shard)
+        fresh = self._encoder.encode(self._shard, span, rows)
+        commit = Commit(self._shard, span, {}, fresh.sources, fresh.failures, fresh.holes)
+        blocks, others = {}, set[int]()
+        for path, spec in self._store.arrays.items():
+            block, whole = self._standing(spec, commit)
+            others |= {span[0] + place for place in whole if _differs(path, block, fresh, place)}
+            blocks[path] = np.where(_column(whole, block), block, fresh.blocks[path])
+        if others:
+            raise _UnrestorableError(dict.fromkeys(sorted(others), _OTHER))
+        return replace(fresh, blocks=blocks)
+
+    def _standing(self, spec: ArraySpec, commit: Commit) -> tuple[Array, list[int]]:
+        """An array's rows of the shard as they stand, and the places whose checksums fit."""
+        start, stop = commit.rows
+        block = np.zeros((stop - start, *spec.row), spec.dtype)
+        present = commit.present(self._store.rows_per_shard)
+        places = np.flatnonzero(present).tolist()
+        buffers = ShardBuffers(block, present)
+        try:
+            self._store.objects.read_into(spec.key(self._shard), buffers.views())
+            buffers.check_rows()
+        except DamagedShardError as error:
+            return block, [place for place in places if place not in error.places]
+        except (FileNotFoundError, ValueError):
+            return block, []
+        return block, places
+
+    def _write(self, content: ShardContent, still_mine: Callable[[], bool]) -> None:
+        """Put what differs from what stands, the commit record and its spare last."""
+        store = self._store
+        record, objects = store.encode(self._shard, content)
+        data = self._standing_record(record) or record.to_bytes()
+        objects |= {commit_key(self._shard): data, spare_key(self._shard): data}
+        for key, value in objects.items():
+            if store.objects.find(key) != value:
+                if not still_mine():
+                    raise OvertakenError(key)
+                store.objects.put(key, value)
+
+    def _standing_record(self, record: Commit) -> bytes | None:
+        """The bytes of the commit record that stands, where it says the same as another."""
+        data = self._store.objects.find(commit_key(self._shard))
+        try:
+            standing = self._store.parse_commit(data or b"", self._shard)
+        except StoreError:
+            return None
+        return data if replace(standing, written=record.written) == record else None
+
+
+def _differs(path: str, block: Array, fresh: ShardContent, place: int) -> bool:
+    """Whether a whole row shows another picture than the one that was encoded again."""
+    before, after = block[place], fresh.blocks[path][place]
+    if path == IMAGES:
+        return not np.array_equal(before, after)
+    if path == STATISTICS:
+        return bool(np.abs(before - after).max() > _ANOTHER_PICTURE * np.abs(before).max())
+    return False
+
+
+def _column(places: list[int], block: Array) -> npt.NDArray[np.bool_]:
+    """True at some places, in a shape that goes with a block's, (n, 1, …)."""
+    mask = np.zeros(len(block), np.bool_)
+    mask[places] = True
+    return mask.reshape(-1, *(1 for _ in block.shape[1:]))

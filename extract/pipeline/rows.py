@@ -1,0 +1,80 @@
+"""One image made ready for the encoder, copied from a store, or the reason why it could not be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from samcache.cache.errors import ImageError
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.views import turned
+from samcache.extract.images.colour import RGB
+from samcache.extract.images.preprocess import to_frame
+from samcache.extract.images.remarks import NOTHING, Noted, is_single_colour
+from samcache.extract.pipeline.reuse import KnownRow, KnownRows
+from samcache.extract.sources.base import Source
+
+
+@dataclass(frozen=True)
+class ReadyImage:
+    """What the encoder and the store need of an image.
+
+    frames: each view's (S, S, 3) uint8, the encoder's input before normalisation; extents: the
+    image's height and width in each; cached: (F, F, 3) uint8, the image as the store keeps it, or
+    None, and its height and width in that.
+    """
+
+    frames: tuple[RGB, ...]
+    extents: tuple[tuple[int, int], ...]
+    cached: RGB | None
+    cached_extent: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the store: its number, the SHA-256 of its source bytes, and its content.
+
+    Either ``image`` is to be encoded, or ``known`` was encoded before, or ``reason`` says why not.
+    ``noted`` is what a user should hear of an image that is to be encoded.
+    """
+
+    number: int
+    sha256: str
+    image: ReadyImage | None = None
+    known: KnownRow | None = None
+    reason: str = ""
+    noted: Noted = NOTHING
+
+
+def read_row(source: Source, place: int, number: int, known: KnownRows, identity: Identity) -> Row:
+    """Load the sample at a place of the source for a row of the store; never raises for an image.
+
+    Bytes that were encoded before are not even decoded.
+    """
+    try:
+        image = source.image(place)
+    except ImageError as error:
+        return Row(number, "", reason=str(error))
+    if (found := known.find(image.sha256)) is not None:
+        return Row(number, image.sha256, known=found)
+    try:
+        decoded = image.decode()
+        noted = Noted.of(number, image.several(), is_single_colour(decoded))
+        return Row(number, image.sha256, _ready(decoded, identity), noted=noted)
+    except ImageError as error:
+        return Row(number, image.sha256, reason=str(error))
+
+
+def _ready(image: Image.Image, identity: Identity) -> ReadyImage:
+    """Every view of an image in a frame of its own: the image is turned first, and padded then."""
+    views = (to_frame(_turned(image, view), identity.image_size) for view in identity.views)
+    frames, extents = zip(*views, strict=True)
+    if not identity.frame_size:
+        return ReadyImage(frames, extents, None)
+    return ReadyImage(frames, extents, *to_frame(image, identity.frame_size))
+
+
+def _turned(image: Image.Image, view: str) -> Image.Image:
+    if view == "identity":
+        return image
+    return Image.fromarray(turned(np.asarray(image), view))

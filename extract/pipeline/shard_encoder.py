@@ -1,0 +1,161 @@
+"""From rows that are read to all that the store keeps of them, without making a device wait."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import cycle
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.format.identity import Identity
+from samcache.cache.format.layout import STATISTICS, ArraySpec, feature_path
+from samcache.cache.memory import ran_out_of_memory
+from samcache.extract.images.preprocess import normalise
+from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.devices.device_copies import DeviceCopies
+from samcache.extract.pipeline.devices.lanes import Lanes
+from samcache.extract.pipeline.open_shard import OpenShard, ShardRows
+from samcache.extract.pipeline.reduction import channel_moments, pooled, refuse_lost, stored
+from samcache.extract.pipeline.rows import ReadyImage, Row
+
+T = TypeVar("T")
+Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
+
+_LARGEST = "largest"  # (V levels,): what ``stored`` tells of each
+_AHEAD = 1  # batches and ends of shards given to the device beyond those that it encodes at a time
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows of a shard on the device; ``arrived`` waits for what the store keeps of them."""
+
+    shard: OpenShard
+    numbers: list[int]
+    arrived: Callable[[], Arrays]
+
+
+@dataclass(frozen=True)
+class ShardEncoder:
+    """An encoder on its device, and how its maps are pooled, cast and gathered.
+
+    arrays: what the store keeps of each image, by path. on_images: told a shard and how many of
+    its images are through.
+    """
+
+    model: nn.Module
+    device: torch.device
+    identity: Identity
+    arrays: dict[str, ArraySpec]
+    batch: BatchSize
+    on_images: Callable[[int, int], None]
+
+    def encode(self, shards: Iterable[ShardRows]) -> Iterator[OpenShard]:
+        """Encode shards one after another; yields each once it is full.
+
+        Batches never cross shards. While the device computes one batch, or several side by side,
+        the next is given to it and the one before is copied back, across the ends of shards too.
+        Raises ConfigError, naming the level, where the storage dtype cannot hold a value.
+        """
+        flying: deque[_Batch | OpenShard] = deque()
+        with Lanes(self.batch.lanes) as lanes:
+            for step in self._steps(shards, lanes):
+                flying.append(step)
+                if len(flying) > self.batch.lanes + _AHEAD:
+                    yield from self._land(flying.popleft())
+            while flying:
+                yield from self._land(flying.popleft())
+
+    def _steps(self, shards: Iterable[ShardRows], lanes: Lanes) -> Iterator[_Batch | OpenShard]:
+        """Every batch once it has begun, and every shard after its last batch."""
+        for shard in shards:
+            opened, waiting = OpenShard(shard, self.arrays), list[Row]()
+            for row in shard.rows:
+                opened.add(row)
+                if row.image is None:
+                    self.on_images(shard.shard, 1)
+                    continue
+                waiting.append(row)
+                if len(waiting) >= self.batch.size:
+                    yield from self._begin(opened, waiting, lanes)
+                    waiting = []
+            yield from self._begin(opened, waiting, lanes)
+            yield opened
+
+    def _land(self, step: _Batch | OpenShard) -> Iterator[OpenShard]:
+        """Bring a batch into its shard, or hand out a shard all of whose batches have landed."""
+        if isinstance(step, OpenShard):
+            yield step
+            return
+        values = self._try(step.arrived)
+        if values is None:
+            raise self.batch.too_large(self.device)
+        for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
+            refuse_lost(level, values[feature_path(level)], float(largest), self.identity)
+        if not np.isfinite(values[STATISTICS]).all():
+            raise ConfigError(
+                "the variance of a level exceeds float32, though its values do not: the checkpoint "
+                "is damaged or not this encoder's"
+            )
+        step.shard.place(step.numbers, values)
+        self.on_images(step.shard.source.shard, len(step.numbers))
+
+    def _begin(self, shard: OpenShard, rows: list[Row], lanes: Lanes) -> Iterator[_Batch]:
+        """Give rows to the device, in one batch or in as many as its memory asks for."""
+        while rows:
+            part = rows[: self.batch.size]
+            images = [row.image for row in part if row.image is not None]
+            arrived = self._try(partial(lanes.begin, partial(self._encode, images)))
+            if arrived is None:  # here, since an exception holds on to the tensors of its frames
+                self.batch.halve(self.device)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            yield _Batch(shard, [row.number for row in part], arrived)
+            rows = rows[len(part) :]
+
+    def _try(self, work: Callable[[], T]) -> T | None:
+        """Do some of a batch's work; None where the device has no memory for it."""
+        try:
+            return work()
+        except RuntimeError as error:
+            if not ran_out_of_memory(error):
+                raise
+            return None
+
+    @torch.inference_mode()
+    def _encode(self, images: list[ReadyImage]) -> Callable[[], Arrays]:
+        """Begin to encode images, pool and cast on the device, and begin to copy back."""
+        views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
+        moments, largest = [], []
+        for view in range(len(self.identity.views)):
+            maps = self.maps(images, view)
+            for level, found in views.items():
+                full = maps.pop(level)
+                if view == 0:
+                    moments.append(channel_moments(full))
+                values, magnitude = stored(pooled(full, self.identity.pool), self.identity)
+                found.append(values)
+                largest.append(magnitude)
+        kept = {  # B, V, C, h, w
+            feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
+        }
+        kept[STATISTICS] = torch.cat(moments, dim=2)
+        kept[_LARGEST] = torch.stack(largest)
+        return self._copies.download(kept)
+
+    @cached_property
+    def _copies(self) -> DeviceCopies:
+        return DeviceCopies(self.device)
+
+    def maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
+        """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
+        frames = self._copies.upload([image.frames[view] for image in images])
+        extents = [image.extents[view] for image in images]
+        maps = self.model(normalise(frames, extents, self.identity.preprocessing))
+        return {level: values.float() for level, values in maps.items()}

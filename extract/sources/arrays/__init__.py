@@ -1,0 +1,1 @@
+"""Sources of image arrays: npz, HDF5, MedMNIST."""

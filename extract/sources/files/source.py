@@ -1,0 +1,227 @@
+"""Images in files: a CSV manifest, or a folder of class folders."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pandas as pd
+
+from samcache.cache.errors import SourceError
+from samcache.cache.format.description import DRAWN
+from samcache.cache.text import count_nouns
+from samcache.extract.images.colour import Window
+from samcache.extract.images.dicom import frames as dicom
+from samcache.extract.sources.base import (
+    FileSource,
+    check_names,
+    class_index,
+    draw_splits,
+    leads_out,
+    split_name,
+)
+from samcache.extract.sources.files.frames import Frames
+from samcache.extract.sources.files.image_root import describe_wrong_root
+from samcache.extract.sources.files.listing import (
+    images_and_others,
+    is_dicom,
+    is_image,
+    loose_files,
+    subfolders,
+)
+from samcache.extract.sources.files.manifest import missing_column, numbered, read_table
+from samcache.extract.sources.files.nested_splits import describe_nested_splits
+
+NO_GROUPS = "none"  # in place of a column: patients of DICOM files do not count either
+_GROUP = re.compile("(group|patient|subject|lesion)[ _-]?(id)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How to read a source; None means the usual name, or none where it is absent."""
+
+    label: str | None = None  # "class" or "label" where not given
+    group: str | None = None  # patient or lesion, whose samples belong together; or NO_GROUPS
+    root: Path | None = None  # folder the file column starts from; the manifest's own by default
+    split_seed: int = 0  # for sources without splits
+    images_key: str | None = None  # of HDF5 files; "x" where none is recorded
+    labels_key: str = "y"
+    window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
+    frames: Frames | None = None  # of DICOM files with several; "first" where none is recorded
+    follow_links: bool = False  # out of a folder; the user's word alone, so no store records it
+
+
+def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
+    """Read a CSV or Parquet manifest: columns file, class (or label) and optionally split.
+
+    Files are paths below the root; they are not opened here. Without a split column one is drawn
+    by ``draw_splits``. Raises SourceError naming the line and what it should hold.
+    """
+    table = read_table(path)
+    label = reading.label or next((name for name in ("class", "label") if name in table), "class")
+    group = None if reading.group == NO_GROUPS else reading.group
+    needed = ["file", label, *([group] if group else [])]
+    for name in needed:
+        if name not in table:
+            raise missing_column(path, name, table.columns, name == label)
+    table = table.apply(lambda column: column.str.strip())
+    for name in needed[:2] + (["split"] if "split" in table else []):
+        empty = table.index[table[name] == ""]
+        if len(empty):
+            raise SourceError(f"{path}, line {empty[0]}: column {name!r} is empty")
+    root = (reading.root or path.parent).resolve()
+    if not root.is_dir():
+        there = next(above for above in root.parents if above.is_dir())
+        raise SourceError(
+            f"image root {root} is not a folder: give the right one with --root; the nearest "
+            f"folder that exists is {there}"
+        )
+    classes, labels = class_index(table[label])
+    samples = pd.DataFrame(
+        {
+            "id": [below_root(path, line, text) for line, text in numbered(table["file"])],
+            "label": labels,
+            "group": table[group] if group else "",
+        }
+    )
+    if not reading.group:
+        samples["group"] = _patients(root, samples["id"], reading.follow_links)
+    if "split" in table:
+        samples["split"] = [
+            _known_split(path, line, text) for line, text in numbered(table["split"])
+        ]
+    source = _source(path.stem, root, classes, samples, reading)
+    source.remarks = describe_wrong_root(root, samples["id"].tolist())
+    if reading.group != NO_GROUPS:
+        source.remarks += _unused_groups(table.drop(columns=label), samples)
+    return source
+
+
+def open_folder(path: Path, reading: SourceOptions) -> FileSource:
+    """Read a folder of class folders, with or without train, val and test folders above them.
+
+    Raises SourceError for a class or split folder without images, for a folder that cannot be
+    read, and for other folders beside split folders.
+    """
+    folders = subfolders(path)
+    if not folders:
+        raise SourceError(_without_classes(path))
+    _refuse_others_beside_splits(path, folders)
+    splits = folders if all(split_name(folder.name) for folder in folders) else []
+    classes = [below for folder in splits for below in _class_folders(folder)] or folders
+    rows, others = [], [file for folder in (path, *splits) for file in loose_files(folder)]
+    for folder in classes:
+        images, rest = images_and_others(folder)
+        if not images:
+            raise SourceError(
+                f"class folder {folder} holds no images among its "
+                f"{count_nouns(len(rest), 'file')}: remove it or "
+                "fill it"
+            )
+        split = str(split_name(folder.parent.name))
+        rows += [(name, folder.name, split) for name in names_below(path, images)]
+        others += rest
+    check_names(name for name, _, _ in rows)
+    samples = pd.DataFrame(rows, columns=["id", "class", "split"])
+    ungrouped = reading.group == NO_GROUPS
+    samples["group"] = "" if ungrouped else _patients(path, samples["id"], reading.follow_links)
+    names, samples["label"] = class_index(samples.pop("class"))
+    if not splits:
+        del samples["split"]
+    source = _source(path.name, path, names, samples, reading)
+    source.passed_over = tuple(names_below(path, others))
+    source.remarks = () if splits else describe_nested_splits(classes)
+    return source
+
+
+def _without_classes(path: Path) -> str:
+    """What to say of a folder without folders: how labels are given."""
+    found = sum(map(is_image, loose_files(path)))
+    if not found:
+        return f"{path} should hold one folder per class, found no folders in it"
+    return (
+        f"{path} should hold one folder per class, found {count_nouns(found, 'image')} in it and "
+        "no folders: move the images into class folders, or give a manifest with the columns file "
+        "and label; samcache predict needs no labels and takes the folder as it is"
+    )
+
+
+def below_root(manifest: Path, line: int, text: str) -> str:
+    """A file's path below the root, with forward slashes; refuses anything that leaves the root."""
+    path = PurePosixPath(text.strip().replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
+        raise SourceError(
+            f"{manifest}, line {line}: {text!r} should be a path below the root folder; "
+            "give the folder with --root"
+        )
+    return str(path)
+
+
+def _known_split(manifest: Path, line: int, text: str) -> str:
+    split = split_name(text)
+    if split is None:
+        raise SourceError(f"{manifest}, line {line}: split should be train, val or test: {text!r}")
+    return split
+
+
+def _source(
+    name: str,
+    root: Path,
+    classes: tuple[str, ...],
+    samples: pd.DataFrame,
+    reading: SourceOptions,
+) -> FileSource:
+    """The source of a table of samples, with a drawn split where it has none."""
+    origin = "source"
+    if "split" not in samples:
+        samples["split"] = draw_splits(samples, reading.split_seed)
+        origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
+    window, follow = reading.window, reading.follow_links
+    return FileSource(name, root, classes, samples, origin, window, follow)
+
+
+def _unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[str, ...]:
+    """A remark on each column of patients or the like, where some samples have no group."""
+    if (samples["group"] != "").all():
+        return ()
+    return tuple(
+        f"column {name!r} is not used: --group-column {shlex.quote(name)} keeps the images of one "
+        "in the same split and fold"
+        for name in table.columns
+        if _GROUP.fullmatch(name) and table.loc[table[name] != "", name].duplicated().any()
+    )
+
+
+def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
+    """A folder of masks beside train and test would make classes of all three."""
+    splits = [folder for folder in folders if split_name(folder.name)]
+    others = [folder.name for folder in folders if folder not in splits]
+    if others and any(subfolders(folder) for folder in splits):
+        raise SourceError(
+            f"{path}: {', '.join(others)} should not stand beside the split folders "
+            f"{', '.join(folder.name for folder in splits)}: move what is no split out, or give "
+            "a manifest"
+        )
+
+
+def _class_folders(split: Path) -> list[Path]:
+    found = subfolders(split)
+    if not found:
+        raise SourceError(f"{split} should hold one folder per class, found none")
+    return found
+
+
+def names_below(root: Path, files: list[Path]) -> list[str]:
+    """Each file's path below a folder, with forward slashes."""
+    return [file.relative_to(root).as_posix() for file in files]
+
+
+def _patients(root: Path, names: pd.Series, follow_links: bool) -> list[str]:
+    """A group for each DICOM file, from its patient; "" for other files, and for links out."""
+    paths = [root / name for name in names.tolist()]
+    return [
+        dicom.patient_group(path)
+        if is_dicom(path) and (follow_links or not leads_out(root, path))
+        else ""
+        for path in paths
+    ]

@@ -1,0 +1,89 @@
+"""From what a user names on the command line to a source."""
+
+import logging
+from pathlib import Path
+
+from samcache.cache.errors import SourceError
+from samcache.cache.files.place_kind import is_run, is_store
+from samcache.extract.sources.arrays.hdf5 import open_hdf5
+from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
+from samcache.extract.sources.arrays.npz import open_npz
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.files.frames import with_frames
+from samcache.extract.sources.files.manifest import refuse_spreadsheet
+from samcache.extract.sources.files.near_names import did_you_mean
+from samcache.extract.sources.files.source import SourceOptions, open_folder, open_manifest
+from samcache.extract.sources.kinds import source_kind
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
+_SHOWN = 10  # classes that the log names
+_log = logging.getLogger(__name__)
+
+
+def open_source(path: Path, reading: SourceOptions) -> Source:
+    """Open a MedMNIST name or ``.npz``, a CSV or Parquet manifest, HDF5, or a folder of classes.
+
+    Raises SourceError where the path is missing or none of these.
+    """
+    source = _opened(path, reading)
+    count, classes = len(source.samples), ", ".join(source.classes[:_SHOWN])
+    _log.info("%s: %d images, classes %s; splits: %s", path, count, classes, source.split_origin)
+    return source
+
+
+def _opened(path: Path, reading: SourceOptions) -> Source:
+    kind = source_kind(path)
+    if kind == "medmnist":
+        return open_medmnist(str(path))
+    if not path.exists():
+        raise missing(path)
+    refuse_store_and_run(path)
+    match kind:
+        case "npz":
+            return open_npz(path)
+        case "hdf5":
+            images, labels = reading.images_key or "x", reading.labels_key
+            return open_hdf5(path, images, labels, reading.split_seed)
+        case "folder":
+            return with_frames(open_folder(path.resolve(), reading), reading.frames or "first")
+        case "manifest":
+            return with_frames(open_manifest(path, reading), reading.frames or "first")
+    refuse_spreadsheet(path)
+    if path.suffix.lower() in _ARCHIVES:
+        raise SourceError(f"{path} is an archive, which is not read: unpack it, give its folder")
+    raise SourceError(
+        f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of class "
+        f"folders, found {path.suffix or 'no suffix'!r}"
+    )
+
+
+def refuse_store_and_run(path: Path) -> None:
+    """Raise SourceError for a store or a run folder, which hold no images of a source."""
+    if is_store(path):
+        raise SourceError(
+            f"{path} is a store, whose images are encoded already: give a source of images, such "
+            "as a folder of class folders; samcache cache info shows what a store holds"
+        )
+    if is_run(path):
+        raise SourceError(
+            f"{path} is a run folder: give a source of images, such as a folder of class folders"
+        )
+
+
+def missing(path: Path) -> SourceError:
+    """The error of a path where nothing is; pathlib has made one slash of a URL's two."""
+    scheme, slash, _ = str(path).partition(":/")
+    if slash and scheme.isalnum() and len(scheme) > 1:  # C:/ is a drive
+        return SourceError(
+            f"{path}: a source should be local files, found a URL ({scheme}): copy it to a folder "
+            "of this machine first"
+        )
+    if path.name.endswith("mnist"):
+        return SourceError(
+            f"no such file or folder: {path}: for a MedMNIST data set give {PREFIX}NAME, such as "
+            f"{PREFIX}breastmnist"
+        )
+    meant = did_you_mean(path.parent, path.name)
+    there = next((above for above in path.absolute().parents if above.is_dir()), None)
+    nearest = f": the nearest folder that exists is {there}"
+    return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else nearest))

@@ -1,0 +1,81 @@
+"""Read a source as a store or a run says that its images were read, or refuse to."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from samcache.cache.errors import SourceError, StoreError
+from samcache.cache.format.description import ROOT, read_description
+from samcache.cache.format.reading import MIXED, Reading
+from samcache.cache.objects.location import open_objects
+from samcache.extract.sources.base import Source
+from samcache.extract.sources.files.frames import Frames
+from samcache.extract.sources.files.source import SourceOptions
+
+_DEFAULTS = Reading(frames="first", images_key="x")
+
+
+def follow_reading(asked: SourceOptions, recorded: Reading | None, where: str) -> SourceOptions:
+    """The options of reading, with what is recorded where nothing is asked for.
+
+    where: whose record that is. Raises SourceError where it says only that stores which were read
+    differently were merged.
+    """
+    if recorded is None:
+        return asked
+    for name, option in (("frames", "--frames"), ("images_key", "--x")):
+        if getattr(asked, name) is None and getattr(recorded, name) == MIXED:
+            raise SourceError(
+                f"{where} is merged from stores that were read with different {option}: give the "
+                f"right {option} for this source"
+            )
+    return replace(
+        asked,
+        frames=asked.frames or cast("Frames | None", recorded.frames),
+        images_key=asked.images_key or recorded.images_key,
+    )
+
+
+def follow_store(asked: SourceOptions, location: str | Path) -> SourceOptions:
+    """The options of reading for a store to go on with; as they are where there is none yet.
+
+    Raises StoreError where its root record is damaged.
+    """
+    objects = open_objects(location)
+    if objects.size(ROOT) is None:
+        return asked
+    recorded = Reading.recorded(read_description(objects).provenance)
+    return follow_reading(asked, recorded, objects.name)
+
+
+def refuse_other_reading(source: Source, provenance: Mapping[str, Any], store: str) -> None:
+    """Raise StoreError where a source is read otherwise than the store of this provenance was.
+
+    Stores of before record nothing, and take any.
+    """
+    recorded = Reading.recorded(provenance)
+    if recorded is None:
+        return
+    for name, option in (("frames", "--frames"), ("images_key", "--x")):
+        now = getattr(source.reading, name)
+        before = getattr(recorded, name) or getattr(_DEFAULTS, name)
+        if now is not None and before not in (now, MIXED):
+            raise StoreError(
+                f"{store} was read with {option} {before}, this run reads with {option} {now}, "
+                f"which gives other pixels: use {option} {before}, or another --store"
+            )
+
+
+def follow_run(asked: SourceOptions, recorded: Reading, run: str) -> SourceOptions:
+    """The options of reading for images that a run shall predict; raises SourceError.
+
+    Frames must be chosen as those that the run was trained on were.
+    """
+    frames = recorded.frames
+    if asked.frames is not None and frames not in (None, MIXED, asked.frames):
+        raise SourceError(
+            f"{run} was trained on images read with --frames {frames}, found --frames "
+            f"{asked.frames}: leave it out to read them as the run needs"
+        )
+    return follow_reading(asked, recorded, f"the store of {run}")

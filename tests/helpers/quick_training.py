@@ -1,0 +1,23 @@
+"""Trainings that take a second, for tests."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from samcache.cache.store import Store
+from samcache.train.config import TrainConfig
+from samcache.train.run import train
+from samcache.train.runs.write import Results
+
+
+def quick(store: Store, out: Path, **changes: object) -> TrainConfig:
+    config = TrainConfig(
+        Path(store.location), out, epochs=2, seeds=(0, 1), image_size=32, batch_size=8
+    )
+    return replace(config, **changes)  # type: ignore[arg-type]
+
+
+def run(config: TrainConfig) -> Results:
+    return train(config, Console(file=StringIO()))

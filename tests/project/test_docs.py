@@ -1,0 +1,258 @@
+"""The documentation holds: its commands run, its options exist, its links lead somewhere."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from documented_commands import ROOT, Command, commands, pages
+from PIL import Image
+from tiny_encoder import save_tiny_checkpoint
+from tiny_extraction import write_npz
+
+from samcache.cache.files.digest import file_sha256
+from samcache.cli import cli
+from samcache.commands.extract import ENCODERS
+from samcache.commands.options import Device
+from samcache.extract.encoders.registry import ARCHITECTURES
+from samcache.extract.encoders.weights import OFFICIAL
+
+# What begins so is not run here, and why. Nothing else is left out.
+NOT_RUN = {
+    "make ": "sets up an environment and runs for minutes; make test runs this file",
+    "pip install": "changes the environment",
+    "torchrun ": "needs GPUs; tests/extract/test_workers.py runs torchrun",
+    "srun ": "needs Slurm",
+    "export AWS_": "the test's own server and keys stand in their place",
+    "python docs/report_pictures.py": "drives a browser; it is run by hand for docs/figures",
+    "python benchmarks/paper/run.py": "trains for days; tests/test_paper.py runs its parts",
+    "samcache sweep": "is sixty trainings; tests/train/test_sweep.py sweeps",
+    "samcache completion bash >>": "writes into the reader's home; test_terminal.py runs it",
+}
+# Its commands and options are those of other software; benchmarks/peers/run.py runs them.
+OTHERS_PAGE = ROOT / "docs" / "peers.md"
+# What a page may use without making it itself: stores, and runs trained from them.
+STORES, RUNS = ("team.zarr", "breast.zarr"), ("runs/slca", "runs/none", "runs/shuffled")
+STATUS = {"doctor": (0, 1)}  # it ends with 1 on machines with little memory or disk
+# What is not printed is smaller than its default: one epoch of one seed on small images.
+SMALL = {"train": {"epochs": 1, "seeds": "0", "image_size": 32, "batch_size": 8}}
+OTHER_PROGRAMS = {"--nproc-per-node", "--standalone", "--nnodes", "--rdzv-backend"}
+OTHER_PROGRAMS |= {"--rdzv-endpoint", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task"}
+OTHER_PROGRAMS |= {"--requeue", "--open-mode", "--array", "--gpus", "--nodes", "--help"}
+
+Run = Callable[[Command], None]
+
+
+def leaf_commands(group: click.Group = cli) -> Iterator[click.Command]:
+    for command in group.commands.values():
+        if isinstance(command, click.Group):
+            yield from leaf_commands(command)
+        else:
+            yield command
+
+
+def our_pages() -> list[Path]:
+    return [page for page in pages() if page != OTHERS_PAGE]
+
+
+def everything() -> list[Command]:
+    return [command for page in our_pages() for command in commands(page)]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the documentation names it: ``images/`` with two classes, and other sources."""
+    folder = tmp_path_factory.mktemp("reader")
+    rng = np.random.default_rng(3)
+    lines = ["file,class"]
+    for number in range(24):
+        name = f"{'ab'[number % 2]}/{number:02}.png"
+        pixels = rng.integers(0, 120, (20, 20), dtype=np.uint8) + np.uint8(90 * (number % 2))
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "images" / name)
+        lines.append(f"{name},{'ab'[number % 2]}")
+    shutil.copytree(folder / "images" / "a", folder / "new-images")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    write_npz(folder / "breastmnist.npz", (12, 6, 6))
+    save_tiny_checkpoint(folder / "medsam_vit_b.pth")
+    return folder
+
+
+@pytest.fixture
+def tiny_encoders(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every encoder is the tiny one, with random weights in place of the downloaded files."""
+    weights = images / "medsam_vit_b.pth"
+    hub = tmp_path / "torch" / "hub" / "checkpoints"
+    hub.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    for name in ENCODERS:
+        monkeypatch.setitem(ARCHITECTURES, name, ARCHITECTURES["vit_tiny"])
+        official = replace(OFFICIAL[name], sha256=file_sha256(weights))
+        monkeypatch.setitem(OFFICIAL, name, official)
+        shutil.copy(weights, hub / official.file)
+    monkeypatch.setattr(Device, "convert", lambda *_: "cpu")
+
+
+@pytest.fixture
+def run(
+    images: Path,
+    tiny_encoders: None,  # noqa: ARG001
+    s3: str,
+    web: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """Runs a command in a copy of the reader's folder, which becomes the working directory."""
+    folder = shutil.copytree(images, tmp_path / "reader")
+    monkeypatch.chdir(folder)
+    places = {"s3://team": s3, "http://lab.example:8080": f"{web}/{folder.name}"}
+
+    def run_one(command: Command) -> None:
+        words = command.words
+        if words[0] == "export":
+            for assignment in words[1:]:
+                monkeypatch.setenv(*assignment.split("=", 1))
+            return
+        for shown, there in places.items():
+            words = [word.replace(shown, there) for word in words]
+        result = CliRunner().invoke(cli, words[1:], default_map=SMALL)
+        message = f"{command.page}: {command.line}\n{result.output}\n{result.exception!r}"
+        assert result.exit_code in STATUS.get(words[1], (0,)), message
+
+    return run_one
+
+
+def to_run(page: Path) -> list[Command]:
+    return [c for c in commands(page) if not any(c.line.startswith(begin) for begin in NOT_RUN)]
+
+
+def is_expected(name: str, listed: list[Command]) -> bool:
+    """Whether the first command that names a store or run takes it for granted."""
+    words = next((c.words for c in listed if name in c.words), ["--out", name])
+    return words[words.index(name) - 1] not in ("--store", "--out")
+
+
+def prepare(names: set[str], run: Run) -> None:
+    if names:
+        run(Command("before", "samcache extract images/ --store before.zarr --encoder vit_b"))
+    for name in sorted(names):
+        if name in STORES:
+            shutil.copytree("before.zarr", name)
+        else:
+            attention = name.removeprefix("runs/")
+            line = f"samcache train before.zarr --out {name} --attention {attention}"
+            run(Command("before", line))
+
+
+@pytest.mark.parametrize("page", [*filter(to_run, our_pages())], ids=lambda page: page.name)
+def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run) -> None:
+    listed = to_run(page)
+    prepare({name for name in (*STORES, *RUNS) if is_expected(name, listed)}, run)
+    for command in listed:
+        assert command.is_samcache or command.words[0] == "export", command
+        run(command)
+
+
+def test_a_reader_can_run_the_python_of_the_pages(run: Run) -> None:
+    blocks = [
+        block
+        for page in our_pages()
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    prepare({"team.zarr"}, run)
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block, names)
+        shapes = {path: values.shape for path, values in names["batch"].items()}
+        assert shapes["features/neck"] == (3, *names["neck"].shape[1:])
+        assert shapes["images"][0] == 3
+    assert blocks
+
+
+def test_every_samcache_command_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are not run: their options exist, and their values could be."""
+    monkeypatch.setattr(click.Path, "convert", lambda _, value, *__: value)  # no file is needed
+    monkeypatch.setattr(Device, "convert", lambda *_: "cpu")
+    for command in everything():
+        words = command.words
+        if "samcache" in words or "cli.py" in words:
+            start = words.index("samcache" if "samcache" in words else "cli.py") + 1
+            stop = words.index(">>") if ">>" in words else len(words)
+            parsed(cli, words[start:stop], command)
+
+
+def parsed(group: click.Group, words: list[str], command: Command) -> None:
+    name, below, rest = group.resolve_command(click.Context(group), words)
+    assert below is not None, command
+    if isinstance(below, click.Group):
+        parsed(below, rest, command)
+        return
+    try:
+        below.make_context(name, list(rest))
+    except click.UsageError as error:
+        pytest.fail(f"{command.page}: {command.line}: {error.format_message()}")
+
+
+def test_every_option_that_is_mentioned_exists() -> None:
+    there = {name for command in leaf_commands() for p in command.params for name in p.opts}
+    there |= {name for c in leaf_commands() for p in c.params for name in p.secondary_opts}
+    for page in our_pages():
+        text = page.read_text(encoding="utf-8")
+        mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
+        assert not mentioned - there - OTHER_PROGRAMS, page
+
+
+def test_what_is_not_run_is_there() -> None:
+    lines = [command.line for command in everything()]
+    for begin in NOT_RUN:
+        assert any(line.startswith(begin) for line in lines), f"{begin!r} is in no page: remove it"
+
+
+def test_errors_that_are_explained_are_those_of_the_code() -> None:
+    texts = list(literals())
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `([^`]*)` \|", page, re.MULTILINE)
+    assert len(explained) > 30
+    for error in explained:
+        for part in filter(None, (part.strip() for part in error.split("…"))):
+            assert any(part in text for text in texts), f"{part!r} stands in no text of the code"
+
+
+def literals() -> Iterator[str]:
+    """Every text of the code, f-strings in their parts."""
+    for folder in ("cache", "commands", "extract", "train"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_between_files_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), f"{name} links to {target}"
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="mkdocs-material is not installed: no site here")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    fetched = re.findall(r'(?:src|<link[^>]+href)="(https?://[^"]+)"', home)
+    assert not fetched, "the site should fetch nothing from elsewhere"
+    reference = (tmp_path / "site" / "cli" / "index.html").read_text(encoding="utf-8")
+    for command_ in leaf_commands():
+        assert f" {command_.name}</h" in re.sub(r"<a [^>]*>.*?</a>", "", reference)

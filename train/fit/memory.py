@@ -1,0 +1,30 @@
+"""What is said where a GPU, or the machine, has no memory for a training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.memory import ran_out_of_memory
+from samcache.train.config import TrainConfig
+from samcache.train.data.dataset import TrainingData
+
+
+class TooLargeError(ConfigError):
+    """The device has no memory for a step of these options."""
+
+
+@contextmanager
+def within_memory(member: str, data: TrainingData, config: TrainConfig) -> Iterator[None]:
+    """Raise TooLargeError with what a step was, and what to do, where it does not fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        side, lighter = data.images.shape[-1], ""
+        if data.residency == "device":
+            lighter = ", or --residency memory"
+        raise TooLargeError(
+            f"{member}: a step of {config.batch_size} images of {side} pixels does not fit into "
+            f"the memory of {data.device}: use a smaller --batch-size{lighter}"
+        ) from None

@@ -1,0 +1,32 @@
+"""TensorBoard events of a run, one set of curves for each member."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from samcache.cache.errors import ConfigError
+from samcache.train.fit.training import EpochMetrics
+
+_CURVES = ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc", "seconds")
+
+
+def event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
+    """A function that writes one member's epoch (name, metrics) to ``folder/name``.
+
+    Raises ConfigError where the extra is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "--tensorboard needs the package tensorboard: pip install 'samcache[tensorboard]'"
+        ) from error
+    writers: dict[str, SummaryWriter] = {}
+
+    def write(name: str, line: EpochMetrics) -> None:
+        if name not in writers:
+            writers[name] = SummaryWriter(str(folder / name))
+        for curve in _CURVES:
+            writers[name].add_scalar(curve, getattr(line, curve), line.epoch)
+        writers[name].flush()
+
+    return write

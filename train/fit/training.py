@@ -1,0 +1,350 @@
+"""One training: epochs of AdamW, the best by validation AUC or the last, its predictions."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from samcache.cache.errors import ConfigError
+from samcache.train.config import TrainConfig
+from samcache.train.data.augment import Photometric
+from samcache.train.data.batches import mixed, mixing_shares, moved, ordered_batches
+from samcache.train.data.dataset import Scale, TrainingData
+from samcache.train.fit import distributed
+from samcache.train.fit.checkpoint import Checkpoints
+from samcache.train.fit.memory import within_memory
+from samcache.train.fit.objective import Objective
+from samcache.train.fit.precision import computing_in
+from samcache.train.fit.schedule import scheduler
+from samcache.train.model.backbones import build_backbone
+from samcache.train.model.classifier import Classifier, Design
+from samcache.train.scores.metrics import accuracy, macro_auc
+from samcache.train.tasks.splits import Member
+
+_log = logging.getLogger(__name__)
+_RANKS_APART = 1_000_000_007_000_003  # seeds of the processes' own draws
+
+
+class DivergedError(ConfigError):
+    """The loss is no longer finite: these options do not train."""
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of metrics.csv; losses are cross-entropy in nats."""
+
+    seed: int
+    fold: int | None
+    fraction: float
+    epoch: int  # from 1
+    lr: float  # at the epoch's end
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    val_auc: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """What one member gave: its kept epoch's weights and its probabilities for what they judge.
+
+    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
+    samples that are neither validation nor test; scales: those of its training rows, as
+    ``TrainingData.all_scales`` has them.
+    """
+
+    member: Member
+    kept_epoch: int
+    epochs: list[EpochMetrics]
+    weights: dict[str, Tensor]
+    probabilities: npt.NDArray[np.float32]
+    scales: dict[str, Scale]
+
+
+def train_member(
+    member: Member,
+    data: TrainingData,
+    config: TrainConfig,
+    taps: dict[str, str],
+    on_epoch: Callable[[EpochMetrics], None],
+    checkpoints: Checkpoints | None = None,
+) -> MemberResult:
+    """Train one member on the data's device; same seed, same CPU, same bits.
+
+    With checkpoints it goes on after the last epoch that they hold, to the same result as without
+    the interruption on a CPU, and a finished member is not trained again. Raises DivergedError
+    where the loss is no longer finite, TooLargeError where a GPU has no memory for it.
+    """
+    saved = checkpoints.load(member.name) if checkpoints else None
+    if checkpoints and saved and "probabilities" in saved:
+        with checkpoints.reading(member.name):
+            return _finished(member, data, saved)
+    own_gpu = [data.device] if data.device.type == "cuda" else []
+    # by default fork_rng would open every GPU of the machine
+    with torch.random.fork_rng(own_gpu), within_memory(member.name, data, config):
+        torch.manual_seed(member.seed)
+        training = _Training(member, data, config, taps)
+        if checkpoints and saved:
+            with checkpoints.reading(member.name):
+                training.restore(saved)
+        while not training.finished:
+            line = training.run_epoch()
+            auc, loss = line.val_auc, line.val_loss
+            _log.info("%s, epoch %d: val loss %.4f, AUC %.4f", member.name, line.epoch, loss, auc)
+            on_epoch(line)
+            if checkpoints and checkpoints.due and distributed.rank() == 0:
+                checkpoints.save(member.name, training.state())
+        result = training.result()
+        if checkpoints and distributed.rank() == 0:
+            done = training.summary() | {"probabilities": torch.from_numpy(result.probabilities)}
+            checkpoints.save(member.name, done)
+        return result
+
+
+def _finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> MemberResult:
+    """The result of a member that was finished before the run was interrupted."""
+    epochs = [EpochMetrics(**line) for line in saved["epochs"]]
+    best = saved["kept_epoch"], epochs, saved["kept_weights"]
+    return MemberResult(member, *best, saved["probabilities"].numpy(), data.all_scales())
+
+
+class _Training:
+    """A member on its way: everything that its next epoch depends on."""
+
+    def __init__(
+        self, member: Member, data: TrainingData, config: TrainConfig, taps: dict[str, str]
+    ) -> None:
+        self.member, self.data, self.config = member, data, config
+        self.model = build_classifier(config, data, taps).to(data.device)
+        self.model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
+        if config.compile:
+            self.model.compile()
+        self.trained = distributed.wrapped(self.model, data.device)
+        self.shuffle = torch.Generator().manual_seed(member.seed)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.scheduler = scheduler(self.optimizer, config, len(member.train))
+        trained_on = data.labels[member.train.to(data.device)]
+        self.loss = Objective.of(config, trained_on, len(data.classes))
+        self.epochs: list[EpochMetrics] = []
+        self.kept_epoch = 0
+        self.kept_weights: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        """After the last epoch, or where patience has run out."""
+        waited = len(self.epochs) - self.kept_epoch
+        impatient = self.config.patience is not None and waited >= self.config.patience
+        return len(self.epochs) >= self.config.epochs or (impatient and bool(self.epochs))
+
+    def run_epoch(self) -> EpochMetrics:
+        """Train one epoch, validate, and keep the weights if the epoch is the one to keep."""
+        started = time.perf_counter()
+        epoch = len(self.epochs) + 1
+        loss = self._train(epoch)
+        rows = self.member.val
+        distributed.share_buffers(self.model)
+        with computing_in(self.config.precision, self.data.device):
+            logits = self._predict(rows)
+        self._refuse_divergence(loss, logits)
+        scores = _validate(logits, self.data.labels[rows])
+        lr = float(self.scheduler.get_last_lr()[0])
+        key = self.member.seed, self.member.fold, self.member.fraction
+        seconds = time.perf_counter() - started
+        self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
+        if self.config.keep == "last" or self._is_best():
+            self.kept_epoch = epoch
+            state = self.model.state_dict()
+            self.kept_weights = {k: v.detach().cpu().clone() for k, v in state.items()}
+        return self.epochs[-1]
+
+    def _refuse_divergence(self, loss: float, logits: Tensor) -> None:
+        """Raise DivergedError where an epoch's loss, or what the weights say then, is no number."""
+        if math.isfinite(loss) and logits.isfinite().all():
+            return
+        finite = float(logits.isfinite().float().mean())
+        raise DivergedError(
+            f"{self.member.name} diverged: in epoch {len(self.epochs) + 1} its loss is {loss:.3g}, "
+            f"and {finite:.0%} of its validation logits are numbers: try a lower --lr than "
+            f"{self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up more "
+            f"slowly; {self._level_statistics()}"
+        )
+
+    def _is_best(self) -> bool:
+        """Whether the last epoch is better than the one that is kept."""
+        if self.kept_epoch == 0:
+            return True
+        return _rank(self.epochs[-1]) > _rank(self.epochs[self.kept_epoch - 1])
+
+    def _train(self, epoch: int) -> float:
+        """One pass over the training rows, of each batch this process's part; the mean loss."""
+        config, data, device = self.config, self.data, self.data.device
+        # drawn anew from seed and epoch, so that nothing of them needs to be saved
+        seed = self.member.seed * 1_000_003 + epoch + distributed.rank() * _RANKS_APART
+        draws = torch.Generator(device).manual_seed(seed)
+        if distributed.rank() > 0:
+            torch.manual_seed(seed)  # each process drops out its own
+        augment = Photometric() if config.augment else None
+        least = 2 * distributed.size()  # batch norm cannot take a single sample
+        batches = ordered_batches(data.labels, self.member.train, config, self.shuffle, least)
+        if not batches:
+            few = min(config.batch_size, len(self.member.train))
+            more = "larger --fractions" if few < config.batch_size else "a larger --batch-size"
+            raise ConfigError(
+                f"{self.member.name} has {few} samples for a step, which needs {least} at least: "
+                f"give {more}"
+            )
+        shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
+        here, beside_images = (moved(batches, where) for where in (device, data.images.device))
+        self.trained.train()
+        losses = []
+        for batch, places, share in zip(here, beside_images, shares, strict=True):
+            rows = distributed.share(batch)
+            drawn = self._drawn_views(len(rows), draws)
+            images, maps = data.inputs(distributed.share(places), drawn)
+            if augment:
+                images = augment(images, draws)
+            labels, whole = data.labels[rows], data.labels[batch]
+            partners = None
+            if share < 1:
+                partners = torch.randperm(len(rows), generator=draws, device=device)
+                images = mixed(images, partners, share)
+                maps = {level: mixed(values, partners, share) for level, values in maps.items()}
+            with computing_in(config.precision, device):
+                logits = self.trained(images, maps)  # heads, B, K
+            loss = self.loss(logits, labels, whole)
+            if partners is not None:
+                loss = share * loss + (1 - share) * self.loss(logits, labels[partners], whole)
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+            self.scheduler.step()
+            losses.append(loss.detach())
+        return float(distributed.mean(torch.stack(losses).mean()))
+
+    def _drawn_views(self, rows: int, draws: torch.Generator) -> Tensor | None:
+        """A view for each of some rows; None where there is but one."""
+        count = len(self.data.views)
+        if count == 1:
+            return None
+        return torch.randint(count, (rows,), generator=draws, device=self.data.device)
+
+    def _predict(self, rows: Tensor) -> Tensor:
+        """Logits of some rows (m, K) in every process, each having computed its share."""
+        own = predict(self.model, self.data, distributed.share(rows), self.config.batch_size)
+        return distributed.gathered(own, len(rows), self.data.device)
+
+    @torch.no_grad()
+    def _level_statistics(self) -> str:
+        """Mean, deviation and largest value of every level's maps and gates, of some images."""
+        rows = self.member.train[: self.config.batch_size].to(self.data.images.device)
+        images, maps = self.data.inputs(rows)
+        values = {"images": images, **maps}
+        for level, gates in self.model.gates(maps).items():
+            values[f"{level} gates"] = gates
+        told = [
+            f"{name} {x.mean():.3g}, {x.std():.3g}, {x.abs().max():.3g}"
+            for name, x in values.items()
+        ]
+        return f"mean, deviation and largest value now: {'; '.join(told)}"
+
+    def result(self) -> MemberResult:
+        """The kept epoch's weights and what they say of validation and test, in float32.
+
+        So says whoever predicts with them later, in whatever precision they were trained.
+        """
+        self.model.load_state_dict(self.kept_weights)
+        shape = len(self.data.labels), len(self.data.classes)
+        probabilities = torch.full(shape, torch.nan)
+        for part, rows in ("validation", self.member.val), ("test", self.member.test):
+            if len(rows) == 0:  # of test, in a sweep
+                continue
+            logits = self._predict(rows)
+            if lost := int((~logits.isfinite()).any(dim=1).sum()):
+                raise DivergedError(
+                    f"{self.member.name} gives {lost} of {len(logits)} {part} samples no number: "
+                    f"try a lower --lr than {self.config.lr:g}, --fusion residual"
+                )
+            probabilities[rows] = logits.softmax(1)
+        best = self.kept_epoch, self.epochs, self.kept_weights
+        return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
+
+    def summary(self) -> dict[str, Any]:
+        """What of a finished member is kept."""
+        return {
+            "epochs": [asdict(line) for line in self.epochs],
+            "kept_epoch": self.kept_epoch,
+            "kept_weights": self.kept_weights,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on, for ``restore``."""
+        state = self.summary()
+        for name in ("model", "optimizer", "scheduler"):
+            state[name] = getattr(self, name).state_dict()
+        state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
+        if self.data.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.data.device)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
+        self.kept_epoch, self.kept_weights = state["kept_epoch"], state["kept_weights"]
+        for name in ("model", "optimizer", "scheduler"):
+            getattr(self, name).load_state_dict(state[name])
+        self.shuffle.set_state(state["shuffle"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.data.device)
+
+
+def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
+    """The untrained classifier of a configuration."""
+    channels = {level: maps.shape[1] for level, maps in data.pooled.items()}
+    side = data.images.shape[-1]
+    backbone = build_backbone(
+        config.backbone,
+        len(data.classes),
+        side,
+        pretrained=config.pretrained,
+        stem=config.stem,
+    )
+    # before there are taps: they are hooks of modules, which are exchanged here
+    backbone = replace(backbone, net=distributed.with_common_norm(backbone.net, data.device))
+    design = Design(taps, config.reduction, config.fusion, config.join)
+    return Classifier(backbone, design, channels, side)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: TrainingData, rows: Tensor, batch_size: int) -> Tensor:
+    """Logits of some rows in evaluation mode, (len(rows), K) float32 on the CPU."""
+    model.eval()
+    batches = torch.split(rows.to(data.images.device), batch_size)
+    return torch.cat([model(*data.inputs(batch)).float().mean(dim=0) for batch in batches]).cpu()
+
+
+def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Loss, accuracy and macro AUC of logits (m, K) on the CPU."""
+    labels = labels.cpu()
+    probabilities = logits.softmax(1).numpy()
+    return (
+        float(F.cross_entropy(logits, labels)),
+        accuracy(labels.numpy(), probabilities),
+        macro_auc(labels.numpy(), probabilities),
+    )
+
+
+def _rank(line: EpochMetrics) -> tuple[float, float]:
+    """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
+    return line.val_auc, -line.val_loss

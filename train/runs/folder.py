@@ -1,0 +1,128 @@
+"""The folder of a run: who may write into it, and files that are there whole or not at all."""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from samcache.cache.errors import ConfigError
+from samcache.cache.files.place_kind import is_run
+from samcache.cache.files.whole_file import write_file
+from samcache.cache.format.records import canonical, checksum
+
+RESULTS = "results.json"  # written last
+CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
+CHECKPOINTS = "checkpoints"
+CHECKSUM = "checksum"  # of results.json: XXH3 over its canonical JSON without this
+_MEMBER = r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?"
+_WEIGHTS = re.compile(rf"{_MEMBER}\.safetensors")
+_EXPORTS = re.compile(
+    rf"(ensemble|{_MEMBER})(-with-encoder)?\.(pt2|onnx)(\.json)?"
+)  # written here unasked
+
+
+def open_run_folder(folder: Path, overwrite: bool) -> None:
+    """Make the run folder before any work; raises ConfigError where it is taken."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--out {folder} is a file: give a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not is_run_folder(folder):
+        raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+    if (folder / RESULTS).exists() and not overwrite:
+        raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
+    refuse_links(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise ConfigError where a folder holds a symbolic link, at any depth.
+
+    What is overwritten or removed in a run's folder is then inside the folder. The folder itself
+    may be a link.
+    """
+    for place, folders, files in os.walk(folder):  # enters no links
+        for name in (*folders, *files):
+            path = Path(place, name)
+            if path.is_symlink():
+                raise ConfigError(
+                    f"{path} is a symbolic link: nothing is written through links inside "
+                    "a run folder; remove the link, or give another --out"
+                )
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether train has written into a folder."""
+    return (folder / CHECKPOINTS).is_dir() or is_run(folder)
+
+
+def refuse_file_of_a_run(path: Path) -> None:
+    """Raise ConfigError where a file that is to be written is one that a run consists of."""
+    parts = {RESULTS, CONFIG, METRICS, PREDICTIONS, SEEN}
+    own = path.name in parts or _WEIGHTS.fullmatch(path.name)
+    if own and is_run_folder(path.parent):
+        raise ConfigError(f"--out {path} is a part of the run in {path.parent}: give another name")
+
+
+def refuse_run_folder(folder: Path) -> None:
+    """Raise ConfigError where a folder for an evaluation's files is a run's."""
+    if is_run_folder(folder):
+        raise ConfigError(
+            f"--out {folder} holds a run, whose {PREDICTIONS} would be replaced: give another "
+            "folder"
+        )
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other writers out of a run folder; raises ConfigError where one is at work in it.
+
+    The system gives the folder free when the process ends, however it ends. Where a file system
+    has no locks nothing is kept out.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"--out {folder}: another command is at work in it: wait, or give another folder"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value under its name once it is on the disk, in place of what was there."""
+    write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def seal_results(content: dict[str, Any]) -> dict[str, Any]:
+    """Add the checksum that ``check_seal`` compares to the content of results.json."""
+    return {**content, CHECKSUM: checksum(canonical(json.loads(json.dumps(content))))}
+
+
+def check_seal(content: dict[str, Any]) -> bool | None:
+    """Whether the content of results.json fits its checksum; None where it has none."""
+    if CHECKSUM not in content:
+        return None
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    return bool(content[CHECKSUM] == checksum(canonical(rest)))
+
+
+def member_files(folder: Path) -> set[str]:
+    """The names of the files of weights in a run folder."""
+    return {path.name for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)}
+
+
+def remove_former(folder: Path, weights: set[str]) -> None:
+    """Remove what a former run left beside these weights, and what was exported of it."""
+    names = {path.name for path in folder.iterdir()}
+    for name in names - weights:
+        if _WEIGHTS.fullmatch(name) or _EXPORTS.fullmatch(name):
+            (folder / name).unlink()

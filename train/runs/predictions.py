@@ -1,0 +1,91 @@
+"""Predictions for people and programs: one row an image, as CSV or JSON, written as they come."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import IO, Any
+
+import numpy as np
+
+from samcache.train.predict import Predicted
+from samcache.train.runs.csv_cells import guard_cell
+
+Row = dict[str, Any]
+
+_REASONS = {"missing": "not extracted yet: finish the extraction of its store"}
+
+
+def columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:
+    """The names of a row's values, in order."""
+    names = ["id", "predicted", *(f"p_{name}" for name in classes), "sd", "reason"]
+    return [*names, "heatmap"] if heat_maps else names
+
+
+def rows(
+    predicted: Predicted, classes: tuple[str, ...], heat_maps: list[str] | None
+) -> Iterator[Row]:
+    """One row for every sample; values of images that cannot be read are None, but for the reason.
+
+    ``sd`` is the sample standard deviation over members of the predicted class's probability, None
+    for a single member. heat_maps: each readable sample's file name.
+    """
+    names = iter(heat_maps or [])
+    samples = predicted.samples
+    facts = zip(samples["id"], samples["status"], samples["reason"], strict=True)
+    mean = predicted.mean
+    for place, (name, status, reason) in enumerate(facts):
+        row: Row = dict.fromkeys(columns(classes, heat_maps is not None))
+        row["id"] = name
+        if status == "ok":
+            winner = int(mean[place].argmax())
+            row["predicted"] = classes[winner]
+            row |= {f"p_{k}": _short(p) for k, p in zip(classes, mean[place], strict=True)}
+            row["sd"] = _spread(predicted.probabilities[:, place, winner])
+            if heat_maps is not None:
+                row["heatmap"] = next(names)
+        else:
+            row["reason"] = reason or _REASONS[status]
+        yield row
+
+
+def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
+    """Write rows under a head of names as they come; how many have a reason."""
+    failed, begun = 0, _begun(found)
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    for row in begun:
+        writer.writerow({name: guard_cell(value) for name, value in row.items()})
+        failed += row["reason"] is not None
+    return failed
+
+
+def write_json(
+    found: Iterable[Row], head: dict[str, Any], file: IO[str], tail: Callable[[], dict[str, Any]]
+) -> int:
+    """Write an object of ``head``, the list ``predictions`` and ``tail``; how many have a reason.
+
+    tail: asked once all rows are written.
+    """
+    failed, begun = 0, _begun(found)
+    file.write(json.dumps(head)[:-1] + ', "predictions": [')
+    for number, row in enumerate(begun):
+        file.write((",\n" if number else "\n") + json.dumps(row, allow_nan=False))
+        failed += row["reason"] is not None
+    file.write("\n], " + json.dumps(tail())[1:] + "\n")
+    return failed
+
+
+def _begun(found: Iterable[Row]) -> Iterator[Row]:
+    """The same rows once the first is there: what is refused, is so before anything is written."""
+    rest = iter(found)
+    return chain(list(islice(rest, 1)), rest)
+
+
+def _spread(values: np.ndarray[Any, Any]) -> float | None:
+    return _short(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def _short(value: np.floating) -> float:
+    """Seven digits, which is what float32 knows."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,262 @@
+"""The run folder: config.json, metrics.csv, predictions.csv, weights, and results.json last."""
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from samcache.cache.errors import cannot_write
+from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.typed_json import Text
+from samcache.cache.files.whole_file import remove_parts, replace_file
+from samcache.cache.format.reading import PROVENANCE, Reading
+from samcache.cache.format.samples import SPLITS
+from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.duplicates import find_duplicates, split_groups
+from samcache.cache.store import Store
+from samcache.train.config import TrainConfig
+from samcache.train.data.dataset import TrainingData
+from samcache.train.fit.training import MemberResult
+from samcache.train.runs.csv_cells import guard_cells
+from samcache.train.runs.folder import (
+    CONFIG,
+    METRICS,
+    PREDICTIONS,
+    RESULTS,
+    SEEN,
+    remove_former,
+    seal_results,
+    write_json,
+)
+from samcache.train.runs.records import MeanCount, Samples, Share
+from samcache.train.runs.store import STORE_FROM_RUN, path_from_run
+from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.tasks.splits import readable_samples
+
+
+@dataclass(frozen=True)
+class MemberScores:
+    """What one training reached on its own test rows; ``scores`` by the metric's name."""
+
+    seed: int
+    fold: int | None
+    fraction: float
+    samples: dict[str, int]  # split -> samples of this training
+    kept_epoch: int
+    val_auc: float
+    train_seconds: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FractionScores:
+    """What a fraction of the training rows reached; folds are pooled, each sample tested once."""
+
+    fraction: Share
+    train_samples: MeanCount  # mean over trainings
+    test_samples: Samples
+    metrics: dict[Text, Summary]
+    ensemble: dict[Text, Summary] | None = None  # of the seeds' mean; None of one seed
+
+
+@dataclass(frozen=True)
+class Results:
+    """The content of results.json."""
+
+    dataset: str
+    fingerprint: str  # of the store
+    classes: tuple[str, ...]
+    folds: int | None
+    missing: int  # samples of the store that are not extracted yet
+    unreadable: int
+    leaks: list[dict[str, Any]]  # images that stand in more than one split
+    parted_groups: int  # that stand in more than one split; folds keep them whole
+    fractions: list[FractionScores]
+    members: list[MemberScores]
+    load_seconds: float
+    total_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return asdict(self)
+
+
+def summarise(
+    store: Store,
+    data: TrainingData,
+    trained: list[MemberResult],
+    config: TrainConfig,
+    load_seconds: float,
+    total_seconds: float,
+) -> Results:
+    """Score every training on its test rows, and every fraction over all of them."""
+    status = store.samples["status"]
+    return Results(
+        dataset=store.dataset.name,
+        fingerprint=store.fingerprint,
+        classes=data.classes,
+        folds=config.folds,
+        missing=int((status == "missing").sum()),
+        unreadable=int((status == "unreadable").sum()),
+        leaks=[asdict(same) for same in find_duplicates(readable_samples(store)) if same.leaks],
+        parted_groups=0 if config.folds else len(split_groups(readable_samples(store))),
+        fractions=[
+            _fraction_scores(
+                data, [r for r in trained if r.member.fraction == fraction], config.ordered
+            )
+            for fraction in config.fractions
+        ],
+        members=[_member_scores(data, result, config.ordered) for result in trained],
+        load_seconds=load_seconds,
+        total_seconds=total_seconds,
+    )
+
+
+def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
+    member = result.member
+    parts = zip(SPLITS, (member.train, member.val, member.test), strict=True)
+    scores = _test_predictions(data, [[result]], ordered).plain()
+    return MemberScores(
+        seed=member.seed,
+        fold=member.fold,
+        fraction=member.fraction,
+        samples={split: len(rows) for split, rows in parts},
+        kept_epoch=result.kept_epoch,
+        val_auc=result.epochs[result.kept_epoch - 1].val_auc,
+        train_seconds=sum(line.seconds for line in result.epochs),
+        scores={name: float(values[0]) for name, values in scores.items()},
+    )
+
+
+def _fraction_scores(
+    data: TrainingData, trained: list[MemberResult], ordered: bool
+) -> FractionScores:
+    seeds = sorted({result.member.seed for result in trained})  # as comparing has them
+    by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
+    predictions = _test_predictions(data, by_seed, ordered)
+    return FractionScores(
+        fraction=trained[0].member.fraction,
+        train_samples=float(np.mean([len(result.member.train) for result in trained])),
+        test_samples=len(predictions.labels),
+        metrics=predictions.summaries(),
+        ensemble=predictions.ensemble().summaries() if len(by_seed) > 1 else None,
+    )
+
+
+def _test_predictions(
+    data: TrainingData, by_seed: list[list[MemberResult]], ordered: bool
+) -> Predictions:
+    """Each seed's probabilities for the test rows of all its folds."""
+    rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
+    return Predictions(
+        labels=data.labels.cpu().numpy()[rows],
+        groups=group_codes(data.samples)[rows],
+        probabilities=np.stack(
+            [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]
+        ),
+        classes=data.classes,
+        ordered=ordered,
+    )
+
+
+def write_run(
+    folder: Path,
+    config: TrainConfig,
+    store: Store,
+    taps: dict[str, str],
+    data: TrainingData,
+    trained: list[MemberResult],
+    results: Results,
+    pretrained_sha256: str | None,
+) -> None:
+    """Write every file of a finished run in place of a former run's.
+
+    pretrained_sha256: of the file of weights that trainings began with. results.json is last, and
+    has the SHA-256 of each of the others.
+    """
+    (folder / RESULTS).unlink(missing_ok=True)
+    resolved = {
+        **config.to_json(),
+        STORE_FROM_RUN: path_from_run(config.store, folder),
+        "taps": taps,
+        "image_size": data.images.shape[-1],
+        "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
+        "fingerprint": store.fingerprint,
+        "identity": asdict(store.identity),
+        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
+        "pretrained_sha256": pretrained_sha256,
+        "classes": data.classes,
+        "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
+    }
+    write_json(folder / CONFIG, resolved)
+    lines = [asdict(line) for result in trained for line in result.epochs]
+    _write_table(folder / METRICS, pd.DataFrame(lines))
+    _write_predictions(folder / PREDICTIONS, data, trained)
+    _write_table(folder / SEEN, _seen(data, trained))
+    weights = {f"{result.member.name}.safetensors": result for result in trained}
+    for name, result in weights.items():
+        _save(_tensors(result), folder / name)
+    remove_former(folder, set(weights))
+    remove_parts(folder)
+    names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
+    sums = {name: file_sha256(folder / name) for name in names}
+    write_json(folder / RESULTS, seal_results({**results.to_json(), "files": sums}))
+
+
+def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
+    """Id and SHA-256 of every sample that any member has learned from or chosen its epoch by."""
+    members = [result.member for result in trained]
+    parts = [part.numpy() for member in members for part in (member.train, member.val)]
+    return data.samples[["id", "sha256"]].iloc[np.unique(np.concatenate(parts))]
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with replace_file(path) as part:
+        guard_cells(table).to_csv(part, index=False)
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Write weights that whoever may read the folder's other files may read too."""
+    with replace_file(path) as part:
+        try:
+            save_file(tensors, part)
+        except SafetensorError as error:
+            raise cannot_write(path, error) from None
+
+
+def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
+    """A member's weights and its scales, under the names that train/runs/ensemble.py gives them."""
+    tensors = {f"classifier.{name}": tensor for name, tensor in result.weights.items()}
+    for name, scale in result.scales.items():
+        tensors |= {f"scales.{name}.mean": scale.mean, f"scales.{name}.std": scale.std}
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResult]) -> None:
+    """For each training its validation and test samples: what they were, what they were given.
+
+    A training at a time: a table of all would hold the probabilities of all again.
+    """
+    names = np.array([data.classes[label] for label in data.labels.tolist()], dtype=object)
+    columns = [f"p_{name}" for name in data.classes]
+    with replace_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        for number, result in enumerate(trained):
+            member, roles = result.member, result.member.roles(len(names))
+            rows = np.flatnonzero(np.isin(roles, ("val", "test")))
+            samples = data.samples.iloc[rows].reset_index(drop=True)
+            who = pd.DataFrame(
+                {"seed": member.seed, "fold": member.fold, "fraction": float(member.fraction)},
+                index=samples.index,
+            )
+            table = samples[["id"]].assign(
+                split=roles[rows], group=samples["group"], label=names[rows]
+            )
+            chances = pd.DataFrame(result.probabilities[rows], columns=columns)
+            table = pd.concat([who, table, chances], axis=1)
+            guard_cells(table).to_csv(file, index=False, header=number == 0)

@@ -1,0 +1,1 @@
+"""What is trained: splits, folds, fractions, members."""
