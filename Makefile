@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test test-benchmarks lint types docs clean
 
 demo: $(READY)
 	$(BIN)/python demo/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-benchmarks: $(READY)
+	$(BIN)/python -m pytest benchmarks/tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
