@@ -29,8 +29,8 @@ try:
     from samcache.commands.terminal.allocator import keep_freed_memory
     from samcache.commands.terminal.group import Samcache, quiet_option, verbose_option
     from samcache.commands.train import train
-except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer to it
-    sys.stderr.write("Stopped by SIGINT: nothing was begun\n")
+except KeyboardInterrupt:  # Ctrl-C before a command could handle it
+    sys.stderr.write("Stopped by SIGINT before any work began\n")
     sys.exit(130)
 
 
@@ -40,30 +40,30 @@ except KeyboardInterrupt:  # Ctrl-C before there is a command that could answer 
 )
 @click.version_option(package_name="samcache")
 def cli() -> None:
-    """Encode images once with a frozen Segment Anything encoder, train classifiers many times.
+    """Encode images once with a frozen Segment Anything encoder; train classifiers many times.
 
     \b
     samcache extract images --store team.zarr --encoder vit_b    once, on a GPU node
-    samcache train team.zarr --out runs/slca                     many times, anywhere
-    samcache predict runs/slca new-images                        whenever there are new images
-    samcache cache info team.zarr                                at any time
+    samcache train team.zarr --out runs/slca                     many times, on any machine
+    samcache predict runs/slca new-images                        for new images
+    samcache cache info team.zarr                                show what a store holds
 
     \b
     Exit status:
-      0    done
-      1    an error, told in one line; damage, or a difference, where a command looks for it
+      0    success
+      1    error (one line); verify: damage found; diff: stores differ
       2    wrong usage
-      3    done, but some images could not be read: they are recorded with their reasons
-           (extract --accept-unreadable: 0 if the store recorded each of them before)
-      130  interrupted (Ctrl-C)
-      143  told to end (SIGTERM)
+      3    success, but some images could not be read; each is recorded with its reason
+           (extract --accept-unreadable: 0 if the store already records all of them)
+      130  interrupted by Ctrl-C
+      143  stopped by SIGTERM
     """
     keep_freed_memory()
 
 
 cli.params += [quiet_option(), verbose_option()]
 for command in (
-    *(extract, probe, train, sweep, compare, report),  # as the work goes
+    *(extract, probe, train, sweep, compare, report),  # in the order of use
     *(predict, evaluate, export),
     *(cache, doctor, completion),
 ):

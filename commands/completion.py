@@ -1,4 +1,4 @@
-"""``samcache completion``: what a shell needs to complete commands, options and choices."""
+"""``samcache completion``: complete commands, options and choices with the tab key."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ SHELLS = click.Choice(["bash", "zsh", "fish"])
 @click.command()
 @click.argument("shell", type=SHELLS)
 def completion(shell: str) -> None:
-    """Print what makes the tab key work in SHELL.
+    """Print the script that completes samcache commands in SHELL.
 
     \b
-    Once, for all terminals to come:
+    Run once; new terminals then complete commands and options:
       bash   samcache completion bash >> ~/.bashrc
       zsh    samcache completion zsh >> ~/.zshrc
       fish   samcache completion fish > ~/.config/fish/completions/samcache.fish

@@ -1,6 +1,6 @@
-"""What commands share: kinds of options, groups of options, exit codes.
+"""What commands share: types of options, groups of options, exit codes.
 
-Heavy imports stand inside, so that ``--help`` answers at once.
+Heavy imports are inside functions, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from samcache.cache.text import count_nouns
 
 
 class At(click.IntRange):
-    """A whole number: At(16) is 16 or more."""
+    """A whole number of at least ``min``: At(16) accepts 16 and more."""
 
     name = "n"
 
@@ -33,7 +33,7 @@ class At(click.IntRange):
 
 
 class Share(click.FloatRange):
-    """A finite number in a range."""
+    """A finite number in a range, such as Share(0, 1)."""
 
     name = "x"
 
@@ -46,18 +46,18 @@ class Share(click.FloatRange):
             self.fail(f"{value!r} should be a number, such as 0.001 or 1e-3", param, ctx)
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} should be a finite number", param, ctx)
         return number
 
 
 Positive = Share(min=0, min_open=True)
 
-EXIT_DAMAGED = 1  # also what ``cache diff`` exits with where stores differ
-EXIT_UNREADABLE = 3  # done, but some images could not be read
+EXIT_DAMAGED = 1  # ``cache verify`` found damage, or ``cache diff`` a difference
+EXIT_UNREADABLE = 3  # success, but some images could not be read
 GIVE_STORE = "give it with --store"
 
 option = functools.partial(click.option, show_default=True)
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 _DEVICE = re.compile(r"(cpu|cuda|mps)(:[0-9]{1,4})?")
 _DOCTOR = "samcache doctor lists the devices"
 FilePath = functools.partial(click.Path, path_type=Path)
@@ -84,7 +84,7 @@ class CommaList(click.ParamType[tuple[Any, ...]]):
 
 
 class AutoOr(click.ParamType[int | None]):
-    """A whole number from 1, or "auto", which is None: what fits."""
+    """A whole number from 1, or "auto", which becomes None."""
 
     name = "auto|n"
 
@@ -100,7 +100,7 @@ class AutoOr(click.ParamType[int | None]):
 
 
 class Window(click.ParamType[tuple[float, float]]):
-    """A window's centre and width, as the least and the greatest value shown."""
+    """An intensity window as CENTER,WIDTH; becomes its lowest and highest value."""
 
     name = "center,width"
 
@@ -117,7 +117,7 @@ class Window(click.ParamType[tuple[float, float]]):
 
 
 class Device(click.ParamType[str]):
-    """A torch device; "auto" is a GPU, each local rank's own, or else the CPU."""
+    """A torch device; "auto" is this process's GPU, or the CPU if torch finds no GPU."""
 
     name = "device"
 
@@ -145,41 +145,46 @@ FRAMES = click.Choice(reading.FRAMES)
 
 _SOURCE_OPTIONS = {
     "root": option(
-        "--root", type=FilePath(), help="Manifest: where files start.  [default: its folder]"
+        "--root",
+        type=FilePath(),
+        help="Manifest: folder that file names start from.  [default: its folder]",
     ),
     "label": option(
-        "--label-column", "label", help="Manifest: the class.  [default: class or label]"
+        "--label-column", "label", help="Manifest column with the class.  [default: class or label]"
     ),
     "group": option(
         "--group-column",
         "group",
-        help="Manifest: patient or lesion; none ignores patients.  [default: DICOM's]",
+        help="Manifest column with the patient or lesion, or none.  [default: DICOM's]",
     ),
     "frames": option(
         "--frames",
         type=FRAMES,
-        help="DICOM with several frames: which to use.  [default: as recorded, else first]",
+        help="Frames to use from multi-frame DICOM.  [default: as recorded, else first]",
     ),
     "images_key": option(
-        "--x", "images_key", help="HDF5: the array of images.  [default: as recorded, else x]"
+        "--x", "images_key", help="HDF5 array with the images.  [default: as recorded, else x]"
     ),
-    "labels_key": option("--y", "labels_key", default="y", help="HDF5: the array of labels."),
+    "labels_key": option("--y", "labels_key", default="y", help="HDF5 array with the labels."),
     "follow_links": option(
-        "--follow-links", is_flag=True, help="Read files outside the folder that links point to."
+        "--follow-links", is_flag=True, help="Read files that links outside the folder point to."
     ),
     "split_seed": option(
-        "--split-seed", type=At(0), default=0, help="Seed of a split the source does not have."
+        "--split-seed",
+        type=At(0),
+        default=0,
+        help="Seed for drawing a split if the source has none.",
     ),
 }
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say how to read a source, passed on together as ``reading``."""
+    """Add the options that say how to read a source, as one argument ``reading``."""
     return _with_reading(command, tuple(_SOURCE_OPTIONS))
 
 
 def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Those of ``source_options`` that say where a source's images are."""
+    """Add those of ``source_options`` that say where a source's images are."""
     return _with_reading(command, ("root", "frames", "images_key", "labels_key", "follow_links"))
 
 
@@ -191,6 +196,6 @@ def _with_reading(command: Callable[..., Any], names: tuple[str, ...]) -> Callab
     decorated: Callable[..., Any] = with_reading
     for name in reversed(names):
         decorated = _SOURCE_OPTIONS[name](decorated)
-    return option("--hash-ids", is_flag=True, help="Keyed hashes for ids; key in SAMCACHE_ID_KEY.")(
-        decorated
-    )
+    return option(
+        "--hash-ids", is_flag=True, help="Replace ids by keyed hashes (key in SAMCACHE_ID_KEY)."
+    )(decorated)

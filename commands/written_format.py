@@ -1,4 +1,4 @@
-"""Names of what a command writes: a suffix must not promise another format."""
+"""Refuse output names whose suffix stands for a format that the command does not write."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _FORMATS |= {".zip", ".tar", ".gz", ".pdf", ".png", ".jpg", ".jpeg", ".svg"}
 def refuse_other_format(
     path: str | Path, what: str, suffixes: tuple[str, ...], strict: bool = False
 ) -> None:
-    """Raise ConfigError where the suffix of a name stands for another format than is written.
+    """Raise ConfigError if the suffix of ``path`` stands for a format that is not written.
 
-    what: what is written, in words. suffixes: those that stand for it. strict: whether no other
-    suffix will do. A folder that is there is taken as it is.
+    what: the output in words. suffixes: the suffixes of its format. strict: whether other suffixes
+    are refused even if they stand for no known format. Existing folders are accepted.
     """
     suffix = Path(path).suffix.lower()
     fits = suffix in suffixes if strict else suffix in suffixes or suffix not in _FORMATS
@@ -44,6 +44,6 @@ def refuse_other_format(
         return
     wanted = f"a name that ends in {' or '.join(suffixes)}" if suffixes else "a name without suffix"
     raise ConfigError(
-        f"{path}: expected {wanted}, found {suffix or 'no suffix'}: {what} is written; give "
-        "another name"
+        f"{path}: expected {wanted}, found {suffix or 'no suffix'}: the command writes {what}; "
+        "use another name"
     )

@@ -1,4 +1,4 @@
-"""The process's memory: kept for the next batch instead of given back to the system after each."""
+"""Keep freed memory in the process, so that the next batch can use it without new pages."""
 
 import ctypes
 import sys
@@ -7,12 +7,12 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have the C library hand out freed memory again; the system gets it when the process ends.
+    """Tell glibc to reuse freed memory instead of returning it to the system.
 
-    By default glibc maps blocks of more than 32 MiB, and often smaller ones, anew each time. The
-    system then clears every page at its first use, a third of the time of MobileSAM at 1024 pixels
-    on a CPU (benchmarks/encoder.md). All threads share what there is: memory of a thread's own goes
-    back whatever is set. Nothing is done where the C library is another.
+    By default glibc maps every block above 32 MiB, and many smaller ones, at each allocation. The
+    system then clears every page at its first use, which takes a third of the time of MobileSAM at
+    1024 pixels on a CPU (benchmarks/encoder.md). All threads share one arena, because glibc always
+    returns the memory of other arenas. With another C library, this function does nothing.
     """
     if sys.platform != "linux":
         return

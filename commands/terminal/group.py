@@ -1,4 +1,4 @@
-"""How commands talk to a terminal: groups in their own order, -q and -v, one line for Ctrl-C."""
+"""The group of all commands: order, -q and -v, one line for each error and for Ctrl-C."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            if ctx.resilient_parsing:  # the tab key asks
+            if ctx.resilient_parsing:  # for shell completion
                 return None, None, args
             raise explain_command(args[0], self, ctx)
         return super().resolve_command(ctx, args)
 
 
 class Samcache(Commands):
-    """The whole command: every command has -q and -v, and each error is one line."""
+    """The ``samcache`` group: adds -q and -v to every command and prints each error as one line."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         super().add_command(cmd, name)
@@ -49,7 +49,7 @@ class Samcache(Commands):
             leaf.params += [quiet_option(), verbose_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # An empty name would be the current folder: what "$IMAGES" is where nobody has set it.
+        # An empty name would mean the current folder: "$IMAGES" is empty where it is not set.
         empty = [word for word in args if not word or (word[:2] == "--" and word[-1] == "=")]
         if empty and not ctx.resilient_parsing:
             name = empty[0].rstrip("=") or "an argument"
@@ -68,23 +68,23 @@ class Samcache(Commands):
             raise explain_option(error) from None
         except SamcacheError as error:
             raise click.ClickException(" ".join(str(error).split())) from error
-        except BrokenPipeError:  # as in ``samcache … | head``: click ends it without a word
+        except BrokenPipeError:  # as in ``samcache … | head``: click ends the process silently
             raise
         except (MemoryError, RuntimeError) as error:
             if not ran_out_of_memory(error):
                 raise
             raise click.ClickException(
-                f"there is not enough memory ({first_line(error)[:200]}): use a smaller "
-                "--batch-size or --image-size where the command has one, or a larger machine"
+                f"there is not enough memory ({first_line(error)[:200]}): use a smaller --batch-size or "
+                "--image-size if the command has one, or a machine with more memory"
             ) from error
         except OSError as error:  # no space, no permission, a path through a file
             raise click.ClickException(describe_os_error(error)) from error
         except KeyboardInterrupt as stop:
-            end_by_signal(stop, "nothing is left half done")
+            end_by_signal(stop, "no partial output was left")
 
 
 def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A command that, stopped by Ctrl-C or SIGTERM, says how to go on; it exits with 130 or 143."""
+    """Make a command print ``how`` to resume after Ctrl-C or SIGTERM, and exit with 130 or 143."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -100,19 +100,19 @@ def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
-    """Say what stopped the command and how to go on; exit with 128 and the signal's number."""
+    """Print which signal stopped the command and how to resume; exit with 128 + signal."""
     number = getattr(stop, "number", signal.SIGINT)
     click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)
     sys.exit(128 + number)
 
 
 def console() -> Console:
-    """Where progress and remarks go: standard error, nowhere with -q, with -v the log too."""
+    """Open the console for progress and remarks; -q silences it, -v adds the log."""
     from rich.logging import RichHandler
 
     context = click.get_current_context()
     loudness = context.meta.get(_LOUDNESS, "")
-    # without markup: ``[red]`` in a name is a part of the name
+    # no markup: ``[red]`` in a name is part of the name
     made = open_console(stderr=True, quiet=loudness == "quiet", markup=False)
     if loudness == "verbose":
         logger = logging.getLogger("samcache")
@@ -124,19 +124,19 @@ def console() -> Console:
 
 
 def remark(console: Console, line: str) -> None:
-    """Print a line that is no result, as it is: names may hold what rich takes for markup."""
+    """Print a remark unchanged: names may contain what rich would read as markup."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def next_for_store(store: str, trainable: bool = True) -> str:
-    """The commands that a new store is for."""
+    """The remark that names the next commands for a new store."""
     name = shlex.quote(store)
     probe = f"samcache probe {name}"
     return f"next: samcache train {name} --out RUN, or {probe}" if trainable else f"next: {probe}"
 
 
 def next_for_run(run: str) -> str:
-    """Where a run was written, and the commands that it is for."""
+    """The remark that names a new run and the next commands for it."""
     name = shlex.quote(run)
     return f"{run} holds the run; next: samcache report {name}, or samcache compare {name} OTHER"
 
@@ -147,13 +147,13 @@ def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
 
 
 def quiet_option() -> click.Option:
-    """-q, for the group and for each command."""
-    return _loudness("-q", "--quiet", "No progress, no remarks: errors and the result alone.")
+    """Make the -q option of the group and of each command."""
+    return _loudness("-q", "--quiet", "Print only results and errors.")
 
 
 def verbose_option() -> click.Option:
-    """-v, for the group and for each command."""
-    return _loudness("-v", "--verbose", "Log what is decided, with times.")
+    """Make the -v option of the group and of each command."""
+    return _loudness("-v", "--verbose", "Log decisions with times.")
 
 
 def _loudness(short: str, long: str, text: str) -> click.Option:

@@ -1,4 +1,4 @@
-"""What was probably meant by a command or an option that does not exist."""
+"""Suggest a command or an option in place of one that does not exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 
 import click
 
-# Names that other tools give to options, and those of samcache: the first that a command has.
+# Option names of other tools, each with those of samcache; the first that the command has.
 _OPTIONS = {
     "--arch": ("--backbone", "--encoder"),
     "--architecture": ("--backbone", "--encoder"),
@@ -58,7 +58,7 @@ _COMMANDS = {
 
 
 def explain_option(error: click.NoSuchOption) -> click.UsageError:
-    """The error of an unknown option, with the option that was probably meant."""
+    """Make the error for an unknown option, with the nearest option of the command."""
     command = error.ctx.command if error.ctx else None
     there = [name for each in command.params for name in each.opts] if command else []
     asked = error.option_name
@@ -69,9 +69,9 @@ def explain_option(error: click.NoSuchOption) -> click.UsageError:
 
 
 def explain_command(name: str, group: click.Group, ctx: click.Context) -> click.UsageError:
-    """The error of an unknown command, with the command that was probably meant."""
+    """Make the error for an unknown command, with the nearest command."""
     words = {word: word for word in group.commands}
-    if ctx.parent is None:  # every command of a group can be meant without the group
+    if ctx.parent is None:  # a command of a group may be given without its group
         for word, below in group.commands.items():
             if isinstance(below, click.Group):
                 words = {**{one: f"{word} {one}" for one in below.commands}, **words}

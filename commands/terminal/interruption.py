@@ -1,4 +1,4 @@
-"""Stopping in good order: Ctrl-C, and the SIGTERM that Slurm and torchrun send before a kill."""
+"""Stop cleanly on Ctrl-C, and on the SIGTERM that Slurm and torchrun send before SIGKILL."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from types import FrameType
 
 from samcache.cache.errors import SamcacheError
 
-GRACE = 25.0  # seconds; Slurm's KillWait and torchrun's own patience are 30
+GRACE = 25.0  # seconds; Slurm's KillWait and torchrun's timeout are 30
 _WHOLE = {"importlib", "_frozen_importlib", "zarr"}  # packages that an exception must not cut short
-_LOOK = 0.05  # seconds between looks whether they are through
-_DOUBLE = 1.0  # seconds; a launcher passes on what the terminal has sent to its workers already
+_LOOK = 0.05  # seconds between checks whether they have finished
+_DOUBLE = 1.0  # seconds; launchers repeat the signal that the terminal sent to the workers
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,15 +29,15 @@ class Interrupted(KeyboardInterrupt):
 def interruptible() -> Iterator[None]:
     """Raise Interrupted in the main thread at the first SIGINT or SIGTERM within.
 
-    An import is waited for: half of torch's ends in an abort, half of numpy's in other errors. So
-    is zarr, whose coroutines would complain that nobody awaits them. What then unwinds has 25
-    seconds: finished shards are written, claims are given up. After that, and at a second Ctrl-C,
-    the process ends at once, with exit status 128 + signal: a store bears that too, at the price of
-    the claims' time.
+    Imports finish first: a half-imported torch aborts, a half-imported numpy raises other errors.
+    Calls into zarr finish first, too: its coroutines would warn that they were never awaited. Then
+    the process has 25 seconds to write finished shards and to release its claims. After these, or
+    at a second Ctrl-C, the process ends at once with exit status 128 + signal. The store stays
+    intact, but the claims block other writers until they expire.
 
-    Python forgets what is raised in a finaliser or in the callback of a weak reference: Interrupted
-    is raised again there. Where a library has caught it, or raised an error of its own over it, it
-    is raised when the block ends: nobody knows whether the work was done.
+    Python drops exceptions raised in a finaliser or in the callback of a weak reference, so
+    Interrupted is raised again. Where a library catches Interrupted or replaces it by an error of
+    its own, Interrupted is raised when the block ends, because the work may be incomplete.
     """
     first: list[tuple[float, int]] = []
     raised: list[int] = []
@@ -61,7 +61,7 @@ def interruptible() -> Iterator[None]:
             raised.append(first[0][1])
             raise Interrupted(first[0][1])
 
-    def forgotten(lost: "sys.UnraisableHookArgs") -> None:
+    def raise_again(lost: "sys.UnraisableHookArgs") -> None:
         if isinstance(lost.exc_value, Interrupted):
             signal.setitimer(signal.ITIMER_REAL, _LOOK)
         else:
@@ -69,7 +69,7 @@ def interruptible() -> Iterator[None]:
 
     handlers = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGALRM: end}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    hook, sys.unraisablehook = sys.unraisablehook, forgotten
+    hook, sys.unraisablehook = sys.unraisablehook, raise_again
     try:
         yield
         if raised:
@@ -78,7 +78,7 @@ def interruptible() -> Iterator[None]:
         if raised and not end_of_command.code:
             raise Interrupted(raised[0]) from None
         raise
-    except SamcacheError:  # of what unwinds
+    except SamcacheError:  # raised while the stack unwinds
         raise
     except Exception as error:
         if raised:
@@ -94,7 +94,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _is_amid(frame: FrameType | None) -> bool:
-    """Whether the main thread is within a package that is waited for."""
+    """Whether the main thread runs code of a package that must finish first."""
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] in _WHOLE:
             return True

@@ -1,4 +1,4 @@
-"""What standard output and standard error show: names from outside cannot steer the terminal."""
+"""Escape control characters on standard output and standard error, whoever prints them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class VisibleStream:
-    """A text stream that writes controls as visible escapes, and letters it has no bytes for, too.
+    """A text stream that escapes control characters and letters its encoding does not have.
 
-    It has no ``buffer``, so that nobody writes past it.
+    It has no ``buffer``, so that no writer can bypass it.
     """
 
     def __init__(self, stream: IO[str]) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write text; its length before anything was escaped."""
+        """Write text and return its length before escaping."""
         code = getattr(self.stream, "encoding", None) or "utf-8"
         self.stream.write(visible(text).encode(code, "backslashreplace").decode(code))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write one text after the other."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
@@ -41,7 +41,7 @@ class VisibleStream:
 
 @contextmanager
 def visible_streams() -> Iterator[None]:
-    """Have everything that is printed go through VisibleStream, whoever prints it."""
+    """Replace standard output and standard error by VisibleStreams within the block."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast("IO[str]", VisibleStream(stream)) for stream in before)
     try:
@@ -51,12 +51,12 @@ def visible_streams() -> Iterator[None]:
 
 
 def data_stream() -> IO[str]:
-    """Standard output for data such as CSV: as it is in a file or a pipe, visible in a terminal."""
+    """Standard output for data such as CSV: unchanged in a file or pipe, escaped in a terminal."""
     return sys.stdout if sys.stdout.isatty() else _below(sys.stdout)
 
 
 def open_console(stderr: bool = False, **options: Any) -> Console:
-    """A console of rich, whose own colours reach the terminal and whose texts' controls do not."""
+    """Open a rich console that escapes control characters in text but keeps rich's own styles."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 

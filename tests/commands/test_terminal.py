@@ -171,7 +171,7 @@ def test_ctrl_c_before_the_command_line_is_there_is_one_line() -> None:
     words = [sys.executable, "-c", INTERRUPTED_IMPORT + "import samcache.cli"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    assert done.stderr == "Stopped by SIGINT: nothing was begun\n"
+    assert done.stderr == "Stopped by SIGINT before any work began\n"
 
 
 def test_ctrl_c_while_only_reading_says_that_nothing_is_half_done(
@@ -180,7 +180,7 @@ def test_ctrl_c_while_only_reading_says_that_nothing_is_half_done(
     interrupted(monkeypatch, "samcache.cache.care.verify:verify", after=0)
     result = samcache("cache", "verify", store)
     assert result.exit_code == 130
-    assert "nothing is left half done" in result.stderr
+    assert "no partial output was left" in result.stderr
 
 
 def test_ctrl_c_in_train_goes_on_after_the_last_epoch(

@@ -48,9 +48,8 @@ def texts(tree: ast.Module) -> Iterator[str]:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             docstrings.add(id(body[0].value))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in docstrings:
-                yield node.value
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            yield str(node.value)
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)
