@@ -1,4 +1,4 @@
-"""What was probably meant by a command or an option that does not exist."""
+"""Options and commands that an error should name: those that were meant, and those that help."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import difflib
 
 import click
 
+from samcache.cache.errors import SamcacheError
+
+# The options for an error's hint, where the option is not called as the parameter is.
+_OPTIONS_OF_HINTS = {
+    "prefixes": "--prefix",
+}
 # Names that other tools give to options, and those of samcache: the first that a command has.
 _OPTIONS = {
     "--arch": ("--backbone", "--encoder"),
@@ -55,6 +61,19 @@ _COMMANDS = {
     "tune": "sweep",
     "validate": "evaluate",
 }
+
+
+def explain_error(error: SamcacheError) -> str:
+    """The error in one line, with the options that its hint stands for, such as "… (--pool)"."""
+    message = " ".join(str(error).split())
+    if not error.hint:
+        return message
+    names = (_OPTIONS_OF_HINTS.get(hint, _option_of(hint)) for hint in error.hint.split())
+    return f"{message} ({' or '.join(names)})"
+
+
+def _option_of(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
 
 
 def explain_option(error: click.NoSuchOption) -> click.UsageError:
