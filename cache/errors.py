@@ -19,7 +19,15 @@ _ADVICE = {  # by the system's number of an error
 
 
 class SamcacheError(Exception):
-    """The base of all errors that reach a user as one line, without a traceback."""
+    """The base of all errors that reach a user as one line, without a traceback.
+
+    hint: the parameter that solves it, such as "pool", in words of the library; ``commands`` adds
+    the name of the option to the line that the user reads.
+    """
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class SourceError(SamcacheError):

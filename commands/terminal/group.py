@@ -14,7 +14,7 @@ import click
 
 from samcache.cache.errors import SamcacheError, describe_os_error, first_line
 from samcache.cache.memory import ran_out_of_memory
-from samcache.commands.terminal.hints import explain_command, explain_option
+from samcache.commands.terminal.hints import explain_command, explain_error, explain_option
 from samcache.commands.terminal.interruption import interruptible
 from samcache.commands.terminal.streams import open_console, visible_streams
 
@@ -67,7 +67,7 @@ class Samcache(Commands):
         except click.NoSuchOption as error:
             raise explain_option(error) from None
         except SamcacheError as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(explain_error(error)) from error
         except BrokenPipeError:  # as in ``samcache … | head``: click ends the process silently
             raise
         except (MemoryError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Suggest a command or an option in place of one that does not exist."""
+"""Name the option or the command that helps, and suggest those that were probably meant."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import difflib
 
 import click
 
+from samcache.cache.errors import SamcacheError
+
+# The option of an error's hint, where its name differs from the parameter's.
+_OPTIONS_OF_HINTS = {
+    "prefixes": "--prefix",
+}
 # Option names of other tools, each with those of samcache; the first that the command has.
 _OPTIONS = {
     "--arch": ("--backbone", "--encoder"),
@@ -55,6 +61,19 @@ _COMMANDS = {
     "tune": "sweep",
     "validate": "evaluate",
 }
+
+
+def explain_error(error: SamcacheError) -> str:
+    """The error in one line, with the options that its hint stands for, such as "… (--pool)"."""
+    message = " ".join(str(error).split())
+    if not error.hint:
+        return message
+    names = (_OPTIONS_OF_HINTS.get(hint, _option_of(hint)) for hint in error.hint.split())
+    return f"{message} ({' or '.join(names)})"
+
+
+def _option_of(parameter: str) -> str:
+    return "--" + parameter.replace("_", "-")
 
 
 def explain_option(error: click.NoSuchOption) -> click.UsageError:
