@@ -1,4 +1,4 @@
-"""benchmarks/experiment.md from the committed results: the tables, and around them the text of page.md.
+"""benchmarks/experiment.md from the committed results: tables, and around them the text of page.md.
 
 page.md holds ``{{ name }}`` where a table belongs; what was not run yet is named as such.
 """
