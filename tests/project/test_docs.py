@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     fetched = re.findall(r'(?:src|<link[^>]+href)="(https?://[^"]+)"', home)
     assert not fetched, "the site should fetch nothing from elsewhere"
+    predicting = (tmp_path / "site" / "predict" / "index.html").read_text(encoding="utf-8")
+    for script in ("run_exported", "run_exported_image"):
+        words = (ROOT / "demo" / f"{script}.py").read_text(encoding="utf-8").splitlines()[0]
+        assert words in unescape(re.sub(r"<[^>]*>", "", predicting)), f"the page shows {script}.py"
     reference = (tmp_path / "site" / "cli" / "index.html").read_text(encoding="utf-8")
     for command_ in leaf_commands():
         assert f" {command_.name}</h" in re.sub(r"<a [^>]*>.*?</a>", "", reference)
