@@ -1,4 +1,4 @@
-"""docs/experiment.md from the committed results: the tables, and around them the text of page.md.
+"""benchmarks/experiment.md from the committed results: tables, and around them the text of page.md.
 
 page.md holds ``{{ name }}`` where a table belongs; what was not run yet is named as such.
 """
@@ -16,7 +16,8 @@ from record import FACTS
 from verdicts import difference, full_auc, of_pair, reading, saving, verdicts
 
 HERE = Path(__file__).parent
-DOCS = HERE.parents[1] / "docs"
+PAGE = HERE.parent / "experiment.md"
+PICTURES = HERE.parents[1] / "docs" / "figures"  # the page and docs/results.md show them
 NOT_RUN = "*Not run yet.*"
 COLUMNS = {  # of each table, so that one that is not there yet is an empty one
     "choices": ("dataset", "arm", "candidate", "options", "fold", "auc", "accuracy"),
@@ -180,7 +181,8 @@ def _differences(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> st
                 told = [SHOWN[row.metric], difference(row), f"{row.p:.4f}", reading(row)]
                 rows.append([dataset.title, f"{arm} minus {minus}", *told])
     table = _table(["data set", "arms", "metric", "difference", "p", "the first is"], rows)
-    return f"![{ALT_DIFFERENCES}](figures/{DIFFERENCES})\n\n{FILLED}\n\n{table}" if rows else table
+    figure = f"![{ALT_DIFFERENCES}](../docs/figures/{DIFFERENCES})"
+    return f"{figure}\n\n{FILLED}\n\n{table}" if rows else table
 
 
 def _fractions(
@@ -204,7 +206,7 @@ def _fractions(
     if not rows:
         return table
     reached = f"{SAVING} {saving(scores, datasets)}."
-    return "\n\n".join([f"![{ALT_FRACTIONS}](figures/{FRACTIONS})", BANDS, reached, table])
+    return "\n\n".join([f"![{ALT_FRACTIONS}](../docs/figures/{FRACTIONS})", BANDS, reached, table])
 
 
 def _settings(settings: pd.DataFrame) -> str:

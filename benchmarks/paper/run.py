@@ -1,9 +1,9 @@
-"""Does SLCA help? The experiment of docs/experiment.md, by one command.
+"""Does SLCA help? The experiment of benchmarks/experiment.md, by one command.
 
     SAMCACHE_DATA=… SAMCACHE_WEIGHTS=… python benchmarks/paper/run.py WORK
 
-Stores, choices and runs lie below WORK; the last part writes results/, docs/experiment.md and its
-figures from every run that is finished. Every part goes on where it was interrupted.
+Stores, choices and runs lie below WORK; the last part writes results/, benchmarks/experiment.md and
+its figures from every run that is finished. Every part goes on where it was interrupted.
 
 A run's rows in results/ stay until the same run is finished again, so another machine may train
 what is missing (--only, --run). There, results/choices.csv copied into WORK holds the choice.
@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from choosing import score_candidates
 from experiment import RUNS, Dataset, Experiment
-from experiment_page import DOCS, HERE, page, read_tables
+from experiment_page import HERE, PAGE, PICTURES, page, read_tables
 from extraction import extract_features
 from figures import draw_figures
 from tables import write_tables
@@ -71,8 +71,8 @@ def _run(
         write_tables(experiment, work, results)
         tables = read_tables(results)
         drawn = tables["scores"], tables["differences"], experiment.datasets
-        draw_figures(*drawn, DOCS / "figures")
-        (DOCS / "experiment.md").write_text(page(results), "utf-8")
+        draw_figures(*drawn, PICTURES)
+        PAGE.write_text(page(results), "utf-8")
 
 
 if __name__ == "__main__":

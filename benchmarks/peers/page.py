@@ -1,4 +1,4 @@
-"""docs/peers.md from the results: the tables, and around them the text of page.md.
+"""benchmarks/peers.md from the results: the tables, and around them the text of page.md.
 
     python benchmarks/peers/page.py
 
@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-TARGET = HERE.parents[1] / "docs" / "peers.md"
+TARGET = HERE.parent / "peers.md"
 FLOOR = "memmap"
 OF_FLOOR = 0.8  # of the memory map's shuffled epoch, which samcache is to reach
 

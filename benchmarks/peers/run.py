@@ -9,7 +9,7 @@
 The first call makes an environment of its own in ``--work`` and installs the others there from PyPI
 (requirements.txt); nothing of theirs is in the repository. Every part goes on where it was
 interrupted, ``--again`` starts it anew; ``--help`` after a part shows its options. Results go to
-results/, and the page docs/peers.md is made of them after each part.
+results/, and the page benchmarks/peers.md is made of them after each part.
 """
 
 import argparse

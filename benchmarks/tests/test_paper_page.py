@@ -1,5 +1,6 @@
 """The paper's experiment: its targets, its page, and that its commands exist."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from verdicts import saving, verdicts
 from samcache.cli import cli
 
 PAPER = Path(__file__).parents[2] / "benchmarks" / "paper"
-PAGE = Path(__file__).parents[2] / "docs" / "experiment.md"
+PAGE = Path(__file__).parents[2] / "benchmarks" / "experiment.md"
+RESULTS = Path(__file__).parents[2] / "docs" / "results.md"
 
 
 def differences(**values: tuple[float, float, float]) -> pd.DataFrame:
@@ -126,6 +128,13 @@ def test_the_stores_are_extracted_by_a_command_that_exists(
 
     given = cli.commands[name].make_context(name, rest).params
     assert (given["encoder"], given["image_size"]) == ("vit_t", 1024)
+
+
+def test_the_figures_of_the_short_page_are_those_of_the_full_log() -> None:
+    shown = re.findall(r"[+-]?\d+\.\d+", RESULTS.read_text("utf-8"))
+    log = PAGE.read_text("utf-8")
+    assert len(shown) > 50
+    assert [figure for figure in shown if figure not in log] == []
 
 
 def test_the_page_is_that_of_the_committed_results() -> None:

@@ -1,5 +1,6 @@
 """The comparison with other software: its page, and samcache's own column, without the others."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,14 @@ def peers_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_page_is_that_of_the_committed_results() -> None:
     from page import page
 
-    assert (ROOT / "docs" / "peers.md").read_text("utf-8") == page(PEERS / "results")
+    assert (ROOT / "benchmarks" / "peers.md").read_text("utf-8") == page(PEERS / "results")
+
+
+def test_the_figures_of_the_short_page_are_those_of_the_full_log() -> None:
+    shown = re.findall(r"\d+\.\d+", (ROOT / "docs" / "comparison.md").read_text("utf-8"))
+    log = (ROOT / "benchmarks" / "peers.md").read_text("utf-8")
+    assert len(shown) > 15
+    assert [figure for figure in shown if figure not in log] == []
 
 
 def test_a_page_without_results_says_so(tmp_path: Path) -> None:

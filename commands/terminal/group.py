@@ -74,8 +74,8 @@ class Samcache(Commands):
             if not ran_out_of_memory(error):
                 raise
             raise click.ClickException(
-                f"there is not enough memory ({first_line(error)[:200]}): use a smaller --batch-size or "
-                "--image-size if the command has one, or a machine with more memory"
+                f"there is not enough memory ({first_line(error)[:200]}): use a smaller "
+                "--batch-size or --image-size if the command has one, or a machine with more memory"
             ) from error
         except OSError as error:  # no space, no permission, a path through a file
             raise click.ClickException(describe_os_error(error)) from error

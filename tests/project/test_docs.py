@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,10 @@ NOT_RUN = {
     "srun ": "needs Slurm",
     "export AWS_": "the test's own server and keys stand in their place",
     "python docs/report_pictures.py": "drives a browser; it is run by hand for docs/figures",
-    "python benchmarks/paper/run.py": "trains for days; tests/test_paper.py runs its parts",
     "samcache sweep": "is sixty trainings; tests/train/test_sweep.py sweeps",
     "samcache completion bash >>": "writes into the reader's home; test_terminal.py runs it",
 }
-# Its commands and options are those of other software; benchmarks/peers/run.py runs them.
-OTHERS_PAGE = ROOT / "docs" / "peers.md"
+EXPERIMENT = ROOT / "benchmarks" / "experiment.md"  # generated, but its text names options
 # What a page may use without making it itself: stores, and runs trained from them.
 STORES, RUNS = ("team.zarr", "breast.zarr"), ("runs/slca", "runs/none", "runs/shuffled")
 STATUS = {"doctor": (0, 1)}  # it ends with 1 on machines with little memory or disk
@@ -61,12 +60,8 @@ def leaf_commands(group: click.Group = cli) -> Iterator[click.Command]:
             yield command
 
 
-def our_pages() -> list[Path]:
-    return [page for page in pages() if page != OTHERS_PAGE]
-
-
 def everything() -> list[Command]:
-    return [command for page in our_pages() for command in commands(page)]
+    return [command for page in pages() for command in commands(page)]
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +150,7 @@ def prepare(names: set[str], run: Run) -> None:
             run(Command("before", line))
 
 
-@pytest.mark.parametrize("page", [*filter(to_run, our_pages())], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*filter(to_run, pages())], ids=lambda page: page.name)
 def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run) -> None:
     listed = to_run(page)
     prepare({name for name in (*STORES, *RUNS) if is_expected(name, listed)}, run)
@@ -167,7 +162,7 @@ def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run) -> None
 def test_a_reader_can_run_the_python_of_the_pages(run: Run) -> None:
     blocks = [
         block
-        for page in our_pages()
+        for page in pages()
         for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ]
     prepare({"team.zarr"}, run)
@@ -207,7 +202,7 @@ def parsed(group: click.Group, words: list[str], command: Command) -> None:
 def test_every_option_that_is_mentioned_exists() -> None:
     there = {name for command in leaf_commands() for p in command.params for name in p.opts}
     there |= {name for c in leaf_commands() for p in c.params for name in p.secondary_opts}
-    for page in our_pages():
+    for page in [*pages(), EXPERIMENT]:
         text = page.read_text(encoding="utf-8")
         mentioned = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
         assert not mentioned - there - OTHER_PROGRAMS, page
@@ -253,6 +248,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     fetched = re.findall(r'(?:src|<link[^>]+href)="(https?://[^"]+)"', home)
     assert not fetched, "the site should fetch nothing from elsewhere"
+    predicting = (tmp_path / "site" / "predict" / "index.html").read_text(encoding="utf-8")
+    for script in ("run_exported", "run_exported_image"):
+        words = (ROOT / "demo" / f"{script}.py").read_text(encoding="utf-8").splitlines()[0]
+        assert words in unescape(re.sub(r"<[^>]*>", "", predicting)), f"the page shows {script}.py"
     reference = (tmp_path / "site" / "cli" / "index.html").read_text(encoding="utf-8")
     for command_ in leaf_commands():
         assert f" {command_.name}</h" in re.sub(r"<a [^>]*>.*?</a>", "", reference)

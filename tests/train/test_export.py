@@ -317,9 +317,3 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     line = one_line(samcache("export", trained.run, "--out", tmp_path / "x" / "program.pt2"))
     assert line.endswith("(No space left on device): make room, and run the same command")
     assert not list((tmp_path / "x").iterdir())
-
-
-@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_the_documentation_prints_the_scripts_as_they_are(script: Path) -> None:
-    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
-    assert f"```py\n{script.read_text(encoding='utf-8')}```\n" in page
