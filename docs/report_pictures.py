@@ -1,4 +1,16 @@
-"""Make the pictures of docs/report.md again: python docs/report_pictures.py REPORT.html FOLDER."""
+"""Make the pictures of docs/report.md again: python docs/report_pictures.py REPORT.html FOLDER.
+
+``images/`` holds BreastMNIST's 780 images of 28 px as PNG files in folders such as
+``train/malignant``, because MedMNIST's file has no class names.
+
+    samcache extract images/ --store breast.zarr --encoder vit_t --image-size 128
+    OPTIONS="--epochs 8 --image-size 48 --fractions 0.1,0.3,1"
+    samcache train breast.zarr --out example/joined $OPTIONS --join
+    samcache train breast.zarr --out example/none $OPTIONS --attention none
+    samcache train breast.zarr --out example/shuffled $OPTIONS --attention shuffled --join
+    samcache report example/joined example/none example/shuffled --out report.html
+    python docs/report_pictures.py report.html docs/figures
+"""
 
 import io
 import shutil
