@@ -18,8 +18,6 @@ from tiny_extraction import write_npz
 
 pytestmark = pytest.mark.slow
 
-# A link to the repository's root, for mypy; distributions hold files.
-NOT_DISTRIBUTED = {"typings/samcache"}
 MADE = ("PKG-INFO", "setup.cfg", "samcache.egg-info/")
 # README's commands run with the tiny encoder, whose weights are random, and smaller sizes.
 TINY = ["--checkpoint", "tiny.pth", "--pool", "2"]
@@ -50,7 +48,7 @@ def tracked() -> list[str]:
 def dist(tracked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both distributions, built without a network from a copy of the repository's files."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in set(tracked) - NOT_DISTRIBUTED:
+    for name in tracked:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, source / name)
     run([sys.executable, "-c", BUILD, out], source)
@@ -108,7 +106,7 @@ def test_the_source_distribution_holds_what_the_repository_holds(
     dist: Path, tracked: list[str]
 ) -> None:
     made = {name for name in contents(dist) if name.startswith(MADE)}
-    assert contents(dist) - made == set(tracked) - NOT_DISTRIBUTED - made
+    assert contents(dist) - made == set(tracked) - made
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(dist: Path, tracked: list[str]) -> None:
@@ -116,7 +114,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(dist: Path, tracked: list
     with zipfile.ZipFile(wheel) as opened:
         held = {name for name in opened.namelist() if ".dist-info/" not in name}
     rooms = ("cache/", "commands/", "extract/", "train/")
-    ours = {name for name in tracked if name.startswith(rooms)} | {"cli.py", "py.typed"}
+    ours = {name for name in tracked if name.startswith(rooms)}
+    ours |= {"__init__.py", "cli.py", "py.typed"}
     assert held == {f"samcache/{name}" for name in ours}
 
 
