@@ -19,6 +19,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 types: $(READY)
+	$(BIN)/python .ci/write_stubs.py
 	$(BIN)/mypy
 
 docs: $(READY)
@@ -28,7 +29,8 @@ $(READY): setup.cfg setup.py pyproject.toml constraints.txt
 	rm -rf *.egg-info  # of an earlier installation, which Python would read first
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python .ci/write_stubs.py  # for editors
 	touch $@
 
 clean:
-	rm -rf .venv demo-output build *.egg-info
+	rm -rf .venv .typings demo-output build *.egg-info

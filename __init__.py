@@ -1,0 +1,1 @@
+"""samcache: encode images once with a frozen Segment Anything encoder, train many times."""
