@@ -137,34 +137,50 @@ def is_expected(name: str, listed: list[Command]) -> bool:
     return words[words.index(name) - 1] not in ("--store", "--out")
 
 
-def prepare(names: set[str], run: Run) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that keeps the store and the runs that pages take for granted."""
+    return tmp_path_factory.mktemp("made")
+
+
+def prepare(names: set[str], run: Run, made: Path) -> None:
+    """Copy stores and runs into the working directory; the first page that needs one makes it."""
     if names:
-        run(Command("before", "samcache extract images/ --store before.zarr --encoder vit_b"))
+        extract = "samcache extract images/ --store before.zarr --encoder vit_b"
+        make_or_copy("before.zarr", extract, run, made)
     for name in sorted(names):
         if name in STORES:
             shutil.copytree("before.zarr", name)
         else:
             attention = name.removeprefix("runs/")
-            line = f"samcache train before.zarr --out {name} --attention {attention}"
-            run(Command("before", line))
+            train = f"samcache train before.zarr --out {name} --attention {attention}"
+            make_or_copy(name, train, run, made)
+
+
+def make_or_copy(name: str, line: str, run: Run, made: Path) -> None:
+    if (made / name).exists():
+        shutil.copytree(made / name, name)
+    else:
+        run(Command("before", line))
+        shutil.copytree(name, made / name)
 
 
 @pytest.mark.parametrize("page", [*filter(to_run, pages())], ids=lambda page: page.name)
-def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run) -> None:
+def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run, made: Path) -> None:
     listed = to_run(page)
-    prepare({name for name in (*STORES, *RUNS) if is_expected(name, listed)}, run)
+    prepare({name for name in (*STORES, *RUNS) if is_expected(name, listed)}, run, made)
     for command in listed:
         assert command.is_samcache or command.words[0] == "export", command
         run(command)
 
 
-def test_a_reader_can_run_the_python_of_the_pages(run: Run) -> None:
+def test_a_reader_can_run_the_python_of_the_pages(run: Run, made: Path) -> None:
     blocks = [
         block
         for page in pages()
         for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ]
-    prepare({"team.zarr"}, run)
+    prepare({"team.zarr"}, run, made)
     for block in blocks:
         names: dict[str, Any] = {}
         exec(block, names)
