@@ -116,7 +116,7 @@ def extract_on_another_machine(source: str, store: str, checkpoint: str) -> None
     """Extract where processes of this machine are unknown, and after a while."""
     later = time.time() + SLEEP
     with (
-        mock.patch.object(claims, "_place", return_value="elsewhere"),
+        mock.patch.object(claims, "_hash_place", return_value="elsewhere"),
         mock.patch.object(claims.time, "time", return_value=later),
     ):
         extract(options_for(Path(source), Path(store), Path(checkpoint)), QUIET)

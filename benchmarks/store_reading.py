@@ -27,6 +27,7 @@ from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import commit_shard
 from samcache.train.data.dataset import load_training_data
 from samcache.train.model.pooling import kernel_sides
 
@@ -73,7 +74,7 @@ def write(folder: Path, images: int) -> Store:
                 values = generator.standard_normal(shape, np.float32)
                 blocks[path] = np.abs(values).astype(spec.dtype)
         hashes = tuple(f"{row:064x}" for row in range(start, stop))
-        store.commit(shard, ShardContent(blocks, hashes, {}))
+        commit_shard(store, shard, ShardContent(blocks, hashes, {}))
     store = Store(location)
     for path in store.arrays:
         np.save(npy(store, path), store.read(path, 0, images))

@@ -28,13 +28,13 @@ from rich.console import Console
 
 from samcache.cache.care.info import describe
 from samcache.cache.care.verify import verify
-from samcache.cache.claims import Claims
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import Writer, commit_shard
 from samcache.extract.pipeline.reuse import KnownRows
 
 LEVELS = ("patch", "early", "middle", "late", "neck")
@@ -93,7 +93,7 @@ def fill(location: Path, step: int) -> None:
             path: np.ones((stop - start, *spec.row), spec.dtype)
             for path, spec in store.arrays.items()
         }
-        store.commit(shard, ShardContent(blocks, tuple(map(sha256, range(start, stop))), {}))
+        commit_shard(store, shard, ShardContent(blocks, tuple(map(sha256, range(start, stop))), {}))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(commit, store.pending()[::step]))
@@ -123,9 +123,9 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
 
     def planned() -> None:
         store, share = Store(location), Division()
-        claims, table = Claims(store.objects), source.samples
+        writer, table = Writer(location), source.samples
         hashes = SourceHashes(source, console, shown=False)
-        store, _ = bring_up_to_date(store, source, table, options, share, claims, console, hashes)
+        store, _ = bring_up_to_date(store, source, table, options, share, writer, console, hashes)
         work = Work(store, source, source_places(store, table), KnownRows(), share)
         assert sum(len(work.rows(shard)) for shard in work.pending()) > 0
 

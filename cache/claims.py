@@ -3,7 +3,7 @@
 Claims are ``claims/<name>.<attempt>/zarr.json``, each created once. The highest attempt counts;
 the next may be created when its holder is dead or has let it expire. Creating is atomic on disk
 and on S3, so of any number of processes exactly one makes each attempt. A claim keeps work from
-being done twice; what a commit promises rests on conditional creates (cache/store.py).
+being done twice; the guarantees of a commit rest on conditional creates (cache/writer.py).
 """
 
 import hashlib
@@ -15,12 +15,11 @@ import time
 import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 from msgspec import Meta
 
-from samcache.cache.errors import StoreError
+from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.files.typed_json import Count, Number, Text, convert
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
@@ -34,7 +33,7 @@ Process = Annotated[int, Meta(ge=0, lt=1 << 31)]
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimRecord:
     """One attempt at a piece of work; names no host, only a hash of where its holder runs."""
 
     attempt: Count
@@ -47,25 +46,54 @@ class Claim:
     def is_live(self) -> bool:
         """Whether its holder may still be at work.
 
-        What this machine does not show (another user's process under ``hidepid``, or any process
-        where there is no /proc) counts as at work until the claim expires.
+        A holder that this machine does not show (another user's process under ``hidepid``, or any
+        process where there is no /proc) counts as at work until the claim expires.
         """
-        if self.place == _place():
-            if not _exists(self.process):
+        if self.place == _hash_place():
+            if not _process_exists(self.process):
                 return False
-            started = _start_of(self.process)
+            started = _read_start(self.process)
             if started and self.started:
                 return started == self.started
         return time.time() < self.expires
+
+
+class Claim:
+    """This process's right to do a piece of work; a context that ends with its release."""
+
+    def __init__(self, claims: "Claims", name: str, record: ClaimRecord) -> None:
+        self.record = record
+        self._claims = claims
+        self._name = name
+
+    def is_ours(self) -> bool:
+        """Whether the claim is still the newest, read afresh: no other process took it over."""
+        newest = find_newest_claim(self._claims.objects, self._name)
+        return newest is not None and newest.token == self.record.token
+
+    def check(self) -> None:
+        """Raise OvertakenError where another process took the claim over."""
+        if not self.is_ours():
+            raise OvertakenError(f"{self._name} was taken over by another process")
+
+    def release(self) -> None:
+        """Give the claim up, and remove what earlier attempts left."""
+        self._claims.release(self._name)
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class Claims:
     """This process's claims in one store, renewed by a thread until the context ends."""
 
     def __init__(self, objects: Objects, expiry: float = EXPIRY) -> None:
-        self._objects = objects
+        self.objects = objects
         self._expiry = expiry
-        self._held: dict[str, Claim] = {}
+        self._records: dict[str, ClaimRecord] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._renewer = threading.Thread(target=self._renew, daemon=True)
@@ -74,59 +102,51 @@ class Claims:
         self._renewer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._renewer.join()
-        for name in list(self._held):
+        for name in list(self._records):
             self.release(name)
 
     def take(self, name: str) -> Claim | None:
         """Claim a piece of work, over a dead holder if there is one; None where one is alive."""
-        standing = newest_claim(self._objects, name)
-        if standing is not None and standing.is_live():
+        newest = find_newest_claim(self.objects, name)
+        if newest is not None and newest.is_live():
             return None
-        claim = Claim(
-            attempt=standing.attempt + 1 if standing else 0,
+        record = ClaimRecord(
+            attempt=newest.attempt + 1 if newest else 0,
             token=uuid.uuid4().hex,
-            place=_place(),
+            place=_hash_place(),
             process=os.getpid(),
-            started=_start_of(os.getpid()),
+            started=_read_start(os.getpid()),
             expires=time.time() + self._expiry,
         )
-        if not self._objects.create(claim_key(name, claim.attempt), seal(asdict(claim))):
+        if not self.objects.create(claim_key(name, record.attempt), seal(asdict(record))):
             return None
         with self._lock:
-            self._held[name] = claim
-        return claim
-
-    def holds(self, claim: Claim, name: str) -> bool:
-        """Whether a claim is still the newest, read afresh."""
-        standing = newest_claim(self._objects, name)
-        return standing is not None and standing.token == claim.token
+            self._records[name] = record
+        return Claim(self, name, record)
 
     def release(self, name: str) -> None:
         """Give a claim up, and remove what earlier attempts left."""
         with self._lock:
-            claim = self._held.pop(name)
-            listed = _attempts(self._objects, name) if claim.attempt else []
-            former = [attempt for attempt in listed if attempt < claim.attempt]
-            self._objects.delete(claim_key(name, n) for n in (claim.attempt, *former))
+            record = self._records.pop(name)
+            listed = _list_attempts(self.objects, name) if record.attempt else []
+            former = [attempt for attempt in listed if attempt < record.attempt]
+            self.objects.delete(claim_key(name, n) for n in (record.attempt, *former))
 
     def _renew(self) -> None:
         while not self._ended.wait(self._expiry / _RENEWALS):
             with self._lock:
-                for name, claim in self._held.items():
-                    fresh = replace(claim, expires=time.time() + self._expiry)
+                for name, record in self._records.items():
+                    key = claim_key(name, record.attempt)
+                    fresh = replace(record, expires=time.time() + self._expiry)
                     try:
-                        if self.holds(claim, name):  # else it expired while this machine slept
-                            self._objects.put(claim_key(name, claim.attempt), seal(asdict(fresh)))
+                        # a claim that expired while this machine slept is not renewed
+                        if Claim(self, name, record).is_ours():
+                            self.objects.put(key, seal(asdict(fresh)))
                     except StoreError:
-                        continue  # the other side is away: the work itself will say so
+                        continue  # the other side cannot be reached: the work will report it
 
 
 def claim_key(name: str, attempt: int) -> str:
@@ -134,9 +154,9 @@ def claim_key(name: str, attempt: int) -> str:
     return f"{CLAIMS}/{name}.{attempt:04d}/zarr.json"
 
 
-def newest_claim(objects: Objects, name: str) -> Claim | None:
+def find_newest_claim(objects: Objects, name: str) -> ClaimRecord | None:
     """The highest attempt at a piece of work, or None; a damaged claim counts as dead."""
-    attempts = _attempts(objects, name)
+    attempts = _list_attempts(objects, name)
     if not attempts:
         return None
     attempt = max(attempts)
@@ -144,24 +164,24 @@ def newest_claim(objects: Objects, name: str) -> Claim | None:
     if data is None:
         return None
     try:
-        return replace(convert(unseal(data), Claim), attempt=attempt)
+        return replace(convert(unseal(data), ClaimRecord), attempt=attempt)
     except ValueError:
-        return Claim(attempt, "", "", 0, "", 0.0)
+        return ClaimRecord(attempt, "", "", 0, "", 0.0)
 
 
-def _attempts(objects: Objects, name: str) -> list[int]:
+def _list_attempts(objects: Objects, name: str) -> list[int]:
     """The attempts at a piece of work that stand in a store."""
-    parts = (_attempt_in(key, name) for key in objects.listing(CLAIMS))
+    parts = (_parse_attempt(key, name) for key in objects.listing(CLAIMS))
     return [int(part) for part in parts if _ATTEMPT.fullmatch(part)]
 
 
-def _attempt_in(key: str, name: str) -> str:
+def _parse_attempt(key: str, name: str) -> str:
     """The attempt that a key stands for, as text; empty where it is of another piece of work."""
     parts = key.split("/")
     return parts[1].removeprefix(f"{name}.") if len(parts) == 3 and name in parts[1] else ""
 
 
-def _place() -> str:
+def _hash_place() -> str:
     """A hash of what makes a process number unique: machine, its boot, and process namespace."""
     parts = [socket.gethostname()]
     for path in ("/proc/sys/kernel/random/boot_id",):
@@ -171,7 +191,7 @@ def _place() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _start_of(process: int) -> str:
+def _read_start(process: int) -> str:
     """When a process of this machine began, in ticks since boot; empty where that is not shown.
 
     A process that has ended, and that its parent has not asked for yet, gives "ended".
@@ -186,7 +206,7 @@ def _start_of(process: int) -> str:
     return "ended" if state in ("Z", "X") else fields[18]
 
 
-def _exists(process: int) -> bool:
+def _process_exists(process: int) -> bool:
     """Whether this machine has a process of a number, of any user."""
     if process <= 0:
         return False  # stands for groups of processes

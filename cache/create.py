@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from samcache.cache.claims import CLAIMS, Claims
+from samcache.cache.claims import CLAIMS
 from samcache.cache.errors import OvertakenError, StoreError, UnfinishedError
 from samcache.cache.format.description import BEGUN, ROOT, SPARE, Description, read_description
 from samcache.cache.format.layout import metadata_objects, same_metadata
@@ -192,9 +192,3 @@ def _metadata(description: Description, generation: Generation) -> dict[str, byt
         NEWEST: generation.to_bytes(),
         SPARE: description.to_bytes(),
     }
-
-
-def table_claim(claims: Claims, objects: Objects) -> None:
-    """Take the claim TABLE or raise StoreError: another process is creating or changing it."""
-    if claims.take(TABLE) is None:
-        raise StoreError(f"{objects.name} is being created or changed by another process: wait")

@@ -1,10 +1,9 @@
-"""A store of cached features: create, open, commit a shard, read what is committed."""
+"""A store of cached features: open it, and read what is committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commits import Commit, commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
 from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
 from samcache.cache.format.records import checksum
@@ -23,8 +22,6 @@ from samcache.cache.format.shards import (
     CHECKSUM,
     DamagedShardError,
     ShardBuffers,
-    encode_shard,
-    row_sums,
     shard_size,
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
@@ -33,7 +30,6 @@ from samcache.cache.objects.location import is_remote, open_objects
 Array = npt.NDArray[Any]
 
 _READERS = 4  # threads that fill one array
-_REPLACEMENTS = 3  # of one object that a dead writer left
 
 
 @dataclass(frozen=True)
@@ -173,41 +169,6 @@ class Store:
         """R, the places in each shard."""
         return self.layout.rows_per_shard
 
-    def commit(
-        self, shard: int, content: ShardContent, still_mine: Callable[[], bool] = lambda: True
-    ) -> bool:
-        """Write a shard's objects and, last, its commit record; False where ours does not stand.
-
-        ``still_mine`` asks whether this process holds the newest claim on the shard. Objects are
-        created, not overwritten; only what a dead writer left, and with other bytes, is replaced.
-        """
-        record, objects = self.encode(shard, content)
-        return self.write(record, record.to_bytes(), objects.items(), still_mine)
-
-    def write(
-        self,
-        record: Commit,
-        record_bytes: bytes,
-        objects: Iterable[tuple[str, bytes]],
-        still_mine: Callable[[], bool],
-    ) -> bool:
-        """Write the objects (key, bytes) of a commit record and then the record, as ``commit``."""
-        shard = record.shard
-        placed = all(self._place(shard, key, data, still_mine) for key, data in objects)
-        if placed and still_mine():
-            created = self.objects.create(commit_key(shard), record_bytes)
-            if created and still_mine():
-                self.objects.put(spare_key(shard), record_bytes)
-                return True
-        return self._settle(shard, record)
-
-    def restore_commit(self, shard: int) -> bool:
-        """Put back a lost commit record from a spare that every object matches; under a claim."""
-        spare = self.objects.find(spare_key(shard), LARGEST_RECORD)
-        commit = self.readable_commit(spare, shard)
-        whole = commit is not None and self.is_whole(commit)
-        return whole and self.objects.create(commit_key(shard), spare or b"")
-
     def readable_commit(self, data: bytes | None, shard: int) -> Commit | None:
         """A commit record from its bytes, None where there are none or they are damaged."""
         try:
@@ -222,61 +183,6 @@ class Store:
             if found is None or checksum(found) != entry.checksum:
                 return False
         return True
-
-    def encode(self, shard: int, content: ShardContent) -> tuple[Commit, dict[str, bytes]]:
-        """A shard's commit record and its objects by key, nothing written."""
-        start, _ = self.layout.rows_of(shard)
-        rows = start, start + len(content.sources)
-        commit = Commit(shard, rows, {}, content.sources, content.failures, content.holes)
-        present = commit.present(self.rows_per_shard)
-        objects = {
-            spec.key(shard): encode_shard(content.blocks[path].astype(spec.dtype), present)
-            for path, spec in self.arrays.items()
-        }
-        records = {key: ObjectRecord.of(data) for key, data in objects.items()}
-        sums = {
-            spec.key(shard): row_sums(objects[spec.key(shard)], present, spec.row_bytes)
-            for spec in self.arrays.values()
-        }
-        return replace(commit, objects=records, row_sums=sums), objects
-
-    def _place(self, shard: int, key: str, data: bytes, still_mine: Callable[[], bool]) -> bool:
-        """Write one object of a shard under a claim; False where the shard is lost to another.
-
-        What a dead writer left there is replaced, unless it is the same.
-        """
-        if self.objects.create(key, data):
-            return True
-        for _ in range(_REPLACEMENTS):
-            if self.objects.size(commit_key(shard)) is not None or not still_mine():
-                return False
-            self.objects.delete([key])
-            if self.objects.create(key, data):
-                return True
-        return False
-
-    def _settle(self, shard: int, record: Commit) -> bool:
-        """After meeting another writer: does our record stand?
-
-        A writer that slept through its claim may have replaced an object or written its record
-        too late. Whoever notices removes the record: the shard is pending again, never wrong.
-        """
-        standing = self.matching_commit(shard)
-        return standing is not None and standing.objects == record.objects
-
-    def matching_commit(self, shard: int) -> Commit | None:
-        """A shard's commit record, None where it has none; one that matches no data is removed."""
-        standing = self.find_commit(shard)
-        if standing is None or self.is_whole(standing):
-            return standing
-        self.give_up(shard)
-        return self.find_commit(shard)
-
-    def give_up(self, shard: int) -> None:
-        """Remove a shard's record and spare; one that matches, of a faster process, comes back."""
-        self.objects.delete([commit_key(shard)])
-        if not self.restore_commit(shard):
-            self.objects.delete([spare_key(shard)])
 
     def read(self, path: str, start: int, stop: int) -> Array:
         """Rows of an array by its path, every checksum checked; rows without data are zeros.

@@ -10,15 +10,13 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from samcache.cache.claims import Claims
-from samcache.cache.create import create_store
 from samcache.cache.errors import CheckpointError
 from samcache.cache.files.digest import file_sha256
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.layout import Layout
-from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import Writer
 from samcache.extract.encoders.registry import Encoder, load_encoder
 from samcache.extract.encoders.weights import OFFICIAL, name_by_hash, official_checkpoint
 from samcache.extract.images.remarks import Noted
@@ -104,14 +102,13 @@ class LiveEncoder:
         self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
     ) -> tuple[Store, Filled]:
         dataset = Dataset(source.name, source.classes, source.split_origin)
-        objects = open_objects(folder)
         made = Description(self.identity, dataset, _SHARD, self._shapes)
-        with Claims(objects) as claims:
-            store = create_store(folder, objects, made, samples)
+        with Writer(folder) as writer:
+            writer.create(lambda: (made, samples))
             places = np.arange(len(samples))
-            work = Work(store, source, places, KnownRows(), Division())
-            filled = fill(work, encoder, claims, on_wait=lambda _: None)  # nobody else writes here
-        return Store(folder, objects), filled
+            work = Work(writer.open(), source, places, KnownRows(), Division())
+            filled = fill(work, encoder, writer, on_wait=lambda _: None)  # nobody else writes here
+        return writer.open(), filled
 
 
 def open_live_encoder(

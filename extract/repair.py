@@ -9,13 +9,13 @@ import pandas as pd
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.care.damage.restore import restore_columns, restore_records, write_spares
 from samcache.cache.care.verify import verify
-from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import ObjectRecord, commit_key, spare_key
 from samcache.cache.format.reading import Reading
 from samcache.cache.format.samples import generation_objects, read_column
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
+from samcache.cache.writer import Writer
 from samcache.extract.changes import with_the_stores_labels
 from samcache.extract.images.colour import parse_window
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair
@@ -87,9 +87,9 @@ def repair(options: RepairOptions) -> RepairSummary:
     store = Store(options.store, store.objects)
     encoder = _encoder(store, source, samples, options)
     shards = _damaged_shards(store, damage)
-    with Claims(store.objects) as claims:
+    with Writer(options.store, store.objects) as writer:
         repairs = [ShardRepair(store, shard, encoder, options.discard) for shard in shards]
-        unsolved = [one for each in repairs for one in each.run(claims)]
+        unsolved = [one for each in repairs for one in each.run(writer)]
         write_spares(store)
     left = verify(Store(options.store, store.objects), only=_with_a_record(store, shards))
     known = {one.key for one in unsolved}

@@ -11,16 +11,8 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from samcache.cache.claims import Claims
-from samcache.cache.create import (
-    TABLE,
-    add_generation,
-    create_store,
-    stale_metadata,
-    store_exists,
-    write_metadata,
-)
-from samcache.cache.errors import OvertakenError, SourceError, StoreError
+from samcache.cache.create import stale_metadata, store_exists
+from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.format.description import DRAWN, Dataset, Description
 from samcache.cache.format.layout import Layout
 from samcache.cache.format.precision import Precision
@@ -28,6 +20,7 @@ from samcache.cache.format.reading import PROVENANCE
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import Writer
 from samcache.extract.changes import (
     Changes,
     compare,
@@ -63,8 +56,6 @@ from samcache.extract.sources.recorded_reading import refuse_other_reading
 from samcache.extract.sources.splits import ReadHashes, SourceHashes, keep_copies_together
 from samcache.extract.summary import ExtractSummary, summarise, unreadable_images
 
-_PATIENCE = 0.5  # seconds between looks at a store that another process is creating
-
 
 def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     """Encode what the store lacks, remarks and progress on ``console``; raises SamcacheError."""
@@ -75,14 +66,14 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
     tell(console, (*source.remarks, *told) if share.speaks else ())
     prepared = prepare(options, source)
     read_hashes = SourceHashes(source, console, share.speaks)
-    with Claims(objects) as claims:
-        create_unless_there(objects, prepared, options, claims, read_hashes)
+    with Writer(options.store, objects) as writer:
+        create_unless_there(writer, prepared, options, read_hashes)
         prepared = _following(prepared, options)
         samples = prepared.samples
         store = open_existing(objects, prepared, options)
         recorded = unreadable_images(store) if options.accept_unreadable else {}
         store, changes = bring_up_to_date(
-            store, source, samples, options, share, claims, console, read_hashes
+            store, source, samples, options, share, writer, console, read_hashes
         )
         more = [line for line in _describe_training(source, options, store) if line not in told]
         tell(console, more if share.speaks else ())
@@ -92,10 +83,10 @@ def extract(options: ExtractOptions, console: Console) -> ExtractSummary:
         work = Work(store, source, places, known, share, options.strict, partial)
         started = time.perf_counter()
         filled = run_encoder(
-            work, prepared.encoder, options.device, options.batch_size, claims, console
+            work, prepared.encoder, options.device, options.batch_size, writer, console
         )
         seconds = time.perf_counter() - started
-    finished = Store(options.store, objects)
+    finished = writer.open()
     changed = changes.lines(options.prune, partial)
     remarks = tuple(_describe_training(source, options, finished)) if share.speaks else ()
     summary = summarise(finished, filled, seconds, changed, share, source.passed_over, remarks)
@@ -120,7 +111,7 @@ def run_encoder(
     encoder: Encoder,
     device: str,
     batch_size: int | None,
-    claims: Claims,
+    writer: Writer,
     console: Console,
 ) -> Filled:
     """Fill the store behind a progress bar that starts at what is done; what was committed."""
@@ -135,7 +126,7 @@ def run_encoder(
             batch=batch,
             on_images=progress.add,
         )
-        filled = fill(work, shard_encoder, claims, progress.wait_for)
+        filled = fill(work, shard_encoder, writer, progress.wait_for)
     if filled.encoded and not batch.fixed and work.division.speaks:
         beside = f", {batch.lanes} side by side" if batch.lanes > 1 else ""
         console.print(f"--batch-size auto: {batch.size} on {place}{beside}")
@@ -154,11 +145,7 @@ def open_device(name: str) -> torch.device:
 
 
 def create_unless_there(
-    objects: Objects,
-    prepared: Prepared,
-    options: ExtractOptions,
-    claims: Claims,
-    read_hashes: ReadHashes,
+    writer: Writer, prepared: Prepared, options: ExtractOptions, read_hashes: ReadHashes
 ) -> None:
     """Create the store of these options where there is none.
 
@@ -166,22 +153,19 @@ def create_unless_there(
     are drawn, the images are read, so that copies of one share a split. That and measuring the
     precision may take minutes; where another process has created the store by then, it stands.
     """
-    while not store_exists(objects):
-        if claims.take(TABLE) is None:
-            time.sleep(_PATIENCE)
-            continue
-        if not store_exists(objects):
-            source = prepared.source
-            made = Description(
-                prepared.identity,
-                Dataset(source.name, source.classes, source.split_origin),
-                options.shard_rows,
-                prepared.shapes,
-                _provenance(_measured(prepared, options), source),
-            )
-            samples = _with_copies_together(prepared, options, read_hashes)
-            create_store(options.store, objects, made, samples)
-        claims.release(TABLE)
+
+    def describe() -> tuple[Description, pd.DataFrame]:
+        source = prepared.source
+        made = Description(
+            prepared.identity,
+            Dataset(source.name, source.classes, source.split_origin),
+            options.shard_rows,
+            prepared.shapes,
+            _provenance(_measured(prepared, options), source),
+        )
+        return made, _with_copies_together(prepared, options, read_hashes)
+
+    writer.create(describe)
 
 
 def _with_copies_together(
@@ -262,7 +246,7 @@ def bring_up_to_date(
     samples: pd.DataFrame,
     options: ExtractOptions,
     share: Division,
-    claims: Claims,
+    writer: Writer,
     console: Console,
     read_hashes: ReadHashes,
 ) -> tuple[Store, Changes]:
@@ -285,17 +269,10 @@ def bring_up_to_date(
             refuse_split_groups(table, f"with the splits that {store.location} has, ")
         if table is None and not stale_metadata(store):
             return store, changes
-        if claims.take(TABLE) is None:
-            time.sleep(_PATIENCE)
-            store = Store(store.location, store.objects)
-            continue
-        try:
-            # without a table, a process was killed between its table and what follows from it
-            return write_metadata(store) if table is None else add_generation(store, table), changes
-        except OvertakenError:
-            store = Store(store.location, store.objects)
-        finally:
-            claims.release(TABLE)
+        updated = writer.update_table(store, table)
+        if updated is not None:
+            return updated, changes
+        store = writer.open()
 
 
 def source_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:

@@ -18,6 +18,7 @@ from samcache.cache.format.layout import feature_path
 from samcache.cache.objects.location import open_objects
 from samcache.cache.rows import RowReader
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import commit_shard
 from samcache.train.data.residency import allocate
 
 SHARD_ROWS = 64
@@ -47,7 +48,7 @@ class Samcache(Format):
         for shard in range(store.layout.shards):
             start, stop = store.layout.rows_of(shard)
             part = {path: values[start:stop] for path, values in blocks.items()}
-            store.commit(shard, ShardContent(part, ("0" * 64,) * (stop - start), {}))
+            commit_shard(store, shard, ShardContent(part, ("0" * 64,) * (stop - start), {}))
 
     def open(self, location: str) -> Epoch:
         store = staged(Store(f"{location}/{NAME}"), Console(file=StringIO()))

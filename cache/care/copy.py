@@ -19,11 +19,11 @@ from rich.progress import (
 
 from samcache.cache.care.transfer.shards import DamageFoundError, Outcome, Transfer
 from samcache.cache.care.transfer.table import copy_table
-from samcache.cache.claims import Claims
 from samcache.cache.objects.base import in_parallel
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
+from samcache.cache.writer import Writer
 
 _PARALLEL = 16  # shards on their way at one time, memory permitting
 _PATIENCE = 1.0  # seconds between looks at shards that another process is writing
@@ -74,8 +74,8 @@ def copy_store(source: Store, destination: str | Path, console: Console) -> Copy
     started = time.perf_counter()
     objects = open_objects(destination)
     damaged = copy_table(source, objects)
-    with Claims(objects) as claims:
-        transfer = Transfer(source, objects, claims)
+    with Writer(destination, objects) as writer:
+        transfer = Transfer(source, writer)
         shards, standing, total, found = _lacking(source, transfer)
         outcomes = copy_shards(transfer, shards, total, "copying", console)
     for outcome in outcomes:

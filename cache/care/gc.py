@@ -8,12 +8,13 @@ would need, so that none can begin meanwhile.
 import re
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.filesize import decimal
 
-from samcache.cache.claims import CLAIMS, Claims, claim_key, newest_claim
+from samcache.cache.claims import CLAIMS, Claims, claim_key, find_newest_claim
 from samcache.cache.create import TABLE, expected_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key, shard_name, spare_key
@@ -29,6 +30,7 @@ from samcache.cache.format.samples import (
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
+from samcache.cache.writer import remove_unmatched_commit
 
 _ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
 _COMMITS = "commits"
@@ -99,13 +101,10 @@ def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
     removed = []
     with Claims(store.objects) as claims:
         for name, group in by_claim.items():
-            if name and claims.take(name) is None:
-                continue
-            for one in group:
-                if _remove(store, one.key):
-                    removed.append(one)
-            if name:
-                claims.release(name)
+            claim = claims.take(name) if name else nullcontext()
+            if claim is not None:
+                with claim:
+                    removed += [one for one in group if _remove(store, one.key)]
     for top in _OURS:
         store.objects.remove_empty_folders(top)
     return removed
@@ -125,7 +124,7 @@ def _remove(store: Store, key: str) -> bool:
         store.objects.create(key, data)
         shard = _shard(key)
         if shard is not None:
-            Store(store.location, store.objects).matching_commit(shard)
+            remove_unmatched_commit(Store(store.location, store.objects), shard)
         return False
     return True
 
@@ -226,7 +225,7 @@ def _committed_shard(key: str) -> int | None:
 
 
 def _is_live(store: Store, name: str) -> bool:
-    claim = newest_claim(store.objects, name) if name else None
+    claim = find_newest_claim(store.objects, name) if name else None
     return claim is not None and claim.is_live()
 
 

@@ -11,19 +11,17 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
-from samcache.cache.claims import Claims
-from samcache.cache.create import TABLE, create_store, store_exists, table_claim
+from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.format.commits import commit_key, shard_name
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.format.samples import COLUMNS, describe_difference
 from samcache.cache.labels.classes import used_classes
 from samcache.cache.labels.duplicates import split_groups
-from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.text import count_nouns, list_first
+from samcache.cache.writer import Writer, commit_shard
 
 Array = npt.NDArray[Any]
 
@@ -69,12 +67,12 @@ def merge_stores(
     plan = plan_merge(stores, allow_split_groups, prefixes)
     objects = open_objects(destination)
     store_exists(objects)  # before a claim is written beside what is no store
-    with Claims(objects) as claims:
-        store = _begin(plan, destination, objects, claims)
+    with Writer(destination, objects) as writer:
+        store = _begin(plan, writer)
         rows = _SourceRows(plan)
         with Progress(console=console) as progress:
             for shard in progress.track(store.pending(), description="merging"):
-                _merge_shard(plan, rows, store, shard, claims)
+                _merge_shard(plan, rows, store, shard, writer)
         left = store.pending()
     if left:
         raise StoreError(
@@ -236,15 +234,14 @@ def _reading(stores: list[Store]) -> dict[str, Any]:
     return {} if joined is None else {PROVENANCE: joined.to_json()}
 
 
-def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims) -> Store:
+def _begin(plan: Plan, writer: Writer) -> Store:
     """A new store without shards, or the one that an earlier merge of the same stores began."""
-    table_claim(claims, objects)
     samples = plan.table[list(COLUMNS)]
-    if not store_exists(objects):
-        store = create_store(destination, objects, plan.description, samples)
-    else:
-        store = Store(destination, objects)
-    claims.release(TABLE)
+    with writer.claim_table():
+        if store_exists(writer.objects):
+            store = writer.open()
+        else:
+            store = create_store(writer.location, writer.objects, plan.description, samples)
     difference = describe_difference(store.table, samples)
     if store.generation.runs != ((0, len(samples)),):
         difference = "its rows have moved"
@@ -258,15 +255,12 @@ def _begin(plan: Plan, destination: str | Path, objects: Objects, claims: Claims
     return store
 
 
-def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, claims: Claims) -> None:
+def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, writer: Writer) -> None:
     """Copy the rows of one shard and commit it, unless another process is doing so or has."""
-    name = shard_name(shard)
-    claim = claims.take(name)
+    claim = writer.claim_pending(store, shard)
     if claim is None:
         return
-    try:
-        if store.objects.size(commit_key(shard)) is not None:
-            return
+    with claim:
         start, stop = store.layout.rows_of(shard)
         part = plan.table.iloc[start:stop]
         failed = part[part["status"] == "unreadable"]
@@ -275,9 +269,7 @@ def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, clai
             sources=tuple(part["sha256"]),
             failures=dict(zip(map(int, failed.index), failed["reason"], strict=True)),
         )
-        store.commit(shard, content, lambda: claims.holds(claim, name))
-    finally:
-        claims.release(name)
+        commit_shard(store, shard, content, claim.is_ours)
 
 
 class _SourceRows:

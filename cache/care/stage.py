@@ -18,7 +18,6 @@ from rich.filesize import decimal
 from samcache.cache.care.copy import copy_shards
 from samcache.cache.care.transfer.shards import Transfer, committed_bytes, complete_shards
 from samcache.cache.care.transfer.table import copy_table
-from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
 from samcache.cache.files.regular_file import check_regular, read_regular
 from samcache.cache.format.commits import commit_key
@@ -27,6 +26,7 @@ from samcache.cache.objects.base import Objects, in_parallel
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.text import count_are
+from samcache.cache.writer import Writer
 
 FOLDER = "SAMCACHE_STAGE"
 LIMIT = "SAMCACHE_STAGE_LIMIT"
@@ -123,8 +123,8 @@ def _copy(store: Store, objects: Objects, shards: list[int], console: Console) -
     )
     copy_table(store, objects)
     objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
-    with Claims(objects) as claims:
-        outcomes = copy_shards(Transfer(store, objects, claims), shards, size, "staging", console)
+    with Writer(objects.name, objects) as writer:
+        outcomes = copy_shards(Transfer(store, writer), shards, size, "staging", console)
     damaged = {key: why for outcome in outcomes for key, why in outcome.damaged.items()}
     if damaged:
         key, why = next(iter(damaged.items()))

@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from obstore.exceptions import BaseError
 from obstore.store import HTTPStore, ObjectStore, from_url
 
 from samcache.cache.errors import StoreError, first_line
-from samcache.cache.objects.base import RETRIES, Objects, WebObjects
+from samcache.cache.objects.base import Objects
+from samcache.cache.objects.bucket import RETRIES, BucketObjects
 from samcache.cache.objects.credentials import check_credentials
 from samcache.cache.objects.folder import FolderObjects
+from samcache.cache.objects.web import WebObjects
 
 _BUCKETS = ("s3", "gs", "az")
 _WEB = ("http", "https")
@@ -51,16 +54,15 @@ def open_objects(location: str | Path) -> Objects:
     name = text.rstrip("/")
     if not rest.partition("/")[0]:
         raise StoreError(f"{name}: the URL names no bucket or host")
-    retries = _retries()
-    kind: type[Objects]
+    retries = _read_retries()
     try:
-        if scheme in _WEB:
-            kind, uploads = WebObjects, None
-        else:
+        if scheme in _BUCKETS:
             check_credentials(scheme, name)
-            kind, uploads = Objects, _connect(scheme, name, _UPLOAD, retries)
-        first = _connect(scheme, name, _FIRST, 0)
-        return kind(_connect(scheme, name, _STALL, retries), name, uploads, retries, first)
+        connect = partial(_connect, scheme, name)
+        uploads = connect(_UPLOAD, retries) if scheme in _BUCKETS else None
+        lasting, first = connect(_STALL, retries), connect(_FIRST, 0)
+        bucket = BucketObjects(lasting, name, uploads, retries, first)
+        return WebObjects(bucket) if scheme in _WEB else bucket
     except (BaseError, ValueError) as error:
         raise StoreError(f"{name} cannot be used: {first_line(error)}") from None
 
@@ -73,7 +75,7 @@ def is_remote(location: str | Path) -> bool:
 def _connect(scheme: str, name: str, times: dict[str, timedelta], retries: int) -> ObjectStore:
     """obstore's store for a URL; no connection is made yet."""
     options: dict[str, Any] = dict(times)
-    if scheme == "http" or _plain_endpoint(scheme):
+    if scheme == "http" or _is_endpoint_plain(scheme):
         options["allow_http"] = True
     repeats: Any = {
         "max_retries": min(_INNER_RETRIES, retries),
@@ -86,13 +88,13 @@ def _connect(scheme: str, name: str, times: dict[str, timedelta], retries: int) 
     return store
 
 
-def _plain_endpoint(scheme: str) -> bool:
+def _is_endpoint_plain(scheme: str) -> bool:
     """Whether the environment names an endpoint without encryption: that asks for it."""
     names = _ENDPOINTS.get(scheme, ())
     return any(os.environ.get(name, "").startswith("http://") for name in names)
 
 
-def _retries() -> int:
+def _read_retries() -> int:
     try:
         return max(0, int(os.environ.get("SAMCACHE_RETRIES", RETRIES)))
     except ValueError:

@@ -12,10 +12,10 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from samcache.cache.claims import Claim, Claims
+from samcache.cache.claims import Claim
 from samcache.cache.errors import ImageError
-from samcache.cache.format.commits import commit_key, shard_name
 from samcache.cache.store import Store
+from samcache.cache.writer import Writer, commit_shard
 from samcache.extract.changes import GONE
 from samcache.extract.pipeline.open_shard import Filled, OpenShard, ShardRows
 from samcache.extract.pipeline.ranks import Division, reading_threads
@@ -68,7 +68,7 @@ class Work:
 
 
 def fill(
-    work: Work, encoder: ShardEncoder, claims: Claims, on_wait: Callable[[int], None]
+    work: Work, encoder: ShardEncoder, writer: Writer, on_wait: Callable[[int], None]
 ) -> Filled:
     """Encode and commit what is pending; what this process committed.
 
@@ -80,7 +80,7 @@ def fill(
     filled = Filled()
     while shards := work.pending():
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
-        done = _encode(work, shards, encoder, claims)
+        done = _encode(work, shards, encoder, writer)
         filled += done
         nothing = done == Filled()
         if nothing and work.division.rank:
@@ -91,7 +91,7 @@ def fill(
     return filled
 
 
-def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims) -> Filled:
+def _encode(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer) -> Filled:
     """Encode those shards that nobody else holds; what was committed.
 
     In memory are the images of twice what is encoded at a time and a few more that are read, and
@@ -106,24 +106,23 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, claims: Claims
         ThreadPoolExecutor(_WRITERS) as writers,
     ):
         try:
-            rows = _submitted(work, shards, held, claims, claimer, readers)
+            rows = _submitted(work, shards, held, writer, claimer, readers)
             for full in encoder.encode(_read_ahead(work, rows, encoder)):
                 while len(writing) == _WRITERS or (writing and writing[0].done()):
                     filled += writing.popleft().result()
                 claim = held.pop(full.source.shard)
-                writing.append(writers.submit(_commit, work, full, claim, claims))
+                writing.append(writers.submit(_commit, work, full, claim))
             filled = sum((written.result() for written in writing), filled)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
     return filled
 
 
-def _commit(work: Work, full: OpenShard, claim: Claim, claims: Claims) -> Filled:
-    """Commit a shard and give its claim up; its images, or none where another's data stands."""
+def _commit(work: Work, full: OpenShard, claim: Claim) -> Filled:
+    """Commit a shard and release its claim; its images, or none where another's data stands."""
     shard = full.source.shard
-    name = shard_name(shard)
-    done = work.store.commit(shard, full.content(), lambda: claims.holds(claim, name))
-    claims.release(name)
+    with claim:
+        done = commit_shard(work.store, shard, full.content(), claim.is_ours)
     _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
     return full.filled if done else Filled()
 
@@ -151,7 +150,7 @@ def _submitted(
     work: Work,
     shards: list[int],
     held: dict[int, Claim],
-    claims: Claims,
+    writer: Writer,
     claimer: ThreadPoolExecutor,
     readers: ThreadPoolExecutor,
 ) -> Iterator[tuple[int, Future[Row]]]:
@@ -161,29 +160,26 @@ def _submitted(
     """
     identity = work.store.identity
     remaining = iter(shards)
-    claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+    claimed = claimer.submit(_next_claim, work.store, remaining, writer)
     while (found := claimed.result()) is not None:
         shard, claim = found
         held[shard] = claim
         rows = work.rows(shard)
         for number, (row, place) in enumerate(rows):
             if number == len(rows) // 2:
-                claimed = claimer.submit(_next_claim, work.store, remaining, claims)
+                claimed = claimer.submit(_next_claim, work.store, remaining, writer)
             if place < 0:
                 yield shard, readers.submit(Row, row, "", reason=GONE)
             else:
                 yield shard, readers.submit(read_row, work.source, place, row, work.known, identity)
 
 
-def _next_claim(store: Store, shards: Iterator[int], claims: Claims) -> tuple[int, Claim] | None:
+def _next_claim(store: Store, shards: Iterator[int], writer: Writer) -> tuple[int, Claim] | None:
     """The next shard that nobody holds and nobody has committed meanwhile, claimed, or None."""
     for shard in shards:
-        claim = claims.take(shard_name(shard))
-        if claim is None:
-            continue
-        if store.objects.size(commit_key(shard)) is None and not store.restore_commit(shard):
+        claim = writer.claim_pending(store, shard)
+        if claim is not None:
             return shard, claim
-        claims.release(shard_name(shard))
     return None
 
 

@@ -1,6 +1,5 @@
 """The repair of one shard: whole rows stay, damaged ones are encoded again from the same bytes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ import numpy.typing as npt
 from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.care.damage.restore import correct_object, restore_commit_record
 from samcache.cache.care.verify import verify
-from samcache.cache.claims import Claims
+from samcache.cache.claims import Claim
 from samcache.cache.errors import CheckpointError, OvertakenError, StoreError
-from samcache.cache.format.commits import Commit, commit_key, shard_name, spare_key
+from samcache.cache.format.commits import Commit, commit_key, spare_key
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import Writer, encode_content, remove_commit, replace_objects
 from samcache.extract.changes import GONE
 from samcache.extract.encoders.registry import load_encoder
 from samcache.extract.encoders.weights import official_checkpoint
@@ -117,45 +117,42 @@ class ShardRepair:
         self._damage: list[Damage] = []
         self.discarded = 0  # images
 
-    def run(self, claims: Claims) -> list[Damage]:
+    def run(self, writer: Writer) -> list[Damage]:
         """Restore the shard; what could not be restored. Raises CheckpointError, SourceError."""
-        name = shard_name(self._shard)
         self._damage = verify(self._store, only=[self._shard])
-        claim = claims.take(name)
+        claim = writer.claim(self._shard)
         if claim is None:
             return self._left("is being written by another process")
-        try:
-            self._restore(lambda: claims.holds(claim, name))
-        except _UnrestorableError as error:
-            row, reason = next(iter(error.reasons.items()))
-            names = self._store.table.set_index("row")["id"]
-            return self._left(f"cannot be restored: {names.get(row, row)}: {reason}")
-        except OvertakenError:
-            return self._left("was taken over by another process")
-        finally:
-            claims.release(name)
+        with claim:
+            try:
+                self._restore(claim)
+            except _UnrestorableError as error:
+                row, reason = next(iter(error.reasons.items()))
+                names = self._store.table.set_index("row")["id"]
+                return self._left(f"cannot be restored: {names.get(row, row)}: {reason}")
+            except OvertakenError:
+                return self._left("was taken over by another process")
         return []
 
     def _left(self, problem: str) -> list[Damage]:
         return [replace(one, problem=problem) for one in self._damage]
 
-    def _restore(self, still_mine: Callable[[], bool]) -> None:
+    def _restore(self, claim: Claim) -> None:
         store, shard = self._store, self._shard
-        if restore_commit_record(store, shard, still_mine):
+        if restore_commit_record(store, shard, claim):
             commit = store.read_commit(shard)
             self._damage = self._uncorrected(commit)
             if self._damage:
-                self._write(self._mended(commit), still_mine)
+                self._write(self._mended(commit), claim)
             return
         try:
-            self._write(self._rebuilt(), still_mine)
+            self._write(self._rebuilt(), claim)
         except _UnrestorableError:
             if not self._discard:
                 raise
-            if not still_mine():
-                raise OvertakenError(commit_key(shard)) from None
+            claim.check()
             self.discarded = len(self._encoder.rows_of(shard))
-            store.give_up(shard)
+            remove_commit(store, shard)
 
     def _uncorrected(self, commit: Commit) -> list[Damage]:
         """The damage that stands now, but for what the shard's own checksums correct."""
@@ -232,17 +229,12 @@ class ShardRepair:
             return block, []
         return block, places
 
-    def _write(self, content: ShardContent, still_mine: Callable[[], bool]) -> None:
+    def _write(self, content: ShardContent, claim: Claim) -> None:
         """Put what differs from what stands, the commit record and its spare last."""
-        store = self._store
-        record, objects = store.encode(self._shard, content)
+        record, objects = encode_content(self._store, self._shard, content)
         data = self._standing_record(record) or record.to_bytes()
         objects |= {commit_key(self._shard): data, spare_key(self._shard): data}
-        for key, value in objects.items():
-            if store.objects.find(key) != value:
-                if not still_mine():
-                    raise OvertakenError(key)
-                store.objects.put(key, value)
+        replace_objects(self._store, objects, claim)
 
     def _standing_record(self, record: Commit) -> bytes | None:
         """The bytes of the commit record that stands, where it says the same as another."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from samcache.cache import claims as claiming
-from samcache.cache.claims import Claim, Claims, claim_key, newest_claim
+from samcache.cache.claims import ClaimRecord, Claims, claim_key, find_newest_claim
 from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
@@ -23,11 +23,11 @@ def objects(tmp_path: Path) -> Objects:
     return open_objects(tmp_path / "s.zarr")
 
 
-def put(objects: Objects, claim: Claim) -> None:
+def put(objects: Objects, claim: ClaimRecord) -> None:
     objects.put(claim_key("00000000", claim.attempt), seal(asdict(claim)))
 
 
-def of_another_machine(claim: Claim, expires: float) -> Claim:
+def of_another_machine(claim: ClaimRecord, expires: float) -> ClaimRecord:
     return replace(claim, token="other", place="elsewhere", expires=time.time() + expires)
 
 
@@ -56,7 +56,7 @@ def test_a_claim_of_a_living_process_stands_however_old(objects: Objects) -> Non
         claim = first.take("00000000")
         assert claim is not None
         assert second.take("00000000") is None
-        assert first.holds(claim, "00000000")
+        assert claim.is_ours()
 
 
 def test_a_dead_process_of_this_machine_is_succeeded_at_once(
@@ -68,13 +68,13 @@ def test_a_dead_process_of_this_machine_is_succeeded_at_once(
         "claims = Claims(open_objects(sys.argv[1])); claims.take('00000000'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.zarr")], check=False)
-    left = newest_claim(objects, "00000000")
+    left = find_newest_claim(objects, "00000000")
     assert left is not None
     assert left.process != os.getpid()
     with Claims(objects) as claims:
         taken = claims.take("00000000")
         assert taken is not None
-        assert taken.attempt == 1
+        assert taken.record.attempt == 1
     assert objects.listing("claims") == {}
 
 
@@ -82,21 +82,21 @@ def test_another_machines_claim_stands_until_it_expires(objects: Objects) -> Non
     with Claims(objects) as claims:
         claim = claims.take("00000000")
         assert claim is not None
-        put(objects, of_another_machine(claim, expires=60))
+        put(objects, of_another_machine(claim.record, expires=60))
         assert claims.take("00000000") is None
-        put(objects, of_another_machine(claim, expires=-1))
+        put(objects, of_another_machine(claim.record, expires=-1))
         taken = claims.take("00000000")
         assert taken is not None
-        assert taken.attempt == 1
+        assert taken.record.attempt == 1
 
 
 def test_who_was_succeeded_holds_nothing_and_removes_nothing(objects: Objects) -> None:
     with Claims(objects) as claims:
         claim = claims.take("00000000")
         assert claim is not None
-        put(objects, replace(of_another_machine(claim, 60), attempt=1))
-        assert not claims.holds(claim, "00000000")
-        claims.release("00000000")
+        put(objects, replace(of_another_machine(claim.record, 60), attempt=1))
+        assert not claim.is_ours()
+        claim.release()
     assert list(objects.listing("claims")) == [claim_key("00000000", 1)]
 
 
@@ -105,13 +105,13 @@ def test_a_claim_is_renewed_while_its_holder_works(objects: Objects) -> None:
         claim = claims.take("00000000")
         assert claim is not None
         deadline = time.monotonic() + 10
-        while newest_claim(objects, "00000000").expires <= claim.expires:  # type: ignore[union-attr]
+        while find_newest_claim(objects, "00000000").expires <= claim.record.expires:  # type: ignore[union-attr]
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
 
 def test_a_damaged_claim_counts_as_dead(objects: Objects) -> None:
-    odd = {**asdict(Claim(0, "", "", 0, "", 0.0)), "expires": "soon"}
+    odd = {**asdict(ClaimRecord(0, "", "", 0, "", 0.0)), "expires": "soon"}
     for data in (b"", b"{", b"\xff" * 40, seal({"attempt": 0}), seal(odd)):
         objects.put(claim_key("00000000", 0), data)
         with Claims(objects) as claims:
@@ -135,8 +135,8 @@ def test_claims_of_one_name_are_not_those_of_a_longer_one(objects: Objects) -> N
         assert claims.take("table") is not None
 
 
-HERE, NOW = claiming._place(), 1000.0
-HELD = Claim(0, "token", HERE, process=77, started="500", expires=NOW + 60)
+HERE, NOW = claiming._hash_place(), 1000.0
+HELD = ClaimRecord(0, "token", HERE, process=77, started="500", expires=NOW + 60)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_what_this_machine_shows_of_a_process_decides_and_else_the_clock(
     live: bool,
     live_when_expired: bool,
 ) -> None:
-    monkeypatch.setattr(claiming, "_exists", lambda _: exists)
-    monkeypatch.setattr(claiming, "_start_of", lambda _: start)
+    monkeypatch.setattr(claiming, "_process_exists", lambda _: exists)
+    monkeypatch.setattr(claiming, "_read_start", lambda _: start)
     monkeypatch.setattr(time, "time", lambda: NOW)
     expired = replace(HELD, expires=NOW - 1)
     assert (HELD.is_live(), expired.is_live()) == (live, live_when_expired), situation
@@ -182,15 +182,15 @@ def test_a_process_that_was_not_reaped_is_not_at_work() -> None:
 
 def test_proc_of_another_namespace_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "readlink", lambda _: Path("4711"))
-    assert claiming._start_of(os.getpid()) == ""
+    assert claiming._read_start(os.getpid()) == ""
 
 
 HIDDEN = """
 import os, sys
-from samcache.cache.claims import newest_claim
+from samcache.cache.claims import find_newest_claim
 from samcache.cache.objects.location import open_objects
 objects = open_objects(sys.argv[1])
-claim = newest_claim(objects, "00000000")
+claim = find_newest_claim(objects, "00000000")
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
@@ -218,5 +218,5 @@ def test_a_claim_that_another_took_over_and_gave_up_is_not_renewed(tmp_path: Pat
         assert claim is not None
         objects.delete([claim_key("work", 0)])  # as the successor does when it is done
         time.sleep(0.3)
-        assert newest_claim(objects, "work") is None
-        assert not claims.holds(claim, "work")
+        assert find_newest_claim(objects, "work") is None
+        assert not claim.is_ours()

@@ -12,11 +12,12 @@ from store_content import content, create, full_store, samples
 
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, store_exists
-from samcache.cache.objects import base as objects
+from samcache.cache.objects import bucket as objects
 from samcache.cache.objects import location
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 
 def assert_holds_what_was_written(store: Store) -> None:
@@ -124,7 +125,9 @@ def test_of_two_writers_with_other_values_one_commits_and_the_other_is_told(s3: 
             start.wait()
             for shard in range(store.layout.shards):
                 claim = claims.take(f"{shard}")
-                if claim is not None and store.commit(shard, content(store, shard, seed=number)):
+                if claim is not None and commit_shard(
+                    store, shard, content(store, shard, seed=number)
+                ):
                     committed[number].append(shard)
 
     run_all([threading.Thread(target=write, args=(number,)) for number in range(2)])
@@ -152,7 +155,7 @@ def test_nothing_is_lost_where_every_third_request_fails(
     with Claims(store.objects) as claims:
         claim = claims.take("table")
         assert claim is not None
-        assert claims.holds(claim, "table")
+        assert claim.is_ours()
     assert_holds_what_was_written(store)
 
     assert set(FAILURES) <= set(proxy.counts)
@@ -214,7 +217,7 @@ def test_an_object_that_is_there_and_is_not_is_created_anew(
         if answer is not None:
             raise answer
 
-    held = Objects(location.HTTPStore.from_url("http://127.0.0.1:9"), "s3://b")
+    held = BucketObjects(location.HTTPStore.from_url("http://127.0.0.1:9"), "s3://b")
     monkeypatch.setattr(objects, "_PAUSE", 0.001)
     monkeypatch.setattr(held, "_send", send)
     monkeypatch.setattr(held, "size", lambda key: None)  # noqa: ARG005
@@ -240,7 +243,7 @@ def test_a_store_is_read_from_a_plain_web_server(
 ) -> None:
     full_store(tmp_path / "a b" / "toy.zarr")
     half = create(tmp_path / "half.zarr")
-    half.commit(1, content(half, 1))
+    commit_shard(half, 1, content(half, 1))
     url = nginx(tmp_path)
 
     assert_holds_what_was_written(Store(f"{url}/a b/toy.zarr/"))
@@ -267,7 +270,7 @@ def test_writing_behind_a_web_server_is_refused(
     url = nginx(tmp_path)
     store = Store(f"{url}/toy.zarr")
 
-    one_line(lambda: store.commit(0, content(store, 0)), "is read-only")
+    one_line(lambda: commit_shard(store, 0, content(store, 0)), "is read-only")
     one_line(lambda: store.objects.put("k", b""), "is read-only")
     one_line(lambda: store.objects.delete(["k"]), "is read-only")
     one_line(lambda: create(f"{url}/new.zarr"), "cannot be listed|is read-only")

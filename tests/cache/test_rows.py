@@ -9,6 +9,7 @@ from store_content import content, create, full_store
 from samcache.cache.errors import StoreError
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 ORDER = np.array([9, 0, 5, 3, 3, 8])
 
@@ -30,7 +31,7 @@ def test_rows_come_from_a_bucket_as_from_a_folder(s3: str) -> None:
 
 def test_rows_without_data_are_zeros(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    assert store.commit(1, content(store, 1, failures={5: "cut short"}, holes=(6,)))
+    assert commit_shard(store, 1, content(store, 1, failures={5: "cut short"}, holes=(6,)))
     opened = Store(tmp_path / "s.zarr")
 
     found = RowReader(opened, ["features/neck"]).read(np.array([7, 6, 5, 4, 0]))["features/neck"]

@@ -20,6 +20,7 @@ from samcache.cache.format.samples import generation_key
 from samcache.cache.format.statistics import Moments, read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_pending_is_exactly_what_has_no_commit(
     assert covered == list(range(rows))
     committed = {shard for shard in chosen if shard < store.layout.shards}
     for shard in committed:
-        store.commit(shard, content(store, shard))
+        commit_shard(store, shard, content(store, shard))
     again = Store(store.location)
     assert set(again.pending()) == set(range(again.layout.shards)) - committed
     missing = {row for shard in again.pending() for row in range(*again.layout.rows_of(shard))}
@@ -81,7 +82,9 @@ def test_any_range_of_rows_reads_as_numpy_would_cut_it(
             gone = list(rows)
         else:
             failures = dict.fromkeys(gone[::2], "bad")
-            store.commit(shard, content(store, shard, failures=failures, holes=tuple(gone[1::2])))
+            commit_shard(
+                store, shard, content(store, shard, failures=failures, holes=tuple(gone[1::2]))
+            )
         for block in whole.values():
             block[gone] = 0
     store = Store(store.location)
@@ -94,7 +97,7 @@ def test_leftovers_of_a_killed_writer_are_replaced(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     for spec in store.arrays.values():
         store.objects.put(spec.key(1), b"half a shard")
-    assert store.commit(1, content(store, 1))
+    assert commit_shard(store, 1, content(store, 1))
     found = Store(store.location).read_features("patch", 4, 8)
     np.testing.assert_array_equal(found, content(store, 1).blocks["features/patch"])
 
@@ -105,10 +108,10 @@ def every_object(store: Store) -> dict[str, bytes]:
 
 def test_a_standing_commit_is_never_overwritten(tmp_path: Path) -> None:
     store, other = create(tmp_path / "s.zarr"), Store(tmp_path / "s.zarr")
-    assert store.commit(0, content(store, 0))
+    assert commit_shard(store, 0, content(store, 0))
     before = every_object(store)
-    assert not other.commit(0, content(store, 0, seed=1))
-    other.commit(0, content(store, 0))
+    assert not commit_shard(other, 0, content(store, 0, seed=1))
+    commit_shard(other, 0, content(store, 0))
     assert every_object(store) == before
 
 
@@ -118,7 +121,7 @@ def test_a_writer_that_lost_its_claim_changes_nothing(tmp_path: Path) -> None:
     for key, data in list(objects.items())[:2]:
         store.objects.put(key, data)
     before = every_object(store)
-    assert not store.commit(0, content(store, 0, seed=1), lambda: False)
+    assert not commit_shard(store, 0, content(store, 0, seed=1), lambda: False)
     assert every_object(store).items() >= before.items()
     assert commit_key(0) not in every_object(store)
 
@@ -154,7 +157,7 @@ def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path
     for shard in (0, 2):
         first, last = store.layout.rows_of(shard)
         made = content(store, shard, failures={first + 1: "bad"})
-        store.commit(shard, made)
+        commit_shard(store, shard, made)
         train = [row for row in range(first, last) if row % 3 and row != first + 1]
         rows.append(made.blocks["statistics"][np.array(train) - first])
     values = np.concatenate(rows)[:, :, :4].astype(np.float64)
@@ -168,7 +171,7 @@ def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path
 def test_failed_rows_keep_their_reason(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     sources = ("", *content(store, 0).sources[1:])
-    store.commit(0, content(store, 0, sources=sources, failures={0: "empty"}))
+    commit_shard(store, 0, content(store, 0, sources=sources, failures={0: "empty"}))
     row = Store(store.location).samples.iloc[0]
     assert (row["status"], row["reason"], row["sha256"]) == ("unreadable", "empty", "")
 

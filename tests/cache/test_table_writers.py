@@ -16,6 +16,7 @@ from samcache.cache.create import add_generation, create_store, store_exists, wr
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commits import commit_key, spare_key
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 STEPS = range(1, 45)
 Hook = Callable[[], None]
@@ -71,7 +72,7 @@ class Place:
 
     def fill(self, store: Store) -> None:
         for shard in store.pending():
-            store.commit(shard, content(store, shard, seed=len(store.dataset.name)))
+            commit_shard(store, shard, content(store, shard, seed=len(store.dataset.name)))
 
     def table(self, seed: int) -> pd.DataFrame:
         return samples(6 + seed).assign(group=f"group {seed}")

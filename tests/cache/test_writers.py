@@ -14,6 +14,7 @@ from samcache.cache.care.verify import verify
 from samcache.cache.create import store_exists
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard, remove_unmatched_commit, restore_commit
 
 STEPS = range(1, 20)
 
@@ -43,7 +44,7 @@ class Shard:
         made = content(store, 0, seed)
         store.objects = Watched(self.memory, step, hook)
         with suppress(Died):
-            store.commit(0, made, lambda: self.holder == seed)
+            commit_shard(store, 0, made, lambda: self.holder == seed)
 
     def writers(self) -> set[int]:
         """The seeds whose content stands, object by object."""
@@ -105,13 +106,13 @@ def test_who_finds_a_record_without_its_data_and_sleeps_loses_no_later_shard(sle
     done: list[bool] = []
 
     def another() -> None:
-        shard.store().matching_commit(0)
+        remove_unmatched_commit(shard.store(), 0)
         shard.work(2)
         done.append(shard.committed())
 
     store.objects = Watched(shard.memory, sleep, another)
-    store.matching_commit(0)
-    assert shard.committed() or not any(done) or shard.store().restore_commit(0)
+    remove_unmatched_commit(store, 0)
+    assert shard.committed() or not any(done) or restore_commit(shard.store(), 0)
     if any(done):
         assert shard.writers() == {2}
 

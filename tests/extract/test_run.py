@@ -18,6 +18,7 @@ from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.extract.encoders.registry import LEVELS, load_encoder
 from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
+from samcache.extract.pipeline import fill as filling
 from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 from samcache.extract.sources.files.source import SourceOptions
@@ -72,19 +73,19 @@ def test_a_second_run_encodes_nothing(
 def test_a_run_that_stops_keeps_what_it_committed(
     run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = Store.commit
+    commit = filling.commit_shard
 
     def one_fails(store: Store, shard: int, *rest: Any) -> bool:
         if shard == 2:
             raise OSError("disk full")
         return commit(store, shard, *rest)
 
-    monkeypatch.setattr(Store, "commit", one_fails)
+    monkeypatch.setattr(filling, "commit_shard", one_fails)
     with pytest.raises(OSError, match="disk full"):
         run_extract()
     kept = set(Store(tmp_path / "toy.zarr").commits)  # 3 too where it was written beside the other
     assert {0, 1} <= kept <= {0, 1, 3}
-    monkeypatch.setattr(Store, "commit", commit)
+    monkeypatch.setattr(filling, "commit_shard", commit)
     store, summary = run_extract()
     assert store.pending() == []
     assert summary.encoded == 40 - 8 * len(kept)

@@ -14,6 +14,7 @@ from samcache.cache.care.copy import CopySummary, copy_store
 from samcache.cache.create import add_generation
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 FEATURE = "features/patch/c/1/0/0/0/0"  # an object of the second shard
 
@@ -39,7 +40,7 @@ def grow(path: Path) -> Store:
     store = Store(path)
     new = samples(14)[10:].assign(row=range(12, 16))
     grown = add_generation(store, pd.concat([store.table[1:], new], ignore_index=True))
-    assert grown.commit(3, content(grown, 3))
+    assert commit_shard(grown, 3, content(grown, 3))
     return Store(path)
 
 

@@ -13,6 +13,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import commit_shard
 
 SHAPES = {"patch": (4, 6, 6), "neck": (3, 2, 2)}
 IDENTITY = Identity("vit_b", "0" * 64, "sam", 96, 8, tuple(SHAPES), 1)
@@ -63,7 +64,7 @@ def full_store(path: str | Path, **layout: Any) -> Store:
     """Ten rows in three shards, all committed."""
     store = create(path, **layout)
     for shard in range(store.layout.shards):
-        assert store.commit(shard, content(store, shard))
+        assert commit_shard(store, shard, content(store, shard))
     return Store(path)
 
 

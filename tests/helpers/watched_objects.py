@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from obstore.store import MemoryStore
 
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.bucket import BucketObjects
 
 
 class Died(BaseException):
@@ -15,7 +15,7 @@ def die() -> None:
     raise Died
 
 
-class Watched(Objects):
+class Watched(BucketObjects):
     """What one writer sees of a store in memory; ``hook`` runs before its n-th step, from 1."""
 
     _exclusive = True

@@ -3,12 +3,10 @@
 Nothing is removed here, and nothing is written that a checksum of the store does not confirm.
 """
 
-from collections.abc import Callable
-
 from samcache.cache.care.damage.one_bit import correct_row, correct_small, is_sealed
 from samcache.cache.care.damage.open_damaged import Damage
+from samcache.cache.claims import Claim
 from samcache.cache.create import write_metadata
-from samcache.cache.errors import OvertakenError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.format.layout import ArraySpec
@@ -16,6 +14,7 @@ from samcache.cache.format.samples import generation_key
 from samcache.cache.format.shards import CHECKSUM, crc32c, encode_index, row_sums
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
+from samcache.cache.writer import replace_objects
 
 
 def restore_records(store: Store, damage: list[Damage]) -> Store:
@@ -50,11 +49,11 @@ def _corrected_column(data: bytes, record: ObjectRecord) -> bytes | None:
     return correct_small(data, lambda tried: ObjectRecord.of(tried) == record)
 
 
-def restore_commit_record(store: Store, shard: int, still_mine: Callable[[], bool]) -> bool:
+def restore_commit_record(store: Store, shard: int, claim: Claim) -> bool:
     """Put back a shard's commit record and its spare; False where neither can be had.
 
     Of what can be read, a record comes first that every object matches: a process that slept may
-    have put an old one back. Asked under a claim; raises OvertakenError where it is lost.
+    have put an old one back. Raises OvertakenError where the claim is lost.
     """
     keys = commit_key(shard), spare_key(shard)
     standing, copy = (store.objects.find(key, LARGEST_RECORD) for key in keys)
@@ -64,11 +63,8 @@ def restore_commit_record(store: Store, shard: int, still_mine: Callable[[], boo
     records = list(dict.fromkeys(d for d in tried if d and store.readable_commit(d, shard)))
     if len(records) > 1:
         records.sort(key=lambda data: not store.is_whole(store.parse_commit(data, shard)))
-    for key in keys if records else ():
-        if store.objects.find(key) != records[0]:
-            if not still_mine():
-                raise OvertakenError(key)
-            store.objects.put(key, records[0])
+    if records:
+        replace_objects(store, dict.fromkeys(keys, records[0]), claim)
     return bool(records)
 
 

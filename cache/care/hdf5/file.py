@@ -15,12 +15,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t, h5z
-from obstore.store import MemoryStore
 
 from samcache.cache.errors import StoreError, first_line
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.shards import Present
-from samcache.cache.objects.base import WebObjects
+from samcache.cache.objects.base import Part, ReadOnlyObjects, fill_buffers
 
 RECORDS = (
     "records"  # the group whose data sets hold whole objects of the store, named by their keys
@@ -133,11 +132,11 @@ class ExportedFile:
             raise DamagedFileError(self.path, f"{name}: {first_line(error)}") from None
 
 
-class RecordsInFile(WebObjects):
-    """The records of an exported store as the objects of a store: read one by one, never listed."""
+class RecordsInFile(ReadOnlyObjects):
+    """The records of an exported store as the objects of a store."""
 
     def __init__(self, file: ExportedFile) -> None:
-        super().__init__(MemoryStore(), str(file.path))  # nothing stands in it
+        self.name = str(file.path)
         self._file = file
 
     def get(self, key: str, largest: int | None = None) -> bytes:
@@ -146,6 +145,14 @@ class RecordsInFile(WebObjects):
     def size(self, key: str) -> int | None:
         data = self.find(key)
         return None if data is None else len(data)
+
+    def read_into(self, key: str, buffers: list[memoryview]) -> None:
+        fill_buffers(memoryview(self.get(key)), buffers)
+
+    def read_parts_into(self, key: str, parts: list[Part]) -> None:
+        data = memoryview(self.get(key))
+        for offset, buffers in parts:
+            fill_buffers(data[offset:], buffers)
 
 
 def _all_bytes(dataset: Any, largest: int) -> bytes:

@@ -25,14 +25,7 @@ from rich.progress import Progress
 
 from samcache.cache.care.hdf5.file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
 from samcache.cache.care.hdf5.output import KeepingFile, new_hdf5
-from samcache.cache.claims import Claims
-from samcache.cache.create import (
-    TABLE,
-    expected_metadata,
-    store_exists,
-    table_claim,
-    write_metadata,
-)
+from samcache.cache.create import expected_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.files.whole_file import replace_file
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name
@@ -40,10 +33,11 @@ from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.format.layout import ArraySpec, same_metadata
 from samcache.cache.format.samples import generation_key
 from samcache.cache.format.shards import encode_shard
-from samcache.cache.objects.base import LARGEST_RECORD, Objects
+from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
+from samcache.cache.writer import Writer, commit_objects
 
 _COMMITS = "commits"
 _SHARD = re.compile("[0-9]{8,15}")
@@ -85,10 +79,10 @@ def _write_store(target: h5py.File, store: Store, out: KeepingFile, console: Con
     arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
     with Progress(console=console) as progress:
         for shard, commit in progress.track(store.commits.items(), description="exporting"):
-            _write_shard(target, out, arrays, store, shard, commit)
+            _commit_objects(target, out, arrays, store, shard, commit)
 
 
-def _write_shard(
+def _commit_objects(
     target: h5py.File,
     out: KeepingFile,
     arrays: dict[str, h5py.Dataset],
@@ -152,13 +146,13 @@ def import_store(file: Path, destination: str | Path, console: Console) -> Store
         shards = _committed(exported, source)
         objects = open_objects(destination)
         store_exists(objects)  # before a claim is written beside what is no store
-        with Claims(objects) as claims:
-            store = _begin(source, records, destination, objects, claims)
+        with Writer(destination, objects) as writer:
+            store = _begin(source, records, writer)
             with Progress(console=console) as progress:
                 held = [
                     shard
                     for shard in progress.track(shards, description="importing")
-                    if not _import_shard(exported, source, store, shard, claims)
+                    if not _import_shard(exported, source, store, shard, writer)
                 ]
     if held:
         raise StoreError(
@@ -206,23 +200,17 @@ def _committed(exported: ExportedFile, source: Store) -> list[int]:
     return shards
 
 
-def _begin(
-    source: Store,
-    records: dict[str, bytes],
-    destination: str | Path,
-    objects: Objects,
-    claims: Claims,
-) -> Store:
+def _begin(source: Store, records: dict[str, bytes], writer: Writer) -> Store:
     """The store to import into: a new one without shards, or what an earlier import began."""
-    table_claim(claims, objects)
-    if not store_exists(objects) and objects.create(SPARE, records[SPARE]):
-        # The copy of the root record decides what the store is, so the rest may be written over.
-        for key, data in records.items():
-            if key != ROOT:
-                objects.put(key, data)
-        objects.create(ROOT, records[ROOT])
-    claims.release(TABLE)
-    store = write_metadata(Store(destination, objects))
+    objects = writer.objects
+    with writer.claim_table():
+        if not store_exists(objects) and objects.create(SPARE, records[SPARE]):
+            # The copy of the root record decides what the store is: the rest may be overwritten.
+            for key, data in records.items():
+                if key != ROOT:
+                    objects.put(key, data)
+            objects.create(ROOT, records[ROOT])
+    store = write_metadata(writer.open())
     if objects.find(ROOT) != records[ROOT] or store.generation != source.generation:
         raise StoreError(
             f"{store.location} holds another store than {source.location}: choose another place"
@@ -231,7 +219,7 @@ def _begin(
 
 
 def _import_shard(
-    exported: ExportedFile, source: Store, store: Store, shard: int, claims: Claims
+    exported: ExportedFile, source: Store, store: Store, shard: int, writer: Writer
 ) -> bool:
     """Write one shard, its commit record last; False where another process holds it."""
     with _as_damage(exported):
@@ -239,15 +227,12 @@ def _import_shard(
     standing = store.objects.find(commit_key(shard))
     if standing is not None:
         return _same_record(store, shard, standing, record)
-    name = shard_name(shard)
-    claim = claims.take(name)
+    claim = writer.claim(shard)
     if claim is None:
         return False
-
-    objects = _encoded(exported, source, commit)
-    done = store.write(commit, record, objects, lambda: claims.holds(claim, name))
-    claims.release(name)
-    return done
+    with claim:
+        objects = _encoded(exported, source, commit)
+        return commit_objects(store, commit, record, objects, claim.is_ours)
 
 
 def _encoded(exported: ExportedFile, source: Store, commit: Commit) -> Iterator[tuple[str, bytes]]:

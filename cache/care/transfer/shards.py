@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from samcache.cache.claims import Claim, Claims
-from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name, spare_key
+from samcache.cache.claims import Claim
+from samcache.cache.errors import OvertakenError, StoreError
+from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.shards import shard_size
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
+from samcache.cache.writer import Writer
 
 _LOOKS = 2  # at an object of the source, before it is called damaged
 _TRIES = 3  # of sending one object
@@ -32,10 +33,6 @@ class DamageFoundError(Exception):
         super().__init__(f"{key} {problem}")
         self.key = key
         self.problem = problem
-
-
-class _TakenError(Exception):
-    """Another process took the shard over while this one slept."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,11 @@ class _Record:
 class Transfer:
     """Copies shards of one store into another whose table and root record stand."""
 
-    def __init__(self, source: Store, destination: Objects, claims: Claims) -> None:
+    def __init__(self, source: Store, writer: Writer) -> None:
         self._source = source
-        self._destination = destination
-        self._claims = claims
-        self._sizes = destination.listing("")
+        self._destination = writer.objects
+        self._writer = writer
+        self._sizes = self._destination.listing("")
         self._memory = _Memory(_MEMORY)
         self._stopped = threading.Event()
         self.on_bytes: Callable[[int], None] = lambda _: None
@@ -86,23 +83,22 @@ class Transfer:
 
     def copy(self, shard: int) -> Outcome:
         """Copy one shard; raises StoreError where either side cannot be reached."""
-        claim = self._claims.take(shard_name(shard))
+        claim = self._writer.claim(shard)
         if claim is None:
             return Outcome(shard, busy=True)
-        try:
-            return self._copy_held(shard, claim)
-        except DamageFoundError as error:
-            return Outcome(shard, damaged={error.key: error.problem})
-        except _TakenError:
-            return Outcome(shard, busy=True)
-        finally:
-            self._claims.release(shard_name(shard))
+        with claim:
+            try:
+                return self._copy_claimed(shard, claim)
+            except DamageFoundError as error:
+                return Outcome(shard, damaged={error.key: error.problem})
+            except OvertakenError:
+                return Outcome(shard, busy=True)
 
     def stop(self) -> None:
         """Let no thread begin another object."""
         self._stopped.set()
 
-    def _copy_held(self, shard: int, claim: Claim) -> Outcome:
+    def _copy_claimed(self, shard: int, claim: Claim) -> Outcome:
         record = self._record(shard)
         if record is None or (record.stands and commit_key(shard) not in self._sizes):
             return Outcome(shard, stood=True)
@@ -135,7 +131,7 @@ class Transfer:
         """
         shard = record.commit.shard
         uncommitted = self._destination.size(commit_key(shard)) is None
-        if uncommitted and self._claims.holds(claim, shard_name(shard)):
+        if uncommitted and claim.is_ours():
             self._destination.delete(keys)
             if self._destination.size(commit_key(shard)) is not None:
                 for key in keys:
@@ -177,28 +173,24 @@ class Transfer:
             self._remove(key, record, claim)
 
     def _remove(self, key: str, record: _Record, claim: Claim) -> None:
-        if not self._may_replace(record, claim):
-            raise _TakenError
-        self._destination.delete([key])
-
-    def _may_replace(self, record: _Record, claim: Claim) -> bool:
-        """Whether the shard is still this process's, and not committed with other objects."""
+        """Remove an object; raises OvertakenError where the shard is another process's now."""
         shard = record.commit.shard
         standing = self._destination.find(commit_key(shard), LARGEST_RECORD)
-        ours = standing is None or _same_shard(standing, record.commit)
-        return ours and self._claims.holds(claim, shard_name(shard))
+        if standing is not None and not _same_shard(standing, record.commit):
+            raise OvertakenError(f"shard {shard} was committed by another process")
+        claim.check()
+        self._destination.delete([key])
 
     def _commit(self, record: _Record, claim: Claim) -> None:
         shard, key = record.commit.shard, commit_key(record.commit.shard)
         for _ in range(_TRIES):
-            if not self._claims.holds(claim, shard_name(shard)):
-                raise _TakenError
+            claim.check()
             created = self._destination.create(key, record.data)
             if self._destination.find(key) == record.data:
                 self._destination.put(spare_key(shard), record.data)
                 return
             if not created:
-                raise _TakenError
+                raise OvertakenError(f"shard {shard} was committed by another process")
             self._destination.delete([key])
         raise DamageFoundError(key, "does not arrive as it was sent")
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from samcache.cache.care.transfer.shards import DamageFoundError, fetch, is_at
-from samcache.cache.claims import Claims
-from samcache.cache.create import expected_metadata, store_exists, table_claim, write_metadata
+from samcache.cache.create import expected_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import ObjectRecord
 from samcache.cache.format.description import ROOT, SPARE, read_description
@@ -19,6 +18,7 @@ from samcache.cache.format.samples import (
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
+from samcache.cache.writer import Writer
 
 _TRIES = 3  # of writing one object
 
@@ -39,13 +39,12 @@ def copy_table(source: Store, objects: Objects) -> dict[str, str]:
     damaged: dict[str, str] = {}
     if next(_lacking(source, objects, root, damaged), None) is not None:
         damaged.clear()
-        with Claims(objects) as claims:
-            table_claim(claims, objects)
+        with Writer(objects.name, objects) as writer, writer.claim_table():
             _refuse_another(source, objects, root)
             once = {SPARE, ROOT, *map(generation_key, range(source.generation.number + 1))}
             for key, data in _lacking(source, objects, root, damaged):
                 _write(objects, key, data, key in once)
-            write_metadata(Store(objects.name, objects))
+            write_metadata(writer.open())
     return damaged
 
 

@@ -22,7 +22,7 @@ from samcache.cache.care import copy as copying
 from samcache.cache.care.copy import CopySummary
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.care.verify import verify
-from samcache.cache.claims import Claim, Claims, claim_key
+from samcache.cache.claims import ClaimRecord, Claims, claim_key
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.format.commits import commit_key, shard_name
@@ -30,6 +30,7 @@ from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
+from samcache.cache.writer import commit_shard
 
 
 @settings(max_examples=15, deadline=None)
@@ -157,7 +158,7 @@ def test_a_copy_that_slept_leaves_a_shard_alone_that_was_committed_meanwhile(
 
 
 def assert_committed(store: Store, shard_1: ShardContent) -> None:
-    assert store.commit(1, shard_1)
+    assert commit_shard(store, 1, shard_1)
 
 
 def test_a_copy_that_slept_as_it_took_back_a_shard_leaves_what_was_committed_meanwhile(
@@ -210,7 +211,7 @@ def test_a_copy_whose_claim_was_taken_over_replaces_nothing(
     monkeypatch.setattr(copying, "_PATIENCE", 0.02)
     full_store(tmp_path / "source.zarr")
     folder = tmp_path / "copy.zarr"
-    elsewhere = Claim(1, "another", "elsewhere", 1, "then", time.time() + 0.5)
+    elsewhere = ClaimRecord(1, "another", "elsewhere", 1, "then", time.time() + 0.5)
     deleted: list[str] = []
 
     def take_over() -> None:

@@ -18,6 +18,7 @@ from samcache.cache.format.description import Dataset, Description
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 TOY = Dataset("toy", ("a", "b"), "source")
 
@@ -31,7 +32,9 @@ def made(
     for shard in range(store.layout.shards):
         mine = range(*store.layout.rows_of(shard))
         failures = {row: text for row, text in changes.get("failures", {}).items() if row in mine}
-        assert store.commit(shard, content(store, shard, changes.get("seed", 0), failures=failures))
+        assert commit_shard(
+            store, shard, content(store, shard, changes.get("seed", 0), failures=failures)
+        )
     return Store(path)
 
 
@@ -121,8 +124,10 @@ def test_classes_in_another_order_change_no_label(tmp_path: Path) -> None:
 def test_source_bytes_and_status_are_compared(tmp_path: Path) -> None:
     a = full_store(tmp_path / "a")
     b = create(tmp_path / "b")
-    b.commit(0, content(b, 0, failures={1: "torn"}, sources=("e" * 64, *content(b, 0).sources[1:])))
-    b.commit(1, content(b, 1))
+    commit_shard(
+        b, 0, content(b, 0, failures={1: "torn"}, sources=("e" * 64, *content(b, 0).sources[1:]))
+    )
+    commit_shard(b, 1, content(b, 1))
     found = diff_stores(a, Store(tmp_path / "b"))
     changes = {(change.id, change.name) for change in found.samples}
     assert changes == {
@@ -141,7 +146,7 @@ def test_arrays_that_differ_are_named_with_their_samples(tmp_path: Path) -> None
         if shard == 1:
             blocks = {**known.blocks, "features/neck": known.blocks["features/neck"] + 1}
             known = replace(known, blocks=blocks)
-        b.commit(shard, known)
+        commit_shard(b, shard, known)
     found = diff_stores(a, Store(tmp_path / "b"))
     assert not found.same
     assert found.features == {"features/neck": [f"image {row} é" for row in (4, 5, 6, 7)]}

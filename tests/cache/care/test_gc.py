@@ -20,6 +20,7 @@ from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard, encode_content
 
 
 def uncommitted(path: Path, shard: int = 1) -> Store:
@@ -33,9 +34,9 @@ def dead_claim(store: Store, name: str) -> str:
     with Claims(store.objects) as claims:
         claim = claims.take(name)
         assert claim is not None
-    dead = replace(claim, process=2**22 + 1)  # beyond the highest number a process can have
-    store.objects.put(claim_key(name, claim.attempt), seal(asdict(dead)))
-    return claim_key(name, claim.attempt)
+    dead = replace(claim.record, process=2**22 + 1)  # beyond the highest number a process can have
+    store.objects.put(claim_key(name, dead.attempt), seal(asdict(dead)))
+    return claim_key(name, dead.attempt)
 
 
 def test_a_sound_store_has_no_garbage(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_objects_without_a_commit_record_are_removed_and_nothing_else(tmp_path: 
     assert {one.key for one in collect(store, garbage)} == keys
     assert everything(store) == {key: before[key] for key in before if key not in keys}
     assert find_garbage(store) == []
-    assert store.commit(1, content(store, 1))
+    assert commit_shard(store, 1, content(store, 1))
     assert everything(store).keys() == before.keys() | {commit_key(1), spare_key(1)}
 
 
@@ -73,9 +74,9 @@ def test_every_committed_or_claimed_shard_survives(
 ) -> None:
     store = create(tmp_path_factory.mktemp("g") / "s", rows=16)
     for shard in committed:
-        assert store.commit(shard, content(store, shard))
+        assert commit_shard(store, shard, content(store, shard))
     for shard in begun - committed:
-        for key, data in store.encode(shard, content(store, shard))[1].items():
+        for key, data in encode_content(store, shard, content(store, shard))[1].items():
             store.objects.put(key, data)
     with Claims(store.objects) as claims:
         for shard in claimed:
@@ -99,7 +100,7 @@ def test_a_damaged_commit_record_keeps_its_objects(tmp_path: Path) -> None:
 def test_what_is_committed_after_it_was_found_survives(tmp_path: Path) -> None:
     store = uncommitted(tmp_path / "s")
     garbage = find_garbage(store)
-    assert store.commit(1, content(store, 1))
+    assert commit_shard(store, 1, content(store, 1))
     before = everything(store)
     assert collect(store, garbage) == []
     assert everything(store) == before
@@ -112,7 +113,7 @@ def test_what_is_committed_at_the_last_moment_survives(
     garbage, take = find_garbage(store), Claims.take
 
     def slow(self: Claims, name: str) -> object:
-        assert store.commit(1, content(store, 1))
+        assert commit_shard(store, 1, content(store, 1))
         return take(self, name)
 
     monkeypatch.setattr(Claims, "take", slow)
@@ -275,6 +276,6 @@ def test_buckets_are_collected(s3: str) -> None:
     before = everything(store)
     uncommit(store, 1)
     assert len(collect(store, find_garbage(store))) == len(store.arrays)
-    assert store.commit(1, content(store, 1))
+    assert commit_shard(store, 1, content(store, 1))
     assert everything(store).keys() == before.keys()
     assert find_garbage(store) == []

@@ -17,6 +17,7 @@ from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 CONSOLE = Console(file=StringIO())
 
@@ -50,7 +51,7 @@ def test_any_store_comes_back_bit_for_bit(
         mine = set(range(*store.layout.rows_of(shard)))
         failures = {row: f"row {row}: \0 \udc80 é" for row in sorted(mine & failed)}
         empty = tuple(sorted((mine & holes) - failed))
-        store.commit(shard, content(store, shard, failures=failures, holes=empty))
+        commit_shard(store, shard, content(store, shard, failures=failures, holes=empty))
     store = Store(store.location)
     export_store(store, folder / "s.h5", CONSOLE)
     again = import_store(folder / "s.h5", folder / "t.zarr", CONSOLE)
@@ -64,7 +65,7 @@ def test_later_generations_and_rows_that_nobody_uses_come_back(tmp_path: Path) -
     kept = store.table.drop(index=[1, 5]).reset_index(drop=True)
     fresh = kept.iloc[:3].assign(id=["x", "y", "z"], row=[12, 13, 14])
     store = add_generation(store, pd.concat([kept, fresh], ignore_index=True))
-    store.commit(3, content(store, 3))
+    commit_shard(store, 3, content(store, 3))
     store = Store(store.location)
     export_store(store, tmp_path / "s.h5", CONSOLE)
     again = import_store(tmp_path / "s.h5", tmp_path / "t.zarr", CONSOLE)
@@ -77,7 +78,7 @@ def test_later_generations_and_rows_that_nobody_uses_come_back(tmp_path: Path) -
 
 def test_the_file_is_plain_hdf5_for_everyone_else(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    store.commit(0, content(store, 0, failures={2: "torn"}))
+    commit_shard(store, 0, content(store, 0, failures={2: "torn"}))
     store = Store(store.location)
     export_store(store, tmp_path / "s.h5", CONSOLE)
     with h5py.File(tmp_path / "s.h5") as file:
@@ -205,7 +206,7 @@ def test_what_is_left_of_another_store_is_not_filled(exported: Path, tmp_path: P
 
 def test_a_shard_of_another_run_is_left_alone(exported: Path, tmp_path: Path) -> None:
     other = create(tmp_path / "t.zarr")
-    other.commit(0, content(other, 0, seed=5))
+    commit_shard(other, 0, content(other, 0, seed=5))
     before = everything(other)
     with pytest.raises(StoreError, match="shard 0 was written by another run"):
         import_store(exported, tmp_path / "t.zarr", CONSOLE)

@@ -20,6 +20,7 @@ from samcache.cache.format.commits import commit_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 from samcache.cli import cli
 
 
@@ -67,7 +68,7 @@ def test_missing_shards_are_counted(tmp_path: Path) -> None:
     store = create(tmp_path / "a.zarr")
     (row,) = list_stores(tmp_path)
     assert (row.missing, row.bytes, row.last_commit) == (3, 0, None)
-    store.commit(1, content(store, 1))
+    commit_shard(store, 1, content(store, 1))
     (row,) = list_stores(tmp_path)
     assert row.missing == 2
     assert row.bytes == sum(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from store_content import IDENTITY, SHAPES, content, create, full_store, samples, uncommit
 
+from samcache.cache.care import merge as merging
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, create_store
@@ -23,6 +24,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.shards import DamagedShardError
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 CONSOLE = Console(file=StringIO())
 
@@ -62,8 +64,8 @@ def made(
         }
         failures = {row: f"torn: {ids[row]}" for row in range(start, stop) if ids[row] in failed}
         sources = tuple(f"{hash_of(name):064x}" for name in ids[start:stop])
-        assert store.commit(
-            shard, replace(known, blocks=blocks, failures=failures, sources=sources)
+        assert commit_shard(
+            store, shard, replace(known, blocks=blocks, failures=failures, sources=sources)
         )
     if dropped:
         kept = store.table[~store.table["id"].isin(dropped)].reset_index(drop=True)
@@ -174,7 +176,7 @@ def test_stores_of_other_map_shapes_are_refused(tmp_path: Path) -> None:
 def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["p"])
     b = create(tmp_path / "b")
-    b.commit(0, content(b, 0, holes=(2,)))
+    commit_shard(b, 0, content(b, 0, holes=(2,)))
     with pytest.raises(StoreError, match="b lacks 7 of 10 images: finish samcache extract"):
         merge_stores([a, Store(tmp_path / "b")], tmp_path / "m", False, CONSOLE)
     assert not (tmp_path / "m").exists()
@@ -200,7 +202,7 @@ def test_a_sample_that_contradicts_its_copy_is_refused(
 def test_a_sample_of_other_source_bytes_is_refused(tmp_path: Path) -> None:
     a, b = full_store(tmp_path / "a"), full_store(tmp_path / "b", rows=8)
     other = create(tmp_path / "c", rows=4)
-    other.commit(0, content(other, 0, sources=("e" * 64,) * 4))
+    commit_shard(other, 0, content(other, 0, sources=("e" * 64,) * 4))
     assert len(merge_stores([a, b], tmp_path / "m", False, CONSOLE).table) == 10
     with pytest.raises(StoreError, match="with another sha256"):
         merge_stores([a, Store(tmp_path / "c")], tmp_path / "n", False, CONSOLE)
@@ -218,15 +220,15 @@ def test_an_interrupted_merge_goes_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = made(tmp_path / "a", list("pqrs"), 2), made(tmp_path / "b", list("tuvw"), 3)
-    commit = Store.commit
+    commit = merging.commit_shard
 
-    def dies(self: Store, shard: int, *rest: object) -> bool:
+    def dies(store: Store, shard: int, *rest: object) -> bool:
         if shard == 2:
             raise KeyboardInterrupt
-        return commit(self, shard, *rest)  # type: ignore[arg-type]
+        return commit(store, shard, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "commit", dies)
+        patched.setattr(merging, "commit_shard", dies)
         with pytest.raises(KeyboardInterrupt):
             merge_stores([a, b], tmp_path / "m", False, CONSOLE)
     begun = Store(tmp_path / "m")

@@ -19,6 +19,7 @@ from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 FEATURE = "features/patch/c/1/0/0/0/0"
 
@@ -82,7 +83,7 @@ def test_only_what_the_store_has_gained_is_staged_again(
     stage_it(remote.location)
     new = samples(14)[10:].assign(row=range(12, 16))
     grown = add_generation(remote, pd.concat([remote.table, new], ignore_index=True))
-    assert grown.commit(3, content(grown, 3))
+    assert commit_shard(grown, 3, content(grown, 3))
     requests.clear()
     local, _ = stage_it(remote.location)
     assert local.committed() == [0, 1, 2, 3]

@@ -13,6 +13,7 @@ from samcache.cache.care.verify import report, verify
 from samcache.cache.format.commits import commit_key, spare_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 
 def flip(path: Path, place: int) -> None:
@@ -82,7 +83,7 @@ def test_values_that_are_no_numbers_are_found(tmp_path: Path, path: str, value: 
     store = create(tmp_path / "s.zarr")
     bad = content(store, 0)
     bad.blocks[path][2].flat[1] = value
-    store.commit(0, bad)
+    commit_shard(store, 0, bad)
     (damage,) = verify(Store(store.location))
     assert (damage.problem, damage.rows) == ("holds NaN or infinity", (2,))
 

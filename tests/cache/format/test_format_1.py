@@ -23,6 +23,7 @@ from samcache.cache.format.commits import commit_key, spare_key
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 CONSOLE = Console(file=StringIO())
 HASHES = {  # of rows 0 to 14, as that version read them
@@ -79,7 +80,7 @@ def test_it_gains_spares_grows_and_is_copied_and_merged(store: Store, tmp_path: 
         assert store.objects.get(spare_key(shard)) == store.objects.get(commit_key(shard))
     fresh = samples(14)[13:].assign(row=16)
     grown = add_generation(store, pd.concat([store.table, fresh], ignore_index=True))
-    assert grown.commit(4, content(grown, 4))
+    assert commit_shard(grown, 4, content(grown, 4))
     check_content(Store(store.location))
     copy_store(grown, tmp_path / "copy.zarr", CONSOLE)
     check_content(Store(tmp_path / "copy.zarr"))

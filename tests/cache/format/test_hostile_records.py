@@ -28,6 +28,7 @@ from samcache.cache.format.records import canonical, checksum, seal, unseal
 from samcache.cache.format.samples import generation_objects
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 QUIET = Console(file=StringIO(), width=200)
 ROOT, SPARE, TABLE, HINT = (
@@ -45,9 +46,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole store with an image that cannot be read, and a claim on its table."""
     path = tmp_path_factory.mktemp("sound") / "s.zarr"
     store = create(path)
-    store.commit(0, content(store, 0, failures={2: "no image"}))
+    commit_shard(store, 0, content(store, 0, failures={2: "no image"}))
     for shard in (1, 2):
-        store.commit(shard, content(store, shard))
+        commit_shard(store, shard, content(store, shard))
     with Claims(store.objects) as claims:
         claims.take("table")
         claim = (path / CLAIM).read_bytes()

@@ -17,6 +17,7 @@ from store_content import content, create, full_store, samples
 from samcache.cache.create import add_generation
 from samcache.cache.format.samples import COLUMNS, SAMPLES
 from samcache.cache.store import Store
+from samcache.cache.writer import commit_shard
 
 PACKAGES = ("zarrita@0.7.5", "@petamoriken/float16@3.9.3")
 SCRIPT = Path(__file__).with_name("read_with_zarrita.mjs")
@@ -25,10 +26,10 @@ SCRIPT = Path(__file__).with_name("read_with_zarrita.mjs")
 def scarred_store(path: Path) -> Store:
     """A failed row, holes, a shard without a commit, and a second table that skips rows."""
     store = create(path)
-    store.commit(0, content(store, 0, failures={1: "cannot be decoded"}, holes=(3,)))
-    store.commit(2, content(store, 2))
+    commit_shard(store, 0, content(store, 0, failures={1: "cannot be decoded"}, holes=(3,)))
+    commit_shard(store, 2, content(store, 2))
     grown = add_generation(store, samples(12).assign(row=[*range(10), 12, 13]))
-    grown.commit(3, content(grown, 3))
+    commit_shard(grown, 3, content(grown, 3))
     return Store(path)
 
 

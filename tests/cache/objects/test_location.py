@@ -12,7 +12,7 @@ import pytest
 from servers import free_port, one_line
 from store_content import create
 
-from samcache.cache.objects import base as objects
+from samcache.cache.objects import bucket as objects
 from samcache.cache.objects import location
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
