@@ -157,9 +157,7 @@ def exchanged_objects(
         first.write_bytes(content[1])
         second.write_bytes(content[0])
         reference.compare(path, set(), outcome)
-        sealed = run_command(
-            lambda p=path, m=merged: merge_stores([Store(p)], m, False, QUIET), outcome
-        )  # type: ignore[misc]
+        sealed = run_command(lambda p=path, m=merged: merge_stores([Store(p)], m, False), outcome)  # type: ignore[misc]
         if sealed:
             reference.compare(merged, set(), outcome)
         for place in (path, merged):
@@ -169,7 +167,7 @@ def exchanged_objects(
 
 def merge(path: Path, merged: Path) -> None:
     """Write what a store holds under fresh checksums."""
-    merge_stores([Store(path)], merged, False, QUIET)
+    merge_stores([Store(path)], merged, False)
 
 
 def links(

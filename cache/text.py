@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 
 _SHOWN = 5  # names in a list
+_KILO = 1000
+_UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 # C0 and C1 controls (but tab, line feed and carriage return), marks that change the direction of
 # writing, line separators that terminals do not count, and halves of surrogate pairs
@@ -40,3 +42,13 @@ def visible(text: str) -> str:
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def describe_bytes(size: int) -> str:
+    """A size in decimal units, such as "1 byte", "980 bytes" or "2.1 MB"."""
+    if size < _KILO:
+        return count_nouns(size, "byte")
+    power = 1
+    while size >= _KILO ** (power + 1) and power < len(_UNITS):
+        power += 1
+    return f"{size / _KILO**power:,.1f} {_UNITS[power - 1]}"

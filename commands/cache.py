@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from samcache.cache.store import Store
 
+_PIPED_WIDTH = 400  # columns
+
 
 @click.group(cls=Commands)
 def cache() -> None:
@@ -54,14 +56,15 @@ def info(store: str, as_json: bool) -> None:
     samcache cache info breast.zarr
     samcache cache info s3://team/breast.zarr --json
     """
-    from samcache.cache.care.info import describe, render
+    from samcache.cache.care.info import describe
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import make_info
 
     description = describe(Store(store))
     if as_json:
         _print_json(description)
     else:
-        open_console().print(render(description))
+        open_console().print(make_info(description))
 
 
 @cache.command("ls")
@@ -79,15 +82,16 @@ def list_(root: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from samcache.cache.care.listing import list_stores, render
+    from samcache.cache.care.listing import list_stores
+    from samcache.commands.show.stores import make_listing
 
     rows = list_stores(root)
     if as_json:
         _print_json([asdict(row) for row in rows])
     else:
-        # A table that is piped is as wide as it needs to be; a terminal's has its width.
-        width = None if sys.stdout.isatty() else 400
-        open_console(width=width).print(render(rows, root))
+        # a table that is piped is as wide as it needs to be; in a terminal it has its width
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        open_console(width=width).print(make_listing(rows, root))
     if any(row.broken for row in rows):
         sys.exit(EXIT_DAMAGED)
 
@@ -108,9 +112,14 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     samcache cache verify s3://team/breast.zarr --fast
     """
     from samcache.cache.care.verify import report
+    from samcache.commands.show.stores import describe_report, show_progress
 
-    result = report(store, fast, console())
-    _tell(result, as_json)
+    with show_progress(console()) as on_progress:
+        result = report(store, fast, on_progress)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        click.echo(describe_report(result))
     if result.damage:
         sys.exit(EXIT_DAMAGED)
 
@@ -147,7 +156,7 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
 
     settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
     summary = run(settings)
-    _tell(summary, as_json)
+    _print_json(summary.to_json()) if as_json else click.echo(summary.text())
     if summary.left:
         sys.exit(EXIT_DAMAGED)
 
@@ -170,10 +179,15 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     """
     from samcache.cache.care.copy import copy_store
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import describe_copy, show_progress
 
     refuse_other_format(destination, "a store", STORE_SUFFIXES)
-    summary = copy_store(Store(source), destination, console())
-    _tell(summary, as_json)
+    with show_progress(console(), in_bytes=True) as on_progress:
+        summary = copy_store(Store(source), destination, on_progress)
+    if as_json:
+        _print_json(summary.to_json())
+    else:
+        click.echo(describe_copy(summary))
     if summary.damaged:
         sys.exit(EXIT_DAMAGED)
 
@@ -208,12 +222,14 @@ def merge(
     """
     from samcache.cache.care.merge import merge_stores
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import show_progress
 
     refuse_other_format(out, "a store", STORE_SUFFIXES)
     opened = [Store(store) for store in stores]
     remarks = console()
-    merged = merge_stores(opened, out, allow_split_groups, remarks, prefixes)
-    _tell_of(merged, as_json, remarks)
+    with show_progress(remarks) as on_progress:
+        merged = merge_stores(opened, out, allow_split_groups, prefixes, on_progress)
+    _show_made(merged, as_json, remarks)
 
 
 @cache.command()
@@ -230,9 +246,13 @@ def diff(first: str, second: str, as_json: bool) -> None:
     """
     from samcache.cache.care.diff import diff_stores
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import describe_difference
 
     difference = diff_stores(Store(first), Store(second))
-    _tell(difference, as_json)
+    if as_json:
+        _print_json(difference.to_json())
+    else:
+        click.echo(describe_difference(difference))
     if not difference.same:
         sys.exit(EXIT_DAMAGED)
 
@@ -252,9 +272,11 @@ def export(store: str, file: Path, as_json: bool) -> None:
     """
     from samcache.cache.care.hdf5.store import export_store
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import show_progress
 
     refuse_other_format(file, "HDF5", HDF5, strict=True)
-    export_store(Store(store), file, console())
+    with show_progress(console()) as on_progress:
+        export_store(Store(store), file, on_progress)
     size = file.stat().st_size
     if as_json:
         _print_json({"file": str(file), "bytes": size})
@@ -274,11 +296,13 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     samcache cache import breast.h5 breast.zarr
     """
     from samcache.cache.care.hdf5.store import import_store
+    from samcache.commands.show.stores import show_progress
 
     refuse_other_format(store, "a store", STORE_SUFFIXES)
     remarks = console()
-    made = import_store(file, store, remarks)
-    _tell_of(made, as_json, remarks)
+    with show_progress(remarks) as on_progress:
+        made = import_store(file, store, on_progress)
+    _show_made(made, as_json, remarks)
 
 
 @cache.command()
@@ -292,24 +316,24 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
     samcache cache gc breast.zarr
     samcache cache gc breast.zarr --delete
     """
-    from samcache.cache.care.gc import collect, find_garbage, garbage_json, garbage_text
+    from samcache.cache.care.gc import collect, find_garbage
     from samcache.cache.store import Store
+    from samcache.commands.show.stores import describe_garbage, list_garbage
 
     opened = Store(store)
     garbage = find_garbage(opened)
     if delete:
         garbage = collect(opened, garbage)
-    _print_json(garbage_json(garbage)) if as_json else click.echo(garbage_text(garbage))
-    if not delete and garbage and not as_json:
-        remark(console(), "Nothing was removed: --delete does it.")
+    if as_json:
+        _print_json(list_garbage(garbage))
+        return
+    click.echo(describe_garbage(garbage))
+    if garbage and not delete:
+        remark(console(), "Nothing was removed: --delete removes it.")
 
 
-def _tell(result: Any, as_json: bool) -> None:
-    _print_json(result.to_json()) if as_json else click.echo(result.text())
-
-
-def _tell_of(store: Store, as_json: bool, remarks: Console) -> None:
-    """A store that was made, and what it is for."""
+def _show_made(store: Store, as_json: bool, remarks: Console) -> None:
+    """Print which store was made, and the next command."""
     from samcache.cache.text import count_nouns
 
     name, images = store.dataset.name, len(store.table)

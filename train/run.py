@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from samcache.cache.care.stage import staged
+from samcache.cache.care.stage import stage_store
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.controls import fill_with_noise, with_others_features
@@ -62,7 +63,10 @@ def train(config: TrainConfig, console: Console) -> Results:
 def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results:
     folder = config.out
     with distributed.first_alone():
-        store = staged(Store(config.store), console)
+        store = stage_store(
+            Store(config.store),
+            partial(console.print, markup=False, highlight=False, soft_wrap=True),
+        )
     taps = config.tapped(store.identity.levels)
     planned = plan_trainings(store, config.seeds, config.folds, config.fractions)
     members = planned.members

@@ -5,12 +5,13 @@ The test split has no part in it: what is trained here has no test rows.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 import torch
 from rich.console import Console
 
-from samcache.cache.care.stage import staged
+from samcache.cache.care.stage import stage_store
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.config import GATES_ALONE, TrainConfig
@@ -41,7 +42,10 @@ class SweepConfig:
 
 def sweep(config: SweepConfig, console: Console) -> TrialsTable:
     """Run trials until so many are finished; raises SamcacheError."""
-    store = staged(Store(config.base.store), console)
+    store = stage_store(
+        Store(config.base.store),
+        partial(console.print, markup=False, highlight=False, soft_wrap=True),
+    )
     dimensions = _dimensions(config)
     base, device = config.base, own_device(config.base.device)
     precision = resolved_precision(base.precision, device)

@@ -1,16 +1,14 @@
 """samcache's own store among the formats: as ``train`` reads it, and row by row."""
 
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from formats import Epoch, Features, Format, in_random_order
-from rich.console import Console
 from torch import Tensor
 
-from samcache.cache.care.stage import stage_root, staged
+from samcache.cache.care.stage import stage_root, stage_store
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
@@ -51,7 +49,7 @@ class Samcache(Format):
             commit_shard(store, shard, ShardContent(part, ("0" * 64,) * (stop - start), {}))
 
     def open(self, location: str) -> Epoch:
-        store = staged(Store(f"{location}/{NAME}"), Console(file=StringIO()))
+        store = stage_store(Store(f"{location}/{NAME}"))
         maps = {}
         for level, shape in store.layout.level_shapes.items():
             full = (store.layout.rows, *shape)

@@ -1,28 +1,20 @@
 """Copy a store between any two places: resumable, incremental, every byte checked twice."""
 
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from samcache.cache.care.transfer.shards import DamageFoundError, Outcome, Transfer
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.objects.base import in_parallel
 from samcache.cache.objects.location import open_objects
+from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
 from samcache.cache.writer import Writer
 
 _PARALLEL = 16  # shards on their way at one time, memory permitting
@@ -45,22 +37,10 @@ class CopySummary:
         """The summary as plain data."""
         return asdict(self)
 
-    def text(self) -> str:
-        """One line, and one for each object that could not be copied."""
-        head = (
-            f"{self.destination}: {count_nouns(self.shards, 'shard')} copied "
-            f"({decimal(self.bytes)} in {self.seconds:.1f} s), {self.standing} were there"
-        )
-        if not self.damaged:
-            return head
-        lines = [
-            head,
-            f"{count_nouns(len(self.damaged), 'object')} of {self.source} could not be copied:",
-        ]
-        return "\n".join([*lines, *(f"  {key} {why}" for key, why in self.damaged.items())])
 
-
-def copy_store(source: Store, destination: str | Path, console: Console) -> CopySummary:
+def copy_store(
+    source: Store, destination: str | Path, on_progress: OnProgress = ignore_progress
+) -> CopySummary:
     """Bring a destination up to the source: all of it, or what it lacks of an earlier copy.
 
     Copied is what is committed, with every sample table. Each object is compared with the
@@ -77,7 +57,7 @@ def copy_store(source: Store, destination: str | Path, console: Console) -> Copy
     with Writer(destination, objects) as writer:
         transfer = Transfer(source, writer)
         shards, standing, total, found = _lacking(source, transfer)
-        outcomes = copy_shards(transfer, shards, total, "copying", console)
+        outcomes = copy_shards(transfer, shards, total, partial(on_progress, "copying"))
     for outcome in outcomes:
         found.update(outcome.damaged)
     return CopySummary(
@@ -92,35 +72,33 @@ def copy_store(source: Store, destination: str | Path, console: Console) -> Copy
 
 
 def copy_shards(
-    transfer: Transfer, shards: list[int], total: int, title: str, console: Console
+    transfer: Transfer, shards: list[int], total: int, on_bytes: Callable[[int, int], None]
 ) -> list[Outcome]:
-    """Copy shards, with a progress bar of ``total`` bytes; those that others write are waited for.
+    """Copy shards of ``total`` bytes; shards that other processes write are waited for.
 
-    Raises StoreError where either side cannot be reached.
+    on_bytes: receives the bytes that are done, and the total. Raises StoreError where either side
+    cannot be reached.
     """
-    if not shards:
-        return []
+    lock, bytes_done = threading.Lock(), 0
+
+    def count(added: int) -> None:
+        nonlocal bytes_done
+        with lock:
+            bytes_done += added
+            on_bytes(bytes_done, total)
+
+    transfer.on_bytes = count
     done: list[Outcome] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=total)
-        transfer.on_bytes = lambda count: progress.advance(task, count)
-        while shards:
-            outcomes = _round(transfer, shards)
-            done += [outcome for outcome in outcomes if not outcome.busy]
-            shards = [outcome.shard for outcome in outcomes if outcome.busy]
-            if shards:
-                time.sleep(_PATIENCE)
+    while shards:
+        outcomes = _copy_each(transfer, shards)
+        done += [outcome for outcome in outcomes if not outcome.busy]
+        shards = [outcome.shard for outcome in outcomes if outcome.busy]
+        if shards:
+            time.sleep(_PATIENCE)
     return sorted(done, key=lambda outcome: outcome.shard)
 
 
-def _round(transfer: Transfer, shards: list[int]) -> list[Outcome]:
+def _copy_each(transfer: Transfer, shards: list[int]) -> list[Outcome]:
     """Try each shard once; where one fails for good, or on Ctrl-C, begin no other object."""
     with ThreadPoolExecutor(_PARALLEL) as pool:
         futures = [pool.submit(transfer.copy, shard) for shard in shards]

@@ -1,6 +1,6 @@
 """What differs between two stores, from their records alone: no feature is read."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sized
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,6 @@ import pandas as pd
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import Commit
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
-
-_HASH = 64  # characters of a SHA-256
-_SHOWN = 10  # ids named of each kind; to_json has all
 
 
 @dataclass(frozen=True)
@@ -66,39 +62,6 @@ class Difference:
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
         return {"same": self.same, **asdict(self)}
-
-    def text(self) -> str:
-        """What differs, a line for each field and for up to ten samples of each kind."""
-        lines = [f"A {self.a}", f"B {self.b}"]
-        for title, changes in (
-            ("identity", self.identity),
-            ("data set", self.dataset),
-            ("level", self.level_shapes),
-        ):
-            lines += [f"{title} {c.name}: {_short(c.a)} in A, {_short(c.b)} in B" for c in changes]
-        lines += _listed("only in A", self.only_a)
-        lines += _listed("only in B", self.only_b)
-        for name in dict.fromkeys(change.name for change in self.samples):
-            found = [c for c in self.samples if c.name == name]
-            texts = [f"{c.id}: {_short(c.a)} in A, {_short(c.b)} in B" for c in found]
-            lines += _listed(f"with another {name}", texts)
-        for path, ids in self.features.items():
-            lines += _listed(f"in shards whose {path} differ", ids)
-        return "\n".join([*lines, *self._verdict()])
-
-    def _verdict(self) -> list[str]:
-        lines = []
-        if self.same:
-            lines.append(
-                f"no difference; arrays of {count_nouns(self.compared, 'sample')} have the same "
-                "recorded checksums"
-            )
-        if self.uncompared:
-            lines.append(
-                f"arrays of {count_nouns(self.uncompared, 'sample')} could not be compared: they "
-                "stand in other places in A than in B"
-            )
-        return lines
 
 
 def diff_stores(a: Store, b: Store) -> Difference:
@@ -187,25 +150,3 @@ def _readable_by_shard(store: Store) -> "dict[int, pd.Series[str]]":
 def _holds_only(store: Store, commit: Commit, ids: Sized) -> bool:
     """Whether a shard has the data of these samples alone, and of none that was dropped."""
     return int(commit.present(store.rows_per_shard).sum()) == len(ids)
-
-
-def _listed(what: str, texts: Sequence[str]) -> list[str]:
-    """A heading with the count of samples, and the first few."""
-    if not texts:
-        return []
-    more = [f"  … and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
-    return [
-        f"{count_nouns(len(texts), 'sample')} {what}:",
-        *(f"  {text}" for text in texts[:_SHOWN]),
-        *more,
-    ]
-
-
-def _short(value: Any) -> str:
-    """A value in a line of text: hashes cut, lists joined."""
-    if isinstance(value, str):
-        return f"{value[:12]}…" if len(value) == _HASH else value or '""'
-    if isinstance(value, tuple | list):
-        shown = [str(item) for item in value[:_SHOWN]]
-        return ",".join([*shown, "…"] if len(value) > _SHOWN else shown)
-    return str(value)

@@ -9,10 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from rich.filesize import decimal
+from dataclasses import dataclass
 
 from samcache.cache.claims import CLAIMS, Claims, claim_key, find_newest_claim
 from samcache.cache.create import TABLE, expected_metadata
@@ -29,7 +26,6 @@ from samcache.cache.format.samples import (
 )
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
 from samcache.cache.writer import remove_unmatched_commit
 
 _ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
@@ -43,7 +39,6 @@ _CLAIM = re.compile(r"claims/([^/]+)\.(\d{4,15})/zarr\.json")
 _TEMPORARY = re.compile(r"(.+)#\d+")
 
 _SETTLED = 3600.0  # seconds: a temporary file that was written to since may still be in use
-_SHOWN = 10  # keys named of each kind; to_json has all
 
 _NO_COMMIT = "its shard has no commit record"
 _UNNAMED = "no record of the store names it"
@@ -127,30 +122,6 @@ def _remove(store: Store, key: str) -> bool:
             remove_unmatched_commit(Store(store.location, store.objects), shard)
         return False
     return True
-
-
-def garbage_text(garbage: list[Garbage]) -> str:
-    """A heading for each kind with its number and bytes, and the first few keys."""
-    if not garbage:
-        return "nothing to collect"
-    lines = []
-    for why in dict.fromkeys(one.why for one in garbage):
-        same = [one for one in garbage if one.why == why]
-        lines.append(
-            f"{count_nouns(len(same), 'object')}, {decimal(sum(one.bytes for one in same))}: {why}"
-        )
-        lines += [f"  {one.key}" for one in same[:_SHOWN]]
-        lines += [f"  … and {len(same) - _SHOWN} more"] if len(same) > _SHOWN else []
-    return "\n".join(lines)
-
-
-def garbage_json(garbage: list[Garbage]) -> dict[str, Any]:
-    """Everything as plain data; ``bytes`` is what removing it frees."""
-    return {
-        "bytes": sum(one.bytes for one in garbage if not one.unknown),
-        "garbage": [asdict(one) for one in garbage if not one.unknown],
-        "unknown": [asdict(one) for one in garbage if one.unknown],
-    }
 
 
 def _order(one: Garbage) -> tuple[bool, str, bool, str]:

@@ -2,16 +2,10 @@
 
 import errno
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Group
-from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Table
 
 from samcache.cache.care.transfer.shards import committed_bytes
 from samcache.cache.errors import (
@@ -26,7 +20,6 @@ from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
 
 UNFINISHED = "unfinished"  # its creation was interrupted, or is under way: no damage
 NO_ACCESS = "no access"
@@ -120,37 +113,6 @@ def row_of(location: str) -> StoreRow:
         return StoreRow(location, state=state, problem=str(error))
 
 
-def render(rows: list[StoreRow], root: str | Path) -> Group:
-    """The rows as an aligned table, locations told from ``root``; below it what is wrong."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    for name in ("store", "data set"):
-        table.add_column(name, overflow="fold")
-    for name in ("encoder", "levels"):
-        table.add_column(name, min_width=6)
-    for name in ("images", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("state", "identity"):
-        table.add_column(name, min_width=8)
-    table.add_column("committed", no_wrap=True)
-    for row in rows:
-        name = escape(row.location.removeprefix(f"{str(root).rstrip('/')}/"))
-        if row.problem:
-            table.add_row(name, *[""] * 5, f"[red]{row.state}[/red]" if row.broken else row.state)
-            continue
-        table.add_row(
-            name,
-            escape(row.dataset),
-            escape(f"{row.encoder} {row.image_size} px"),
-            escape(" ".join(row.levels)),
-            str(row.samples),
-            decimal(row.bytes),
-            f"{count_nouns(row.missing, 'shard')} missing" if row.missing else "complete",
-            row.fingerprint[:8],
-            _date(row.last_commit),
-        )
-    return Group(table, *("\n" + escape(row.problem) for row in rows if row.problem))
-
-
 _Found = tuple[str, str]  # the location of a store, or of a folder and why it cannot be read
 
 
@@ -221,7 +183,3 @@ def _used(store: Store) -> set[int]:
     size = store.rows_per_shard
     runs = store.generation.runs
     return {n for start, stop in runs for n in range(start // size, (stop - 1) // size + 1)}
-
-
-def _date(seconds: int | None) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(seconds)) if seconds is not None else ""

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rich.console import Console
-from rich.progress import Progress
 
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import ConfigError, StoreError
@@ -19,6 +17,7 @@ from samcache.cache.format.samples import COLUMNS, describe_difference
 from samcache.cache.labels.classes import used_classes
 from samcache.cache.labels.duplicates import split_groups
 from samcache.cache.objects.location import open_objects
+from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.text import count_nouns, list_first
 from samcache.cache.writer import Writer, commit_shard
@@ -45,11 +44,11 @@ class Plan:
 def merge_stores(
     stores: list[Store],
     destination: str | Path,
-    allow_split_groups: bool,
-    console: Console,
+    allow_split_groups: bool = False,
     prefixes: tuple[str, ...] = (),
+    on_progress: OnProgress = ignore_progress,
 ) -> Store:
-    """Join complete stores of one identity into a new store, with a progress bar on ``console``.
+    """Join complete stores of one identity into a new store.
 
     Rows are copied bit for bit, unreadable images with their reasons; what no sample table names is
     left behind, so that merging one store compacts it, and so are classes without samples. Classes
@@ -70,9 +69,10 @@ def merge_stores(
     with Writer(destination, objects) as writer:
         store = _begin(plan, writer)
         rows = _SourceRows(plan)
-        with Progress(console=console) as progress:
-            for shard in progress.track(store.pending(), description="merging"):
-                _merge_shard(plan, rows, store, shard, writer)
+        pending = store.pending()
+        for number, shard in enumerate(pending, 1):
+            _merge_shard(plan, rows, store, shard, writer)
+            on_progress("merging", number, len(pending))
         left = store.pending()
     if left:
         raise StoreError(
@@ -157,15 +157,17 @@ def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
     """Raise ConfigError where prefixes are not one a store, or could not begin a file's path."""
     if prefixes and len(prefixes) != stores:
         raise ConfigError(
-            f"--prefix: expected one for each of the {stores} stores, in their order, found "
-            f"{len(prefixes)}"
+            f"expected one prefix for each of the {stores} stores, in their order, found "
+            f"{len(prefixes)}: give one for each store",
+            hint="prefixes",
         )
     for prefix in prefixes:
         odd = not prefix.isprintable() or not {"", ".", ".."}.isdisjoint(prefix.split("/"))
         if odd or "\\" in prefix or len(prefix) > _LONGEST_PREFIX:
             raise ConfigError(
-                f"--prefix {prefix[:_LONGEST_PREFIX]!r}: expected a name such as siteA or "
-                f"siteA/mri, of at most {_LONGEST_PREFIX} characters"
+                f"expected a prefix such as siteA or siteA/mri, of at most {_LONGEST_PREFIX} "
+                f"characters, found {prefix[:_LONGEST_PREFIX]!r}: give another",
+                hint="prefixes",
             )
 
 
@@ -191,8 +193,9 @@ def _once(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
                 f"{names[0]!r} stands in {stores[copies['source'].iloc[0]].location} and "
                 f"{stores[other['source']].location} with another {column} "
                 f"({copies[column].iloc[0]!r}, {other[column]!r}); {count_nouns(len(names), 'id')} "
-                f"with such copies ({shown}): give each store a --prefix if these are different "
-                "images, or drop them from one store"
+                f"with such copies ({shown}): drop them from one store or, if the images differ, "
+                "give each store a prefix",
+                hint="prefixes",
             )
     order = table["id"].drop_duplicates()
     readable_first = table.sort_values("status", key=lambda status: status != "ok", kind="stable")
@@ -205,8 +208,8 @@ def _refuse_split_groups(table: pd.DataFrame) -> None:
     for group, splits in divided.items():
         raise StoreError(
             f"{count_nouns(len(divided), 'group')} would stand in more than one split, first "
-            f"{group!r} in {' and '.join(splits)}: mend the splits, or accept it with "
-            "--allow-split-groups"
+            f"{group!r} in {' and '.join(splits)}: correct the splits, or allow such groups",
+            hint="allow_split_groups",
         )
 
 

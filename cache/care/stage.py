@@ -9,11 +9,9 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
-
-from rich.console import Console
-from rich.filesize import decimal
 
 from samcache.cache.care.copy import copy_shards
 from samcache.cache.care.transfer.shards import Transfer, committed_bytes, complete_shards
@@ -24,8 +22,9 @@ from samcache.cache.format.commits import commit_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.objects.base import Objects, in_parallel
 from samcache.cache.objects.location import open_objects
+from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
-from samcache.cache.text import count_are
+from samcache.cache.text import count_are, describe_bytes
 from samcache.cache.writer import Writer
 
 FOLDER = "SAMCACHE_STAGE"
@@ -37,7 +36,9 @@ _POWERS = "KMGTP"
 _LONGEST_SIZE = 18  # digits of a number of bytes
 
 
-def staged(store: Store, console: Console) -> Store:
+def stage_store(
+    store: Store, on_remark: OnRemark = ignore_remark, on_progress: OnProgress = ignore_progress
+) -> Store:
     """The store itself where it is local, else its copy on the local disk, brought up to date.
 
     The copy lies in ``$SAMCACHE_STAGE`` or ``~/.cache/samcache/stage`` and stays there for later
@@ -60,7 +61,7 @@ def staged(store: Store, console: Console) -> Store:
         fcntl.flock(use, fcntl.LOCK_SH)
         os.utime(use.name)
         try:
-            _bring(store, folder, console)
+            _update_stage(store, folder, on_remark, on_progress)
             local = Store(folder)
         except BaseException:
             use.close()
@@ -98,33 +99,37 @@ class _State:
         return self.table and not self.lacking
 
 
-def _bring(store: Store, folder: Path, console: Console) -> None:
+def _update_stage(store: Store, folder: Path, on_remark: OnRemark, on_progress: OnProgress) -> None:
     """Copy what the stage lacks; one process at a time, the others wait and then find it there."""
     objects = open_objects(folder)
     if _state(store, objects).current:
-        _say(console, f"using the staged copy of {store.location}")
+        on_remark(f"using the staged copy of {store.location}")
         return
-    with _locked(folder.with_name(f"{folder.name}.copying"), console):
+    with _locked(folder.with_name(f"{folder.name}.copying"), on_remark):
         state = _state(store, objects)
         if state.current:
-            _say(console, f"using the staged copy of {store.location}")
+            on_remark(f"using the staged copy of {store.location}")
             return
-        _make_room(folder, committed_bytes(store, [*state.whole, *state.lacking]), console)
-        _copy(store, objects, state.lacking, console)
+        _make_room(folder, committed_bytes(store, [*state.whole, *state.lacking]), on_remark)
+        _copy(store, objects, state.lacking, on_remark, on_progress)
 
 
-def _copy(store: Store, objects: Objects, shards: list[int], console: Console) -> None:
+def _copy(
+    store: Store,
+    objects: Objects,
+    shards: list[int],
+    on_remark: OnRemark,
+    on_progress: OnProgress,
+) -> None:
     """Copy table and shards; raises StoreError where any of it is damaged at the source."""
     size = committed_bytes(store, shards)
-    _say(
-        console,
-        f"staging {store.location} ({decimal(size)}) in {objects.name}; later runs start from "
-        "there",
-    )
+    on_remark(f"staging {store.location} ({describe_bytes(size)}) in {objects.name} for later runs")
     copy_table(store, objects)
     objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
     with Writer(objects.name, objects) as writer:
-        outcomes = copy_shards(Transfer(store, writer), shards, size, "staging", console)
+        outcomes = copy_shards(
+            Transfer(store, writer), shards, size, partial(on_progress, "staging")
+        )
     damaged = {key: why for outcome in outcomes for key, why in outcome.damaged.items()}
     if damaged:
         key, why = next(iter(damaged.items()))
@@ -152,25 +157,25 @@ def _state(store: Store, objects: Objects) -> _State:
     return _State(whole, [commit.shard for commit in found if commit is not None], table)
 
 
-def _make_room(folder: Path, need: int, console: Console) -> None:
+def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:
     """Reserve bytes for a stage, evicting others; raises StoreError where they cannot be had."""
-    with _locked(folder.parent / "stages.lock", console):
+    with _locked(folder.parent / "stages.lock", on_remark):
         others = [path for path in _stages(folder.parent) if path != folder]
         sizes = {path: max(_bytes_in(path), _reserved(path)) for path in others}
         limit = _limit(folder.parent)
         if need > limit:
             raise StoreError(
-                f"the store has {decimal(need)}, stages may take {decimal(limit)}: raise {LIMIT} "
-                f"(such as 200GB), or set {FOLDER} to a larger disk"
+                f"the store has {describe_bytes(need)}, stages may take {describe_bytes(limit)}: "
+                f"raise {LIMIT} (such as 200GB), or set {FOLDER} to a larger disk"
             )
         for path in sorted(others, key=_last_use):
             if need + sum(sizes.values()) > limit and _evict(path):
-                _say(console, f"removed the staged copy {path} ({decimal(sizes.pop(path))})")
+                on_remark(f"removed the staged copy {path} ({describe_bytes(sizes.pop(path))})")
         if need + sum(sizes.values()) > limit:
             raise StoreError(
-                f"the store has {decimal(need)}, stages in use have {decimal(sum(sizes.values()))} "
-                f"of the {decimal(limit)} that stages may take: raise {LIMIT} (such as 200GB), or "
-                "wait for the other runs"
+                f"the store has {describe_bytes(need)}, stages in use have "
+                f"{describe_bytes(sum(sizes.values()))} of the {describe_bytes(limit)} that stages "
+                f"may take: raise {LIMIT} (such as 200GB), or wait for the other runs"
             )
         with _open_lock(_use_lock(folder)) as lock:
             lock.write(str(need).encode())
@@ -252,16 +257,12 @@ def _open_lock(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _locked(path: Path, console: Console) -> Iterator[None]:
-    """Hold a lock alone; says so where that takes waiting."""
+def _locked(path: Path, on_remark: OnRemark) -> Iterator[None]:
+    """Hold a lock alone; reports where that takes waiting."""
     with _open_lock(path) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(console, "another process is staging: waiting for it")
+            on_remark("another process is staging: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)

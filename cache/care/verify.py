@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.progress import Progress
 
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.create import left_behind, stale_metadata
@@ -21,8 +19,8 @@ from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.records import checksum
 from samcache.cache.format.shards import CHECKSUM, DamagedShardError, crc32c, index_bytes
 from samcache.cache.objects.base import LARGEST_RECORD, in_parallel
+from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns, list_first
 
 _READERS = 4
 # as unsigned integers without their sign, NaN and infinities are the greatest
@@ -30,11 +28,6 @@ _LEAST_NOT_FINITE: dict[str, tuple[str, int, int]] = {
     "float16": ("<u2", 0x7FFF, 0x7C00),
     "float32": ("<u4", 0x7FFFFFFF, 0x7F800000),
 }
-_INTERRUPTED = (
-    "It is unfinished: a command was interrupted as the store grew, or is at work: run the same "
-    "command again"
-)
-_SHOWN = 10  # ids of uncommitted samples in a report's text; to_json has all
 _BLOCK = 1 << 15  # values looked at together, so that they stay in the processor's cache
 
 
@@ -56,44 +49,22 @@ class Report:
         """The report as plain data."""
         return asdict(self)
 
-    def text(self) -> str:
-        """A verdict, a line for each damaged object and lost sample, and what is not committed."""
-        checked = "sizes compared" if self.fast else "every byte read"
-        lines = []
-        if self.damage:
-            damaged = count_nouns(len(self.damage), "damaged object")
-            lines += [f"{self.location}: {damaged} ({checked})"]
-            lines += [f"  {d.key} {d.problem}{_cost(d)}" for d in self.damage]
-            if self.lost:
-                lost = count_nouns(len(self.lost), "sample")
-                lines += [f"{lost} lost:", *(f"  {name}" for name in self.lost)]
-            lines.append("samcache cache repair restores them from the source")
-        else:
-            amount = f"{count_nouns(self.shards, 'shard')}, {self.bytes / 1e6:.1f} MB"
-            verdict = "what is committed is whole" if self.uncommitted else "all well"
-            lines.append(f"{self.location}: {verdict} ({amount}, {checked}, {self.seconds:.1f} s)")
-        if self.uncommitted:
-            lines.append(
-                f"{count_nouns(len(self.uncommitted), 'sample')} without a commit record: "
-                f"{list_first(self.uncommitted, _SHOWN)}: samcache extract encodes them"
-            )
-        return "\n".join([*lines, _INTERRUPTED] if self.interrupted and not self.damage else lines)
 
-
-def report(location: str | Path, fast: bool, console: Console) -> Report:
-    """Verify the store at a location with a progress bar on ``console``."""
+def report(
+    location: str | Path, fast: bool = False, on_progress: OnProgress = ignore_progress
+) -> Report:
+    """Verify the store at a location."""
     started = time.perf_counter()
     store, damage = open_damaged(location)
-    amount = 0
-    with Progress(console=console) as progress:
-        task = progress.add_task("verifying", total=len(store.committed()))
+    amount, done, total = 0, 0, len(store.committed())
 
-        def count(commit: Commit) -> None:
-            nonlocal amount
-            amount += sum(record.bytes for record in commit.objects.values())
-            progress.advance(task)
+    def count(commit: Commit) -> None:
+        nonlocal amount, done
+        amount += sum(record.bytes for record in commit.objects.values())
+        done += 1
+        on_progress("verifying", done, total)
 
-        damage += verify(store, fast, count)
+    damage += verify(store, fast, count)
     return Report(
         location=store.location,
         shards=len(store.committed()),
@@ -324,7 +295,3 @@ def _ids_of(store: Store, rows: set[int]) -> list[str]:
 
 def _all_rows(store: Store, shard: int) -> tuple[int, ...]:
     return tuple(range(*store.layout.rows_of(shard)))
-
-
-def _cost(damage: Damage) -> str:
-    return f": costs {count_nouns(len(damage.rows), 'sample')}" if damage.rows else ""

@@ -10,7 +10,7 @@ from store_content import content, create, full_store, samples
 
 from samcache.cache.care.damage.open_damaged import open_damaged
 from samcache.cache.care.damage.restore import restore_records
-from samcache.cache.care.listing import list_stores, render
+from samcache.cache.care.listing import list_stores
 from samcache.cache.care.verify import Report, report
 from samcache.cache.create import add_generation, create_store, write_metadata
 from samcache.cache.errors import StoreError, UnfinishedError
@@ -18,8 +18,7 @@ from samcache.cache.format.description import SPARE
 from samcache.cache.format.samples import generation_key
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
-
-CONSOLE = Console(quiet=True)
+from samcache.commands.show.stores import describe_report, make_listing
 
 
 def grown(store: Store) -> pd.DataFrame:
@@ -54,21 +53,21 @@ def test_a_creation_cut_off_anywhere_is_told_and_goes_on(tmp_path: Path) -> None
         with pytest.raises(UnfinishedError, match="interrupted, or is under way: run the same"):
             Store(folder)
         with pytest.raises(UnfinishedError):
-            report(folder, False, CONSOLE)
+            report(folder, False)
         create(folder)
-        assert report(folder, False, CONSOLE).damage == []
+        assert report(folder, False).damage == []
     assert writes > 10, "the creation was cut off at every write"
 
 
 def test_growth_cut_off_anywhere_is_no_damage_and_is_told(tmp_path: Path) -> None:
     told, writes = [], 0
     while cut_off_growth(folder := tmp_path / f"{writes}.zarr", writes):
-        found: Report = report(folder, False, CONSOLE)
+        found: Report = report(folder, False)
         assert found.damage == []
-        assert found.interrupted == ("run the same command again" in found.text())
+        assert found.interrupted == ("run the same command again" in describe_report(found))
         told.append(found.interrupted)
         write_metadata(Store(folder))
-        assert not report(folder, False, CONSOLE).interrupted
+        assert not report(folder, False).interrupted
         writes += 1
     assert told == sorted(told), "until the new table exists there is nothing to tell"
     assert any(told)
@@ -76,11 +75,11 @@ def test_growth_cut_off_anywhere_is_no_damage_and_is_told(tmp_path: Path) -> Non
 
 def test_damage_in_a_store_that_was_cut_off_is_found(tmp_path: Path) -> None:
     folder, writes = tmp_path / "s.zarr", 0
-    while cut_off_growth(folder, writes) and not report(folder, False, CONSOLE).interrupted:
+    while cut_off_growth(folder, writes) and not report(folder, False).interrupted:
         writes += 1
         folder = tmp_path / f"{writes}.zarr"
     flip(folder / "features/neck/zarr.json")
-    found = report(folder, False, CONSOLE)
+    found = report(folder, False)
     assert [one.key for one in found.damage] == ["features/neck/zarr.json"]
     assert found.interrupted
 
@@ -90,7 +89,7 @@ def test_a_store_without_its_root_record_is_damaged_where_something_was_committe
 ) -> None:
     full_store(tmp_path / "s.zarr")
     (tmp_path / "s.zarr/zarr.json").unlink()
-    assert [one.key for one in report(tmp_path / "s.zarr", False, CONSOLE).damage] == ["zarr.json"]
+    assert [one.key for one in report(tmp_path / "s.zarr", False).damage] == ["zarr.json"]
     with pytest.raises(StoreError, match="no store at") as caught:
         Store(tmp_path / "s.zarr")
     assert not isinstance(caught.value, UnfinishedError)
@@ -103,7 +102,7 @@ def test_an_unfinished_store_is_listed_as_one(tmp_path: Path) -> None:
     assert row.state == "unfinished"
     console = Console(width=200, record=True, quiet=False)
     with console.capture() as shown:
-        console.print(render([row], tmp_path))
+        console.print(make_listing([row], str(tmp_path)))
     assert "unfinished" in shown.get()
     assert "damaged" not in shown.get()
 
@@ -120,17 +119,17 @@ def test_what_an_older_version_left_of_another_table_becomes_no_part_of_a_store(
     for shard in range(made.layout.shards):
         commit_shard(made, shard, content(made, shard))
     assert len(made.table) == 10
-    assert report(tmp_path / "s.zarr", False, CONSOLE).damage == []
+    assert report(tmp_path / "s.zarr", False).damage == []
 
 
 def test_a_flipped_bit_in_a_table_without_a_copy_is_corrected(tmp_path: Path) -> None:
     """The process that made the store grow was cut off before it copied the record."""
     writes, folder = 0, tmp_path / "0.zarr"
-    while cut_off_growth(folder, writes) and not report(folder, False, CONSOLE).interrupted:
+    while cut_off_growth(folder, writes) and not report(folder, False).interrupted:
         writes += 1
         folder = tmp_path / f"{writes}.zarr"
     flip(folder / generation_key(1))
     store, damage = open_damaged(folder)
     assert [one.key for one in damage] == [generation_key(1)]
     assert len(restore_records(store, damage).table) == 13
-    assert report(folder, False, CONSOLE).damage == []
+    assert report(folder, False).damage == []

@@ -9,10 +9,11 @@ from click.testing import Result
 from rich.console import Console
 from trained_run import Trained, draw_images, samcache
 
-from samcache.cache.care.info import describe, render
+from samcache.cache.care.info import describe
 from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.commands.extract import ENCODERS
+from samcache.commands.show.stores import make_info
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +81,7 @@ def test_info_shows_the_state_of_a_data_set_of_any_name(
 ) -> None:
     description = describe(Store(trained.store))
     description["dataset"]["name"] = name
-    Console().print(render(description))
+    Console().print(make_info(description))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == [name, "complete"]
     assert {"images", "shards"} <= {line[0] for line in lines[1:] if line}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from store_content import uncommit
 from tiny_extraction import Extract
 
@@ -16,6 +15,7 @@ from samcache.cache.errors import CheckpointError, SamcacheError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
+from samcache.commands.show.stores import describe_report
 from samcache.extract.pipeline.reduction import stored
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand
 from samcache.extract.repair import RepairOptions, RepairSummary, repair
@@ -262,7 +262,7 @@ def test_what_was_committed_is_not_encoded_again_where_its_record_is_missing(
     store = Path(run_extract()[0].location)
     before = objects_of(store)
     (store / commit_key(3)).unlink()
-    found = report(store, False, Console(quiet=True))
+    found = report(store)
     assert [one.key for one in found.damage] == [commit_key(3)]
     assert mend(store, checkpoint=Path("none")).left == []  # type: ignore[operator]
     (store / commit_key(4)).unlink()
@@ -273,11 +273,11 @@ def test_what_was_committed_is_not_encoded_again_where_its_record_is_missing(
 def test_images_without_a_commit_are_named(run_extract: Extract) -> None:
     opened, _ = run_extract()
     uncommit(opened, 3)
-    found = report(opened.location, False, Console(quiet=True))
+    found = report(opened.location)
     ids = list(opened.table["id"][24:32])
     assert (found.damage, found.uncommitted) == ([], ids)
-    assert "all well" not in found.text()
-    assert f"8 samples without a commit record: {ids[0]}" in found.text()
+    assert "no damage" not in describe_report(found)
+    assert f"8 samples without a commit record: {ids[0]}" in describe_report(found)
 
 
 def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(

@@ -1,12 +1,10 @@
 """Copying small stores, and comparing what arrives, for tests."""
 
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from store_content import content, samples
 
 from samcache.cache.care import copy as copying
@@ -21,7 +19,7 @@ FEATURE = "features/patch/c/1/0/0/0/0"  # an object of the second shard
 
 def copy(source: Store | Path, destination: Path | str) -> CopySummary:
     store = Store(source) if isinstance(source, Path) else source
-    return copy_store(store, destination, Console(file=StringIO()))
+    return copy_store(store, destination)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

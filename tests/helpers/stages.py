@@ -1,12 +1,10 @@
 """Staging small stores, for tests."""
 
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from samcache.cache.care.stage import staged
+from samcache.cache.care.stage import stage_store
 from samcache.cache.store import Store
 
 
@@ -21,8 +19,8 @@ def stage_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stage_it(url: str) -> tuple[Store, str]:
     """The staged store and what was said."""
-    said = StringIO()
-    return staged(Store(url), Console(file=said, width=40)), said.getvalue()
+    said: list[str] = []
+    return stage_store(Store(url), said.append), "".join(f"{line}\n" for line in said)
 
 
 def stages(root: Path) -> set[str]:

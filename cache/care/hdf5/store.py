@@ -20,8 +20,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from samcache.cache.care.hdf5.file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
 from samcache.cache.care.hdf5.output import KeepingFile, new_hdf5
@@ -35,6 +33,7 @@ from samcache.cache.format.samples import generation_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.objects.location import open_objects
+from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
 from samcache.cache.writer import Writer, commit_objects
@@ -44,8 +43,8 @@ _SHARD = re.compile("[0-9]{8,15}")
 _ADVICE = re.compile(": (?:run )?samcache ")  # what follows is for stores that are no files
 
 
-def export_store(store: Store, file: Path, console: Console) -> None:
-    """Write a store into one new HDF5 file, with a progress bar on ``console``.
+def export_store(store: Store, file: Path, on_progress: OnProgress = ignore_progress) -> None:
+    """Write a store into one new HDF5 file.
 
     The file has its name only when it is complete. Shards without a commit stay empty. Raises
     StoreError where the file exists or cannot be written, or the store is damaged.
@@ -56,12 +55,14 @@ def export_store(store: Store, file: Path, console: Console) -> None:
         raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
     try:
         with replace_file(file, exclusive=True) as part, new_hdf5(part) as (target, out):
-            _write_store(target, store, out, console)
+            _write_store(target, store, out, on_progress)
     except FileExistsError:
         raise _taken(file) from None
 
 
-def _write_store(target: h5py.File, store: Store, out: KeepingFile, console: Console) -> None:
+def _write_store(
+    target: h5py.File, store: Store, out: KeepingFile, on_progress: OnProgress
+) -> None:
     records = _checked_records(store)
     samples = store.samples
     target.attrs["format"] = "samcache store"
@@ -77,12 +78,12 @@ def _write_store(target: h5py.File, store: Store, out: KeepingFile, console: Con
             _write_text(target, f"samples/{column}", samples[column])
         out.raise_failure()
     arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
-    with Progress(console=console) as progress:
-        for shard, commit in progress.track(store.commits.items(), description="exporting"):
-            _commit_objects(target, out, arrays, store, shard, commit)
+    for number, (shard, commit) in enumerate(store.commits.items(), 1):
+        _write_shard(target, out, arrays, store, shard, commit)
+        on_progress("exporting", number, len(store.commits))
 
 
-def _commit_objects(
+def _write_shard(
     target: h5py.File,
     out: KeepingFile,
     arrays: dict[str, h5py.Dataset],
@@ -134,8 +135,10 @@ def _taken(file: Path) -> StoreError:
     return StoreError(f"{file} exists already: remove it, or choose another name")
 
 
-def import_store(file: Path, destination: str | Path, console: Console) -> Store:
-    """Bring the store in an HDF5 file to a folder or URL, with a progress bar on ``console``.
+def import_store(
+    file: Path, destination: str | Path, on_progress: OnProgress = ignore_progress
+) -> Store:
+    """Make a store, in a folder or at a URL, from the HDF5 file that ``export_store`` wrote.
 
     Every object has the bytes that it had in the exported store; what has other bytes than its
     record says is not written. An interrupted import is a store that lacks shards; importing again
@@ -148,15 +151,13 @@ def import_store(file: Path, destination: str | Path, console: Console) -> Store
         store_exists(objects)  # before a claim is written beside what is no store
         with Writer(destination, objects) as writer:
             store = _begin(source, records, writer)
-            with Progress(console=console) as progress:
-                held = [
-                    shard
-                    for shard in progress.track(shards, description="importing")
-                    if not _import_shard(exported, source, store, shard, writer)
-                ]
-    if held:
+            busy = 0
+            for number, shard in enumerate(shards, 1):
+                busy += not _import_shard(exported, source, store, shard, writer)
+                on_progress("importing", number, len(shards))
+    if busy:
         raise StoreError(
-            f"{store.location}: another process is writing {count_nouns(len(held), 'shard')}: run "
+            f"{store.location}: another process is writing {count_nouns(busy, 'shard')}: run "
             "the command again when it has ended"
         )
     return Store(destination, objects)

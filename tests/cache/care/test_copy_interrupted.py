@@ -53,13 +53,12 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from faulty_objects import BreakingFolder
-from rich.console import Console
 from samcache.cache.care import copy
 from samcache.cache.format.records import seal
 from samcache.cache.store import ShardContent, Store
 folder = BreakingFolder(Path(sys.argv[3]), int(sys.argv[4]), lambda: os._exit(9))
 copy.open_objects = lambda _: folder
-copy.copy_store(Store(sys.argv[2]), sys.argv[3], Console(stderr=True))
+copy.copy_store(Store(sys.argv[2]), sys.argv[3])
 """
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_content import content, create, everything, full_store, uncommit
 
-from samcache.cache.care.gc import collect, find_garbage, garbage_json, garbage_text
+from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.claims import Claims, claim_key
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.errors import StoreError
@@ -21,6 +21,7 @@ from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard, encode_content
+from samcache.commands.show.stores import describe_garbage, list_garbage
 
 
 def uncommitted(path: Path, shard: int = 1) -> Store:
@@ -42,7 +43,7 @@ def dead_claim(store: Store, name: str) -> str:
 def test_a_sound_store_has_no_garbage(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
     assert find_garbage(store) == []
-    assert garbage_text([]) == "nothing to collect"
+    assert describe_garbage([]) == "nothing to collect"
     assert find_garbage(create(tmp_path / "e")) == []
 
 
@@ -197,8 +198,8 @@ def test_what_is_not_ours_is_told_and_left_alone(tmp_path: Path) -> None:
     assert not {one.key for one in removed} & mine
     assert mine <= everything(store).keys()
     assert (tmp_path / "s" / "draft#1").exists()
-    assert "notes.txt" in garbage_text(garbage)
-    assert {one["key"] for one in garbage_json(garbage)["unknown"]} == mine
+    assert "notes.txt" in describe_garbage(garbage)
+    assert {one["key"] for one in list_garbage(garbage)["unknown"]} == mine
 
 
 def test_folders_behind_links_are_left_alone(tmp_path: Path) -> None:
@@ -262,13 +263,13 @@ def test_the_report_says_how_much_of_what(tmp_path: Path) -> None:
     store = uncommitted(tmp_path / "s")
     store.objects.put("notes.txt", b"mine")
     garbage = find_garbage(store)
-    value = json.loads(json.dumps(garbage_json(garbage)))
+    value = json.loads(json.dumps(list_garbage(garbage)))
     assert value["bytes"] == sum(one.bytes for one in garbage if not one.unknown)
     assert len(value["garbage"]) == len(store.arrays)
-    assert "4 objects" in garbage_text(garbage)
-    assert "no commit record" in garbage_text(garbage)
+    assert "4 objects" in describe_garbage(garbage)
+    assert "no commit record" in describe_garbage(garbage)
     many = [replace(garbage[0], key=f"features/x/{number}") for number in range(25)]
-    assert "… and 15 more" in garbage_text(many)
+    assert "… and 15 more" in describe_garbage(many)
 
 
 def test_buckets_are_collected(s3: str) -> None:

@@ -1,6 +1,5 @@
 """A store becomes one HDF5 file and comes back bit for bit, whatever interrupts it."""
 
-from io import StringIO
 from pathlib import Path
 
 import h5py
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from store_content import content, create, everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
@@ -19,13 +17,11 @@ from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
-CONSOLE = Console(file=StringIO())
-
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
     """A full store, and the file that it was exported to."""
-    export_store(full_store(tmp_path / "s.zarr"), tmp_path / "s.h5", CONSOLE)
+    export_store(full_store(tmp_path / "s.zarr"), tmp_path / "s.h5")
     return tmp_path / "s.h5"
 
 
@@ -53,8 +49,8 @@ def test_any_store_comes_back_bit_for_bit(
         empty = tuple(sorted((mine & holes) - failed))
         commit_shard(store, shard, content(store, shard, failures=failures, holes=empty))
     store = Store(store.location)
-    export_store(store, folder / "s.h5", CONSOLE)
-    again = import_store(folder / "s.h5", folder / "t.zarr", CONSOLE)
+    export_store(store, folder / "s.h5")
+    again = import_store(folder / "s.h5", folder / "t.zarr")
     assert everything(again) == everything(store)
     assert again.pending() == store.pending()
     pd.testing.assert_frame_equal(again.samples, store.samples)
@@ -67,8 +63,8 @@ def test_later_generations_and_rows_that_nobody_uses_come_back(tmp_path: Path) -
     store = add_generation(store, pd.concat([kept, fresh], ignore_index=True))
     commit_shard(store, 3, content(store, 3))
     store = Store(store.location)
-    export_store(store, tmp_path / "s.h5", CONSOLE)
-    again = import_store(tmp_path / "s.h5", tmp_path / "t.zarr", CONSOLE)
+    export_store(store, tmp_path / "s.h5")
+    again = import_store(tmp_path / "s.h5", tmp_path / "t.zarr")
     pd.testing.assert_frame_equal(again.samples, store.samples)
     before = everything(store)
     assert everything(again) == {
@@ -80,7 +76,7 @@ def test_the_file_is_plain_hdf5_for_everyone_else(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     commit_shard(store, 0, content(store, 0, failures={2: "torn"}))
     store = Store(store.location)
-    export_store(store, tmp_path / "s.h5", CONSOLE)
+    export_store(store, tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5") as file:
         patch = file["features/patch"]
         np.testing.assert_array_equal(patch[:], store.read_features("patch", 0, 10))
@@ -101,10 +97,10 @@ def test_an_existing_file_is_never_replaced(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s.zarr")
     (tmp_path / "s.h5").write_text("mine")
     with pytest.raises(StoreError, match="exists already"):
-        export_store(store, tmp_path / "s.h5", CONSOLE)
+        export_store(store, tmp_path / "s.h5")
     (tmp_path / "dangling.h5").symlink_to(tmp_path / "nowhere")
     with pytest.raises(StoreError, match="exists already"):
-        export_store(store, tmp_path / "dangling.h5", CONSOLE)
+        export_store(store, tmp_path / "dangling.h5")
     assert (tmp_path / "s.h5").read_text() == "mine"
 
 
@@ -119,7 +115,7 @@ def test_a_file_that_appears_during_the_export_is_kept(
 
     monkeypatch.setattr(Store, "read", slow)
     with pytest.raises(StoreError, match="exists already"):
-        export_store(store, tmp_path / "s.h5", CONSOLE)
+        export_store(store, tmp_path / "s.h5")
     assert (tmp_path / "s.h5").read_text() == "theirs"
     assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", "s.h5"}
 
@@ -129,10 +125,10 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     damaged = tmp_path / "s.zarr" / "features/patch/c/1/0/0/0/0"
     damaged.write_bytes(bytes(damaged.stat().st_size))
     with pytest.raises(StoreError, match="features/patch"):
-        export_store(store, tmp_path / "s.h5", CONSOLE)
+        export_store(store, tmp_path / "s.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
     with pytest.raises(StoreError, match="is no folder"):
-        export_store(store, tmp_path / "missing" / "s.h5", CONSOLE)
+        export_store(store, tmp_path / "missing" / "s.h5")
 
 
 def test_a_valid_object_that_was_never_committed_is_not_exported(tmp_path: Path) -> None:
@@ -140,7 +136,7 @@ def test_a_valid_object_that_was_never_committed_is_not_exported(tmp_path: Path)
     _, others = store.encode(1, content(store, 1, seed=9))
     (tmp_path / "s.zarr/images/c/1/0/0/0").write_bytes(others["images/c/1/0/0/0"])
     with pytest.raises(StoreError, match="images/c/1/0/0/0: it is not the object"):
-        export_store(store, tmp_path / "s.h5", CONSOLE)
+        export_store(store, tmp_path / "s.h5")
 
 
 def test_an_interrupted_import_lacks_shards_and_goes_on(
@@ -156,9 +152,9 @@ def test_an_interrupted_import_lacks_shards_and_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(Objects, "create", dies)
         with pytest.raises(KeyboardInterrupt):
-            import_store(exported, tmp_path / "t.zarr", CONSOLE)
+            import_store(exported, tmp_path / "t.zarr")
     assert Store(tmp_path / "t.zarr").pending() == [1, 2]
-    again = import_store(exported, tmp_path / "t.zarr", CONSOLE)
+    again = import_store(exported, tmp_path / "t.zarr")
     assert everything(again) == everything(Store(tmp_path / "s.zarr"))
 
 
@@ -175,23 +171,23 @@ def test_an_import_cut_off_before_the_root_record_is_no_store_and_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(Objects, "create", dies)
         with pytest.raises(KeyboardInterrupt):
-            import_store(exported, tmp_path / "t.zarr", CONSOLE)
+            import_store(exported, tmp_path / "t.zarr")
     with pytest.raises(StoreError, match="no store"):
         Store(tmp_path / "t.zarr")
-    again = import_store(exported, tmp_path / "t.zarr", CONSOLE)
+    again = import_store(exported, tmp_path / "t.zarr")
     assert everything(again) == everything(Store(tmp_path / "s.zarr"))
 
 
 def test_importing_again_changes_nothing(exported: Path, tmp_path: Path) -> None:
-    before = everything(import_store(exported, tmp_path / "t.zarr", CONSOLE))
-    assert everything(import_store(exported, tmp_path / "t.zarr", CONSOLE)) == before
+    before = everything(import_store(exported, tmp_path / "t.zarr"))
+    assert everything(import_store(exported, tmp_path / "t.zarr")) == before
 
 
 def test_another_store_in_the_way_is_left_alone(exported: Path, tmp_path: Path) -> None:
     other = full_store(tmp_path / "other.zarr", rows=9)
     before = everything(other)
     with pytest.raises(StoreError, match="holds another store"):
-        import_store(exported, tmp_path / "other.zarr", CONSOLE)
+        import_store(exported, tmp_path / "other.zarr")
     assert everything(other) == before
 
 
@@ -200,7 +196,7 @@ def test_what_is_left_of_another_store_is_not_filled(exported: Path, tmp_path: P
     (tmp_path / "other.zarr" / "zarr.json").unlink()
     before = everything(other)
     with pytest.raises(StoreError, match="what is left of another store"):
-        import_store(exported, tmp_path / "other.zarr", CONSOLE)
+        import_store(exported, tmp_path / "other.zarr")
     assert everything(other) == before
 
 
@@ -209,7 +205,7 @@ def test_a_shard_of_another_run_is_left_alone(exported: Path, tmp_path: Path) ->
     commit_shard(other, 0, content(other, 0, seed=5))
     before = everything(other)
     with pytest.raises(StoreError, match="shard 0 was written by another run"):
-        import_store(exported, tmp_path / "t.zarr", CONSOLE)
+        import_store(exported, tmp_path / "t.zarr")
     assert everything(other) == before
 
 
@@ -217,11 +213,11 @@ def test_a_folder_that_is_no_store_is_left_alone(exported: Path, tmp_path: Path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("meow")
     with pytest.raises(StoreError, match=r"holds cat\.jpg"):
-        import_store(exported, tmp_path / "photos", CONSOLE)
+        import_store(exported, tmp_path / "photos")
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 
 def test_buckets_are_exported_and_imported(s3: str, tmp_path: Path) -> None:
     store = full_store(f"{s3}/s.zarr")
-    export_store(store, tmp_path / "s.h5", CONSOLE)
-    assert everything(import_store(tmp_path / "s.h5", f"{s3}/t.zarr", CONSOLE)) == everything(store)
+    export_store(store, tmp_path / "s.h5")
+    assert everything(import_store(tmp_path / "s.h5", f"{s3}/t.zarr")) == everything(store)

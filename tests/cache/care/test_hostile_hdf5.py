@@ -4,14 +4,12 @@ import ctypes
 import os
 import struct
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from rich.console import Console
 from store_content import create, everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
@@ -21,13 +19,11 @@ from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.shards import shard_size
 from samcache.cache.store import Store
 
-CONSOLE = Console(file=StringIO())
-
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
     """A full store, and the file that it was exported to."""
-    export_store(full_store(tmp_path / "s.zarr"), tmp_path / "s.h5", CONSOLE)
+    export_store(full_store(tmp_path / "s.zarr"), tmp_path / "s.h5")
     return tmp_path / "s.h5"
 
 
@@ -35,7 +31,7 @@ def refused(file: Path, match: str = ".") -> None:
     """Importing raises one line that names the file, and writes no shard but those that agree."""
     destination = file.with_suffix(".imported")
     with pytest.raises(StoreError, match=match) as raised:
-        import_store(file, destination, CONSOLE)
+        import_store(file, destination)
     assert str(file) in str(raised.value)
     assert "\n" not in str(raised.value)
     original = everything(Store(file.with_suffix(".zarr")))
@@ -61,9 +57,9 @@ def test_what_is_no_hdf5_or_another_hdf5_is_refused(exported: Path, tmp_path: Pa
         file["x"] = np.arange(10)
     refused(exported, "no exported store")
     with pytest.raises(StoreError, match="no such file"):
-        import_store(tmp_path / "missing.h5", tmp_path / "t", CONSOLE)
+        import_store(tmp_path / "missing.h5", tmp_path / "t")
     with pytest.raises(StoreError, match="no such file"):
-        import_store(tmp_path, tmp_path / "t", CONSOLE)
+        import_store(tmp_path, tmp_path / "t")
 
 
 def test_any_missing_part_is_refused(exported: Path) -> None:
@@ -85,7 +81,7 @@ def test_a_shard_whose_commit_record_is_missing_stays_pending(
 ) -> None:
     with h5py.File(exported, "r+") as file:
         del file["records/commits/00000001"]
-    assert import_store(exported, tmp_path / "t.zarr", CONSOLE).pending() == [1]
+    assert import_store(exported, tmp_path / "t.zarr").pending() == [1]
 
 
 def test_a_changed_value_is_never_written(exported: Path) -> None:
@@ -315,7 +311,7 @@ def test_a_commit_that_claims_more_than_the_file_holds_allocates_nothing(tmp_pat
         spec.key(0): ObjectRecord(shard_size(present, spec.row_bytes), "0" * 32)
         for spec in store.arrays.values()
     }
-    export_store(store, tmp_path / "s.h5", CONSOLE)
+    export_store(store, tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         record = Commit(0, (0, rows), objects, ("",) * rows).to_bytes()
         file[f"records/{commit_key(0)}"] = np.frombuffer(record, np.uint8)

@@ -14,7 +14,7 @@ from no_access import lock
 from rich.console import Console
 from store_content import content, create, full_store
 
-from samcache.cache.care.listing import StoreRow, list_stores, render
+from samcache.cache.care.listing import StoreRow, list_stores
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
 from samcache.cache.format.records import seal
@@ -22,6 +22,7 @@ from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 from samcache.cli import cli
+from samcache.commands.show.stores import make_listing
 
 
 def found(root: Path) -> list[str]:
@@ -30,7 +31,7 @@ def found(root: Path) -> list[str]:
 
 def shown(rows: list[StoreRow]) -> str:
     console = Console(file=StringIO(), width=500)
-    console.print(render(rows, "/nowhere"))
+    console.print(make_listing(rows, "/nowhere"))
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
 

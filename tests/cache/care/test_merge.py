@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from store_content import IDENTITY, SHAPES, content, create, full_store, samples, uncommit
 
 from samcache.cache.care import merge as merging
@@ -25,9 +23,6 @@ from samcache.cache.format.shards import DamagedShardError
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
-
-CONSOLE = Console(file=StringIO())
-
 
 TOY = Dataset("toy", ("a", "b"), "source")
 
@@ -118,7 +113,7 @@ def test_any_stores_are_merged_row_by_row(
         failed = tuple(name for name in ids if random.random() < 0.3)  # type: ignore[attr-defined]
         dataset = Dataset(f"set {number}", tuple(classes), "source")
         stores.append(made(folder / f"{number}", ids, per_shard, failed, dropped, dataset))
-    merged = merge_stores(stores, folder / "merged", False, CONSOLE)
+    merged = merge_stores(stores, folder / "merged", False)
     expected: dict[str, tuple[object, ...]] = {}
     for store in stores:
         for name, known in rows_by_id(store):
@@ -133,7 +128,7 @@ def test_any_stores_are_merged_row_by_row(
 
 def test_merging_one_store_compacts_it(tmp_path: Path) -> None:
     store = made(tmp_path / "a", list("pqrstuvw"), 3, failed=("r",), dropped=("p", "q", "s"))
-    merged = merge_stores([store], tmp_path / "m", False, CONSOLE)
+    merged = merge_stores([store], tmp_path / "m", False)
     assert dict(rows_by_id(merged)) == dict(rows_by_id(store))
     assert merged.layout.rows == 5
     assert merged.layout.shards == 2
@@ -144,7 +139,7 @@ def test_names_and_split_origins_are_joined(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["p", "qq"], dataset=Dataset("one", ("a", "b"), "source"))
     b = made(tmp_path / "b", ["q"], dataset=Dataset("two", ("b", "a"), "drawn"))
     c = made(tmp_path / "c", ["rr"], dataset=Dataset("one", ("z", "a"), "source"))
-    merged = merge_stores([a, b, c], tmp_path / "m", False, CONSOLE)
+    merged = merge_stores([a, b, c], tmp_path / "m", False)
     assert merged.dataset == Dataset("one + two", ("a", "b"), "source + drawn"), (
         "none is of class z"
     )
@@ -161,7 +156,7 @@ def test_stores_of_another_identity_are_refused_by_name(
     a = made(tmp_path / "a", ["p"])
     b = made(tmp_path / "b", ["q"], identity=replace(IDENTITY, **{field: value}))
     with pytest.raises(StoreError, match=f"its {field} is {value!r}"):
-        merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+        merge_stores([a, b], tmp_path / "m", False)
     assert not (tmp_path / "m").exists()
 
 
@@ -170,7 +165,7 @@ def test_stores_of_other_map_shapes_are_refused(tmp_path: Path) -> None:
     description = Description(IDENTITY, a.dataset, 3, {**SHAPES, "neck": (3, 1, 1)})
     b = create_store(tmp_path / "b", open_objects(tmp_path / "b"), description, samples(1))
     with pytest.raises(StoreError, match="level shapes"):
-        merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+        merge_stores([a, b], tmp_path / "m", False)
 
 
 def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
@@ -178,7 +173,7 @@ def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
     b = create(tmp_path / "b")
     commit_shard(b, 0, content(b, 0, holes=(2,)))
     with pytest.raises(StoreError, match="b lacks 7 of 10 images: finish samcache extract"):
-        merge_stores([a, Store(tmp_path / "b")], tmp_path / "m", False, CONSOLE)
+        merge_stores([a, Store(tmp_path / "b")], tmp_path / "m", False)
     assert not (tmp_path / "m").exists()
 
 
@@ -195,7 +190,7 @@ def test_a_sample_that_contradicts_its_copy_is_refused(
 ) -> None:
     a, b = made(tmp_path / "a", ["p", "q"]), made(tmp_path / "b", ["r", "q"], **changes)
     with pytest.raises(StoreError, match=rf"^'q' stands in .*a and .*b with another {column}"):
-        merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+        merge_stores([a, b], tmp_path / "m", False)
     assert not (tmp_path / "m").exists()
 
 
@@ -203,17 +198,17 @@ def test_a_sample_of_other_source_bytes_is_refused(tmp_path: Path) -> None:
     a, b = full_store(tmp_path / "a"), full_store(tmp_path / "b", rows=8)
     other = create(tmp_path / "c", rows=4)
     commit_shard(other, 0, content(other, 0, sources=("e" * 64,) * 4))
-    assert len(merge_stores([a, b], tmp_path / "m", False, CONSOLE).table) == 10
+    assert len(merge_stores([a, b], tmp_path / "m", False).table) == 10
     with pytest.raises(StoreError, match="with another sha256"):
-        merge_stores([a, Store(tmp_path / "c")], tmp_path / "n", False, CONSOLE)
+        merge_stores([a, Store(tmp_path / "c")], tmp_path / "n", False)
 
 
 def test_a_group_in_two_splits_is_refused_unless_allowed(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["p"], group=lambda _: "patient 7")
     b = made(tmp_path / "b", ["q"], group=lambda _: "patient 7", split=lambda _: "test")
     with pytest.raises(StoreError, match="'patient 7' in test and train"):
-        merge_stores([a, b], tmp_path / "m", False, CONSOLE)
-    assert len(merge_stores([a, b], tmp_path / "m", True, CONSOLE).table) == 2
+        merge_stores([a, b], tmp_path / "m", False)
+    assert len(merge_stores([a, b], tmp_path / "m", True).table) == 2
 
 
 def test_an_interrupted_merge_goes_on_with_what_is_missing(
@@ -230,50 +225,50 @@ def test_an_interrupted_merge_goes_on_with_what_is_missing(
     with monkeypatch.context() as patched:
         patched.setattr(merging, "commit_shard", dies)
         with pytest.raises(KeyboardInterrupt):
-            merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+            merge_stores([a, b], tmp_path / "m", False)
     begun = Store(tmp_path / "m")
     assert begun.pending() == [2, 3]
     before = begun.objects.get(commit_key(0))
-    merged = merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+    merged = merge_stores([a, b], tmp_path / "m", False)
     assert merged.objects.get(commit_key(0)) == before
     assert dict(rows_by_id(merged)) == {**dict(rows_by_id(a)), **dict(rows_by_id(b))}
-    assert merge_stores([a, b], tmp_path / "m", False, CONSOLE).pending() == []
+    assert merge_stores([a, b], tmp_path / "m", False).pending() == []
 
 
 def test_what_is_not_the_merge_of_these_is_left_alone(tmp_path: Path) -> None:
     a, b = made(tmp_path / "a", ["p", "q"]), made(tmp_path / "b", ["r"])
-    merge_stores([a], tmp_path / "m", False, CONSOLE)
+    merge_stores([a], tmp_path / "m", False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for destination in ("m", "a"):
         with pytest.raises(StoreError, match="not the merge of these"):
-            merge_stores([a, b], tmp_path / destination, False, CONSOLE)
+            merge_stores([a, b], tmp_path / destination, False)
     with pytest.raises(StoreError, match="not the merge of these"):
-        merge_stores([a], tmp_path / "a", False, CONSOLE)
+        merge_stores([a], tmp_path / "a", False)
     (tmp_path / "a" / "zarr.json").rename(tmp_path / "root")
     with pytest.raises(StoreError, match="what is left of another store"):
-        merge_stores([b], tmp_path / "a", False, CONSOLE)
+        merge_stores([b], tmp_path / "a", False)
     (tmp_path / "root").rename(tmp_path / "a" / "zarr.json")
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
 def test_a_merge_whose_rows_were_moved_since_is_left_alone(tmp_path: Path) -> None:
     a = made(tmp_path / "a", list("pqrs"), 2)
-    merged = merge_stores([a], tmp_path / "m", False, CONSOLE)
+    merged = merge_stores([a], tmp_path / "m", False)
     add_generation(merged, merged.table.assign(row=[0, 1, 2, 4]))
     with pytest.raises(StoreError, match="its rows have moved"):
-        merge_stores([a], tmp_path / "m", False, CONSOLE)
+        merge_stores([a], tmp_path / "m", False)
 
 
 def test_a_shard_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
     a = made(tmp_path / "a", list("pqrs"), 2)
-    merge_stores([a], tmp_path / "m", False, CONSOLE)
+    merge_stores([a], tmp_path / "m", False)
     uncommit(Store(tmp_path / "m"), 1)
     with Claims(open_objects(tmp_path / "m")) as other:
         assert other.take(shard_name(1))
         with pytest.raises(StoreError, match=r"another process is writing 1 shard:"):
-            merge_stores([a], tmp_path / "m", False, CONSOLE)
+            merge_stores([a], tmp_path / "m", False)
         assert Store(tmp_path / "m").pending() == [1]
-    assert merge_stores([a], tmp_path / "m", False, CONSOLE).pending() == []
+    assert merge_stores([a], tmp_path / "m", False).pending() == []
 
 
 def test_a_damaged_input_is_named_and_not_copied(tmp_path: Path) -> None:
@@ -283,7 +278,7 @@ def test_a_damaged_input_is_named_and_not_copied(tmp_path: Path) -> None:
     data[5] ^= 1
     damaged.write_bytes(data)
     with pytest.raises(StoreError, match=r"a/images/c/1/0/0/0") as raised:
-        merge_stores([a], tmp_path / "m", False, CONSOLE)
+        merge_stores([a], tmp_path / "m", False)
     assert not isinstance(raised.value, DamagedShardError)
     assert Store(tmp_path / "m").pending() == [1]
 
@@ -297,13 +292,13 @@ def test_each_source_object_is_read_once(tmp_path: Path, monkeypatch: pytest.Mon
         read(self, spec, commit, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Store, "read_shard", counted)
-    merge_stores([a, b], tmp_path / "m", False, CONSOLE)
+    merge_stores([a, b], tmp_path / "m", False)
     assert len(asked) == len(set(asked)) == 3 * len(a.arrays)
 
 
 def test_buckets_are_merged(s3: str, tmp_path: Path) -> None:
     a, b = full_store(f"{s3}/a.zarr", rows=5), full_store(tmp_path / "b", rows=8)
-    merged = merge_stores([a, b], f"{s3}/m.zarr", False, CONSOLE)
+    merged = merge_stores([a, b], f"{s3}/m.zarr", False)
     assert dict(rows_by_id(merged)) == {**dict(rows_by_id(b)), **dict(rows_by_id(a))}
 
 
@@ -316,7 +311,7 @@ def sites(tmp_path: Path) -> list[Store]:
 
 
 def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> None:
-    both = tmp_path / "m", False, CONSOLE
+    both = tmp_path / "m", False
     with pytest.raises(
         StoreError, match=r"1 id with such copies \('q'\): give each store a --prefix"
     ):
@@ -349,5 +344,5 @@ def test_prefixes_that_do_not_fit_are_refused(
     sites: list[Store], tmp_path: Path, prefixes: tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigError, match=r"^--prefix.*expected"):
-        merge_stores(sites, tmp_path / "m", False, CONSOLE, prefixes)
+        merge_stores(sites, tmp_path / "m", False, prefixes)
     assert not (tmp_path / "m").exists()

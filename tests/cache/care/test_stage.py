@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from faulty_objects import BreakingFolder, flip
-from rich.console import Console
 from stages import stage_it, stages
 from store_content import content, full_store, samples, uncommit
 
 from samcache.cache.care import stage
-from samcache.cache.care.stage import stage_folder, staged
+from samcache.cache.care.stage import stage_folder, stage_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
@@ -40,7 +39,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_local_store_is_used_where_it_is(tmp_path: Path, stage_root: Path) -> None:
     store = full_store(tmp_path / "store.zarr")
-    assert staged(store, Console()) is store
+    assert stage_store(store) is store
     assert not stage_root.exists()
 
 

@@ -2,19 +2,17 @@
 
 import gc
 import os
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from copies import tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from stages import size_of, stage_it, stages
 from store_content import full_store
 
 from samcache.cache.care import stage
-from samcache.cache.care.stage import parse_size, stage_folder, staged
+from samcache.cache.care.stage import parse_size, stage_folder, stage_store
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 
@@ -122,7 +120,7 @@ def test_what_another_process_is_about_to_stage_counts(
 
     monkeypatch.setattr(stage, "_copy", stage_two)
     with pytest.raises(StoreError, match="no store at"):  # nothing was copied
-        staged(other, Console(file=StringIO()))
+        stage_store(other)
 
 
 @pytest.mark.parametrize(

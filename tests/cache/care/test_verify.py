@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from store_content import content, create, full_store, uncommit
 
 from samcache.cache.care.verify import report, verify
@@ -105,7 +104,7 @@ def test_a_damaged_commit_record_costs_what_no_spare_tells_and_hides_no_other(
     assert first.key == commit_key(0)
     assert first.rows == cost
     assert second.key == "images/c/2/0/0/0"
-    told = report(store.location, False, Console(quiet=True))
+    told = report(store.location)
     assert (len(told.lost), told.uncommitted) == (len(cost) + len(second.rows), [])
 
 

@@ -3,13 +3,11 @@
 import hashlib
 import shutil
 import zipfile
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from store_content import content, samples
 
 from samcache.cache.care.copy import copy_store
@@ -25,7 +23,6 @@ from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
-CONSOLE = Console(file=StringIO())
 HASHES = {  # of rows 0 to 14, as that version read them
     "features/patch": "c5b51ab1c4229a48",
     "features/neck": "55ec15bd23779b8e",
@@ -82,8 +79,8 @@ def test_it_gains_spares_grows_and_is_copied_and_merged(store: Store, tmp_path: 
     grown = add_generation(store, pd.concat([store.table, fresh], ignore_index=True))
     assert commit_shard(grown, 4, content(grown, 4))
     check_content(Store(store.location))
-    copy_store(grown, tmp_path / "copy.zarr", CONSOLE)
+    copy_store(grown, tmp_path / "copy.zarr")
     check_content(Store(tmp_path / "copy.zarr"))
-    merged = merge_stores([Store(store.location)], tmp_path / "merged.zarr", False, CONSOLE)
+    merged = merge_stores([Store(store.location)], tmp_path / "merged.zarr", False)
     assert verify(merged) == []
     assert list(merged.table["id"]) == list(grown.table["id"])

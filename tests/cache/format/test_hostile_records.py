@@ -19,8 +19,7 @@ from samcache.cache.care.copy import copy_store
 from samcache.cache.care.diff import diff_stores
 from samcache.cache.care.gc import find_garbage
 from samcache.cache.care.info import describe
-from samcache.cache.care.info import render as render_info
-from samcache.cache.care.listing import list_stores, render
+from samcache.cache.care.listing import list_stores
 from samcache.cache.care.verify import report
 from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
@@ -29,6 +28,12 @@ from samcache.cache.format.samples import generation_objects
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
+from samcache.commands.show.stores import (
+    describe_difference,
+    describe_report,
+    make_info,
+    make_listing,
+)
 
 QUIET = Console(file=StringIO(), width=200)
 ROOT, SPARE, TABLE, HINT = (
@@ -69,14 +74,14 @@ def sealed(value: Any) -> bytes:
 def readers(store: Path, sound: Path) -> list[Callable[[], object]]:
     """Everything that reads records."""
     return [
-        lambda: QUIET.print(render(list_stores(store.parent), store.parent)),
-        lambda: QUIET.print(render_info(describe(Store(store)))),
-        lambda: report(store, False, QUIET).text(),
-        lambda: report(store, True, QUIET).text(),
+        lambda: QUIET.print(make_listing(list_stores(store.parent), str(store.parent))),
+        lambda: QUIET.print(make_info(describe(Store(store)))),
+        lambda: describe_report(report(store)),
+        lambda: describe_report(report(store, fast=True)),
         lambda: [Store(store).read_features("patch", 0, 10), read_moments(Store(store))],
         lambda: find_garbage(Store(store)),
-        lambda: diff_stores(Store(sound), Store(store)).text(),
-        lambda: copy_store(Store(store), store.with_name("copy"), QUIET),
+        lambda: describe_difference(diff_stores(Store(sound), Store(store))),
+        lambda: copy_store(Store(store), store.with_name("copy")),
     ]
 
 

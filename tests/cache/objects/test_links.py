@@ -38,8 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     write_npz(folder / "grown.npz", (32, 8, 8))
     npz = write_npz(folder / "toy.npz")
     extract(_options(npz, folder / "whole.zarr", checkpoint), QUIET)
-    merge_stores([Store(folder / "whole.zarr")], folder / "merged.zarr", False, QUIET)
-    export_store(Store(folder / "whole.zarr"), folder / "whole.h5", QUIET)
+    merge_stores([Store(folder / "whole.zarr")], folder / "merged.zarr", False)
+    export_store(Store(folder / "whole.zarr"), folder / "whole.h5")
     return folder
 
 
@@ -60,11 +60,9 @@ COMMANDS: dict[str, Command] = {
     "repair": lambda place, store, weights: repair(
         RepairOptions(store, place / "toy.npz", weights)
     ),
-    "copy": lambda place, store, _: copy_store(Store(place / "whole.zarr"), store, QUIET),
-    "import": lambda place, store, _: import_store(place / "whole.h5", store, QUIET),
-    "merge": lambda place, store, _: merge_stores(
-        [Store(place / "whole.zarr")], store, False, QUIET
-    ),
+    "copy": lambda place, store, _: copy_store(Store(place / "whole.zarr"), store),
+    "import": lambda place, store, _: import_store(place / "whole.h5", store),
+    "merge": lambda place, store, _: merge_stores([Store(place / "whole.zarr")], store, False),
     "gc": lambda _, store, __: collect(Store(store), find_garbage(Store(store))),
 }
 
@@ -112,13 +110,13 @@ def test_a_refused_link_is_named_with_what_to_do(place: Path, tmp_path: Path) ->
     shutil.copytree(place / "whole.zarr", tmp_path / "s.zarr")
     link_to(tmp_path / "s.zarr" / "commits", tmp_path / "outside", "nothing")
     with pytest.raises(StoreError, match=r"/commits is a symbolic link: .*; replace the link"):
-        copy_store(Store(place / "whole.zarr"), tmp_path / "s.zarr", QUIET)
+        copy_store(Store(place / "whole.zarr"), tmp_path / "s.zarr")
 
 
 def test_a_store_whose_root_is_a_link_is_written(place: Path, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "s.zarr").symlink_to(tmp_path / "disk")
-    copy_store(Store(place / "whole.zarr"), tmp_path / "s.zarr", QUIET)
+    copy_store(Store(place / "whole.zarr"), tmp_path / "s.zarr")
     assert tree(tmp_path / "disk").keys() == tree(place / "whole.zarr").keys()
 
 

@@ -15,13 +15,14 @@ from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import Extract
 from torch import Tensor
 
-from samcache.cache.care.info import describe, render
+from samcache.cache.care.info import describe
 from samcache.cache.create import store_exists
 from samcache.cache.errors import CheckpointError, ConfigError
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.precision import Precision
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
+from samcache.commands.show.stores import make_info
 from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.encoders.registry import LEVELS, load_encoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
@@ -173,7 +174,7 @@ def test_it_is_measured_once_and_shown(
     _, again = run_extract()
     assert "cosine" not in again.text(), "nothing was measured"
     output = StringIO()
-    Console(file=output, width=120).print(render(describe(store)))
+    Console(file=output, width=120).print(make_info(describe(store)))
     assert "against float32, 8 images on cpu" in output.getvalue()
     assert json.dumps(describe(store)["provenance"]["precision"]["levels"]["neck"])
 

@@ -1,7 +1,6 @@
 """Each view is the encoder's own output for the turned image, and is kept, mended and moved so."""
 
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 
 import click
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from tiny_extraction import Extract
 
 from samcache.cache.care.hdf5.store import export_store, import_store
@@ -106,7 +104,6 @@ def test_the_first_view_and_the_statistics_are_those_of_a_store_without_views(
 def test_views_are_mended_merged_moved_and_reused(
     run_extract: Extract, pictures: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    console = Console(file=StringIO())
     store, _ = run_extract(source=pictures, views="flips")
     whole = {path: store.read(path, 0, 4) for path in store.arrays}
 
@@ -122,9 +119,9 @@ def test_views_are_mended_merged_moved_and_reused(
     mended = repair(RepairOptions(store.location, pictures, checkpoint, batch_size=3))
     assert (mended.left, verify(Store(store.location))) == ([], [])
     assert same(Store(store.location))
-    assert same(merge_stores([Store(store.location)], tmp_path / "merged.zarr", False, console))
-    export_store(Store(store.location), tmp_path / "s.h5", console)
-    assert same(import_store(tmp_path / "s.h5", tmp_path / "imported.zarr", console))
+    assert same(merge_stores([Store(store.location)], tmp_path / "merged.zarr", False))
+    export_store(Store(store.location), tmp_path / "s.h5")
+    assert same(import_store(tmp_path / "s.h5", tmp_path / "imported.zarr"))
     reused, _ = run_extract("again", source=pictures, views="flips", reuse=(store.location,))
     assert same(reused)
 

@@ -117,9 +117,9 @@ def test_a_merged_store_tells_what_its_parts_agree_on(
     middle, _ = run_extract("middle", source=cines, reading=SourceOptions(frames="middle"))
     first, _ = run_extract("first", source=cines)
     single, _ = run_extract("single", source=npz)
-    same = merge_stores([middle, single], tmp_path / "same.zarr", True, QUIET)
+    same = merge_stores([middle, single], tmp_path / "same.zarr", True)
     assert Reading.recorded(same.provenance) == Reading(frames="middle")
-    mixed = merge_stores([middle, first], tmp_path / "mixed.zarr", True, QUIET)
+    mixed = merge_stores([middle, first], tmp_path / "mixed.zarr", True)
     assert Reading.recorded(mixed.provenance) == Reading(frames=MIXED)
     with pytest.raises(SourceError, match="read with different --frames: give the right"):
         run_extract("mixed", source=cines)

@@ -280,7 +280,7 @@ def test_a_class_that_has_lost_its_images_is_left_out_of_training(
     ):
         found = samcache(*words)
         assert found.exit_code == 0, found.output
-    merged = merge_stores([store], tmp_path / "m.zarr", False, QUIET)
+    merged = merge_stores([store], tmp_path / "m.zarr", False)
     assert merged.dataset.classes == ("b1", "c1")
     assert run(quick(merged, tmp_path / "again")).members[0].scores == results.members[0].scores
 

@@ -1,0 +1,1 @@
+"""What commands print: tables, summaries, remarks and progress."""
