@@ -58,6 +58,10 @@ class AccessError(StoreError):
     """A store is there, and this user has no right to do what is asked of it."""
 
 
+class UnreachableError(StoreError):
+    """The other side gave no answer, or an answer that a repeated request may change."""
+
+
 class FormatError(StoreError):
     """A store has another format than this version reads."""
 

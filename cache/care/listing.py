@@ -13,9 +13,10 @@ from samcache.cache.errors import (
     FormatError,
     StoreError,
     UnfinishedError,
+    UnreachableError,
     describe_os_error,
 )
-from samcache.cache.files.typed_json import parse_json
+from samcache.cache.files.place_kind import names_samcache
 from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
@@ -26,6 +27,7 @@ NO_ACCESS = "no access"
 _STATES = (  # of stores without a row of their own; all other errors are damage
     (UnfinishedError, UNFINISHED),
     (AccessError, NO_ACCESS),
+    (UnreachableError, "unreachable"),
     (FormatError, "other format"),
 )
 _OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
@@ -166,15 +168,15 @@ def _is_ours(objects: Objects, names: set[str]) -> bool:
     if names >= _OURS:
         return True
     try:
-        return any(_says_samcache(objects.find(key, LARGEST_RECORD)) for key in (ROOT, SPARE))
+        return any(_names_samcache(objects.find(key, LARGEST_RECORD)) for key in (ROOT, SPARE))
     except (StoreError, OSError):
         return True  # its row will say what is wrong
 
 
-def _says_samcache(data: bytes | None) -> bool:
+def _names_samcache(data: bytes | None) -> bool:
     try:
-        return isinstance(parse_json(data or b"")["attributes"]["samcache"], dict)
-    except (ValueError, KeyError, TypeError):
+        return names_samcache(data or b"")
+    except ValueError:
         return False
 
 

@@ -1,5 +1,6 @@
 """Join stores of one identity into a new one, row by row, without encoding anything anew."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -88,6 +89,7 @@ def plan_merge(
     """Decide what stands where; raises StoreError as ``merge_stores``, reads no feature."""
     first = stores[0]
     _check_prefixes(prefixes, len(stores))
+    _check_distinct(stores)
     for store in stores[1:]:
         _check_identity(first, store)
     classes = tuple(dict.fromkeys(name for store in stores for name in _classes_of(store)))
@@ -109,6 +111,16 @@ def plan_merge(
         {"merged": _provenance(stores, prefixes), **_reading(stores)},
     )
     return Plan(tuple(stores), description, table)
+
+
+def _check_distinct(stores: list[Store]) -> None:
+    """Raise ConfigError where a store is given twice: its samples would be two, by their prefix."""
+    places = [
+        store.location if store.remote else os.path.realpath(store.location) for store in stores
+    ]
+    for store, place in zip(stores, places, strict=True):
+        if places.count(place) > 1:
+            raise ConfigError(f"{store.location} is given twice: give each store once")
 
 
 def _check_identity(first: Store, store: Store) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.create import left_behind, stale_metadata
-from samcache.cache.errors import AccessError, StoreError
+from samcache.cache.errors import AccessError, StoreError, UnreachableError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.records import checksum
@@ -112,7 +112,7 @@ def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[t
         key = commit_key(shard)
         try:
             found, problem = store.find_commit(shard), "is missing"
-        except AccessError:
+        except (AccessError, UnreachableError):
             raise
         except StoreError as error:
             found, problem = None, str(error)

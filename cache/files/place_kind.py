@@ -10,8 +10,20 @@ _RUN_OPTIONS = "config.json"
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder holds a store."""
-    return (path / "zarr.json").is_file()
+    """Whether a folder holds a store, sound or damaged; other Zarr groups are no stores."""
+    try:
+        return names_samcache(read_regular(path / "zarr.json", LARGEST_RECORD))
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
+def names_samcache(data: bytes) -> bool:
+    """Whether a ``zarr.json`` is a store's root record; raises ValueError where it is damaged."""
+    value = parse_json(data)
+    attributes = value.get("attributes") if isinstance(value, dict) else None
+    return isinstance(attributes, dict) and isinstance(attributes.get("samcache"), dict)
 
 
 def is_run(path: Path) -> bool:

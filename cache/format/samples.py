@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import zarr
+from zarr.buffer.cpu import Buffer
 from zarr.codecs import Crc32cCodec
-from zarr.core.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
 from samcache.cache.errors import StoreError

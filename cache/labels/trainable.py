@@ -1,4 +1,4 @@
-"""The conditions of training: train refuses by them, and extract foretells by the same ones."""
+"""The conditions of training: train refuses by them, and extract reports them beforehand."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,24 +25,26 @@ from samcache.cache.text import count_nouns
 LEAST_FOR_FOLDS = 4  # images or patients of each class: two folds, with train and val in the rest
 _USUAL_FOLDS = 5
 _SHOWN = 3  # sets of look-alike classes that a way out names
-_EXTRACT, _ANEW = "samcache extract with", " (and another --store than before)"
+
+Way = tuple[str, str]  # what helps, and the parameter for it or ""
 
 
 @dataclass(frozen=True)
 class Trainability:
-    """What stands between a sample table and a training.
+    """Whether a sample table can be trained on.
 
-    problems: why a training is refused, none where it is not; ways_out: what helps, the simplest
-    first; remarks: what a training takes as it is, and a person should look at.
+    problems: why a training is refused; ways_out: what helps, the simplest first; remarks: what a
+    training accepts and a person should look at; hint: as of SamcacheError, for the ways out.
     """
 
     how: str  # such as "by its own splits"
     problems: tuple[str, ...]
     ways_out: tuple[str, ...]
     remarks: tuple[str, ...]
+    hint: str = ""
 
     def refusal(self) -> str:
-        """All problems and ways out, to stand behind a name; "" where nothing is refused."""
+        """All problems and ways out, to follow a name; "" where nothing is refused."""
         if not self.problems:
             return ""
         ways = f". What helps: {'; or '.join(self.ways_out)}" if self.ways_out else ""
@@ -81,7 +83,13 @@ def trainability(
     if problems:
         problems = (*_unreadable(samples), *problems)
     ways = tuple(_ways_out(_with_units(table), used, drawn, folds)) if problems else ()
-    return Trainability(how, problems, ways, tuple(_remarks(whole, classes)))
+    return Trainability(
+        how,
+        problems,
+        tuple(text for text, _ in ways),
+        tuple(_remarks(whole, classes)),
+        " ".join(hint for _, hint in ways if hint),
+    )
 
 
 def _with_units(table: pd.DataFrame) -> pd.DataFrame:
@@ -169,9 +177,9 @@ def _units(table: pd.DataFrame, used: tuple[str, ...], column: str = "unit") -> 
 
 def _ways_out(
     table: pd.DataFrame, used: tuple[str, ...], drawn: bool, folds: int | None
-) -> Iterator[str]:
+) -> Iterator[Way]:
     if table.empty:
-        yield "make the images readable: each has its reason"
+        yield "make the images readable: each has its reason", ""
         return
     mistakes = tuple(_mistaken_labels(table, used))
     yield from mistakes
@@ -179,32 +187,36 @@ def _ways_out(
         return
     units, images = int(_units(table, used).min()), int(_units(table, used, "id").min())
     if folds and units >= LEAST_FOR_FOLDS:
-        yield f"give fewer folds (--folds {units} at most)"
+        yield f"use at most {units} folds", "folds"
     elif units >= LEAST_FOR_FOLDS:
-        yield f"samcache train --folds {min(_USUAL_FOLDS, units)}"
+        yield f"train in {min(_USUAL_FOLDS, units)} folds", "folds"
     if (table["group"] != "").any() and units < LEAST_FOR_FOLDS <= images:
-        yield f"{_EXTRACT} --group-column none{_ANEW}, if the images are of several patients"
+        yield (
+            "extract into another store without a group column, if the images are of several "
+            "patients",
+            "group_column",
+        )
     if drawn and not folds and units >= len(SPLITS):
-        yield f"{_EXTRACT} --split-seed N{_ANEW}"
+        yield "extract into another store with another split seed", "split_seed"
     if not drawn and not folds:
-        yield "add images to the splits that lack them"
+        yield "add images to the splits that lack them", ""
     if not drawn and not folds and units >= len(SPLITS):
-        yield "leave the splits out of the source, so that samcache draws them"
+        yield "leave the splits out of the source, so that samcache draws them", ""
     if units < LEAST_FOR_FOLDS and not mistakes:
-        yield "add images or patients of the rarest class"
+        yield "add images or patients of the rarest class", ""
 
 
-def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
+def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[Way]:
     """What helps where labels look wrong, before anything else does."""
     if are_measurements(used, len(table)):
-        yield "group the numbers into a few classes"
+        yield "group the numbers into a few classes", ""
         return
     if are_identifiers(used, len(table)):
-        yield "give the column of the classes with --label-column, if the labels are no classes"
+        yield "name the column of the classes, if the labels are no classes", "label_column"
     for alike in look_alikes(used)[:_SHOWN]:
-        yield f"give {' and '.join(map(repr, alike))} one name"
+        yield f"give {' and '.join(map(repr, alike))} one name", ""
     if missing_labels(used):
-        yield f"give the images of class {quote_names(missing_labels(used))} a label"
+        yield f"give the images of class {quote_names(missing_labels(used))} a label", ""
 
 
 def _remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:

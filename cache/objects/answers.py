@@ -3,12 +3,7 @@
 import re
 from http import HTTPStatus
 
-from samcache.cache.errors import AccessError, StoreError
-
-
-class PassingError(StoreError):
-    """No answer, or one that says nothing for good: sending the request again may help."""
-
+from samcache.cache.errors import AccessError, StoreError, UnreachableError
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
@@ -27,7 +22,7 @@ _PASSING = (408, 409, 425, 429)  # among the client errors
 
 
 def explain(name: str, key: str, error: Exception) -> StoreError:
-    """What a user should read about an error of obstore's; a PassingError where it may pass.
+    """What a user should read about an error of obstore's; a UnreachableError where it may pass.
 
     Of the answer's body only code and message are told: the rest may hold parts of a signature.
     """
@@ -54,7 +49,7 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
         )
     if 400 <= status < 500 and status not in _PASSING and "RequestTimeout" not in head:
         return StoreError(f"{name}/{key}: the request was refused ({detail})")
-    return PassingError(f"{name}/{key} cannot be reached: {detail}")
+    return UnreachableError(f"{name}/{key} cannot be reached: {detail}")
 
 
 def no_credentials(name: str) -> str:

@@ -11,8 +11,8 @@ import obstore
 from obstore import exceptions
 from obstore.store import ObjectStore
 
-from samcache.cache.errors import StoreError
-from samcache.cache.objects.answers import PassingError, explain
+from samcache.cache.errors import StoreError, UnreachableError
+from samcache.cache.objects.answers import explain
 from samcache.cache.objects.base import Objects, Part, fill_buffers, in_parallel
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class BucketObjects(Objects):
             if size is None:
                 # Another's request for the same key is under way (409 of AWS), or its object
                 # has just been deleted: neither is an answer.
-                raise PassingError(f"{self.name}/{key} is there and is not") from None
+                raise UnreachableError(f"{self.name}/{key} is there and is not") from None
             return size == len(data) and self.find(key) == data
         if not self._exclusive:
             self._check_exclusive(key, data)
@@ -162,10 +162,10 @@ class BucketObjects(Objects):
         return self._repeat(prefix, request, absent=False)
 
     def _receive(self, key: str, found: "GetResult") -> memoryview:
-        """All bytes of an answer; raises PassingError where some are missing."""
+        """All bytes of an answer; raises UnreachableError where some are missing."""
         data = memoryview(found.bytes())
         if len(data) != found.meta["size"]:
-            raise PassingError(
+            raise UnreachableError(
                 f"{self.name}/{key}: {len(data)} bytes arrived of {found.meta['size']}"
             )
         return data
@@ -182,7 +182,7 @@ class BucketObjects(Objects):
             try:
                 with self._explained(key, absent):
                     result = request()
-            except PassingError:
+            except UnreachableError:
                 pause = min(_LONGEST_PAUSE, _PAUSE * 2**attempt) * random.uniform(0.5, 1.5)
                 spent = time.monotonic() - begun + pause
                 if attempt == self._retries or spent > self._patience(attempt):

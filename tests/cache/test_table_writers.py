@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from obstore.store import MemoryStore
 from store_content import content, create, samples
-from watched_objects import Died, Watched, die
+from watched_objects import Died, Memory, Watched, die
 
 from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.verify import verify
@@ -26,8 +25,9 @@ class Place:
     """Where writers meet; each has a table and a data set of its own, and commits all shards."""
 
     def __init__(self) -> None:
-        self.memory, self.steps = MemoryStore(), 0
-        self.pattern = create("pattern", objects=Watched(MemoryStore())).description
+        self.memory: Memory = {}
+        self.steps = 0
+        self.pattern = create("pattern", objects=Watched({})).description
 
     def store(self) -> Store:
         return Store("memory", Watched(self.memory))

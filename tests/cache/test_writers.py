@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from obstore.store import MemoryStore
 from store_content import content, create, full_store
-from watched_objects import Died, Watched, die
+from watched_objects import Died, Memory, Watched, die
 
 from samcache.cache.care.verify import verify
 from samcache.cache.create import store_exists
@@ -19,12 +19,18 @@ from samcache.cache.writer import commit_shard, remove_unmatched_commit, restore
 STEPS = range(1, 20)
 
 
+@cache
+def empty_store() -> Memory:
+    memory: Memory = {}
+    create("memory", objects=Watched(memory))
+    return memory
+
+
 class Shard:
     """One shard, its store in memory, and who holds the newest claim on it."""
 
     def __init__(self) -> None:
-        self.memory, self.holder = MemoryStore(), -1
-        create("memory", objects=Watched(self.memory))
+        self.memory, self.holder = dict(empty_store()), -1
 
     def store(self) -> Store:
         return Store("memory", Watched(self.memory))

@@ -10,7 +10,7 @@ from store_content import content, samples
 from samcache.cache.care import copy as copying
 from samcache.cache.care.copy import CopySummary, copy_store
 from samcache.cache.create import add_generation
-from samcache.cache.objects.folder import FolderObjects
+from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
@@ -27,10 +27,10 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-def copy_into(objects: FolderObjects, source: Path, patch: pytest.MonkeyPatch) -> CopySummary:
+def copy_into(objects: Objects, source: Path | Store, patch: pytest.MonkeyPatch) -> CopySummary:
     with patch.context() as within:
         within.setattr(copying, "open_objects", lambda _: objects)
-        return copy(source, objects.root)
+        return copy(source, objects.name)
 
 
 def grow(path: Path) -> Store:
@@ -42,11 +42,11 @@ def grow(path: Path) -> Store:
     return Store(path)
 
 
-def check_valid(folder: Path, source: Store) -> None:
-    """No store yet, or one whose committed shards are the source's."""
-    if not (folder / "zarr.json").exists():
+def check_valid(objects: Objects, source: Store) -> None:
+    """No store yet, or a store whose committed shards are the source's."""
+    if objects.find("zarr.json") is None:
         return
-    partial = Store(folder)
+    partial = Store(objects.name, objects)
     pd.testing.assert_frame_equal(partial.table, source.table)
     for commit in partial.commits.values():
         for path in partial.arrays:

@@ -65,7 +65,7 @@ def full_store(path: str | Path, **layout: Any) -> Store:
     store = create(path, **layout)
     for shard in range(store.layout.shards):
         assert commit_shard(store, shard, content(store, shard))
-    return Store(path)
+    return Store(path, layout.get("objects"))
 
 
 def everything(store: Store) -> dict[str, bytes]:

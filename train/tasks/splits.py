@@ -94,10 +94,11 @@ def plan_members(
     problems = wrong_choices(seeds, fractions)
     if absent := unused_classes(samples, classes):
         problems.append(f"no readable sample is of class {quote_names(absent)}")
-    if refusal := trainability(samples, classes, "source", folds).refusal():
-        problems.append(f"the samples {refusal}")
+    found = trainability(samples, classes, "source", folds)
+    if found.problems:
+        problems.append(f"the samples {found.refusal()}")
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError("; ".join(problems), found.hint)
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
     if folds:
         divisions = _cross_validation(labels, unit_codes(samples), folds)

@@ -48,7 +48,7 @@ def plan_trainings(
     if found.problems:
         problems.append(f"{store.location} {found.refusal()}")
     if problems:
-        raise ConfigError("; ".join(problems))
+        raise ConfigError("; ".join(problems), found.hint)
     samples, classes = readable_samples(store), trained_classes(store)
     members = plan_members(samples, classes, seeds, folds, fractions)
     remarks = [f"{missing}: left out"] if missing else []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samcache.cache.care.damage.one_bit import correct_small, is_sealed
-from samcache.cache.errors import AccessError, StoreError, UnfinishedError
+from samcache.cache.errors import AccessError, StoreError, UnfinishedError, UnreachableError
 from samcache.cache.format.description import ROOT, SPARE, read_description
 from samcache.cache.format.samples import (
     NEWEST,
@@ -37,7 +37,7 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     objects, damage = open_objects(location), []
     try:
         description = read_description(objects)
-    except (AccessError, UnfinishedError):
+    except (AccessError, UnfinishedError, UnreachableError):
         raise
     except StoreError:
         if objects.size(SPARE) is None:
@@ -47,7 +47,7 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     store = Store(location, objects, description)
     try:
         store.generation = newest_generation(objects)
-    except AccessError:
+    except (AccessError, UnreachableError):
         raise
     except StoreError as error:
         store.generation = _restored_generation(objects)

@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +15,8 @@ from copies import FEATURE, check_valid, copy, copy_into, tree
 from faulty_objects import BreakingFolder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_content import content, full_store, samples
+from store_content import content, everything, full_store, samples
+from watched_objects import Breaking, Watched
 
 from samcache.cache.care import copy as copying
 from samcache.cache.care.copy import CopySummary
@@ -36,16 +36,28 @@ from samcache.cache.writer import commit_shard
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(0, 45), min_size=1, max_size=3))
 def test_a_copy_cut_off_anywhere_is_a_valid_store_and_goes_on(cuts: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        source, folder = full_store(Path(name) / "source.zarr"), Path(name) / "copy.zarr"
+    source, memory = full_store("source", objects=Watched({})), dict[str, bytes]()
+    with pytest.MonkeyPatch.context() as patch:
         for writes in cuts:
             try:
-                copy_into(BreakingFolder(folder, writes), Path(source.location), patch)
+                copy_into(Breaking(memory, writes), source, patch)
             except StoreError as error:
                 assert str(error) == "cut off"  # noqa: PT017
-            check_valid(folder, source)
-        copy(source, folder)
-        assert tree(folder) == tree(Path(source.location))
+            check_valid(Watched(memory), source)
+        copy_into(Watched(memory), source, patch)
+    assert memory == everything(source)
+
+
+def test_a_copy_on_disk_that_is_cut_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = full_store(tmp_path / "source.zarr"), tmp_path / "copy.zarr"
+    for writes in (9, 16, 22):
+        with contextlib.suppress(StoreError):
+            copy_into(BreakingFolder(folder, writes), source, monkeypatch)
+        check_valid(FolderObjects(folder), source)
+    copy(source, folder)
+    assert tree(folder) == tree(Path(source.location))
 
 
 KILLED = """
@@ -74,7 +86,7 @@ def test_a_killed_copy_leaves_claims_that_hold_nobody_up(tmp_path: Path, writes:
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
     assert subprocess.run(command, check=False).returncode == 9
     assert list((tmp_path / "copy.zarr" / "claims").iterdir())
-    check_valid(tmp_path / "copy.zarr", source)
+    check_valid(FolderObjects(tmp_path / "copy.zarr"), source)
     left = open_objects(tmp_path / "copy.zarr")
     left.delete(left.leftovers())  # files half written, which are no objects
     copy(source, tmp_path / "copy.zarr")
@@ -186,22 +198,22 @@ def test_a_copy_that_slept_as_it_took_back_a_shard_leaves_what_was_committed_mea
 @given(st.integers(0, 30))
 def test_a_store_is_not_made_of_what_a_cut_off_copy_began(writes: int) -> None:
     """Whoever creates a store there has it whole, or is told to finish the copy."""
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        source, folder = full_store(Path(name) / "source.zarr"), Path(name) / "copy.zarr"
+    source, memory = full_store("source", objects=Watched({})), dict[str, bytes]()
+    objects = Watched(memory)
+    with pytest.MonkeyPatch.context() as patch:
         with contextlib.suppress(StoreError):
-            copy_into(BreakingFolder(folder, writes), Path(source.location), patch)
-        objects = FolderObjects(folder)
+            copy_into(Breaking(memory, writes), source, patch)
         if not store_exists(objects):
             try:
                 made = replace(source.description, table=None)
-                create_store(folder, objects, made, samples(10))
+                create_store("memory", objects, made, samples(10))
             except UnfinishedError as error:
                 assert "a copy or an import" in str(error)  # noqa: PT017
                 assert not store_exists(objects)
             else:
-                assert verify(Store(folder)) == []
-        copy(source, folder)
-        assert verify(Store(folder)) == []
+                assert verify(Store("memory", objects)) == []
+        copy_into(objects, source, patch)
+        assert verify(Store("memory", objects)) == []
 
 
 def test_a_copy_whose_claim_was_taken_over_replaces_nothing(

@@ -346,3 +346,11 @@ def test_prefixes_that_do_not_fit_are_refused(
     with pytest.raises(ConfigError, match=r"^--prefix.*expected"):
         merge_stores(sites, tmp_path / "m", False, prefixes)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_store_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "a", list("pq"), 2)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    both = [Store(tmp_path / "a"), Store(tmp_path / "link")]
+    with pytest.raises(ConfigError, match="a is given twice: give each store once"):
+        merge_stores(both, tmp_path / "m", False, ("A", "B"))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from store_content import content, create, full_store, uncommit
 
 from samcache.cache.care.verify import report, verify
+from samcache.cache.errors import UnreachableError
 from samcache.cache.format.commits import commit_key, spare_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
@@ -119,3 +120,16 @@ def test_a_record_that_points_elsewhere_is_damage_and_is_not_followed(
     (damage,) = verify(Store(store.location))
     assert damage.key == commit_key(0)
     assert "names other objects" in damage.problem
+
+
+def test_a_network_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = full_store(tmp_path / "s.zarr")
+
+    def give_no_answer(_: int) -> None:
+        raise UnreachableError("s3://b/s.zarr cannot be reached: no answer in time")
+
+    monkeypatch.setattr(store, "find_commit", give_no_answer)
+    with pytest.raises(UnreachableError):
+        verify(store)

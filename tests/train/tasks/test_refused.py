@@ -137,7 +137,7 @@ def test_a_finished_run_is_not_overwritten_unasked(store: Store, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("counts", "message"),
-    [((24, 8, 1), "class '1' is missing from test.* What helps: samcache train --folds 5")],
+    [((24, 8, 1), "class '1' is missing from test.* What helps: train in 5 folds")],
 )
 def test_splits_that_cannot_be_scored_are_refused(
     run_extract: Extract, tmp_path: Path, counts: tuple[int, int, int], message: str

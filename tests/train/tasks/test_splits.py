@@ -140,7 +140,7 @@ def test_what_a_sample_is_in_a_member() -> None:
         ((1, 1), None, (1.0,), "each once"),
         ((1,), None, (0.0, 1.0), r"--fractions 0,1: each should lie in"),
         ((1,), None, (1.5,), r"--fractions 1.5: each"),
-        ((1,), 30, (1.0,), "fewer folds"),
+        ((1,), 30, (1.0,), "at most . folds"),
         ((-1,), None, (1.0,), r"--seeds -1: each should lie in"),
         ((2**32,), None, (1.0,), r"--seeds 4294967296: each should lie in"),
     ],

@@ -84,17 +84,17 @@ UNTRAINABLE: dict[str, tuple[Change, str, list[str]]] = {
     "no val": (
         lambda _, name, split: (name, split.replace("val", "train")),
         "by its own splits: val is empty",
-        ["samcache train --folds 5", "add images to the splits"],
+        ["train in 5 folds", "add images to the splits"],
     ),
     "neither val nor test": (
         lambda _n, name, _s: (name, "train"),
         "by its own splits: val and test are empty",
-        ["samcache train --folds 5"],
+        ["train in 5 folds"],
     ),
     "a class in train alone, and no val": (
         lambda n, name, split: ("c" if n < 5 else name, split.replace("val", "test")),
         "by its own splits: val is empty; class 'c' is missing from test",
-        ["samcache train --folds 5"],
+        ["train in 5 folds"],
     ),
     "one class": (
         lambda _n, _c, split: ("a", split),
@@ -208,10 +208,10 @@ def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
     options = replace(options, reading=SourceOptions(group="patient"))
     (refusal,) = remarks(options)
     assert "by the drawn splits: 1 patient in 24 images: val and test are empty" in refusal
-    assert "--group-column none" in refusal
-    assert "--folds" not in refusal
+    assert "without a group column" in refusal
+    assert "folds" not in refusal
     assert "leave" not in refusal, "nobody has given splits"
-    with pytest.raises(ConfigError, match=r"in 4 folds: 1 patient in 24 images: .*-column none"):
+    with pytest.raises(ConfigError, match=r"in 4 folds: 1 patient in .*without a group col"):
         run(quick(Store(options.store), tmp_path / "run", folds=4))
     ungrouped = replace(options, store=tmp_path / "u.zarr", reading=SourceOptions(group="none"))
     assert remarks(ungrouped) == ()
