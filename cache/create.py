@@ -9,7 +9,7 @@ import pandas as pd
 from samcache.cache.claims import CLAIMS
 from samcache.cache.errors import OvertakenError, StoreError, UnfinishedError
 from samcache.cache.format.description import BEGUN, ROOT, SPARE, Description, read_description
-from samcache.cache.format.layout import metadata_objects, same_metadata
+from samcache.cache.format.layout import is_same_metadata, make_array_metadata
 from samcache.cache.format.samples import (
     NEWEST,
     PLAIN_GROUP,
@@ -17,8 +17,8 @@ from samcache.cache.format.samples import (
     Generation,
     create_columns,
     generation_key,
-    newest_generation,
     parse_generation,
+    read_newest_generation,
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
@@ -88,7 +88,7 @@ def _complete_creation(location: str | Path, objects: Objects) -> Store:
             "on, or choose another place"
         )
     if decided.table is not None:
-        following = _metadata(decided, decided.table)
+        following = _make_metadata(decided, decided.table)
         for key, data in following.items():
             objects.create(key, data)
         if not objects.create(generation_key(0), decided.table.to_bytes()):
@@ -101,7 +101,7 @@ def _complete_creation(location: str | Path, objects: Objects) -> Store:
 def _has_columns(objects: Objects, decided: Description) -> bool:
     """Whether the first table is there, of which older versions have the record alone."""
     try:
-        table = decided.table or newest_generation(objects)
+        table = decided.table or read_newest_generation(objects)
     except StoreError:
         return False
     return all(objects.size(key) == record.bytes for key, record in table.objects.items())
@@ -143,24 +143,24 @@ def write_metadata(store: Store) -> Store:
     newest = Store(store.location, store.objects)
     while True:
         store = newest
-        expected = expected_metadata(store)
-        for key in stale_metadata(store):
+        expected = make_metadata(store)
+        for key in find_stale_metadata(store):
             store.objects.put(key, expected[key])
         newest = Store(store.location, store.objects)
         if newest.generation == store.generation:
             return newest
 
 
-def stale_metadata(store: Store) -> list[str]:
+def find_stale_metadata(store: Store) -> list[str]:
     """Keys whose objects are not what follows from the newest table, or are missing."""
     return [
         key
-        for key, data in expected_metadata(store).items()
-        if (found := store.objects.find(key)) is None or not same_metadata(found, data)
+        for key, data in make_metadata(store).items()
+        if (found := store.objects.find(key)) is None or not is_same_metadata(found, data)
     ]
 
 
-def left_behind(store: Store) -> set[str]:
+def find_left_behind(store: Store) -> set[str]:
     """Stale keys whose objects follow from an older table: a process was cut off as it grew.
 
     The hint is the last to follow the newest table, and tells which table the others are of.
@@ -168,27 +168,27 @@ def left_behind(store: Store) -> set[str]:
     hint = store.objects.find(NEWEST, LARGEST_RECORD)
     try:
         before = parse_generation(hint or b"")
-        older = _metadata(store.description, before)
+        older = _make_metadata(store.description, before)
     except StoreError:
         return set()
     if before.number >= store.generation.number:
         return set()
     return {
         key
-        for key in stale_metadata(store)
-        if same_metadata(store.objects.find(key) or b"", older[key])
+        for key in find_stale_metadata(store)
+        if is_same_metadata(store.objects.find(key) or b"", older[key])
     }
 
 
-def expected_metadata(store: Store) -> dict[str, bytes]:
+def make_metadata(store: Store) -> dict[str, bytes]:
     """Every object but the root record that follows from description and newest table."""
-    return _metadata(store.description, store.generation)
+    return _make_metadata(store.description, store.generation)
 
 
-def _metadata(description: Description, generation: Generation) -> dict[str, bytes]:
+def _make_metadata(description: Description, generation: Generation) -> dict[str, bytes]:
     return {
         BEGUN: PLAIN_GROUP,
-        **metadata_objects(description.layout(generation.extent), description.identity),
+        **make_array_metadata(description.layout(generation.extent), description.identity),
         NEWEST: generation.to_bytes(),
         SPARE: description.to_bytes(),
     }

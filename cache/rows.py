@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.format.layout import ArraySpec
-from samcache.cache.format.shards import CHECKSUM, Array, DamagedShardError, check_rows, numbered
+from samcache.cache.format.shards import CHECKSUM, Array, DamagedShardError, check_rows, number_rows
 from samcache.cache.store import Store
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ class RowReader:
         self._numbers = np.full(store.layout.rows, -1)  # of a row among those its objects hold
         for shard, commit in store.commits.items():
             start, stop = store.layout.rows_of(shard)
-            numbers = numbered(commit.present(store.rows_per_shard))
+            numbers = number_rows(commit.present(store.rows_per_shard))
             self._numbers[start:stop] = numbers[: stop - start]
 
     def read(self, rows: Ints) -> dict[str, Array]:
@@ -40,7 +40,7 @@ class RowReader:
         """
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self._numbers):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self._numbers)}")
-        groups = self._by_shard(rows)
+        groups = self._group_by_shard(rows)
         out = {spec.path: np.empty((len(rows), *spec.row), spec.dtype) for spec in self._specs}
         absent = self._numbers[rows] < 0
 
@@ -53,7 +53,7 @@ class RowReader:
             list(pool.map(fill, self._specs))
         return out
 
-    def _by_shard(self, rows: Ints) -> list[tuple[int, Ints]]:
+    def _group_by_shard(self, rows: Ints) -> list[tuple[int, Ints]]:
         """Shards, each with the places in ``rows`` whose data it holds."""
         places = np.flatnonzero(self._numbers[rows] >= 0)
         shards = rows[places] // self._store.rows_per_shard
@@ -73,12 +73,14 @@ class RowReader:
         ]
         try:
             self._store.objects.read_parts_into(key, parts)
-            check_rows(flat, places, self._committed_sums(spec, shard, numbers, sums))
+            check_rows(flat, places, self._find_committed_sums(spec, shard, numbers, sums))
         except (DamagedShardError, FileNotFoundError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
             raise self._store.damaged(key, reason) from None
 
-    def _committed_sums(self, spec: ArraySpec, shard: int, numbers: Ints, found: Array) -> Array:
+    def _find_committed_sums(
+        self, spec: ArraySpec, shard: int, numbers: Ints, found: Array
+    ) -> Array:
         """The checksums (n, 4) that rows of an object must have to be those that were committed.
 
         Older records have none; the object as a whole is compared then, once, and its own serve.

@@ -17,12 +17,12 @@ from samcache.cache.format.commits import Commit, commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
 from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
 from samcache.cache.format.records import checksum
-from samcache.cache.format.samples import Generation, newest_generation, read_samples
+from samcache.cache.format.samples import Generation, read_newest_generation, read_samples
 from samcache.cache.format.shards import (
     CHECKSUM,
     DamagedShardError,
     ShardBuffers,
-    shard_size,
+    count_shard_bytes,
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
@@ -67,7 +67,7 @@ class Store:
     @cached_property
     def generation(self) -> Generation:
         """The record of the sample table."""
-        return newest_generation(self.objects)
+        return read_newest_generation(self.objects)
 
     @cached_property
     def layout(self) -> Layout:
@@ -142,7 +142,8 @@ class Store:
             raise StoreError(f"commit record of shard {shard} covers rows {commit.rows}: damaged")
         present = commit.present(self.layout.rows_per_shard)
         expected = {
-            spec.key(shard): shard_size(present, spec.row_bytes) for spec in self.arrays.values()
+            spec.key(shard): count_shard_bytes(present, spec.row_bytes)
+            for spec in self.arrays.values()
         }
         if {key: record.bytes for key, record in commit.objects.items()} != expected:
             raise StoreError(f"commit record of shard {shard} names other objects: damaged")

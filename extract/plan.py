@@ -13,7 +13,7 @@ from rich.filesize import decimal
 
 from samcache.cache.create import store_exists
 from samcache.cache.format.layout import ArraySpec, Layout
-from samcache.cache.format.shards import shard_size
+from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
@@ -222,8 +222,8 @@ def _copied(todo: pd.DataFrame, prepared: Prepared, known: KnownRows, console: C
 
 def _bytes(spec: ArraySpec, counts: npt.NDArray[np.int64], size: int) -> int:
     """Bytes of one array's objects: of so many samples in each shard."""
-    empty = shard_size(np.zeros(size, np.bool_), spec.row_bytes)
-    one = shard_size(np.ones(1, np.bool_), spec.row_bytes) - shard_size(
+    empty = count_shard_bytes(np.zeros(size, np.bool_), spec.row_bytes)
+    one = count_shard_bytes(np.ones(1, np.bool_), spec.row_bytes) - count_shard_bytes(
         np.zeros(1, np.bool_), spec.row_bytes
     )
     return len(counts) * empty + int(counts.sum()) * one

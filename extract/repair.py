@@ -12,7 +12,7 @@ from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import ObjectRecord, commit_key, spare_key
 from samcache.cache.format.reading import Reading
-from samcache.cache.format.samples import generation_objects, read_column
+from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
 from samcache.cache.writer import Writer
@@ -147,7 +147,9 @@ def _restore_columns(store: Store, samples: pd.DataFrame, broken: list[str]) -> 
         samples = samples.fillna({"label": -1, "split": "", "group": ""})
     fits = len(samples) == generation.count
     table = samples.assign(row=generation.rows) if fits else samples.assign(row=0)
-    _, objects = generation_objects(generation.number, table, generation.extent, generation.folder)
+    _, objects = make_generation_objects(
+        generation.number, table, generation.extent, generation.folder
+    )
     for key in broken:
         if ObjectRecord.of(objects[key]) != generation.objects[key]:
             raise StoreError(

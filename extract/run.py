@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from samcache.cache.create import stale_metadata, store_exists
+from samcache.cache.create import find_stale_metadata, store_exists
 from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.format.description import DRAWN, Dataset, Description
 from samcache.cache.format.layout import Layout
@@ -267,7 +267,7 @@ def bring_up_to_date(
         table = next_table(given, store, changes, options.prune)
         if table is not None and not options.allow_split_groups:
             refuse_split_groups(table, f"with the splits that {store.location} has, ")
-        if table is None and not stale_metadata(store):
+        if table is None and not find_stale_metadata(store):
             return store, changes
         updated = writer.update_table(store, table)
         if updated is not None:

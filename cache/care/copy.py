@@ -56,7 +56,7 @@ def copy_store(
     damaged = copy_table(source, objects)
     with Writer(destination, objects) as writer:
         transfer = Transfer(source, writer)
-        shards, standing, total, found = _lacking(source, transfer)
+        shards, standing, total, found = _find_lacking(source, transfer)
         outcomes = copy_shards(transfer, shards, total, partial(on_progress, "copying"))
     for outcome in outcomes:
         found.update(outcome.damaged)
@@ -110,7 +110,7 @@ def _copy_each(transfer: Transfer, shards: list[int]) -> list[Outcome]:
             raise
 
 
-def _lacking(source: Store, transfer: Transfer) -> tuple[list[int], int, int, dict[str, str]]:
+def _find_lacking(source: Store, transfer: Transfer) -> tuple[list[int], int, int, dict[str, str]]:
     """Shards to copy, how many need not be, the bytes to copy, and damage found on the way."""
     shards, standing, total, damaged = [], 0, 0, {}
 

@@ -68,17 +68,17 @@ def diff_stores(a: Store, b: Store) -> Difference:
     """Compare two stores by their records; raises StoreError where one cannot be read."""
     before, after = _table(a), _table(b)
     shared = before.index.intersection(after.index, sort=False)
-    features, compared = _features(a, b)
+    features, compared = _compare_features(a, b)
     readable = (before.loc[shared, "status"] == "ok") & (after.loc[shared, "status"] == "ok")
     return Difference(
         a=a.location,
         b=b.location,
-        identity=_changes(asdict(a.identity), asdict(b.identity)),
-        dataset=_changes(asdict(a.dataset), asdict(b.dataset)),
-        level_shapes=_changes(a.layout.level_shapes, b.layout.level_shapes),
+        identity=_list_changes(asdict(a.identity), asdict(b.identity)),
+        dataset=_list_changes(asdict(a.dataset), asdict(b.dataset)),
+        level_shapes=_list_changes(a.layout.level_shapes, b.layout.level_shapes),
         only_a=list(before.index.difference(after.index, sort=False)),
         only_b=list(after.index.difference(before.index, sort=False)),
-        samples=_sample_changes(before.loc[shared], after.loc[shared]),
+        samples=_list_sample_changes(before.loc[shared], after.loc[shared]),
         features=features,
         compared=compared,
         uncompared=int(readable.sum()) - compared,
@@ -97,12 +97,12 @@ def _table(store: Store) -> pd.DataFrame:
     return samples.assign(label=names).set_index("id")
 
 
-def _changes(a: dict[str, Any], b: dict[str, Any]) -> list[Change]:
+def _list_changes(a: dict[str, Any], b: dict[str, Any]) -> list[Change]:
     names = dict.fromkeys([*a, *b])
     return [Change(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
-def _sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[SampleChange]:
+def _list_sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[SampleChange]:
     """Fields that differ, of tables with the same index."""
     found = []
     for name in ("label", "split", "group", "sha256", "status"):
@@ -117,14 +117,14 @@ def _sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[SampleCha
     return found
 
 
-def _features(a: Store, b: Store) -> tuple[dict[str, list[str]], int]:
+def _compare_features(a: Store, b: Store) -> tuple[dict[str, list[str]], int]:
     """Ids in shards whose objects differ, by array, and how many samples could be compared."""
     differing: dict[str, list[str]] = {}
     compared = 0
     if a.rows_per_shard != b.rows_per_shard or a.arrays != b.arrays:
         return differing, compared
-    theirs = _readable_by_shard(b)
-    for shard, ids in _readable_by_shard(a).items():
+    theirs = _group_readable(b)
+    for shard, ids in _group_readable(a).items():
         if shard in theirs and ids.equals(theirs[shard]):
             old, new = a.commits[shard], b.commits[shard]
             paths = [
@@ -140,7 +140,7 @@ def _features(a: Store, b: Store) -> tuple[dict[str, list[str]], int]:
     return differing, compared
 
 
-def _readable_by_shard(store: Store) -> "dict[int, pd.Series[str]]":
+def _group_readable(store: Store) -> "dict[int, pd.Series[str]]":
     """Shard -> ids of its samples with data, by row."""
     readable = store.samples[store.samples["status"] == "ok"].set_index("row")["id"]
     groups = readable.groupby(readable.index.to_numpy() // store.rows_per_shard)

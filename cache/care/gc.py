@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from samcache.cache.claims import CLAIMS, Claims, claim_key, find_newest_claim
-from samcache.cache.create import TABLE, expected_metadata
+from samcache.cache.create import TABLE, make_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key, shard_name, spare_key
 from samcache.cache.format.description import ROOT
@@ -21,8 +21,8 @@ from samcache.cache.format.samples import (
     NEWEST,
     SAMPLES,
     generation_key,
-    newest_generation,
     parse_generation,
+    read_newest_generation,
 )
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
@@ -71,15 +71,15 @@ def find_garbage(store: Store) -> list[Garbage]:
     """
     store = Store(store.location, store.objects)
     sizes = store.objects.listing("")
-    explained = _explained(store, sizes)
+    explained = _list_explained(store, sizes)
     found = [
         Garbage(key, size, why)
         for key, size in sizes.items()
-        if key not in explained and (why := _why(store, key))
+        if key not in explained and (why := _explain(store, key))
     ]
-    live = {name for name in {_claim_for(one.key) for one in found} if _is_live(store, name)}
-    found = [one for one in found if one.unknown or _claim_for(one.key) not in live]
-    return sorted([*found, *_temporary(store)], key=_order)
+    live = {name for name in {_name_claim(one.key) for one in found} if _is_live(store, name)}
+    found = [one for one in found if one.unknown or _name_claim(one.key) not in live]
+    return sorted([*found, *_find_temporary(store)], key=_order)
 
 
 def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
@@ -92,7 +92,7 @@ def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
     by_claim: dict[str, list[Garbage]] = {}
     for one in sorted(garbage, key=_order):
         if one.key in still:
-            by_claim.setdefault(_claim_for(one.key), []).append(one)
+            by_claim.setdefault(_name_claim(one.key), []).append(one)
     removed = []
     with Claims(store.objects) as claims:
         for name, group in by_claim.items():
@@ -111,13 +111,13 @@ def _remove(store: Store, key: str) -> bool:
     A process that sleeps in here may find that a writer has built on the object. It puts the object
     back, or, where the writer had replaced the object, makes the writer's shard pending.
     """
-    if _came_to_life(store, key):
+    if _is_explained_now(store, key):
         return False
     data = store.objects.find(key)
     store.objects.delete([key])
-    if data is not None and _came_to_life(store, key):
+    if data is not None and _is_explained_now(store, key):
         store.objects.create(key, data)
-        shard = _shard(key)
+        shard = _parse_shard(key)
         if shard is not None:
             remove_unmatched_commit(Store(store.location, store.objects), shard)
         return False
@@ -134,18 +134,18 @@ def _order(one: Garbage) -> tuple[bool, str, bool, str]:
     return one.unknown, one.why, not is_record, one.key
 
 
-def _explained(store: Store, sizes: dict[str, int]) -> set[str]:
+def _list_explained(store: Store, sizes: dict[str, int]) -> set[str]:
     """Every key that a record refers to, or that always belongs to a store."""
-    keys = {ROOT, *expected_metadata(store)}
+    keys = {ROOT, *make_metadata(store)}
     keys |= {generation_key(store.generation.number), *store.generation.objects}
     for key in sizes:
-        shard = _committed_shard(key)
+        shard = _parse_committed_shard(key)
         if shard is not None:  # a damaged record too: repair may need what it named
             keys |= {key, *(spec.key(shard) for spec in store.arrays.values())}
     return keys
 
 
-def _why(store: Store, key: str) -> str:
+def _explain(store: Store, key: str) -> str:
     """Why an object that is not explained is garbage; empty where it is none after all."""
     top, _, rest = key.partition("/")
     if top not in _OURS or not rest or store.objects.link_on(key):
@@ -153,30 +153,30 @@ def _why(store: Store, key: str) -> str:
     if table := _TABLE.fullmatch(key):
         number, newest = int(table[1]), store.generation.number
         if number < newest:
-            return _OLD_TABLE if _hint_stands(store) else ""
+            return _OLD_TABLE if _is_hint_valid(store) else ""
         return _OPEN_TABLE if number > newest else _UNNAMED
-    if _claim_named(key):
+    if _parse_claim(key):
         return _DEAD  # live ones are sorted out by their names
     return _NO_COMMIT if _is_chunk(store, key) else _UNNAMED
 
 
-def _claim_for(key: str) -> str:
+def _name_claim(key: str) -> str:
     """The claim that a writer of an object needs; empty where none is taken for such."""
-    shard = _shard(key)
+    shard = _parse_shard(key)
     if shard is not None:
         return shard_name(shard)
     if key.startswith(f"{SAMPLES}/"):
         return TABLE
-    return _claim_named(key)
+    return _parse_claim(key)
 
 
-def _claim_named(key: str) -> str:
+def _parse_claim(key: str) -> str:
     """The piece of work that a claim's key stands for, empty for other keys."""
     match = _CLAIM.fullmatch(key)
     return match[1] if match and claim_key(match[1], int(match[2])) == key else ""
 
 
-def _shard(key: str) -> int | None:
+def _parse_shard(key: str) -> int | None:
     """The shard that an object of an array belongs to, whether or not the store has the array."""
     match = _CHUNK.fullmatch(key) if key.partition("/")[0] in _ARRAYS else None
     return int(match[1]) if match else None
@@ -184,11 +184,11 @@ def _shard(key: str) -> int | None:
 
 def _is_chunk(store: Store, key: str) -> bool:
     """Whether an object is what a shard's commit record would name."""
-    shard = _shard(key)
+    shard = _parse_shard(key)
     return shard is not None and any(key == spec.key(shard) for spec in store.arrays.values())
 
 
-def _committed_shard(key: str) -> int | None:
+def _parse_committed_shard(key: str) -> int | None:
     """The shard of a commit record or of the spare of one, which may be all that is left."""
     match = _COMMIT.fullmatch(key)
     shard = int(match[1]) if match else 0
@@ -200,18 +200,18 @@ def _is_live(store: Store, name: str) -> bool:
     return claim is not None and claim.is_live()
 
 
-def _came_to_life(store: Store, key: str) -> bool:
+def _is_explained_now(store: Store, key: str) -> bool:
     """Whether a record that explains an object was written since; asked under its claim."""
-    shard = _shard(key)
+    shard = _parse_shard(key)
     if shard is not None and _is_chunk(store, key):
         return store.objects.size(commit_key(shard)) is not None
     if key.startswith(f"{SAMPLES}/"):
-        newest = newest_generation(store.objects)
+        newest = read_newest_generation(store.objects)
         return key in {generation_key(newest.number), *newest.objects}
     return False
 
 
-def _hint_stands(store: Store) -> bool:
+def _is_hint_valid(store: Store) -> bool:
     """Whether the newest table is found without those before it."""
     hint = store.objects.find(NEWEST, LARGEST_RECORD)
     try:
@@ -220,7 +220,7 @@ def _hint_stands(store: Store) -> bool:
         return False
 
 
-def _temporary(store: Store) -> Iterator[Garbage]:
+def _find_temporary(store: Store) -> Iterator[Garbage]:
     """What killed writers left half written, and nobody has touched for an hour."""
     for key in store.objects.leftovers():
         match, folder = _TEMPORARY.fullmatch(key), store.objects.folder

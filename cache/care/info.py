@@ -40,19 +40,19 @@ def describe(store: Store) -> dict[str, Any]:
             "committed": len(store.commits),
             "missing": store.pending(),
         },
-        "counts": {split: _counts(store, usable, split, emptied) for split in splits},
+        "counts": {split: _count_classes(store, usable, split, emptied) for split in splits},
         "classes_without_images": emptied,
         "levels": {
             level: {
                 "shape": [layout.rows, *store.arrays[feature_path(level)].row],
                 "dtype": store.identity.dtype,
-                "bytes": bytes_of(store, feature_path(level)),
+                "bytes": count_bytes(store, feature_path(level)),
             }
             for level in store.identity.levels
         },
         "images": {
             "shape": [layout.rows, *store.arrays[IMAGES].row] if IMAGES in store.arrays else None,
-            "bytes": bytes_of(store, IMAGES) if IMAGES in store.arrays else 0,
+            "bytes": count_bytes(store, IMAGES) if IMAGES in store.arrays else 0,
         },
         "duplicates": [asdict(same) for same in duplicates],
         "leaks": sum(same.leaks for same in duplicates),
@@ -61,13 +61,13 @@ def describe(store: Store) -> dict[str, Any]:
     }
 
 
-def bytes_of(store: Store, path: str) -> int:
+def count_bytes(store: Store, path: str) -> int:
     """Committed bytes of one array, by its path in the store."""
     spec = store.arrays[path]
     return sum(commit.objects[spec.key(shard)].bytes for shard, commit in store.commits.items())
 
 
-def _counts(
+def _count_classes(
     store: Store, usable: pd.DataFrame, split: str, emptied: Collection[str]
 ) -> dict[str, int]:
     """Samples of each class that is in use, by its name."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from samcache.cache.care.transfer.shards import committed_bytes
+from samcache.cache.care.transfer.shards import count_committed_bytes
 from samcache.cache.errors import (
     AccessError,
     FormatError,
@@ -75,26 +75,30 @@ def list_stores(root: str | Path) -> list[StoreRow]:
                 f"{objects.name} is a web server and cannot be listed: give the folder or bucket "
                 "behind it, or one store's address to samcache cache info"
             )
-        found = _below_prefix(objects, "")
+        found = _find_below_prefix(objects, "")
     else:
         if not Path(root).is_dir():
             raise StoreError(f"{root} is no folder: give one that holds stores")
-        found = _below_folder(Path(root), set())
-    return list(in_parallel(_row, sorted(found)))
+        found = _find_below_folder(Path(root), set())
+    return list(in_parallel(_describe_found, sorted(found)))
 
 
-def _row(found: tuple[str, str]) -> StoreRow:
+def _describe_found(found: tuple[str, str]) -> StoreRow:
     location, problem = found
-    return StoreRow(location, state=NO_ACCESS, problem=problem) if problem else row_of(location)
+    return (
+        StoreRow(location, state=NO_ACCESS, problem=problem)
+        if problem
+        else describe_store(location)
+    )
 
 
-def row_of(location: str) -> StoreRow:
+def describe_store(location: str) -> StoreRow:
     """The row of one store; where it is damaged, of its location and the reason."""
     try:
         store = Store(location)
         shards = store.committed()
         last = store.read_commit(shards[-1]).written if shards else None
-        missing = len(_used(store) - set(shards))
+        missing = len(_list_used_shards(store) - set(shards))
         return StoreRow(
             location=location,
             dataset=store.dataset.name,
@@ -102,7 +106,7 @@ def row_of(location: str) -> StoreRow:
             image_size=store.identity.image_size,
             levels=store.identity.levels,
             samples=store.generation.count,
-            bytes=committed_bytes(store, shards),
+            bytes=count_committed_bytes(store, shards),
             missing=missing,
             fingerprint=store.fingerprint,
             last_commit=last,
@@ -118,7 +122,7 @@ def row_of(location: str) -> StoreRow:
 _Found = tuple[str, str]  # the location of a store, or of a folder and why it cannot be read
 
 
-def _below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
+def _find_below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
     """Stores at or below a folder; links are followed, each folder is entered once."""
     real = os.path.realpath(folder)
     if real in seen:
@@ -138,7 +142,7 @@ def _below_folder(folder: Path, seen: set[str]) -> Iterator[_Found]:
             yield str(folder), ""
         return
     for name in folders:
-        yield from _below_folder(folder / name, seen)
+        yield from _find_below_folder(folder / name, seen)
 
 
 def _is_entered(entry: os.DirEntry[str]) -> bool:
@@ -149,7 +153,7 @@ def _is_entered(entry: os.DirEntry[str]) -> bool:
         return error.errno != errno.ELOOP
 
 
-def _below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
+def _find_below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
     """Stores at or below a prefix of a bucket."""
     prefixes, keys = objects.children(prefix)
     names = {path.rstrip("/").rpartition("/")[2] for path in (*prefixes, *keys)}
@@ -160,7 +164,7 @@ def _below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
         return
     for path in sorted(prefixes):
         if not path.rstrip("/").rpartition("/")[2].startswith("."):
-            yield from _below_prefix(objects, path.rstrip("/"))
+            yield from _find_below_prefix(objects, path.rstrip("/"))
 
 
 def _is_ours(objects: Objects, names: set[str]) -> bool:
@@ -180,7 +184,7 @@ def _names_samcache(data: bytes | None) -> bool:
         return False
 
 
-def _used(store: Store) -> set[int]:
+def _list_used_shards(store: Store) -> set[int]:
     """Shards that hold a sample."""
     size = store.rows_per_shard
     runs = store.generation.runs

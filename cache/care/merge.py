@@ -92,23 +92,23 @@ def plan_merge(
     _check_distinct(stores)
     for store in stores[1:]:
         _check_identity(first, store)
-    classes = tuple(dict.fromkeys(name for store in stores for name in _classes_of(store)))
-    tables = [_source_table(place, store, classes) for place, store in enumerate(stores)]
+    classes = tuple(dict.fromkeys(name for store in stores for name in _list_classes(store)))
+    tables = [_load_source_table(place, store, classes) for place, store in enumerate(stores)]
     if prefixes:
-        tables = [_prefixed(*pair) for pair in zip(tables, prefixes, strict=True)]
-    table = _once(pd.concat(tables, ignore_index=True), stores)
+        tables = [_add_prefix(*pair) for pair in zip(tables, prefixes, strict=True)]
+    table = _drop_repeated(pd.concat(tables, ignore_index=True), stores)
     if not allow_split_groups:
         _refuse_split_groups(table)
     description = Description(
         first.identity,
         Dataset(
-            name=_joined(store.dataset.name for store in stores),
+            name=_join_texts(store.dataset.name for store in stores),
             classes=classes,
-            split_origin=_joined(store.dataset.split_origin for store in stores),
+            split_origin=_join_texts(store.dataset.split_origin for store in stores),
         ),
         first.rows_per_shard,
         first.layout.level_shapes,
-        {"merged": _provenance(stores, prefixes), **_reading(stores)},
+        {"merged": _record_provenance(stores, prefixes), **_record_reading(stores)},
     )
     return Plan(tuple(stores), description, table)
 
@@ -138,7 +138,7 @@ def _check_identity(first: Store, store: Store) -> None:
             )
 
 
-def _source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.DataFrame:
+def _load_source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.DataFrame:
     """A store's samples in the terms of the merged store; raises StoreError where some lack."""
     samples = store.samples
     missing = int((samples["status"] == "missing").sum())
@@ -158,7 +158,7 @@ def _source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.Data
     )
 
 
-def _classes_of(store: Store) -> tuple[str, ...]:
+def _list_classes(store: Store) -> tuple[str, ...]:
     """The classes that a store's samples have; StoreError of labels without one comes later."""
     labels = store.table["label"]
     known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
@@ -183,7 +183,7 @@ def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
             )
 
 
-def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+def _add_prefix(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
     """A store's samples with a prefix before ids and groups; no group stays no group."""
     group = table["group"]
     return table.assign(
@@ -191,7 +191,7 @@ def _prefixed(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
     )
 
 
-def _once(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
+def _drop_repeated(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
     """Each id once, where it stands first; raises StoreError where its copies disagree."""
     repeated = table[table["id"].duplicated(keep=False)]
     for column in _AGREE:
@@ -225,11 +225,11 @@ def _refuse_split_groups(table: pd.DataFrame) -> None:
         )
 
 
-def _joined(texts: Iterable[str]) -> str:
+def _join_texts(texts: Iterable[str]) -> str:
     return " + ".join(dict.fromkeys(texts))
 
 
-def _provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
+def _record_provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
     """What a merged store tells of its inputs: nothing that would differ when the merge goes on."""
     told: list[dict[str, Any]] = [
         {
@@ -244,7 +244,7 @@ def _provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str
     return told
 
 
-def _reading(stores: list[Store]) -> dict[str, Any]:
+def _record_reading(stores: list[Store]) -> dict[str, Any]:
     joined = join_readings(Reading.recorded(store.provenance) for store in stores)
     return {} if joined is None else {PROVENANCE: joined.to_json()}
 

@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import IO
 
 from samcache.cache.care.copy import copy_shards
-from samcache.cache.care.transfer.shards import Transfer, committed_bytes, complete_shards
+from samcache.cache.care.transfer.shards import (
+    Transfer,
+    count_committed_bytes,
+    find_complete_shards,
+)
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.errors import StoreError
 from samcache.cache.files.regular_file import check_regular, read_regular
@@ -57,7 +61,7 @@ def stage_store(
         )
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        use = _open_lock(_use_lock(folder))
+        use = _open_lock(_find_use_lock(folder))
         fcntl.flock(use, fcntl.LOCK_SH)
         os.utime(use.name)
         try:
@@ -102,15 +106,15 @@ class _State:
 def _update_stage(store: Store, folder: Path, on_remark: OnRemark, on_progress: OnProgress) -> None:
     """Copy what the stage lacks; one process at a time, the others wait and then find it there."""
     objects = open_objects(folder)
-    if _state(store, objects).current:
+    if _compare_stage(store, objects).current:
         on_remark(f"using the staged copy of {store.location}")
         return
-    with _locked(folder.with_name(f"{folder.name}.copying"), on_remark):
-        state = _state(store, objects)
+    with _hold_lock(folder.with_name(f"{folder.name}.copying"), on_remark):
+        state = _compare_stage(store, objects)
         if state.current:
             on_remark(f"using the staged copy of {store.location}")
             return
-        _make_room(folder, committed_bytes(store, [*state.whole, *state.lacking]), on_remark)
+        _make_room(folder, count_committed_bytes(store, [*state.whole, *state.lacking]), on_remark)
         _copy(store, objects, state.lacking, on_remark, on_progress)
 
 
@@ -122,7 +126,7 @@ def _copy(
     on_progress: OnProgress,
 ) -> None:
     """Copy table and shards; raises StoreError where any of it is damaged at the source."""
-    size = committed_bytes(store, shards)
+    size = count_committed_bytes(store, shards)
     on_remark(f"staging {store.location} ({describe_bytes(size)}) in {objects.name} for later runs")
     copy_table(store, objects)
     objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
@@ -139,7 +143,7 @@ def _copy(
         )
 
 
-def _state(store: Store, objects: Objects) -> _State:
+def _compare_stage(store: Store, objects: Objects) -> _State:
     """Compare a stage with its store.
 
     Of a bucket only the table and a listing of the commits are asked for; of a web server, which
@@ -148,7 +152,7 @@ def _state(store: Store, objects: Objects) -> _State:
     whole, table = set(), False
     if objects.find(ROOT) is not None:
         local = Store(objects.name, objects)
-        whole = complete_shards(local)
+        whole = find_complete_shards(local)
         table = local.generation == store.generation
     if store.objects.listable:
         return _State(whole, [shard for shard in store.committed() if shard not in whole], table)
@@ -159,16 +163,16 @@ def _state(store: Store, objects: Objects) -> _State:
 
 def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:
     """Reserve bytes for a stage, evicting others; raises StoreError where they cannot be had."""
-    with _locked(folder.parent / "stages.lock", on_remark):
-        others = [path for path in _stages(folder.parent) if path != folder]
-        sizes = {path: max(_bytes_in(path), _reserved(path)) for path in others}
-        limit = _limit(folder.parent)
+    with _hold_lock(folder.parent / "stages.lock", on_remark):
+        others = [path for path in _list_stages(folder.parent) if path != folder]
+        sizes = {path: max(_count_bytes(path), _read_reserved(path)) for path in others}
+        limit = _read_limit(folder.parent)
         if need > limit:
             raise StoreError(
                 f"the store has {describe_bytes(need)}, stages may take {describe_bytes(limit)}: "
                 f"raise {LIMIT} (such as 200GB), or set {FOLDER} to a larger disk"
             )
-        for path in sorted(others, key=_last_use):
+        for path in sorted(others, key=_read_last_use):
             if need + sum(sizes.values()) > limit and _evict(path):
                 on_remark(f"removed the staged copy {path} ({describe_bytes(sizes.pop(path))})")
         if need + sum(sizes.values()) > limit:
@@ -177,7 +181,7 @@ def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:
                 f"{describe_bytes(sum(sizes.values()))} of the {describe_bytes(limit)} that stages "
                 f"may take: raise {LIMIT} (such as 200GB), or wait for the other runs"
             )
-        with _open_lock(_use_lock(folder)) as lock:
+        with _open_lock(_find_use_lock(folder)) as lock:
             lock.write(str(need).encode())
             lock.truncate()
         folder.mkdir(exist_ok=True)  # what is reserved without a folder does not count
@@ -185,7 +189,7 @@ def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:
 
 def _evict(folder: Path) -> bool:
     """Remove a stage, unless a process uses it."""
-    with _open_lock(_use_lock(folder)) as lock:
+    with _open_lock(_find_use_lock(folder)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -195,11 +199,11 @@ def _evict(folder: Path) -> bool:
     return True
 
 
-def _limit(root: Path) -> int:
+def _read_limit(root: Path) -> int:
     """Bytes that all stages together may take."""
     text = os.environ.get(LIMIT)
     if not text:
-        return (shutil.disk_usage(root).free + sum(map(_bytes_in, _stages(root)))) // 2
+        return (shutil.disk_usage(root).free + sum(map(_count_bytes, _list_stages(root)))) // 2
     return parse_size(text)
 
 
@@ -213,12 +217,12 @@ def parse_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** power)
 
 
-def _stages(root: Path) -> list[Path]:
+def _list_stages(root: Path) -> list[Path]:
     named = (path for path in root.iterdir() if _NAME.fullmatch(path.name))
     return [path for path in named if path.is_dir() and not path.is_symlink()]
 
 
-def _bytes_in(folder: Path) -> int:
+def _count_bytes(folder: Path) -> int:
     """Bytes of all files in a folder; those that go meanwhile count for nothing."""
     total = 0
     for place, _, names in os.walk(folder):
@@ -228,7 +232,7 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _use_lock(folder: Path) -> Path:
+def _find_use_lock(folder: Path) -> Path:
     """The file that each user of a stage holds shared; its time is that of the last use.
 
     It stands beside the stage, for Zarr would warn of it inside, holds the bytes that the stage
@@ -237,16 +241,16 @@ def _use_lock(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.lock")
 
 
-def _reserved(folder: Path) -> int:
+def _read_reserved(folder: Path) -> int:
     try:
-        text = read_regular(_use_lock(folder), _LONGEST_SIZE)
+        text = read_regular(_find_use_lock(folder), _LONGEST_SIZE)
     except (FileNotFoundError, ValueError):
         return 0
     return int(text) if text.isdigit() else 0
 
 
-def _last_use(folder: Path) -> float:
-    lock = _use_lock(folder)
+def _read_last_use(folder: Path) -> float:
+    lock = _find_use_lock(folder)
     return lock.stat().st_mtime if lock.exists() else 0.0
 
 
@@ -257,7 +261,7 @@ def _open_lock(path: Path) -> IO[bytes]:
 
 
 @contextmanager
-def _locked(path: Path, on_remark: OnRemark) -> Iterator[None]:
+def _hold_lock(path: Path, on_remark: OnRemark) -> Iterator[None]:
     """Hold a lock alone; reports where that takes waiting."""
     with _open_lock(path) as lock:
         try:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
-from samcache.cache.create import left_behind, stale_metadata
+from samcache.cache.create import find_left_behind, find_stale_metadata
 from samcache.cache.errors import AccessError, StoreError, UnreachableError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.records import checksum
-from samcache.cache.format.shards import CHECKSUM, DamagedShardError, crc32c, index_bytes
+from samcache.cache.format.shards import CHECKSUM, DamagedShardError, count_index_bytes, crc32c
 from samcache.cache.objects.base import LARGEST_RECORD, in_parallel
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
@@ -72,9 +72,9 @@ def report(
         seconds=time.perf_counter() - started,
         fast=fast,
         damage=damage,
-        lost=_ids_of(store, {row for one in damage for row in one.rows}),
-        uncommitted=_ids_of(store, _uncommitted_rows(store, damage)),
-        interrupted=bool(left_behind(store)),
+        lost=_list_ids(store, {row for one in damage for row in one.rows}),
+        uncommitted=_list_ids(store, _find_uncommitted_rows(store, damage)),
+        interrupted=bool(find_left_behind(store)),
     )
 
 
@@ -92,12 +92,12 @@ def verify(
     Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
     each shard done; ``only`` some shards are looked at.
     """
-    shards = _recorded(store) if only is None else list(only)
-    found = [] if fast else [*_wrong_metadata(store), *_wrong_table(store)]
-    commits = dict(_commits(store, shards, found))
-    sizes = _sizes(store) if fast else None
+    shards = _list_recorded(store) if only is None else list(only)
+    found = [] if fast else [*_check_metadata(store), *_check_table(store)]
+    commits = dict(_read_commits(store, shards, found))
+    sizes = _list_sizes(store) if fast else None
     with ThreadPoolExecutor(_READERS) as pool:
-        check = _wrong_sizes if fast else _wrong_bytes
+        check = _check_sizes if fast else _check_bytes
         checked = pool.map(lambda commit: list(check(store, commit, sizes)), commits.values())
         for commit, damage in zip(commits.values(), checked, strict=True):
             found += damage
@@ -105,7 +105,9 @@ def verify(
     return found
 
 
-def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[tuple[int, Commit]]:
+def _read_commits(
+    store: Store, shards: list[int], found: list[Damage]
+) -> Iterator[tuple[int, Commit]]:
     """The commit records, or their spares; those that cannot be read go to ``found``."""
 
     def read(shard: int) -> tuple[Commit | None, Damage | None]:
@@ -121,7 +123,7 @@ def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[t
         spare = store.readable_commit(store.objects.find(spare_key(shard), LARGEST_RECORD), shard)
         if spare is not None:
             return spare, Damage(key, f"{problem}; its spare is whole")
-        return None, Damage(key, problem, _all_rows(store, shard))
+        return None, Damage(key, problem, _list_rows(store, shard))
 
     records = in_parallel(read, shards) if store.remote else map(read, shards)
     for shard, (commit, damage) in zip(shards, records, strict=True):
@@ -131,7 +133,7 @@ def _commits(store: Store, shards: list[int], found: list[Damage]) -> Iterator[t
             yield shard, commit
 
 
-def _sizes(store: Store) -> dict[str, int] | None:
+def _list_sizes(store: Store) -> dict[str, int] | None:
     """Bytes of every array object of a bucket, listed after the commits; None elsewhere.
 
     A new shard is so no damage. Of a folder, asking for each object is faster than walking it.
@@ -142,15 +144,15 @@ def _sizes(store: Store) -> dict[str, int] | None:
     return {key: size for top in tops for key, size in store.objects.listing(top).items()}
 
 
-def _wrong_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> Iterator[Damage]:
+def _check_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> Iterator[Damage]:
     for key, record in commit.objects.items():
         size = store.objects.size(key) if sizes is None else sizes.get(key)
         if size != record.bytes:
             problem = "is missing" if size is None else f"has {size} bytes, not {record.bytes}"
-            yield Damage(key, problem, _all_rows(store, commit.shard))
+            yield Damage(key, problem, _list_rows(store, commit.shard))
         elif sizes is None and not _ends_as_committed(store, commit, key):
             yield Damage(
-                key, "is not the object that was committed", _all_rows(store, commit.shard)
+                key, "is not the object that was committed", _list_rows(store, commit.shard)
             )
 
 
@@ -160,7 +162,7 @@ def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
     if not expected:
         return True
     found = bytearray(CHECKSUM)
-    behind = index_bytes(store.rows_per_shard) + CHECKSUM
+    behind = count_index_bytes(store.rows_per_shard) + CHECKSUM
     try:
         start = commit.objects[key].bytes - behind
         store.objects.read_parts_into(key, [(start, [memoryview(found)])])
@@ -169,7 +171,7 @@ def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
     return bytes(found) == expected
 
 
-def _recorded(store: Store) -> list[int]:
+def _list_recorded(store: Store) -> list[int]:
     """Shards that have a commit record or the spare of one, in order; one listing tells both."""
     if not store.objects.listable:
         return store.committed()
@@ -178,7 +180,7 @@ def _recorded(store: Store) -> list[int]:
     return [shard for shard in shards if commit_key(shard) in keys or spare_key(shard) in keys]
 
 
-def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
+def _check_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
     spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
     standing = store.objects.find(commit_key(commit.shard))
     readable = store.readable_commit(standing, commit.shard) is not None
@@ -187,21 +189,21 @@ def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iter
     for spec in store.arrays.values():
         key = spec.key(commit.shard)
         record = commit.objects[key]
-        data = _scratch(record.bytes)
+        data = _reuse_buffer(record.bytes)
         try:
             store.objects.read_into(key, [data.data])
         except FileNotFoundError:
-            yield Damage(key, "is missing", _all_rows(store, commit.shard))
+            yield Damage(key, "is missing", _list_rows(store, commit.shard))
             continue
         except ValueError as error:
-            yield Damage(key, f"is damaged: {error}", _all_rows(store, commit.shard))
+            yield Damage(key, f"is damaged: {error}", _list_rows(store, commit.shard))
             continue
         if checksum(data.data) != record.checksum:
-            rows = _other_rows(data, spec, commit, store.rows_per_shard)
-            rows = rows or _unreadable_rows(store, spec, commit)
+            rows = _find_other_rows(data, spec, commit, store.rows_per_shard)
+            rows = rows or _find_unreadable_rows(store, spec, commit)
             yield Damage(key, "has another checksum", rows)
         elif spec.dtype in _LEAST_NOT_FINITE:
-            rows = _rows_not_finite(data, spec, commit, store.rows_per_shard)
+            rows = _find_rows_not_finite(data, spec, commit, store.rows_per_shard)
             if rows:
                 yield Damage(key, "holds NaN or infinity", rows)
 
@@ -209,7 +211,7 @@ def _wrong_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iter
 _local = threading.local()
 
 
-def _scratch(size: int) -> npt.NDArray[np.uint8]:
+def _reuse_buffer(size: int) -> npt.NDArray[np.uint8]:
     """A buffer of this thread, used again: fresh memory costs more than reading into it."""
     buffer: npt.NDArray[np.uint8] | None = getattr(_local, "buffer", None)
     if buffer is None or len(buffer) < size:
@@ -217,7 +219,7 @@ def _scratch(size: int) -> npt.NDArray[np.uint8]:
     return buffer[:size]
 
 
-def _other_rows(
+def _find_other_rows(
     data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
 ) -> tuple[int, ...]:
     """Rows of an object that are not those that were committed; none where no record tells."""
@@ -232,7 +234,7 @@ def _other_rows(
     return tuple(bad)
 
 
-def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
+def _find_unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
     """The rows whose own checksum fails; all rows where each passes or none can tell."""
     start, stop = commit.rows
     out = np.empty((stop - start, *spec.row), spec.dtype)
@@ -240,10 +242,10 @@ def _unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int
         store.read_shard(spec, commit, out)
     except DamagedShardError as error:
         return tuple(start + place for place in error.places)
-    return _all_rows(store, commit.shard)
+    return _list_rows(store, commit.shard)
 
 
-def _rows_not_finite(
+def _find_rows_not_finite(
     data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
 ) -> tuple[int, ...]:
     """Rows of an intact object that hold NaN or infinity."""
@@ -260,21 +262,21 @@ def _rows_not_finite(
     return tuple(bad)
 
 
-def _wrong_metadata(store: Store) -> Iterator[Damage]:
-    behind = left_behind(store)
-    for key in stale_metadata(store):
+def _check_metadata(store: Store) -> Iterator[Damage]:
+    behind = find_left_behind(store)
+    for key in find_stale_metadata(store):
         if key not in behind:
             yield Damage(key, "is missing or not what it should be")
 
 
-def _wrong_table(store: Store) -> Iterator[Damage]:
+def _check_table(store: Store) -> Iterator[Damage]:
     for key, record in store.generation.objects.items():
         found = store.objects.find(key)
         if found is None or ObjectRecord.of(found) != record:
             yield Damage(key, "is missing" if found is None else "has another checksum")
 
 
-def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
+def _find_uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
     """Rows of samples in shards without a commit record, those apart that the damage tells of."""
     lost, told = {row for one in damage for row in one.rows}, {one.key for one in damage}
     shards = (shard for shard in store.pending() if commit_key(shard) not in told)
@@ -282,7 +284,7 @@ def _uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
     return {row for rows in pending for row in rows} - lost
 
 
-def _ids_of(store: Store, rows: set[int]) -> list[str]:
+def _list_ids(store: Store, rows: set[int]) -> list[str]:
     """Ids of the samples in some rows, or the rows where the table is damaged."""
     if not rows:
         return []
@@ -293,5 +295,5 @@ def _ids_of(store: Store, rows: set[int]) -> list[str]:
     return [str(name) for name in table["id"][table["row"].isin(rows)]]
 
 
-def _all_rows(store: Store, shard: int) -> tuple[int, ...]:
+def _list_rows(store: Store, shard: int) -> tuple[int, ...]:
     return tuple(range(*store.layout.rows_of(shard)))

@@ -48,7 +48,7 @@ def read_regular(path: str | Path, largest: int) -> bytes:
         return file.read(size)
 
 
-def size_of_regular(path: Path) -> int:
+def measure_regular(path: Path) -> int:
     """Bytes of a regular file; raises OSError as ``open_regular``."""
     found = path.stat()
     _check_kind(found.st_mode, path)

@@ -30,7 +30,7 @@ def parse_json(data: bytes) -> Any:
     if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ValueError("it holds too many values")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_refuse_repeated)
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -54,7 +54,7 @@ def convert(value: Any, kind: type[_T]) -> _T:
     try:
         return msgspec.convert(value, kind, str_keys=True)
     except msgspec.ValidationError as error:
-        raise ValueError(_in_words(str(error))) from None
+        raise ValueError(_put_in_words(str(error))) from None
     except UnicodeEncodeError:  # of a text that is compared with a name
         raise ValueError("a text holds half a character") from None
 
@@ -74,7 +74,7 @@ def check_plain(value: Any) -> None:
             raise ValueError("a number is not finite or too large")
 
 
-def without_surrogates(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """A text that can be written in UTF-8: halves of characters become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -83,7 +83,7 @@ class _RepeatedKeyError(ValueError):
     """One object has two values for a key: readers could disagree on which counts."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise _RepeatedKeyError
@@ -105,7 +105,7 @@ def _check_depth(value: Any) -> None:
     raise ValueError("its lists and objects are nested too deeply")
 
 
-def _in_words(problem: str) -> str:
+def _put_in_words(problem: str) -> str:
     """What msgspec says, the place first: ``rows[0]: expected int >= 0, got bool``."""
     found = _PLACE.fullmatch(problem)
     what, place = (found[1], found[2]) if found else (problem, None)

@@ -33,7 +33,7 @@ def replace_file(path: Path, exclusive: bool = False) -> Iterator[Path]:
         with _report_write_errors(path, part):
             mode = _create(part, path)
             yield part
-            _store(part, mode)
+            _flush(part, mode)
             _rename(part, path, exclusive)
     finally:
         with suppress(OSError):
@@ -74,7 +74,7 @@ def _create(part: Path, path: Path) -> int:
     return former.stat().st_mode & 0o777
 
 
-def _store(part: Path, mode: int) -> None:
+def _flush(part: Path, mode: int) -> None:
     """Bring a file to the disk; some libraries give theirs to the owner alone."""
     part.chmod(mode)
     with part.open("rb") as written:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.errors import StoreError
-from samcache.cache.files.typed_json import Count, Moment, Text, convert, without_surrogates
+from samcache.cache.files.typed_json import Count, Moment, Text, convert, escape_surrogates
 from samcache.cache.format.records import checksum, seal, unseal
 
 Bytes: TypeAlias = bytes  # the record's own field hides the name
@@ -97,5 +97,5 @@ def _parse(value: dict[str, Any], shard: int) -> Commit:
         raise ValueError("its rows do not belong to this shard")
     if any(not start <= row < stop for row in (*commit.failures, *commit.holes)):
         raise ValueError("it names rows outside the shard")
-    reasons = {row: without_surrogates(text) for row, text in commit.failures.items()}
+    reasons = {row: escape_surrogates(text) for row, text in commit.failures.items()}
     return replace(commit, failures=reasons)

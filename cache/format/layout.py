@@ -123,17 +123,17 @@ def check_extents(layout: Layout, identity: Identity) -> None:
             raise StoreError(f"{spec.path} claims rows of shape {spec.row}: the store is damaged")
 
 
-def metadata_objects(layout: Layout, identity: Identity) -> dict[str, bytes]:
+def make_array_metadata(layout: Layout, identity: Identity) -> dict[str, bytes]:
     """The metadata of all arrays with one row an image: key -> JSON.
 
     One shard is one object; its inner chunks are single rows, each with a CRC32C of its own.
     """
     specs = tuple(layout.arrays(identity).values())
-    return dict(_array_metadata(layout.rows, layout.rows_per_shard, specs))
+    return dict(_make_metadata(layout.rows, layout.rows_per_shard, specs))
 
 
 @lru_cache(maxsize=8)
-def _array_metadata(
+def _make_metadata(
     rows: int, rows_per_shard: int, specs: tuple[ArraySpec, ...]
 ) -> Mapping[str, bytes]:
     """Metadata as Zarr writes it, which takes milliseconds an array."""
@@ -152,7 +152,7 @@ def _array_metadata(
     return {key: value.to_bytes() for key, value in memory.items() if key != "zarr.json"}
 
 
-def same_metadata(found: bytes, expected: bytes) -> bool:
+def is_same_metadata(found: bytes, expected: bytes) -> bool:
     """Whether two ``zarr.json`` say the same, whichever version of zarr-python wrote them.
 
     What a version leaves out is what Zarr takes it for; a key that Zarr would pass over is a
@@ -161,13 +161,13 @@ def same_metadata(found: bytes, expected: bytes) -> bool:
     if found == expected:
         return True
     try:
-        value, meant = parse_json(found), _as_zarr_reads(parse_json(expected))
-        return bool(_as_zarr_reads(value) == meant) and _holds_nothing_else(value, meant)
+        value, meant = parse_json(found), _normalise(parse_json(expected))
+        return bool(_normalise(value) == meant) and _holds_nothing_else(value, meant)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, ArithmeticError):
         return False
 
 
-def _as_zarr_reads(value: Any) -> Any:
+def _normalise(value: Any) -> Any:
     if value["node_type"] == "group":
         return value
     metadata = ArrayV3Metadata.from_dict(value).to_buffer_dict(cpu.buffer_prototype)

@@ -49,11 +49,11 @@ def join_readings(readings: Iterable[Reading | None]) -> Reading | None:
     if not known:
         return None
     return Reading(
-        _joined(reading.frames for reading in known),
-        _joined(reading.images_key for reading in known),
+        _join(reading.frames for reading in known),
+        _join(reading.images_key for reading in known),
     )
 
 
-def _joined(values: Iterable[str | None]) -> str | None:
+def _join(values: Iterable[str | None]) -> str | None:
     found = {value for value in values if value is not None}
     return MIXED if len(found) > 1 else next(iter(found), None)

@@ -85,20 +85,20 @@ def create_columns(
     """Create the columns of a generation; returns its record, not written yet, and the columns.
 
     Nothing is written over: where other columns stand, a folder named by a hash holds these.
-    Arguments and errors as ``generation_objects``.
+    Arguments and errors as ``make_generation_objects``.
     """
-    generation, columns = generation_objects(number, samples, extent)
+    generation, columns = make_generation_objects(number, samples, extent)
     if all(objects.create(key, data) for key, data in columns.items()):
         return generation, columns
     own = checksum(generation.to_bytes())[:_HASH]
-    generation, columns = generation_objects(number, samples, extent, own)
+    generation, columns = make_generation_objects(number, samples, extent, own)
     for key, data in columns.items():
         if not objects.create(key, data):
             raise StoreError(f"{objects.name}/{key} is damaged: run samcache cache gc")
     return generation, columns
 
 
-def generation_objects(
+def make_generation_objects(
     number: int, samples: pd.DataFrame, extent: int = 0, folder: str = ""
 ) -> tuple[Generation, dict[str, bytes]]:
     """The record and all other objects of a generation.
@@ -110,7 +110,7 @@ def generation_objects(
     if samples.empty:
         raise StoreError("a store needs at least one sample: the source would leave none")
     memory: dict[str, Any] = {}
-    for column, array in _columns(memory, len(samples)).items():
+    for column, array in _make_columns(memory, len(samples)).items():
         array[:] = samples[column].to_numpy().astype(_TYPES[column])
     prefix = _prefix(number, folder)
     objects = {
@@ -119,11 +119,11 @@ def generation_objects(
     if folder:
         objects[f"{prefix}/zarr.json"] = PLAIN_GROUP
     records = {key: ObjectRecord.of(data) for key, data in objects.items()}
-    runs = _runs(samples["row"].to_numpy())
+    runs = _find_runs(samples["row"].to_numpy())
     return Generation(number, runs, max(extent, runs[-1][1]), records), objects
 
 
-def newest_generation(objects: Objects) -> Generation:
+def read_newest_generation(objects: Objects) -> Generation:
     """The record of the newest table; raises StoreError where there is none or it is damaged.
 
     Starts at the hint, so that a few requests find it behind a web server too.
@@ -135,7 +135,7 @@ def newest_generation(objects: Objects) -> Generation:
     except StoreError:
         number, found = 0, None
     if found is None:  # no hint, or it is of a table that was collected since
-        number = newest_listed(objects) if objects.listable else 0
+        number = find_newest_listed(objects) if objects.listable else 0
         found = objects.find(generation_key(number), LARGEST_RECORD)
     if found is None:
         raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
@@ -159,7 +159,7 @@ def check_count(objects: Objects, generation: Generation) -> None:
             raise StoreError(f"{key} does not hold {generation.count} values: it is damaged")
 
 
-def newest_listed(objects: Objects) -> int:
+def find_newest_listed(objects: Objects) -> int:
     """The highest number that a record of a table stands under, 0 where there is none."""
     names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
@@ -188,7 +188,7 @@ def check_generation(generation: Generation) -> None:
     if extent > max(_FEW_ROWS, _SPARSEST * generation.count):
         raise ValueError(f"it claims an extent of {extent} rows for {generation.count} samples")
     folder = _folder(generation.number, generation.objects)
-    if generation.objects.keys() != set(_keys(generation.number, folder)):
+    if generation.objects.keys() != set(_list_keys(generation.number, folder)):
         raise ValueError("it names other objects than its columns")
 
 
@@ -217,8 +217,8 @@ def read_samples(
 def read_column(objects: Objects, generation: Generation, column: str) -> npt.NDArray[np.object_]:
     """One column of a generation, (n,) objects; raises StoreError where it is damaged."""
     memory: dict[str, Any] = {}
-    array = _columns(memory, generation.count)[column]
-    memory[f"{column}/c/0"] = Buffer.from_bytes(_chunk(objects, generation, column))
+    array = _make_columns(memory, generation.count)[column]
+    memory[f"{column}/c/0"] = Buffer.from_bytes(_read_chunk(objects, generation, column))
     try:
         return np.asarray(array[:]).astype(object)
     except (ValueError, RuntimeError, TypeError):
@@ -226,7 +226,7 @@ def read_column(objects: Objects, generation: Generation, column: str) -> npt.ND
         raise StoreError(f"{key} is damaged: run samcache cache repair with the source") from None
 
 
-def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
+def _read_chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     """A column's one object, found to be what was written and to hold as many values."""
     key = generation.column_key(column)
     record = generation.objects[key]
@@ -239,7 +239,7 @@ def _chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     return data
 
 
-def _keys(number: int, folder: str) -> list[str]:
+def _list_keys(number: int, folder: str) -> list[str]:
     """Every object of a generation but its record."""
     prefix = _prefix(number, folder)
     columns = [f"{prefix}/{column}/{part}" for column in COLUMNS for part in ("zarr.json", "c/0")]
@@ -257,7 +257,7 @@ def _folder(number: int, keys: Iterable[str]) -> str:
     return next((found[1] for key in keys if (found := own.fullmatch(key))), "")
 
 
-def _columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
+def _make_columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
     """Empty columns of one checksummed chunk each, in a group whose objects are ``memory``."""
     root = zarr.create_group(MemoryStore(memory))
     return {
@@ -290,7 +290,7 @@ def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None
     return None
 
 
-def _runs(rows: Any) -> tuple[tuple[int, int], ...]:
+def _find_runs(rows: Any) -> tuple[tuple[int, int], ...]:
     """Ascending rows as stretches without a gap."""
     if len(rows) == 0:
         return ()

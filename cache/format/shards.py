@@ -38,7 +38,7 @@ def encode_shard(rows: Array, present: Present) -> bytes:
 
 def encode_index(present: Present, row_bytes: int) -> bytes:
     """The index at the end of an object, with its CRC32C."""
-    index = _index(present, row_bytes)
+    index = _make_index(present, row_bytes)
     return index + crc32c(index)
 
 
@@ -48,12 +48,12 @@ def row_sums(data: bytes, present: Present, row_bytes: int) -> bytes:
     return rows.reshape(-1, row_bytes + CHECKSUM)[:, row_bytes:].tobytes()
 
 
-def shard_size(present: Present, row_bytes: int) -> int:
+def count_shard_bytes(present: Present, row_bytes: int) -> int:
     """Bytes of the object that holds these rows."""
-    return int(present.sum()) * (row_bytes + CHECKSUM) + index_bytes(len(present))
+    return int(present.sum()) * (row_bytes + CHECKSUM) + count_index_bytes(len(present))
 
 
-def index_bytes(places: int) -> int:
+def count_index_bytes(places: int) -> int:
     """Bytes of the index at the end of an object with so many places."""
     return places * 16 + CHECKSUM
 
@@ -75,7 +75,7 @@ class ShardBuffers:
         self._present = present
         self._places = np.flatnonzero(present)
         self._sums = np.empty((len(self._places), CHECKSUM), np.uint8)
-        self._index = np.empty(index_bytes(len(present)), np.uint8)
+        self._index = np.empty(count_index_bytes(len(present)), np.uint8)
         absent = ~present[: len(out)]
         if absent.any():
             out[absent] = 0
@@ -124,15 +124,15 @@ def check_rows(rows: Array, places: npt.NDArray[np.int64], sums: Array) -> None:
         )
 
 
-def numbered(present: Present) -> npt.NDArray[np.int64]:
+def number_rows(present: Present) -> npt.NDArray[np.int64]:
     """Each place's number among the rows that the object holds, (R,); -1 where it holds none."""
     return np.where(present, np.cumsum(present) - 1, -1)
 
 
-def _index(present: Present, row_bytes: int) -> bytes:
+def _make_index(present: Present, row_bytes: int) -> bytes:
     """Offset and length of every place, little-endian; the greatest number twice where absent."""
     index = np.full((len(present), 2), _ABSENT, dtype="<u8")
-    index[present, 0] = numbered(present)[present] * (row_bytes + CHECKSUM)
+    index[present, 0] = number_rows(present)[present] * (row_bytes + CHECKSUM)
     index[present, 1] = row_bytes + CHECKSUM
     return index.tobytes()
 

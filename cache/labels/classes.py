@@ -27,15 +27,15 @@ def unused_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str
     return tuple(name for name in classes if name not in used)
 
 
-def look_alikes(classes: tuple[str, ...]) -> list[tuple[str, ...]]:
+def find_look_alikes(classes: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Classes that differ only in letter case, spaces, separators or the format of a number."""
     alike: dict[str | float, list[str]] = {}
     for name in classes:
-        alike.setdefault(_essence(name), []).append(name)
+        alike.setdefault(_strip_spelling(name), []).append(name)
     return [tuple(names) for names in alike.values() if len(names) > 1]
 
 
-def missing_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
+def find_missing_labels(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Classes named as programs write a label that is missing, such as "nan"."""
     return tuple(name for name in classes if name.strip().casefold() in _MISSING)
 
@@ -45,11 +45,11 @@ def are_measurements(classes: tuple[str, ...], images: int) -> bool:
 
     images: how many have these labels. Missing labels among the numbers do not count.
     """
-    absent = missing_labels(classes)
+    absent = find_missing_labels(classes)
     numbers = [name.strip() for name in classes if name not in absent]
     if len(numbers) <= _FEW_NUMBERS or not all(_NUMBER.fullmatch(name) for name in numbers):
         return False
-    whole = all(_value(name).is_integer() for name in numbers)
+    whole = all(_parse_number(name).is_integer() for name in numbers)
     return not whole or images < 2 * len(numbers)
 
 
@@ -63,11 +63,11 @@ def quote_names(names: tuple[str, ...]) -> str:
     return list_first([*map(repr, names)], _SHOWN)
 
 
-def _essence(name: str) -> str | float:
+def _strip_spelling(name: str) -> str | float:
     """What is left of a name without its spelling; a number's value."""
     plain = unicodedata.normalize("NFKC", name).strip().casefold()
-    return _value(plain) if _NUMBER.fullmatch(plain) else _BETWEEN.sub(" ", plain)
+    return _parse_number(plain) if _NUMBER.fullmatch(plain) else _BETWEEN.sub(" ", plain)
 
 
-def _value(number: str) -> float:
+def _parse_number(number: str) -> float:
     return float(number.replace(",", "."))

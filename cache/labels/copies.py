@@ -18,7 +18,7 @@ def group_codes(samples: pd.DataFrame) -> Codes:
     return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
-def unit_codes(samples: pd.DataFrame) -> Codes:
+def number_units(samples: pd.DataFrame) -> Codes:
     """As ``group_codes``, with groups joined where they hold the same image.
 
     samples: columns id, group, and sha256 ("" where unknown) if the images have been read.
@@ -34,7 +34,7 @@ def unit_codes(samples: pd.DataFrame) -> Codes:
     return joined
 
 
-def unit_names(samples: pd.DataFrame) -> pd.Series:
+def name_units(samples: pd.DataFrame) -> pd.Series:
     """Each sample's unit under the least name of its groups, or of its ids where it has none."""
     names = samples["group"].where(samples["group"] != "", samples["id"])
-    return names.groupby(unit_codes(samples)).transform("min")
+    return names.groupby(number_units(samples)).transform("min")

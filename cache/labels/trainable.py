@@ -13,13 +13,13 @@ from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.classes import (
     are_identifiers,
     are_measurements,
-    look_alikes,
-    missing_labels,
+    find_look_alikes,
+    find_missing_labels,
     quote_names,
     unused_classes,
     used_classes,
 )
-from samcache.cache.labels.copies import unit_codes
+from samcache.cache.labels.copies import number_units
 from samcache.cache.text import count_nouns
 
 LEAST_FOR_FOLDS = 4  # images or patients of each class: two folds, with train and val in the rest
@@ -72,32 +72,32 @@ def trainability(
     used = used_classes(samples, classes)
     names = np.array(classes, dtype=object)[samples["label"].to_numpy()]
     whole = samples.assign(name=names)
-    table = whole[_usable(samples, count_missing)]
+    table = whole[_select_usable(samples, count_missing)]
     drawn = DRAWN in split_origin  # stores that were merged have several origins
     if folds:
-        how, found = f"in {folds} folds", _fold_problems(_with_units(table), used, folds)
+        how, found = f"in {folds} folds", _find_fold_problems(_add_units(table), used, folds)
     else:
         how = "by the drawn splits" if drawn else "by its own splits"
-        found = chain(_empty_splits(table), _missing_classes(table, used))
-    problems = (*_one_class(used), *found)
+        found = chain(_find_empty_splits(table), _find_missing_classes(table, used))
+    problems = (*_find_one_class(used), *found)
     if problems:
-        problems = (*_unreadable(samples), *problems)
-    ways = tuple(_ways_out(_with_units(table), used, drawn, folds)) if problems else ()
+        problems = (*_count_unreadable(samples), *problems)
+    ways = tuple(_find_ways_out(_add_units(table), used, drawn, folds)) if problems else ()
     return Trainability(
         how,
         problems,
         tuple(text for text, _ in ways),
-        tuple(_remarks(whole, classes)),
+        tuple(_find_remarks(whole, classes)),
         " ".join(hint for _, hint in ways if hint),
     )
 
 
-def _with_units(table: pd.DataFrame) -> pd.DataFrame:
+def _add_units(table: pd.DataFrame) -> pd.DataFrame:
     """With what must stay together; of a million samples this takes ten seconds."""
-    return table.assign(unit=unit_codes(table))
+    return table.assign(unit=number_units(table))
 
 
-def _usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]:
+def _select_usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]:
     """Which samples count, (n,)."""
     if "status" not in samples:
         return np.ones(len(samples), np.bool_)
@@ -106,26 +106,26 @@ def _usable(samples: pd.DataFrame, count_missing: bool) -> npt.NDArray[np.bool_]
     return usable
 
 
-def _unreadable(samples: pd.DataFrame) -> Iterator[str]:
+def _count_unreadable(samples: pd.DataFrame) -> Iterator[str]:
     """The first cause of empty splits and missing classes, where images cannot be read."""
     bad = int((samples["status"] == "unreadable").sum()) if "status" in samples else 0
     if bad:
         yield f"{bad} of {count_nouns(len(samples), 'image')} cannot be read"
 
 
-def _one_class(used: tuple[str, ...]) -> Iterator[str]:
+def _find_one_class(used: tuple[str, ...]) -> Iterator[str]:
     if len(used) < 2:
         yield f"all samples are of one class, {quote_names(used)}: nothing to tell apart"
 
 
-def _empty_splits(table: pd.DataFrame) -> Iterator[str]:
+def _find_empty_splits(table: pd.DataFrame) -> Iterator[str]:
     empty = [split for split in SPLITS if not (table["split"] == split).any()]
     if empty:
         verb = "is" if len(empty) == 1 else "are"
-        yield f"{_few_groups(table)}{_all_of(empty)} {verb} empty"
+        yield f"{_describe_few_groups(table)}{_join_names(empty)} {verb} empty"
 
 
-def _few_groups(table: pd.DataFrame) -> str:
+def _describe_few_groups(table: pd.DataFrame) -> str:
     """The cause of empty splits where patients are fewer: "1 patient in 30 images: "."""
     groups = table["group"].nunique()
     if (table["group"] == "").any() or groups >= len(SPLITS) or len(table) <= groups:
@@ -133,59 +133,62 @@ def _few_groups(table: pd.DataFrame) -> str:
     return f"{count_nouns(groups, 'patient')} in {count_nouns(len(table), 'image')}: "
 
 
-def _missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
+def _find_missing_classes(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[str]:
     """A text for each set of splits that lack classes; empty splits, which lack all, aside."""
     held = set(zip(table["name"], table["split"], strict=True))
     filled = [split for split in SPLITS if (table["split"] == split).any()]
     lacking: dict[str, list[str]] = {}
     for name in used:
-        splits = _all_of([split for split in filled if (name, split) not in held])
+        splits = _join_names([split for split in filled if (name, split) not in held])
         lacking.setdefault(splits, []).append(name)
     lacking.pop("", None)
     for splits, names in lacking.items():
-        yield f"{_classes_are(tuple(names))} missing from {splits}"
+        yield f"{_describe_classes(tuple(names))} missing from {splits}"
 
 
-def _all_of(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     """Such as "train, val and test"."""
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
-def _classes_are(names: tuple[str, ...]) -> str:
+def _describe_classes(names: tuple[str, ...]) -> str:
     if len(names) == 1:
         return f"class {quote_names(names)} is"
     return f"{len(names)} classes ({quote_names(names)}) are"
 
 
-def _fold_problems(table: pd.DataFrame, used: tuple[str, ...], folds: int) -> Iterator[str]:
-    units = _units(table, used)
+def _find_fold_problems(table: pd.DataFrame, used: tuple[str, ...], folds: int) -> Iterator[str]:
+    units = _count_units(table, used)
     needed = max(folds, LEAST_FOR_FOLDS)
     if units.min() < needed:
-        what = count_nouns(int(units.min()), _unit_noun(table))
-        yield f"{_few_groups(table)}class {str(units.idxmin())!r} has {what}, {needed} are needed"
+        what = count_nouns(int(units.min()), _name_unit(table))
+        cause, name = _describe_few_groups(table), str(units.idxmin())
+        yield f"{cause}class {name!r} has {what}, {needed} are needed"
 
 
-def _unit_noun(table: pd.DataFrame) -> str:
+def _name_unit(table: pd.DataFrame) -> str:
     return "patient" if (table["group"] != "").all() else "image"
 
 
-def _units(table: pd.DataFrame, used: tuple[str, ...], column: str = "unit") -> "pd.Series[int]":
+def _count_units(
+    table: pd.DataFrame, used: tuple[str, ...], column: str = "unit"
+) -> "pd.Series[int]":
     """Class -> in how many units (patients, or images without their copies) it occurs."""
     units: pd.Series[int] = table.groupby("name")[column].nunique()
     return units.reindex(list(used), fill_value=0)
 
 
-def _ways_out(
+def _find_ways_out(
     table: pd.DataFrame, used: tuple[str, ...], drawn: bool, folds: int | None
 ) -> Iterator[Way]:
     if table.empty:
         yield "make the images readable: each has its reason", ""
         return
-    mistakes = tuple(_mistaken_labels(table, used))
+    mistakes = tuple(_find_mistaken_labels(table, used))
     yield from mistakes
     if len(used) < 2 or are_measurements(used, len(table)):
         return
-    units, images = int(_units(table, used).min()), int(_units(table, used, "id").min())
+    units, images = int(_count_units(table, used).min()), int(_count_units(table, used, "id").min())
     if folds and units >= LEAST_FOR_FOLDS:
         yield f"use at most {units} folds", "folds"
     elif units >= LEAST_FOR_FOLDS:
@@ -206,20 +209,20 @@ def _ways_out(
         yield "add images or patients of the rarest class", ""
 
 
-def _mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[Way]:
+def _find_mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[Way]:
     """What helps where labels look wrong, before anything else does."""
     if are_measurements(used, len(table)):
         yield "group the numbers into a few classes", ""
         return
     if are_identifiers(used, len(table)):
         yield "name the column of the classes, if the labels are no classes", "label_column"
-    for alike in look_alikes(used)[:_SHOWN]:
+    for alike in find_look_alikes(used)[:_SHOWN]:
         yield f"give {' and '.join(map(repr, alike))} one name", ""
-    if missing_labels(used):
-        yield f"give the images of class {quote_names(missing_labels(used))} a label", ""
+    if find_missing_labels(used):
+        yield f"give the images of class {quote_names(find_missing_labels(used))} a label", ""
 
 
-def _remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
+def _find_remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
     used = used_classes(table, classes)
     if emptied := unused_classes(table, classes):
         yield f"no image is of class {quote_names(emptied)}: training leaves the class out"
@@ -230,10 +233,10 @@ def _remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
         )
         return
     counts = table["name"].value_counts()
-    for alike in look_alikes(used):
+    for alike in find_look_alikes(used):
         shown = ", ".join(f"{name!r} ({count_nouns(int(counts[name]), 'image')})" for name in alike)
         yield f"classes that look alike: {shown}: are they one class? Then give them one name"
-    for name in missing_labels(used):
+    for name in find_missing_labels(used):
         yield (
             f"class {name!r} ({count_nouns(int(counts[name]), 'image')}) "
             "looks like a missing label: give these images a class, or leave them out"

@@ -29,9 +29,9 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
     text = str(error)
     head = text.partition("\n\nDebug source:")[0]
     if any(place in head for place in _METADATA):
-        return StoreError(no_credentials(name))
+        return StoreError(describe_missing_credentials(name))
     found = _STATUS.search(head)
-    status, detail = int(found[1]) if found else 0, _detail(head, text)
+    status, detail = int(found[1]) if found else 0, _find_detail(head, text)
     if status in _REFUSED:
         advice = "check the credentials in the environment"
         if name.startswith("http"):
@@ -52,7 +52,7 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
     return UnreachableError(f"{name}/{key} cannot be reached: {detail}")
 
 
-def no_credentials(name: str) -> str:
+def describe_missing_credentials(name: str) -> str:
     """What to do where the environment holds no credentials for a bucket."""
     wanted = {
         "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true",
@@ -62,24 +62,24 @@ def no_credentials(name: str) -> str:
     return f"{name}: no credentials in the environment: set {wanted} for a public bucket"
 
 
-def _detail(head: str, text: str) -> str:
+def _find_detail(head: str, text: str) -> str:
     """Status, code and message of an answer, or why there was none."""
     found = _STATUS.search(head)
     if found is None:
         for pattern, words in _CAUSES:
             if cause := pattern.search(text):
-                return _printable(words.format(*cause.groups()))
-        return _printable(head.rpartition(" - ")[2])
+                return _make_printable(words.format(*cause.groups()))
+        return _make_printable(head.rpartition(" - ")[2])
     told = [pattern.search(head) for pattern in (_CODE, _MESSAGE)]
     words = ": ".join(match[1] for match in told if match)
-    return _printable(words or f"{found[1]} {_phrase(int(found[1]))}".strip())
+    return _make_printable(words or f"{found[1]} {_name_status(int(found[1]))}".strip())
 
 
-def _phrase(status: int) -> str:
+def _name_status(status: int) -> str:
     """The standard's words for a status."""
     return HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
 
 
-def _printable(text: str) -> str:
+def _make_printable(text: str) -> str:
     """One line of at most 300 characters that a terminal does not obey."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

@@ -128,15 +128,15 @@ class BucketObjects(Objects):
         )
 
     def _send(self, key: str, data: bytes) -> None:
-        obstore.put(self._for_upload(data), key, data, mode="create", use_multipart=False)
+        obstore.put(self._choose_store(data), key, data, mode="create", use_multipart=False)
 
     def put(self, key: str, data: bytes) -> None:
         def request() -> object:
-            return obstore.put(self._for_upload(data), key, data, use_multipart=False)
+            return obstore.put(self._choose_store(data), key, data, use_multipart=False)
 
         self._repeat(key, request, absent=False)
 
-    def _for_upload(self, data: bytes) -> ObjectStore:
+    def _choose_store(self, data: bytes) -> ObjectStore:
         return self._uploads if len(data) > _LARGE else self._current
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -180,7 +180,7 @@ class BucketObjects(Objects):
         begun = time.monotonic()
         for attempt in range(self._retries + 1):
             try:
-                with self._explained(key, absent):
+                with self._explain_errors(key, absent):
                     result = request()
             except UnreachableError:
                 pause = min(_LONGEST_PAUSE, _PAUSE * 2**attempt) * random.uniform(0.5, 1.5)
@@ -203,7 +203,7 @@ class BucketObjects(Objects):
         return _PATIENCE if self._answered else _FIRST_PATIENCE
 
     @contextmanager
-    def _explained(self, key: str, absent: bool) -> Iterator[None]:
+    def _explain_errors(self, key: str, absent: bool) -> Iterator[None]:
         """Turn the errors of obstore into one line for a user, but for an absent object's error."""
         try:
             yield

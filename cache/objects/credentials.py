@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from samcache.cache.errors import StoreError
-from samcache.cache.objects.answers import no_credentials
+from samcache.cache.objects.answers import describe_missing_credentials
 
 _PATIENCE = 2.0  # seconds; the service is on the same machine
 _SERVICE = "http://169.254.169.254"
@@ -37,7 +37,7 @@ def check_credentials(scheme: str, name: str) -> None:
     disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
     service = os.environ.get(f"{begin}METADATA_ENDPOINT") or _SERVICE
     if (scheme == "s3" and disabled) or not _answers(service):
-        raise StoreError(no_credentials(name))
+        raise StoreError(describe_missing_credentials(name))
 
 
 def _answers(service: str) -> bool:

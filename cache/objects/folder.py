@@ -15,7 +15,7 @@ from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore
 
 from samcache.cache.errors import AccessError, StoreError, describe_os_error, first_line
-from samcache.cache.files.regular_file import IrregularFileError, open_regular, size_of_regular
+from samcache.cache.files.regular_file import IrregularFileError, measure_regular, open_regular
 from samcache.cache.objects.base import Objects, Part, fill_buffers
 
 _VECTOR = min(1024, os.sysconf("SC_IOV_MAX"))  # buffers that one call may fill
@@ -37,7 +37,7 @@ class FolderObjects(Objects):
     @cached_property
     def _store(self) -> ObjectStore:
         """The folder as obstore knows it; made where it is missing."""
-        with self._explained(""):
+        with self._explain_errors(""):
             return LocalStore(self.root.absolute(), mkdir=True)
 
     @property
@@ -45,21 +45,21 @@ class FolderObjects(Objects):
         return self.root
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        with self._explained(key), os.fdopen(open_regular(self._path(key)), "rb") as file:
+        with self._explain_errors(key), os.fdopen(open_regular(self._path(key)), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             self.check_size(key, size, largest)
             return file.read(size)
 
     def size(self, key: str) -> int | None:
         try:
-            with self._explained(key):
-                return size_of_regular(self._path(key))
+            with self._explain_errors(key):
+                return measure_regular(self._path(key))
         except FileNotFoundError:
             return None
 
     def read_into(self, key: str, buffers: list[memoryview]) -> None:
         wanted = sum(map(len, buffers))
-        with self._explained(key), os.fdopen(self._open(key), "rb", 0) as file:
+        with self._explain_errors(key), os.fdopen(self._open(key), "rb", 0) as file:
             size = os.fstat(file.fileno()).st_size
             if size != wanted:
                 raise ValueError(f"it has {size} bytes")
@@ -74,7 +74,7 @@ class FolderObjects(Objects):
                     return
 
     def read_parts_into(self, key: str, parts: list[Part]) -> None:
-        with self._explained(key):
+        with self._explain_errors(key):
             descriptor = self._open(key)
             try:
                 for offset, buffers in parts:
@@ -95,7 +95,7 @@ class FolderObjects(Objects):
         self._check_owned(key)
         for _ in range(_TRIES):
             try:
-                with self._explained(key, absent=False):
+                with self._explain_errors(key, absent=False):
                     obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except exceptions.AlreadyExistsError:
                 size = self.size(key)
@@ -110,7 +110,7 @@ class FolderObjects(Objects):
 
     def put(self, key: str, data: bytes) -> None:
         self._check_owned(key)
-        with self._explained(key, absent=False):
+        with self._explain_errors(key, absent=False):
             obstore.put(self._store, key, data, use_multipart=False)
         self._flush(key)
 
@@ -118,7 +118,7 @@ class FolderObjects(Objects):
         """Force an object and its folder entry to disk, so that a power cut cannot undo them."""
         path = self.root / key
         for target in (path, path.parent):
-            with self._explained(key):
+            with self._explain_errors(key):
                 descriptor = os.open(target, os.O_RDONLY)
                 try:
                     os.fsync(descriptor)
@@ -128,7 +128,7 @@ class FolderObjects(Objects):
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             path = self._check_owned(key)
-            with self._explained(key):
+            with self._explain_errors(key):
                 path.unlink(missing_ok=True)
             self._remove_emptied(path.parent)
 
@@ -142,14 +142,14 @@ class FolderObjects(Objects):
     def listing(self, prefix: str) -> dict[str, int]:
         if not self.root.is_dir():
             return {}
-        with self._explained(prefix, absent=False):
+        with self._explain_errors(prefix, absent=False):
             batches = obstore.list(self._store, prefix or None)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
     def children(self, prefix: str) -> tuple[list[str], list[str]]:
         if not self.root.is_dir():
             return [], []
-        with self._explained(prefix, absent=False):
+        with self._explain_errors(prefix, absent=False):
             found = obstore.list_with_delimiter(self._store, prefix or None)
             return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
 
@@ -167,7 +167,7 @@ class FolderObjects(Objects):
 
     def link_on(self, key: str) -> str:
         steps = accumulate(key.split("/"), "{}/{}".format, initial=self.name)
-        with suppress(FileNotFoundError, NotADirectoryError), self._explained(key):
+        with suppress(FileNotFoundError, NotADirectoryError), self._explain_errors(key):
             for place in islice(steps, 1, None):
                 if stat.S_ISLNK(os.lstat(place).st_mode):
                     return place
@@ -191,7 +191,7 @@ class FolderObjects(Objects):
         return self.root / key
 
     @contextmanager
-    def _explained(self, key: str, absent: bool = True) -> Iterator[None]:
+    def _explain_errors(self, key: str, absent: bool = True) -> Iterator[None]:
         """Turn errors into one line for a user; ``absent``: but for an absent object's error."""
         try:
             yield

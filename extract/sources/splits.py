@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 from rich.console import Console
 
-from samcache.cache.labels.copies import unit_names
+from samcache.cache.labels.copies import name_units
 from samcache.cache.store import Store
 from samcache.extract.pipeline.progress import encoding_progress
 from samcache.extract.sources.base import Source, draw_splits
@@ -37,7 +37,7 @@ def keep_copies_together(samples: pd.DataFrame, sha256: list[str], seed: int) ->
 
     samples: a source's own table, whose splits were drawn with the same seed.
     """
-    units = unit_names(samples.assign(sha256=sha256))
+    units = name_units(samples.assign(sha256=sha256))
     if samples["split"].groupby(units).nunique().max() == 1:
         return samples["split"]
     return draw_splits(samples.assign(group=units), seed)
@@ -57,7 +57,7 @@ def follow_known_splits(
         by_group = _lookup(stored[stored["group"] != ""], "group")
         everyone = pd.concat([stored, fresh[["id", "group"]]], ignore_index=True)
         sha256 = _hashes(everyone, samples, read_hashes) if read_hashes else ""
-        units = unit_names(everyone.assign(sha256=sha256)).tolist()
+        units = name_units(everyone.assign(sha256=sha256)).tolist()
         by_unit = dict(zip(units[: len(stored)], stored["split"].tolist(), strict=True))
         fresh = fresh.assign(unit=units[len(stored) :])
         by_id |= {

@@ -15,7 +15,7 @@ from rich.console import Console
 from store_content import uncommit
 from tiny_extraction import Extract, write_npz
 
-from samcache.cache.care.info import bytes_of
+from samcache.cache.care.info import count_bytes
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.extract.plan import Forecast, Speed, forecast, measure_speed
@@ -53,7 +53,7 @@ def test_a_new_store_is_told_to_the_byte(
     assert sorted(tmp_path.rglob("*")) == before, "not even a folder was made"
     assert (told.exists, told.images, told.rows, told.shards) == (False, 40, 40, 5)
     store, _ = run_extract()
-    assert told.bytes == {path: bytes_of(store, path) for path in store.arrays}
+    assert told.bytes == {path: count_bytes(store, path) for path in store.arrays}
     written = [path for path in Path(store.location).rglob("*") if path.is_file()]
     data = [path for path in written if "c" in path.parts and "samples" not in path.parts]
     commits = [path for path in written if path.match("commits/0*/zarr.json")]

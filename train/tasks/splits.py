@@ -14,7 +14,7 @@ from torch import Tensor
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.classes import quote_names, unused_classes, used_classes
-from samcache.cache.labels.copies import group_codes, unit_codes
+from samcache.cache.labels.copies import group_codes, number_units
 from samcache.cache.labels.trainable import trainability
 from samcache.cache.store import Store
 
@@ -101,7 +101,7 @@ def plan_members(
         raise ConfigError("; ".join(problems), found.hint)
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
     if folds:
-        divisions = _cross_validation(labels, unit_codes(samples), folds)
+        divisions = _cross_validation(labels, number_units(samples), folds)
         _check_folds(labels, classes, divisions)
     else:
         divisions = _own_splits(samples)

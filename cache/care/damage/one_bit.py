@@ -30,7 +30,7 @@ def correct_row(data: bytes, crc: bytes) -> bytes | None:
     if len(data) > _LARGEST:
         return None
     for bit in range(8):
-        places = np.flatnonzero(_differences(len(data), bit) == difference)
+        places = np.flatnonzero(_list_differences(len(data), bit) == difference)
         if len(places):
             corrected = bytearray(data)
             corrected[len(data) - 1 - int(places[0])] ^= 1 << bit
@@ -60,12 +60,12 @@ def is_sealed(data: bytes) -> bool:
         return False
 
 
-def _differences(count: int, bit: int) -> Table:
+def _list_differences(count: int, bit: int) -> Table:
     """What flipping a bit changes in the CRC32C, by the byte's place from the end, (count,)."""
     zero, one = google_crc32c.value(b"\0"), google_crc32c.value(bytes([1 << bit]))
     found = np.empty(max(1, count), np.uint32)
     found[0] = zero ^ one
-    step, done = _after_bytes(1), 1
+    step, done = _map_over_bytes(1), 1
     while done < count:
         more = min(done, count - done)
         found[done : done + more] = _apply(step, found[:more])
@@ -73,7 +73,7 @@ def _differences(count: int, bit: int) -> Table:
     return found
 
 
-def _after_bytes(count: int) -> Table:
+def _map_over_bytes(count: int) -> Table:
     """The linear map of a difference over so many following bytes, as a table (4, 256)."""
     zeros, empty = b"\0" * count, 0
     columns = [

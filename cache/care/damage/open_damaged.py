@@ -10,10 +10,10 @@ from samcache.cache.format.samples import (
     NEWEST,
     Generation,
     check_count,
+    find_newest_listed,
     generation_key,
-    newest_generation,
-    newest_listed,
     parse_generation,
+    read_newest_generation,
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.objects.location import open_objects
@@ -46,19 +46,19 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
         damage.append(Damage(ROOT, "is missing or damaged"))
     store = Store(location, objects, description)
     try:
-        store.generation = newest_generation(objects)
+        store.generation = read_newest_generation(objects)
     except (AccessError, UnreachableError):
         raise
     except StoreError as error:
-        store.generation = _restored_generation(objects)
+        store.generation = _restore_generation(objects)
         damage.append(Damage(generation_key(store.generation.number), str(error)))
     return store, damage
 
 
-def _restored_generation(objects: Objects) -> Generation:
+def _restore_generation(objects: Objects) -> Generation:
     """The newest table's record from its copy, or, of a table that has none yet, corrected."""
     spare = objects.find(NEWEST, LARGEST_RECORD)
-    number = newest_listed(objects) if objects.listable else 0
+    number = find_newest_listed(objects) if objects.listable else 0
     damaged = objects.find(generation_key(number), LARGEST_RECORD) or b""
     for data in (spare, correct_small(damaged, is_sealed)):
         try:

@@ -32,7 +32,7 @@ def restore_columns(store: Store, damage: list[Damage]) -> list[str]:
     left = []
     for key in (one.key for one in damage if one.key in store.generation.objects):
         data = store.objects.find(key) or b""
-        whole = _corrected_column(data, store.generation.objects[key])
+        whole = _correct_column(data, store.generation.objects[key])
         if whole is None:
             left.append(key)
         else:
@@ -40,7 +40,7 @@ def restore_columns(store: Store, damage: list[Damage]) -> list[str]:
     return left
 
 
-def _corrected_column(data: bytes, record: ObjectRecord) -> bytes | None:
+def _correct_column(data: bytes, record: ObjectRecord) -> bytes | None:
     """An object of the sample table with its one flipped bit turned back, or None."""
     corrected = correct_row(data[:-CHECKSUM], data[-CHECKSUM:])
     whole = b"" if corrected is None else corrected + crc32c(corrected)

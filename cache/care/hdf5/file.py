@@ -61,10 +61,12 @@ class ExportedFile:
         Raises StoreError where it is larger than ``largest`` or than the file.
         """
         name = f"{RECORDS}/{key}"
-        with self._damage(name):
-            found = self._object(name)
+        with self._report_damage(name):
+            found = self._find_object(name)
             data = (
-                None if found is None else _all_bytes(found, min(self.bytes, largest or self.bytes))
+                None
+                if found is None
+                else _read_bytes(found, min(self.bytes, largest or self.bytes))
             )
         if data is None:
             raise FileNotFoundError(key)
@@ -73,8 +75,8 @@ class ExportedFile:
     def names(self, group: str) -> list[str]:
         """The names in a group of records."""
         name = f"{RECORDS}/{group}"
-        with self._damage(name):
-            found = self._object(name)
+        with self._report_damage(name):
+            found = self._find_object(name)
             if not isinstance(found, h5g.GroupID):
                 raise ValueError("it is no group")
             return sorted(link.decode() for link in found)
@@ -86,19 +88,19 @@ class ExportedFile:
 
         extent: rows that the array has to have. present: (n,) bool. Returns (n, …) of its dtype.
         """
-        with self._damage(spec.path):
-            array = self._array(spec, extent)
+        with self._report_damage(spec.path):
+            array = self._open_array(spec, extent)
             if int(present.sum()) * spec.row_bytes > self.bytes:
                 raise ValueError("it claims more bytes than the file has")
             out = np.zeros((len(present), *spec.row), spec.dtype)
-            for first, last in _stretches(present):
+            for first, last in _find_stretches(present):
                 array.read_direct(out, np.s_[start + first : start + last], np.s_[first:last])
             return out
 
-    def _array(self, spec: ArraySpec, extent: int) -> h5py.Dataset:
+    def _open_array(self, spec: ArraySpec, extent: int) -> h5py.Dataset:
         """An array's data set, found to be stored as samcache stores it."""
         if spec.path not in self._arrays:
-            dataset = self._object(spec.path)
+            dataset = self._find_object(spec.path)
             plan = _refuse(dataset, h5d.CHUNKED, np.dtype(spec.dtype))
             filters = [plan.get_filter(place)[0] for place in range(plan.get_nfilters())]
             shape = dataset.get_space().get_simple_extent_dims()
@@ -109,7 +111,7 @@ class ExportedFile:
             self._arrays[spec.path] = h5py.Dataset(dataset)
         return self._arrays[spec.path]
 
-    def _object(self, name: str) -> Any:
+    def _find_object(self, name: str) -> Any:
         """What a path leads to over hard links alone, None where it ends."""
         place = h5g.open(self._file.id, b"/")
         for part in name.encode().split(b"/"):
@@ -124,7 +126,7 @@ class ExportedFile:
         return place
 
     @contextmanager
-    def _damage(self, name: str) -> Iterator[None]:
+    def _report_damage(self, name: str) -> Iterator[None]:
         """Turn what HDF5 raises into one line for a user."""
         try:
             yield
@@ -155,7 +157,7 @@ class RecordsInFile(ReadOnlyObjects):
             fill_buffers(data[offset:], buffers)
 
 
-def _all_bytes(dataset: Any, largest: int) -> bytes:
+def _read_bytes(dataset: Any, largest: int) -> bytes:
     """What a data set of bytes holds; raises ValueError where it is anything else."""
     _refuse(dataset, h5d.CONTIGUOUS, np.dtype(np.uint8))
     shape = dataset.get_space().get_simple_extent_dims()
@@ -185,7 +187,7 @@ def _refuse(dataset: Any, layout: int, dtype: np.dtype[Any]) -> Any:
     return plan
 
 
-def _stretches(present: Present) -> Iterator[tuple[int, int]]:
+def _find_stretches(present: Present) -> Iterator[tuple[int, int]]:
     """First and one past the last place of every unbroken run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]])))
     yield from ((int(first), int(last)) for first, last in edges.reshape(-1, 2))

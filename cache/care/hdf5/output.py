@@ -65,7 +65,7 @@ class KeepingFile(io.FileIO):
 
 
 @contextmanager
-def new_hdf5(path: Path) -> Iterator[tuple[h5py.File, KeepingFile]]:
+def create_hdf5(path: Path) -> Iterator[tuple[h5py.File, KeepingFile]]:
     """A new HDF5 file at ``path``, and what its bytes go through; closed at the end.
 
     The user calls ``raise_failure`` after writing; it is called after closing, too.

@@ -22,13 +22,13 @@ import h5py
 import numpy as np
 
 from samcache.cache.care.hdf5.file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
-from samcache.cache.care.hdf5.output import KeepingFile, new_hdf5
-from samcache.cache.create import expected_metadata, store_exists, write_metadata
+from samcache.cache.care.hdf5.output import KeepingFile, create_hdf5
+from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.files.whole_file import replace_file
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name
 from samcache.cache.format.description import ROOT, SPARE
-from samcache.cache.format.layout import ArraySpec, same_metadata
+from samcache.cache.format.layout import ArraySpec, is_same_metadata
 from samcache.cache.format.samples import generation_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.objects.base import LARGEST_RECORD
@@ -50,24 +50,24 @@ def export_store(store: Store, file: Path, on_progress: OnProgress = ignore_prog
     StoreError where the file exists or cannot be written, or the store is damaged.
     """
     if os.path.lexists(file):
-        raise _taken(file)
+        raise _report_taken(file)
     if not file.parent.is_dir():
         raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
     try:
-        with replace_file(file, exclusive=True) as part, new_hdf5(part) as (target, out):
+        with replace_file(file, exclusive=True) as part, create_hdf5(part) as (target, out):
             _write_store(target, store, out, on_progress)
     except FileExistsError:
-        raise _taken(file) from None
+        raise _report_taken(file) from None
 
 
 def _write_store(
     target: h5py.File, store: Store, out: KeepingFile, on_progress: OnProgress
 ) -> None:
-    records = _checked_records(store)
+    records = _read_records(store)
     samples = store.samples
     target.attrs["format"] = "samcache store"
     target.attrs["fingerprint"] = store.fingerprint
-    target.attrs["dataset"] = _text(store.dataset.name)
+    target.attrs["dataset"] = _clean_text(store.dataset.name)
     for key, data in records.items():
         _write_record(target, key, data)
     _write_text(target, "classes", store.dataset.classes)
@@ -77,7 +77,7 @@ def _write_store(
         else:
             _write_text(target, f"samples/{column}", samples[column])
         out.raise_failure()
-    arrays = {spec.path: _new_array(target, spec, store) for spec in store.arrays.values()}
+    arrays = {spec.path: _create_array(target, spec, store) for spec in store.arrays.values()}
     for number, (shard, commit) in enumerate(store.commits.items(), 1):
         _write_shard(target, out, arrays, store, shard, commit)
         on_progress("exporting", number, len(store.commits))
@@ -104,7 +104,7 @@ def _write_shard(
     _write_record(target, commit_key(shard), record)
 
 
-def _new_array(target: h5py.File, spec: ArraySpec, store: Store) -> h5py.Dataset:
+def _create_array(target: h5py.File, spec: ArraySpec, store: Store) -> h5py.Dataset:
     array = target.create_dataset(
         spec.path,
         (store.layout.rows, *spec.row),
@@ -122,16 +122,16 @@ def _write_record(target: h5py.File, key: str, data: bytes) -> None:
 
 
 def _write_text(target: h5py.File, name: str, texts: Any) -> None:
-    column = np.array([_text(text) for text in texts], object)
+    column = np.array([_clean_text(text) for text in texts], object)
     target.create_dataset(name, data=column, dtype=h5py.string_dtype())
 
 
-def _text(text: str) -> str:
+def _clean_text(text: str) -> str:
     """What HDF5 can hold of a text: no NUL, no half of a surrogate pair."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def _taken(file: Path) -> StoreError:
+def _report_taken(file: Path) -> StoreError:
     return StoreError(f"{file} exists already: remove it, or choose another name")
 
 
@@ -146,7 +146,7 @@ def import_store(
     """
     with closing(ExportedFile(file)) as exported:
         source, records = _open_source(exported)
-        shards = _committed(exported, source)
+        shards = _list_committed(exported, source)
         objects = open_objects(destination)
         store_exists(objects)  # before a claim is written beside what is no store
         with Writer(destination, objects) as writer:
@@ -165,22 +165,22 @@ def import_store(
 
 def _open_source(exported: ExportedFile) -> tuple[Store, dict[str, bytes]]:
     """The store whose records a file holds, and those of its records that are no commits."""
-    with _as_damage(exported):
+    with _report_damage(exported):
         source = Store(exported.path, RecordsInFile(exported))
-        records = _checked_records(source)
+        records = _read_records(source)
         len(source.table)  # can it be read?
     return source, records
 
 
-def _checked_records(store: Store) -> dict[str, bytes]:
+def _read_records(store: Store) -> dict[str, bytes]:
     """Every object of a store but arrays and commits, by key; raises StoreError where damaged."""
-    generation, expected = store.generation, expected_metadata(store)
+    generation, expected = store.generation, make_metadata(store)
     keys = [*expected, *generation.objects, generation_key(generation.number), ROOT]
     records = {}
     for key in keys:
         data = store.objects.find(key)
         wrong = data is None or (
-            (key in expected and not same_metadata(data, expected[key]))
+            (key in expected and not is_same_metadata(data, expected[key]))
             or (key in generation.objects and ObjectRecord.of(data) != generation.objects[key])
         )
         if data is None or wrong:
@@ -191,7 +191,7 @@ def _checked_records(store: Store) -> dict[str, bytes]:
     return records
 
 
-def _committed(exported: ExportedFile, source: Store) -> list[int]:
+def _list_committed(exported: ExportedFile, source: Store) -> list[int]:
     """The shards whose commit records a file holds."""
     names = set(exported.names(_COMMITS)) - {"zarr.json"}
     shards = sorted(int(name) for name in names if _SHARD.fullmatch(name))
@@ -223,20 +223,22 @@ def _import_shard(
     exported: ExportedFile, source: Store, store: Store, shard: int, writer: Writer
 ) -> bool:
     """Write one shard, its commit record last; False where another process holds it."""
-    with _as_damage(exported):
+    with _report_damage(exported):
         record, commit = source.objects.get(commit_key(shard)), source.read_commit(shard)
     standing = store.objects.find(commit_key(shard))
     if standing is not None:
-        return _same_record(store, shard, standing, record)
+        return _check_same_record(store, shard, standing, record)
     claim = writer.claim(shard)
     if claim is None:
         return False
     with claim:
-        objects = _encoded(exported, source, commit)
+        objects = _encode_objects(exported, source, commit)
         return commit_objects(store, commit, record, objects, claim.is_ours)
 
 
-def _encoded(exported: ExportedFile, source: Store, commit: Commit) -> Iterator[tuple[str, bytes]]:
+def _encode_objects(
+    exported: ExportedFile, source: Store, commit: Commit
+) -> Iterator[tuple[str, bytes]]:
     """The objects of a shard, one at a time; raises StoreError at one that is not as committed."""
     present, (start, stop) = commit.present(source.rows_per_shard), commit.rows
     for spec in source.arrays.values():
@@ -249,7 +251,7 @@ def _encoded(exported: ExportedFile, source: Store, commit: Commit) -> Iterator[
         yield key, data
 
 
-def _same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bool:
+def _check_same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bool:
     """True where a shard was imported before; raises StoreError where another's stands."""
     if standing != record:
         raise StoreError(
@@ -259,7 +261,7 @@ def _same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bo
 
 
 @contextmanager
-def _as_damage(exported: ExportedFile) -> Iterator[None]:
+def _report_damage(exported: ExportedFile) -> Iterator[None]:
     """What is wrong with the records, without the advice for stores that are no files."""
     try:
         yield

@@ -15,7 +15,7 @@ import numpy as np
 from samcache.cache.claims import Claim
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
-from samcache.cache.format.shards import shard_size
+from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
 from samcache.cache.writer import Writer
@@ -75,7 +75,7 @@ class Transfer:
         record = self._record(shard)
         if record is None:
             return None
-        if record.stands and _complete(record.commit, self._sizes):
+        if record.stands and _is_complete(record.commit, self._sizes):
             if spare_key(shard) not in self._sizes:
                 self._destination.put(spare_key(shard), self._destination.get(commit_key(shard)))
             return 0
@@ -149,7 +149,7 @@ class Transfer:
         except StoreError as error:
             raise DamageFoundError(key, f"is damaged: {error}") from None
         standing = self._destination.find(key, LARGEST_RECORD)
-        if standing is not None and standing != data and not _same_shard(standing, commit):
+        if standing is not None and standing != data and not _is_same_shard(standing, commit):
             raise DamageFoundError(
                 key, "differs at the destination: delete it there to have the source's shard"
             )
@@ -176,7 +176,7 @@ class Transfer:
         """Remove an object; raises OvertakenError where the shard is another process's now."""
         shard = record.commit.shard
         standing = self._destination.find(commit_key(shard), LARGEST_RECORD)
-        if standing is not None and not _same_shard(standing, record.commit):
+        if standing is not None and not _is_same_shard(standing, record.commit):
             raise OvertakenError(f"shard {shard} was committed by another process")
         claim.check()
         self._destination.delete([key])
@@ -195,7 +195,7 @@ class Transfer:
         raise DamageFoundError(key, "does not arrive as it was sent")
 
 
-def committed_bytes(store: Store, shards: Iterable[int]) -> int:
+def count_committed_bytes(store: Store, shards: Iterable[int]) -> int:
     """Bytes of the objects of some shards, were every image in them readable; reads nothing."""
     size, total = store.rows_per_shard, 0
     by_rows: dict[int, int] = {}  # rows in a shard -> bytes; all but the last have as many
@@ -204,13 +204,13 @@ def committed_bytes(store: Store, shards: Iterable[int]) -> int:
         if stop - start not in by_rows:
             present = np.arange(size) < stop - start
             by_rows[stop - start] = sum(
-                shard_size(present, spec.row_bytes) for spec in store.arrays.values()
+                count_shard_bytes(present, spec.row_bytes) for spec in store.arrays.values()
             )
         total += by_rows[stop - start]
     return total
 
 
-def complete_shards(store: Store) -> set[int]:
+def find_complete_shards(store: Store) -> set[int]:
     """Shards of a local store whose record is sound and whose objects all have their size."""
     sizes, found = store.objects.listing(""), set()
     for shard in range(store.layout.shards):
@@ -219,7 +219,7 @@ def complete_shards(store: Store) -> set[int]:
                 commit = store.read_commit(shard)
             except StoreError:
                 continue
-            if _complete(commit, sizes):
+            if _is_complete(commit, sizes):
                 found.add(shard)
     return found
 
@@ -249,11 +249,11 @@ def _read(objects: Objects, key: str, largest: int) -> bytes | None:
         raise
 
 
-def _complete(commit: Commit, sizes: dict[str, int]) -> bool:
+def _is_complete(commit: Commit, sizes: dict[str, int]) -> bool:
     return all(sizes.get(key) == record.bytes for key, record in commit.objects.items())
 
 
-def _same_shard(standing: bytes, commit: Commit) -> bool:
+def _is_same_shard(standing: bytes, commit: Commit) -> bool:
     """Whether a record names the same objects and rows, by whatever version it was written."""
     try:
         found = Commit.from_bytes(standing, commit.shard)

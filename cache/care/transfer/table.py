@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from samcache.cache.care.transfer.shards import DamageFoundError, fetch, is_at
-from samcache.cache.create import expected_metadata, store_exists, write_metadata
+from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import ObjectRecord
 from samcache.cache.format.description import ROOT, SPARE, read_description
-from samcache.cache.format.layout import same_metadata
+from samcache.cache.format.layout import is_same_metadata
 from samcache.cache.format.samples import (
     Generation,
     describe_difference,
@@ -34,24 +34,24 @@ def copy_table(source: Store, objects: Objects) -> dict[str, str]:
     """
     if not objects.listable:
         raise StoreError(f"{objects.name} is read-only: copy to the folder or bucket behind it")
-    root = _root_record(source)
+    root = _read_root_record(source)
     _refuse_another(source, objects, root)
     damaged: dict[str, str] = {}
-    if next(_lacking(source, objects, root, damaged), None) is not None:
+    if next(_list_lacking(source, objects, root, damaged), None) is not None:
         damaged.clear()
         with Writer(objects.name, objects) as writer, writer.claim_table():
             _refuse_another(source, objects, root)
             once = {SPARE, ROOT, *map(generation_key, range(source.generation.number + 1))}
-            for key, data in _lacking(source, objects, root, damaged):
+            for key, data in _list_lacking(source, objects, root, damaged):
                 _write(objects, key, data, key in once)
             write_metadata(writer.open())
     return damaged
 
 
-def _root_record(source: Store) -> bytes:
+def _read_root_record(source: Store) -> bytes:
     """The source's root record as it stands there, found to be what the store was opened with."""
     root = source.objects.find(ROOT, LARGEST_RECORD) or b""
-    if not same_metadata(root, source.description.to_bytes()):
+    if not is_same_metadata(root, source.description.to_bytes()):
         raise StoreError(f"{source.location}/{ROOT} has changed or is damaged: run the copy again")
     return root
 
@@ -60,7 +60,7 @@ def _refuse_another(source: Store, objects: Objects, root: bytes) -> None:
     """Raise StoreError unless the destination is empty or holds this store or a part of it."""
     key = ROOT if store_exists(objects) else SPARE
     found = objects.find(key, LARGEST_RECORD)
-    if found is None or found == root or (key == SPARE and same_metadata(found, root)):
+    if found is None or found == root or (key == SPARE and is_same_metadata(found, root)):
         return
     other = read_description(objects, key)
     if other.identity != source.identity:
@@ -74,7 +74,7 @@ def _refuse_another(source: Store, objects: Objects, root: bytes) -> None:
     raise StoreError(f"{objects.name} holds another store ({what}): choose another destination")
 
 
-def _lacking(
+def _list_lacking(
     source: Store, objects: Objects, root: bytes, damaged: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     """Key and bytes of what is still to be written, in order."""
@@ -83,23 +83,23 @@ def _lacking(
     newest = source.generation.number
     for number in range(newest + 1):
         try:
-            yield from _lacking_of_generation(source, objects, number)
+            yield from _list_lacking_of_generation(source, objects, number)
         except DamageFoundError as error:
             if number == newest:
                 raise StoreError(f"{source.location}/{error}: run samcache cache repair") from None
             damaged[error.key] = error.problem
     if objects.size(generation_key(newest + 1)) is None:
-        for key, expected in expected_metadata(source).items():
+        for key, expected in make_metadata(source).items():
             found = objects.find(key)
-            if found is None or not same_metadata(found, expected):
+            if found is None or not is_same_metadata(found, expected):
                 theirs = source.objects.find(key)
-                sound = theirs is not None and same_metadata(theirs, expected)
+                sound = theirs is not None and is_same_metadata(theirs, expected)
                 yield key, theirs if theirs is not None and sound else expected
     if objects.find(ROOT) is None:
         yield ROOT, root
 
 
-def _lacking_of_generation(
+def _list_lacking_of_generation(
     source: Store, objects: Objects, number: int
 ) -> Iterator[tuple[str, bytes]]:
     """A generation's columns and, last, its record; nothing where the source lacks it."""
@@ -115,7 +115,7 @@ def _lacking_of_generation(
     if standing not in (None, data):
         raise StoreError(
             f"sample table {number} of {objects.name} is not the source's "
-            f"({_table_difference(source, objects, generation, standing or b'')}): "
+            f"({_describe_table_difference(source, objects, generation, standing or b'')}): "
             "choose another destination"
         )
     for column, record in generation.objects.items():
@@ -127,7 +127,7 @@ def _lacking_of_generation(
         yield key, data
 
 
-def _table_difference(
+def _describe_table_difference(
     source: Store, objects: Objects, generation: Generation, standing: bytes
 ) -> str:
     """How two tables of one number differ, in a few words."""

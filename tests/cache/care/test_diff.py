@@ -15,7 +15,7 @@ from samcache.cache.care.diff import Change, SampleChange, diff_stores
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.errors import StoreError
 from samcache.cache.format.description import Dataset, Description
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
@@ -43,7 +43,7 @@ def test_a_store_and_its_twin_are_the_same_and_no_array_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, b = full_store(tmp_path / "a"), full_store(tmp_path / "b")
-    monkeypatch.delattr(Objects, "read_into")
+    monkeypatch.delattr(FolderObjects, "read_into")
     found = diff_stores(a, b)
     assert found.same
     assert (found.compared, found.uncompared) == (10, 0)

@@ -7,7 +7,7 @@ from store_content import everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.errors import StoreError
-from samcache.cache.format.layout import same_metadata
+from samcache.cache.format.layout import is_same_metadata
 from samcache.cache.store import Store
 
 
@@ -39,4 +39,4 @@ def test_a_flipped_bit_anywhere_is_found_or_harmless(
     assert again or (str(folder / "s.h5") in message and "\n" not in message)
     for key, found in everything(again).items() if again else ():
         # the JSON of array metadata may be written in other ways
-        assert found == before[key] or same_metadata(found, before[key]), key
+        assert found == before[key] or is_same_metadata(found, before[key]), key

@@ -9,7 +9,7 @@ from store_content import everything, full_store
 from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.claims import Claims
 from samcache.cache.create import TABLE, add_generation
-from samcache.cache.format.samples import NEWEST, generation_key, generation_objects
+from samcache.cache.format.samples import NEWEST, generation_key, make_generation_objects
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
 
@@ -89,7 +89,7 @@ def test_an_interrupted_collection_never_leaves_an_old_table_to_be_found(
 
 def begin_table(store: Store) -> None:
     """One column of the table that follows, as a writer that was killed leaves it."""
-    _, columns = generation_objects(1, store.table, store.generation.extent)
+    _, columns = make_generation_objects(1, store.table, store.generation.extent)
     store.objects.put(COLUMN, columns[COLUMN])
 
 

@@ -13,7 +13,7 @@ from store_content import content, create, everything, full_store
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
@@ -142,15 +142,15 @@ def test_a_valid_object_that_was_never_committed_is_not_exported(tmp_path: Path)
 def test_an_interrupted_import_lacks_shards_and_goes_on(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_object = Objects.create
+    create_object = FolderObjects.create
 
-    def dies(self: Objects, key: str, data: bytes) -> bool:
+    def dies(self: FolderObjects, key: str, data: bytes) -> bool:
         if key.startswith("statistics/c/1/"):
             raise KeyboardInterrupt
         return create_object(self, key, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Objects, "create", dies)
+        patched.setattr(FolderObjects, "create", dies)
         with pytest.raises(KeyboardInterrupt):
             import_store(exported, tmp_path / "t.zarr")
     assert Store(tmp_path / "t.zarr").pending() == [1, 2]
@@ -161,15 +161,15 @@ def test_an_interrupted_import_lacks_shards_and_goes_on(
 def test_an_import_cut_off_before_the_root_record_is_no_store_and_goes_on(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_object = Objects.create
+    create_object = FolderObjects.create
 
-    def dies(self: Objects, key: str, data: bytes) -> bool:
+    def dies(self: FolderObjects, key: str, data: bytes) -> bool:
         if key == "zarr.json":
             raise KeyboardInterrupt
         return create_object(self, key, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Objects, "create", dies)
+        patched.setattr(FolderObjects, "create", dies)
         with pytest.raises(KeyboardInterrupt):
             import_store(exported, tmp_path / "t.zarr")
     with pytest.raises(StoreError, match="no store"):

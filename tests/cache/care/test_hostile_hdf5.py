@@ -16,7 +16,7 @@ from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key
 from samcache.cache.format.records import seal, unseal
-from samcache.cache.format.shards import shard_size
+from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.store import Store
 
 
@@ -308,7 +308,7 @@ def test_a_commit_that_claims_more_than_the_file_holds_allocates_nothing(tmp_pat
     store = create(tmp_path / "s.zarr", rows, rows)
     present = np.ones(rows, np.bool_)
     objects = {
-        spec.key(0): ObjectRecord(shard_size(present, spec.row_bytes), "0" * 32)
+        spec.key(0): ObjectRecord(count_shard_bytes(present, spec.row_bytes), "0" * 32)
         for spec in store.arrays.values()
     }
     export_store(store, tmp_path / "s.h5")

@@ -18,7 +18,7 @@ from samcache.cache.care.listing import StoreRow, list_stores
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
 from samcache.cache.format.records import seal
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 from samcache.cli import cli
@@ -137,10 +137,13 @@ def test_stores_in_a_bucket_are_found_without_listing_their_objects(
     create(f"{s3}/team/deep/b.zarr")
     create(f"{s3}/.hidden/c.zarr")
     listed: list[str] = []
-    listing = Objects.listing
-    monkeypatch.setattr(
-        Objects, "listing", lambda self, prefix: listed.append(prefix) or listing(self, prefix)
-    )
+    listing = BucketObjects.listing
+
+    def note(self: BucketObjects, prefix: str) -> dict[str, int]:
+        listed.append(prefix)
+        return listing(self, prefix)
+
+    monkeypatch.setattr(BucketObjects, "listing", note)
     expected = [f"{s3}/team/a.zarr", f"{s3}/team/deep/b.zarr"]
     for root in (s3, f"{s3}/", f"{s3}/team"):
         assert [row.location for row in list_stores(root)] == expected

@@ -16,7 +16,7 @@ from samcache.cache.care.stage import stage_folder, stage_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
-from samcache.cache.objects.base import Objects
+from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
@@ -27,13 +27,13 @@ FEATURE = "features/patch/c/1/0/0/0/0"
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys that are read from the other side; folders have a ``get`` of their own."""
     keys: list[str] = []
-    get = Objects.get
+    get = BucketObjects.get
 
-    def note(self: Objects, key: str, largest: int | None = None) -> bytes:
+    def note(self: BucketObjects, key: str, largest: int | None = None) -> bytes:
         keys.append(key)
         return get(self, key, largest)
 
-    monkeypatch.setattr(Objects, "get", note)
+    monkeypatch.setattr(BucketObjects, "get", note)
     return keys
 
 

@@ -33,7 +33,7 @@ def test_the_least_recently_used_stages_go_first(
     gc.collect()
     (stage_root / "mine").mkdir()
     (stage_root / "mine" / "thesis.txt").write_text("no stage")
-    used = stage._bytes_in(stage_root / names["one"])
+    used = stage._count_bytes(stage_root / names["one"])
     monkeypatch.setenv("SAMCACHE_STAGE_LIMIT", str(3 * used))
     full_store(tmp_path / "four.zarr")
     local, said = stage_it(f"{web}/four.zarr")
@@ -96,8 +96,8 @@ def test_the_default_limit_is_half_of_what_could_be_had(
     usage.free = 14_000
     stage_it(f"{web}/one.zarr")
     assert (
-        stage._limit(stage_root)
-        == (14_000 + stage._bytes_in(next(iter(stage._stages(stage_root))))) // 2
+        stage._read_limit(stage_root)
+        == (14_000 + stage._count_bytes(next(iter(stage._list_stages(stage_root))))) // 2
     )
 
 

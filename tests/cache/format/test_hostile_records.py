@@ -24,7 +24,7 @@ from samcache.cache.care.verify import report
 from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
 from samcache.cache.format.records import canonical, checksum, seal, unseal
-from samcache.cache.format.samples import generation_objects
+from samcache.cache.format.samples import make_generation_objects
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
@@ -167,7 +167,7 @@ def claim_a_large_extent(store: Path) -> None:
 def write_column(store: Path, **changes: Any) -> None:
     """Another table whose checksums fit."""
     table = Store(store).table.assign(**changes)
-    generation, columns = generation_objects(0, table)
+    generation, columns = make_generation_objects(0, table)
     for key, data in columns.items():
         (store / key).write_bytes(data)
     for key in TOGETHER[TABLE]:
