@@ -1,6 +1,6 @@
-"""What the site has beside docs/: pages that lie elsewhere, and the command line's help.
+"""Add pages from outside docs/ and the help of every command to the site.
 
-MkDocs calls these functions by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
+MkDocs calls on_files and on_page_markdown by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
 
 import re
@@ -18,12 +18,12 @@ WIDTH = 92
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add benchmarks, the change log, the contributing guide and the commands' page."""
+    """Add the benchmarks, the change log, the contributing guide and the page of commands."""
     places = {ROOT / name: place for name, place in ELSEWHERE.items()}
     places |= {path: f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.md")}
     for path, place in places.items():
         files.append(File.generated(config, place, content=path.read_text(encoding="utf-8")))
-    files.append(File.generated(config, "cli.md", content=commands_page()))
+    files.append(File.generated(config, "cli.md", content=render_commands_page()))
     return files
 
 
@@ -36,28 +36,28 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return re.sub(r"\]\((?:\.\./|docs/)", "](", markdown)
 
 
-def commands_page() -> str:
-    """The help of every command, as the command itself prints it."""
+def render_commands_page() -> str:
+    """Render the help of every command as one page."""
     parts = [
         "# The command line",
-        "What `--help` prints, of every command, in the order of the work.",
+        "The help of every command, as `--help` prints it, in the order in which you use them.",
     ]
-    for words, command in _commands(cli, ("samcache",)):
+    for words, command in _list_commands(cli, ("samcache",)):
         parts.append(f"{'#' * min(3, 1 + len(words))} {' '.join(words)}")
-        parts.append(f"```text\n{_help(words, command)}\n```")
+        parts.append(f"```text\n{_render_help(words, command)}\n```")
     return "\n\n".join(parts) + "\n"
 
 
-def _commands(
+def _list_commands(
     command: click.Command, words: tuple[str, ...]
 ) -> list[tuple[tuple[str, ...], click.Command]]:
     found = [(words, command)]
     for name, below in (command.commands if isinstance(command, click.Group) else {}).items():
-        found += _commands(below, (*words, name))
+        found += _list_commands(below, (*words, name))
     return found
 
 
-def _help(words: tuple[str, ...], command: click.Command) -> str:
+def _render_help(words: tuple[str, ...], command: click.Command) -> str:
     context = click.Context(
         command, info_name=" ".join(words), terminal_width=WIDTH, help_option_names=["-h", "--help"]
     )
