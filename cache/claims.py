@@ -1,4 +1,4 @@
-"""Who is writing a shard: a claim made by conditional create, renewed, and taken over when it ends.
+"""Claims on shards: created conditionally, renewed, and taken over when their holder is dead.
 
 Claims are ``claims/<name>.<attempt>/zarr.json``, each created once. The highest attempt counts;
 the next may be created when its holder is dead or has let it expire. Creating is atomic on disk
@@ -40,14 +40,14 @@ class ClaimRecord:
     token: Text
     place: Text
     process: Process
-    started: Text  # of the process, so that a reused number is no sign of life; "" where unknown
+    started: Text  # of the process, so that a reused number is not taken for it; "" where unknown
     expires: Number  # seconds since 1970
 
     def is_live(self) -> bool:
-        """Whether its holder may still be at work.
+        """Whether its holder may still be running.
 
         A holder that this machine does not show (another user's process under ``hidepid``, or any
-        process where there is no /proc) counts as at work until the claim expires.
+        process where there is no /proc) counts as live until the claim expires.
         """
         if self.place == _hash_place():
             if not _process_exists(self.process):
@@ -109,7 +109,7 @@ class Claims:
             self.release(name)
 
     def take(self, name: str) -> Claim | None:
-        """Claim a piece of work, over a dead holder if there is one; None where one is alive."""
+        """Claim a piece of work, also from a dead holder; None while its holder is alive."""
         newest = find_newest_claim(self.objects, name)
         if newest is not None and newest.is_live():
             return None
@@ -170,13 +170,13 @@ def find_newest_claim(objects: Objects, name: str) -> ClaimRecord | None:
 
 
 def _list_attempts(objects: Objects, name: str) -> list[int]:
-    """The attempts at a piece of work that stand in a store."""
+    """The attempts at a piece of work that a store has."""
     parts = (_parse_attempt(key, name) for key in objects.listing(CLAIMS))
     return [int(part) for part in parts if _ATTEMPT.fullmatch(part)]
 
 
 def _parse_attempt(key: str, name: str) -> str:
-    """The attempt that a key stands for, as text; empty where it is of another piece of work."""
+    """The attempt in a key, as text; empty for keys of other pieces of work."""
     parts = key.split("/")
     return parts[1].removeprefix(f"{name}.") if len(parts) == 3 and name in parts[1] else ""
 
@@ -194,7 +194,7 @@ def _hash_place() -> str:
 def _read_start(process: int) -> str:
     """When a process of this machine began, in ticks since boot; empty where that is not shown.
 
-    A process that has ended, and that its parent has not asked for yet, gives "ended".
+    A process that has ended, and that its parent has not collected yet, gives "ended".
     """
     try:
         if str(Path("/proc/self").readlink()) != str(os.getpid()):
@@ -209,7 +209,7 @@ def _read_start(process: int) -> str:
 def _process_exists(process: int) -> bool:
     """Whether this machine has a process of a number, of any user."""
     if process <= 0:
-        return False  # stands for groups of processes
+        return False  # names groups of processes
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,4 +1,4 @@
-"""Bring a store into being, and give it another generation of its sample table."""
+"""Create a store, and add a generation of its sample table."""
 
 import logging
 from dataclasses import replace
@@ -30,9 +30,9 @@ _TOP = {"features", "images", "extents", "statistics", SAMPLES, "commits", CLAIM
 
 
 def store_exists(objects: Objects) -> bool:
-    """Whether a store stands here; raises StoreError where something else does.
+    """Whether a store exists here; raises StoreError where something else does.
 
-    What an interrupted creation left is nothing, and may be written over.
+    The rest of an interrupted creation counts as nothing, and may be overwritten.
     """
     if objects.size(ROOT) is not None:
         return True
@@ -110,7 +110,7 @@ def _has_columns(objects: Objects, decided: Description) -> bool:
 def _complete_columns(objects: Objects, columns: dict[str, bytes]) -> None:
     """Create columns once more where they are gone: until a record named them, they were garbage.
 
-    Raises StoreError where others stand.
+    Raises StoreError where other columns exist.
     """
     for key, data in columns.items():
         if not objects.create(key, data):
@@ -163,7 +163,7 @@ def find_stale_metadata(store: Store) -> list[str]:
 def find_left_behind(store: Store) -> set[str]:
     """Stale keys whose objects follow from an older table: a process was cut off as it grew.
 
-    The hint is the last to follow the newest table, and tells which table the others are of.
+    The hint is the last to follow the newest table: it names the table of the others.
     """
     hint = store.objects.find(NEWEST, LARGEST_RECORD)
     try:

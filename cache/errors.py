@@ -1,4 +1,4 @@
-"""Every error a user can cause: one line that says what was expected, found, and what to do."""
+"""Every error a user can cause: one line with what was expected, found, and what to do."""
 
 import errno
 
@@ -31,11 +31,11 @@ class SamcacheError(Exception):
 
 
 class SourceError(SamcacheError):
-    """A source of images (npz, manifest, folder) cannot be used as it stands."""
+    """A source of images (npz, manifest, folder) cannot be used as it is."""
 
 
 class ImageError(SamcacheError):
-    """One image cannot be read; recorded beside the image, it does not end a run."""
+    """One image cannot be read; recorded with its row, it does not end a run."""
 
 
 class CheckpointError(SamcacheError):
@@ -47,7 +47,7 @@ class ConfigError(SamcacheError):
 
 
 class StoreError(SamcacheError):
-    """A store is missing, damaged, or holds something other than what is asked of it."""
+    """A store is missing, damaged, or holds something else than the command needs."""
 
 
 class NoStoreError(StoreError):
@@ -55,7 +55,7 @@ class NoStoreError(StoreError):
 
 
 class AccessError(StoreError):
-    """A store is there, and this user has no right to do what is asked of it."""
+    """The store exists, and this user has no right to read or write it."""
 
 
 class UnreachableError(StoreError):
@@ -75,7 +75,7 @@ class OvertakenError(StoreError):
 
 
 class WriteError(SamcacheError):
-    """A file that was asked for cannot be written; what was there before is untouched."""
+    """An output file cannot be written; a former file stays as it was."""
 
 
 def cannot_write(path: object, error: Exception) -> WriteError:
@@ -96,5 +96,5 @@ def describe_os_error(error: OSError) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What another library's error says first, or its kind where it says nothing."""
+    """The first line of another library's error, or its kind where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,9 @@
-"""How much main memory there is for what a file asks for, and whether an error says: too little."""
+"""Free main memory, and errors of too little memory."""
 
 import os
 from pathlib import Path
 
-_WORDS = (  # of numpy, torch, its compiled code, cuBLAS and C++ where memory cannot be had
+_WORDS = (  # in errors of numpy, torch, its compiled code, cuBLAS and C++
     "out of memory",
     "ALLOC_FAILED",
     "ALLOCATION_FAILED",
@@ -15,10 +15,10 @@ _GROUP = Path("/sys/fs/cgroup")  # a container's or a batch job's own limit
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had, and nothing of what was asked for."""
-    told = any(words in str(error) for words in _WORDS)
+    """Whether an error reports too little memory, for whatever purpose."""
+    named = any(words in str(error) for words in _WORDS)
     kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's own, without torch
-    return bool(told or kinds & {"MemoryError", "OutOfMemoryError"})
+    return bool(named or kinds & {"MemoryError", "OutOfMemoryError"})
 
 
 def free_memory() -> int:
@@ -27,7 +27,7 @@ def free_memory() -> int:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         values = dict(line.split(":") for line in lines)
         free = int(values["MemAvailable"].split()[0]) * 1024
-    except (FileNotFoundError, KeyError):  # not Linux: half of what there is
+    except (FileNotFoundError, KeyError):  # not Linux: half of the memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     try:
         limit = int((_GROUP / "memory.max").read_text("ascii"))

@@ -1,4 +1,4 @@
-"""Rows of a store in any order, each read alone from its shard and its checksum checked."""
+"""Read rows of a store in any order, each by itself, with its checksum checked."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,9 @@ _READERS = 4  # threads that share the arrays of one call
 
 
 class RowReader:
-    """Reads a store in random order, for what does not fit in memory.
+    """Reads rows of a store in random order, for data that do not fit in memory.
 
-    Only the rows asked for are read, where ``Store.read`` reads whole shards.
+    Reads only the given rows, where ``Store.read`` reads whole shards.
     """
 
     def __init__(self, store: Store, paths: Sequence[str]) -> None:
@@ -81,9 +81,9 @@ class RowReader:
     def _find_committed_sums(
         self, spec: ArraySpec, shard: int, numbers: Ints, found: Array
     ) -> Array:
-        """The checksums (n, 4) that rows of an object must have to be those that were committed.
+        """The checksums (n, 4) of rows of an object, as they were committed.
 
-        Older records have none; the object as a whole is compared then, once, and its own serve.
+        Older records have none: the object is then compared as a whole, once, and its own are used.
         """
         commit, key = self._store.commits[shard], spec.key(shard)
         if commit.row_sums:

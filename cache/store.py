@@ -36,7 +36,7 @@ _READERS = 4  # threads that fill one array
 class ShardContent:
     """Everything one shard holds; n rows, V views.
 
-    blocks: array path -> (n, …) values as ``Layout.arrays`` says; sources, failures and holes as
+    blocks: array path -> (n, …) values as in ``Layout.arrays``; sources, failures and holes as
     in Commit, with rows numbered as in the store. Rows that failed and holes hold anything.
     """
 
@@ -47,7 +47,7 @@ class ShardContent:
 
 
 class Store:
-    """An open store. Its table and commits are those that stood when they were first asked for."""
+    """An open store; its table and commits are read at their first use, and then kept."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Store:
         objects: Objects | None = None,
         description: Description | None = None,
     ) -> None:
-        """Open a store in a folder or at a URL; raises StoreError where there is none."""
+        """Open a store in a folder or at a URL; raises StoreError where no store exists."""
         self.location = str(location)
         self.objects = objects or open_objects(location)
         self.description = description or read_description(self.objects)
@@ -81,7 +81,7 @@ class Store:
 
     @property
     def remote(self) -> bool:
-        """Whether the store lies behind a network."""
+        """Whether the store is behind a network."""
         return is_remote(self.location)
 
     @cached_property
@@ -206,7 +206,7 @@ class Store:
         return out
 
     def _check_size(self, spec: ArraySpec, shard: int) -> None:
-        """Before anything is allocated: is the object as large as what it claims to hold?"""
+        """Raise StoreError where an object has another size than in its record."""
         commit = self.commits.get(shard)
         if commit is not None:
             found, expected = self.objects.size(spec.key(shard)), commit.objects[spec.key(shard)]
@@ -215,7 +215,7 @@ class Store:
                 raise self.damaged(spec.key(shard), state)
 
     def _read_part(self, spec: ArraySpec, shard: int, start: int, out: Array) -> None:
-        """Fill the rows of ``out``, whose first is ``start``, that stand in a shard."""
+        """Fill the rows of ``out``, whose first is ``start``, that a shard holds."""
         first, last = self.layout.rows_of(shard)
         lower, upper = max(start, first), min(start + len(out), last)
         part = out[lower - start : upper - start]

@@ -52,7 +52,7 @@ class Writer:
         self._claims.__exit__(*error)
 
     def open(self) -> Store:
-        """The store as it is now."""
+        """Open the store as it is now."""
         return Store(self.location, self.objects)
 
     def claim(self, shard: int) -> Claim | None:
@@ -79,7 +79,7 @@ class Writer:
         return claim
 
     def create(self, describe: Callable[[], tuple[Description, pd.DataFrame]]) -> None:
-        """Create the store where there is none; waits while another process creates it.
+        """Create the store unless it exists; waits while another process creates it.
 
         describe: gives description and samples as ``create_store`` takes them; called only by a
         process that holds the claim.
@@ -113,7 +113,7 @@ class Writer:
 def commit_shard(
     store: Store, shard: int, content: ShardContent, still_ours: StillOurs = lambda: True
 ) -> bool:
-    """Write a shard's objects and, last, its commit record; False where another's record stands."""
+    """Write a shard's objects and, last, its commit record; False where another record exists."""
     record, objects = encode_content(store, shard, content)
     return commit_objects(store, record, record.to_bytes(), objects.items(), still_ours)
 
@@ -160,7 +160,7 @@ def encode_content(
 def _create_object(store: Store, shard: int, key: str, data: bytes, still_ours: StillOurs) -> bool:
     """Create one object of a shard; False where the shard is lost to another process.
 
-    What a dead writer left there is replaced, unless it is the same.
+    An object that a dead writer left is replaced, unless it has the same bytes.
     """
     if store.objects.create(key, data):
         return True
@@ -202,7 +202,7 @@ def restore_commit(store: Store, shard: int) -> bool:
 
 
 def replace_objects(store: Store, objects: Mapping[str, bytes], claim: Claim) -> None:
-    """Write the objects, by key, that differ from what stands; raises OvertakenError."""
+    """Write the objects, by key, that differ from the store's; raises OvertakenError."""
     for key, data in objects.items():
         if store.objects.find(key) != data:
             claim.check()

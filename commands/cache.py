@@ -1,6 +1,6 @@
-"""``samcache cache …``: look at stores, move them, and keep them whole.
+"""``samcache cache …``: inspect, copy, check and repair stores.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once.
+Heavy imports are inside the commands, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PIPED_WIDTH = 400  # columns
 
 @click.group(cls=Commands)
 def cache() -> None:
-    """Look at stores, move them, and keep them whole.
+    """Inspect, copy, check and repair stores.
 
     STORE is a folder or a URL: s3://, gs://, az://, or https:// for reading. Credentials and
     endpoint come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …).
@@ -50,7 +50,7 @@ def cache() -> None:
 @click.argument("store")
 @as_json_option
 def info(store: str, as_json: bool) -> None:
-    """Show what STORE holds and what it lacks.
+    """Show the content of STORE, and which images are missing.
 
     \b
     samcache cache info breast.zarr
@@ -105,7 +105,7 @@ def list_(root: str, as_json: bool) -> None:
 def verify(store: str, fast: bool, as_json: bool) -> None:
     """Re-read STORE against its checksums.
 
-    Lists what is damaged and which samples it costs, and exits with 1 if anything is.
+    Lists damaged objects and lost samples, and exits with 1 if there are any.
 
     \b
     samcache cache verify breast.zarr
@@ -139,9 +139,9 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     help="Mark rows that cannot be restored as unreadable; extract encodes them again.",
 )
 @as_json_option
-@resumable("what is repaired stands; the same command goes on")
+@resumable("repaired shards are kept; run the same command again to continue")
 def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
-    """Restore what is damaged in STORE.
+    """Restore the damaged objects of STORE.
 
     Uses the spare copies of records, and corrects single flipped bits with checksums. Restores the
     sample table from the source. Encodes only damaged rows again, if the source still has the same
@@ -165,13 +165,13 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
 @click.argument("source")
 @click.argument("destination")
 @as_json_option
-@resumable("the same command goes on where it was")
+@resumable("run the same command again to continue")
 def copy(source: str, destination: str, as_json: bool) -> None:
     """Copy the store SOURCE to DESTINATION.
 
-    Every object is checked on arrival. Interrupted, the same command goes on; where SOURCE has
-    grown, it brings what is new. What is damaged in SOURCE is left out and listed, and the exit
-    status is 1.
+    Checks every object on arrival. After an interruption, run the same command again to continue;
+    where SOURCE has grown, it copies the new shards. Lists damaged objects of SOURCE, leaves them
+    out, and exits with 1.
 
     \b
     samcache cache copy breast.zarr s3://team/breast.zarr
@@ -199,9 +199,9 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     "--prefix", "prefixes", multiple=True, metavar="NAME",
     help="Put NAME/ before a store's ids and groups; once for each store, in order.",
 )  # fmt: skip
-@click.option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
+@click.option("--allow-split-groups", is_flag=True, help="Accept groups that occur in two splits.")
 @as_json_option
-@resumable("the same command goes on where it was")
+@resumable("run the same command again to continue")
 def merge(
     stores: tuple[str, ...],
     out: str,
@@ -211,9 +211,9 @@ def merge(
 ) -> None:
     """Join STORES of one identity into a new store.
 
-    Samples that were dropped from a store are left behind: merging a single store rewrites it
-    without them. Equal ids of different images are refused. Use --prefix for stores of two sites
-    whose files have equal names: equal group names are then different patients, too.
+    Leaves out samples that were dropped from a store: merging a single store rewrites it without
+    them. Refuses equal ids of different images. Use --prefix for stores of two sites whose files
+    have equal names: equal group names are then different patients, too.
 
     \b
     samcache cache merge ward-a.zarr ward-b.zarr --out both.zarr
@@ -237,7 +237,7 @@ def merge(
 @click.argument("second")
 @as_json_option
 def diff(first: str, second: str, as_json: bool) -> None:
-    """Name what differs between two stores.
+    """List the differences between two stores.
 
     Compares identity, samples and features. Exits with 1 where they differ.
 
@@ -261,11 +261,11 @@ def diff(first: str, second: str, as_json: bool) -> None:
 @click.argument("store")
 @click.argument("file", type=FilePath())
 @as_json_option
-@resumable("nothing was left behind; the same command begins anew")
+@resumable("no file was left; the same command starts again")
 def export(store: str, file: Path, as_json: bool) -> None:
     """Write STORE to one HDF5 FILE.
 
-    From it, import makes the same store, bit for bit.
+    samcache cache import makes the same store from it, bit for bit.
 
     \b
     samcache cache export breast.zarr breast.h5
@@ -288,9 +288,9 @@ def export(store: str, file: Path, as_json: bool) -> None:
 @click.argument("file", type=FilePath())
 @click.argument("store")
 @as_json_option
-@resumable("the same command goes on where it was")
+@resumable("run the same command again to continue")
 def import_(file: Path, store: str, as_json: bool) -> None:
-    """Make STORE from an HDF5 FILE that export has written.
+    """Create STORE from an HDF5 FILE that samcache cache export wrote.
 
     \b
     samcache cache import breast.h5 breast.zarr
@@ -307,7 +307,7 @@ def import_(file: Path, store: str, as_json: bool) -> None:
 
 @cache.command()
 @click.argument("store")
-@click.option("--delete", is_flag=True, help="Remove it.  [default: only show it]")
+@click.option("--delete", is_flag=True, help="Remove the objects.  [default: only show them]")
 @as_json_option
 def gc(store: str, delete: bool, as_json: bool) -> None:
     """Show objects that no commit of STORE refers to, or remove them.
@@ -338,8 +338,8 @@ def _show_made(store: Store, as_json: bool, remarks: Console) -> None:
 
     name, images = store.dataset.name, len(store.table)
     if as_json:
-        told = {"location": store.location, "dataset": name, "images": images}
-        _print_json({**told, "fingerprint": store.fingerprint})
+        made = {"location": store.location, "dataset": name, "images": images}
+        _print_json({**made, "fingerprint": store.fingerprint})
     else:
         click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
         remark(remarks, next_for_store(store.location, trainable=bool(store.identity.frame_size)))

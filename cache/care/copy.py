@@ -1,4 +1,4 @@
-"""Copy a store between any two places: resumable, incremental, every byte checked twice."""
+"""Copy a store between two places: resumable, incremental, every byte checked twice."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ class CopySummary:
     source: str
     destination: str
     shards: int  # that were copied now, or completed
-    standing: int  # that were there already
+    standing: int  # that the destination had already
     bytes: int  # that were sent
     seconds: float
     damaged: dict[str, str]  # key -> why it was not copied
@@ -43,10 +43,10 @@ def copy_store(
 ) -> CopySummary:
     """Bring a destination up to the source: all of it, or what it lacks of an earlier copy.
 
-    Copied is what is committed, with every sample table. Each object is compared with the
-    checksum in its record before it is written and again after it has arrived. A copy that is cut
-    off is a store that lacks shards; copying again goes on. Damage at the source is listed in the
-    summary and keeps nothing else back. Two copies to one destination share the work.
+    Copies all commits and every sample table. Each object is compared with the checksum in its
+    record before it is written and after it has arrived. An interrupted copy is a store that lacks
+    shards; copying again completes it. Damage at the source is listed in the summary and does not
+    stop the copy. Two copies to one destination share the work.
 
     Raises StoreError where the destination holds anything but this store or a part of it, where
     the source's newest sample table is damaged, or where either side cannot be reached.

@@ -1,4 +1,4 @@
-"""What differs between two stores, from their records alone: no feature is read."""
+"""Compare two stores by their records; no feature is read."""
 
 from collections.abc import Sized
 from dataclasses import asdict, dataclass
@@ -23,7 +23,7 @@ class Change:
 
 @dataclass(frozen=True)
 class SampleChange:
-    """One field of a sample that stands in both stores."""
+    """One field of a sample that both stores have."""
 
     id: str
     name: str  # label (as class name), split, group, sha256 or status
@@ -108,7 +108,7 @@ def _list_sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[Samp
     for name in ("label", "split", "group", "sha256", "status"):
         old, new = before[name].to_numpy(), after[name].to_numpy()
         differs = old != new
-        if name == "sha256":  # "" says that nobody knows it: status tells why
+        if name == "sha256":  # "" means unknown: the status has the reason
             differs &= (old != "") & (new != "")
         found += [
             SampleChange(str(before.index[int(row)]), name, str(old[row]), str(new[row]))

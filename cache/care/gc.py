@@ -1,8 +1,8 @@
-"""What stands in a store and belongs to nothing: found, and removed on request.
+"""Find and remove the objects of a store that no record names.
 
-Never removed: a committed object, what a live claim stands on, and anything that is not in the
-places where samcache writes. Each removal happens under the claim that a writer of the same object
-would need, so that none can begin meanwhile.
+Never removed: a committed object, an object under a live claim, and anything outside of the places
+where samcache writes. Each removal happens under the claim that a writer of the same object would
+need, so that no writer can begin meanwhile.
 """
 
 import re
@@ -45,13 +45,13 @@ _UNNAMED = "no record of the store names it"
 _OLD_TABLE = "its sample table was superseded"
 _OPEN_TABLE = "its sample table was never finished"
 _DEAD = "the claim's holder is dead"
-_KILLED = "a writer was killed before it was whole"
+_KILLED = "its writer was killed"
 _FOREIGN = "unknown: not samcache's, left alone"
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """One object that nothing in the store refers to; an ``unknown`` one is never removed."""
+    """One object that no record names; an ``unknown`` object is never removed."""
 
     key: str
     bytes: int
@@ -59,14 +59,14 @@ class Garbage:
 
     @property
     def unknown(self) -> bool:
-        """Whether it is none of samcache's objects."""
+        """Whether samcache does not write such objects."""
         return self.why == _FOREIGN
 
 
 def find_garbage(store: Store) -> list[Garbage]:
-    """Everything that no record of the store explains, as it stands now; changes nothing.
+    """Every object that no record of the store explains now; changes nothing.
 
-    Superseded sample tables go as a whole, as long as the hint to the newest one stands. Raises
+    Superseded sample tables are garbage while the hint to the newest table is valid. Raises
     StoreError where the store cannot be listed or its root record or newest table is damaged.
     """
     store = Store(store.location, store.objects)
@@ -83,9 +83,9 @@ def find_garbage(store: Store) -> list[Garbage]:
 
 
 def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
-    """Remove garbage that still is garbage; returns what was removed.
+    """Remove objects that still are garbage; returns the removed ones.
 
-    What was committed or claimed since it was found is passed over.
+    Objects that were committed or claimed meanwhile are skipped.
     """
     store = Store(store.location, store.objects)
     still = {one.key for one in find_garbage(store) if not one.unknown}
@@ -106,10 +106,10 @@ def collect(store: Store, garbage: list[Garbage]) -> list[Garbage]:
 
 
 def _remove(store: Store, key: str) -> bool:
-    """Remove an object, unless a record explains it; asked under its claim.
+    """Remove an object, unless a record explains it; under its claim.
 
-    A process that sleeps in here may find that a writer has built on the object. It puts the object
-    back, or, where the writer had replaced the object, makes the writer's shard pending.
+    A process that slept here may find that a writer has used the object. It then restores the
+    object or, where the writer had replaced the object, makes the writer's shard pending.
     """
     if _is_explained_now(store, key):
         return False
@@ -125,28 +125,28 @@ def _remove(store: Store, key: str) -> bool:
 
 
 def _order(one: Garbage) -> tuple[bool, str, bool, str]:
-    """Unknown objects last; of old tables the records first and the oldest before all others.
+    """Unknown objects last; of old tables the records first, oldest first.
 
-    So no record of a table ever stands whose columns are gone, and counting up from table 0, as
-    readers do where the hint is damaged, never ends at an old one.
+    So no record of a table outlives its columns, and a reader that counts up from table 0, as it
+    does where the hint is damaged, never ends at an old table.
     """
     is_record = one.key.startswith(f"{SAMPLES}/") and one.key.count("/") == 2
     return one.unknown, one.why, not is_record, one.key
 
 
 def _list_explained(store: Store, sizes: dict[str, int]) -> set[str]:
-    """Every key that a record refers to, or that always belongs to a store."""
+    """Every key that a record names, or that every store has."""
     keys = {ROOT, *make_metadata(store)}
     keys |= {generation_key(store.generation.number), *store.generation.objects}
     for key in sizes:
         shard = _parse_committed_shard(key)
-        if shard is not None:  # a damaged record too: repair may need what it named
+        if shard is not None:  # also of a damaged record: repair may need its objects
             keys |= {key, *(spec.key(shard) for spec in store.arrays.values())}
     return keys
 
 
 def _explain(store: Store, key: str) -> str:
-    """Why an object that is not explained is garbage; empty where it is none after all."""
+    """The reason why an unexplained object is garbage; empty where it is none."""
     top, _, rest = key.partition("/")
     if top not in _OURS or not rest or store.objects.link_on(key):
         return _FOREIGN
@@ -156,12 +156,12 @@ def _explain(store: Store, key: str) -> str:
             return _OLD_TABLE if _is_hint_valid(store) else ""
         return _OPEN_TABLE if number > newest else _UNNAMED
     if _parse_claim(key):
-        return _DEAD  # live ones are sorted out by their names
+        return _DEAD  # live claims are removed from the list later
     return _NO_COMMIT if _is_chunk(store, key) else _UNNAMED
 
 
 def _name_claim(key: str) -> str:
-    """The claim that a writer of an object needs; empty where none is taken for such."""
+    """The claim that a writer of an object needs; empty where it needs none."""
     shard = _parse_shard(key)
     if shard is not None:
         return shard_name(shard)
@@ -171,7 +171,7 @@ def _name_claim(key: str) -> str:
 
 
 def _parse_claim(key: str) -> str:
-    """The piece of work that a claim's key stands for, empty for other keys."""
+    """The piece of work in a claim's key, empty for other keys."""
     match = _CLAIM.fullmatch(key)
     return match[1] if match and claim_key(match[1], int(match[2])) == key else ""
 
@@ -201,7 +201,7 @@ def _is_live(store: Store, name: str) -> bool:
 
 
 def _is_explained_now(store: Store, key: str) -> bool:
-    """Whether a record that explains an object was written since; asked under its claim."""
+    """Whether a record that explains an object was written since; under its claim."""
     shard = _parse_shard(key)
     if shard is not None and _is_chunk(store, key):
         return store.objects.size(commit_key(shard)) is not None
@@ -221,7 +221,7 @@ def _is_hint_valid(store: Store) -> bool:
 
 
 def _find_temporary(store: Store) -> Iterator[Garbage]:
-    """What killed writers left half written, and nobody has touched for an hour."""
+    """Temporary files of killed writers that nothing has touched for an hour."""
     for key in store.objects.leftovers():
         match, folder = _TEMPORARY.fullmatch(key), store.objects.folder
         if not match or folder is None or store.objects.link_on(key):

@@ -1,4 +1,4 @@
-"""Every store under a folder or a bucket's prefix, one row each, for ``samcache cache ls``."""
+"""List the stores below a folder or a bucket's prefix."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 from samcache.cache.store import Store
 
-UNFINISHED = "unfinished"  # its creation was interrupted, or is under way: no damage
+UNFINISHED = "unfinished"  # its creation was interrupted, or goes on: no damage
 NO_ACCESS = "no access"
 _STATES = (  # of stores without a row of their own; all other errors are damage
     (UnfinishedError, UNFINISHED),
@@ -30,12 +30,12 @@ _STATES = (  # of stores without a row of their own; all other errors are damage
     (UnreachableError, "unreachable"),
     (FormatError, "other format"),
 )
-_OURS = {"commits", "samples"}  # what stands in a store even where its root record is gone
+_OURS = {"commits", "samples"}  # in a store also where its root record is lost
 
 
 @dataclass(frozen=True)
 class StoreRow:
-    """One store. ``problem`` says how it is damaged or unfinished; what is not known is empty."""
+    """One store; ``problem`` is the reason why it cannot be read; unknown fields are empty."""
 
     location: str
     dataset: str = ""
@@ -52,7 +52,7 @@ class StoreRow:
 
     @property
     def broken(self) -> bool:
-        """Whether something must be done before the store can be read."""
+        """Whether the store cannot be read."""
         return bool(self.problem) and self.state != UNFINISHED
 
     def to_json(self) -> dict[str, Any]:
@@ -63,10 +63,10 @@ class StoreRow:
 def list_stores(root: str | Path) -> list[StoreRow]:
     """Every store at or below a folder, or a prefix of a bucket, in the order of location.
 
-    Looks neither into stores and other Zarr hierarchies nor into hidden folders, and into a folder
-    that several links lead to once. Of a store its small records are read and its commits listed.
-    What cannot be read, a folder too, has a row with the reason. Raises StoreError where there is
-    no such folder, or where nothing can be listed.
+    Skips hidden folders and the inside of stores and other Zarr hierarchies; enters a folder with
+    several links once. Reads the small records of a store and lists its commits. A store or folder
+    that cannot be read has a row with the reason. Raises StoreError where the folder does not exist
+    or the place cannot be listed.
     """
     if is_remote(root):
         objects = open_objects(root)
@@ -93,7 +93,7 @@ def _describe_found(found: tuple[str, str]) -> StoreRow:
 
 
 def describe_store(location: str) -> StoreRow:
-    """The row of one store; where it is damaged, of its location and the reason."""
+    """The row of one store; of a damaged store its location and the reason."""
     try:
         store = Store(location)
         shards = store.committed()
@@ -174,7 +174,7 @@ def _is_ours(objects: Objects, names: set[str]) -> bool:
     try:
         return any(_names_samcache(objects.find(key, LARGEST_RECORD)) for key in (ROOT, SPARE))
     except (StoreError, OSError):
-        return True  # its row will say what is wrong
+        return True  # its row will have the reason
 
 
 def _names_samcache(data: bytes | None) -> bool:

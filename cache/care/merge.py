@@ -1,4 +1,4 @@
-"""Join stores of one identity into a new one, row by row, without encoding anything anew."""
+"""Join stores of one identity into a new store, row by row, without encoding."""
 
 import os
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ _AGREE = ("sha256", "split", "class", "group")  # of samples with one id
 
 @dataclass(frozen=True)
 class Plan:
-    """What the merged store holds and where each row of it comes from.
+    """The merged store: its description, and the source of each row.
 
     table: one line a row of the merged store, with the columns id, label, split, group, reason,
     sha256, status, source (place in ``stores``) and source_row (in that store).
@@ -51,22 +51,22 @@ def merge_stores(
 ) -> Store:
     """Join complete stores of one identity into a new store.
 
-    Rows are copied bit for bit, unreadable images with their reasons; what no sample table names is
-    left behind, so that merging one store compacts it, and so are classes without samples. Classes
-    are joined by name. A sample that stands in two stores is kept once if source bytes, split,
-    class and group agree, readable if it is readable in one. An interrupted merge lacks shards;
-    merging the same stores again goes on.
+    Copies rows bit for bit, unreadable images with their reasons. Leaves out rows that no sample
+    table names, so that merging one store compacts it, and classes without samples. Joins classes
+    by name. Keeps a sample of two stores once if source bytes, split, class and group agree, and
+    readable if one copy is. An interrupted merge lacks shards; merging the same stores again
+    completes it.
 
-    prefixes: of each store, put before its ids and groups with a "/", so that equal names in two
-    stores are two samples and two groups; none leaves the names as they are.
+    prefixes: one for each store, put before its ids and groups with a "/", so that equal names in
+    two stores are two samples and two groups; without prefixes names stay as they are.
 
     Raises ConfigError for prefixes that do not fit, and StoreError where stores differ in identity,
     lack images, contradict each other, or divide a group between splits (unless
-    ``allow_split_groups``), or where something else stands at the destination.
+    ``allow_split_groups``), or where the destination holds something else.
     """
     plan = plan_merge(stores, allow_split_groups, prefixes)
     objects = open_objects(destination)
-    store_exists(objects)  # before a claim is written beside what is no store
+    store_exists(objects)  # before a claim is written into a place that is no store
     with Writer(destination, objects) as writer:
         store = _begin(plan, writer)
         rows = _SourceRows(plan)
@@ -86,7 +86,7 @@ def merge_stores(
 def plan_merge(
     stores: list[Store], allow_split_groups: bool, prefixes: tuple[str, ...] = ()
 ) -> Plan:
-    """Decide what stands where; raises StoreError as ``merge_stores``, reads no feature."""
+    """Decide the rows of the merged store; reads no feature, raises as ``merge_stores``."""
     first = stores[0]
     _check_prefixes(prefixes, len(stores))
     _check_distinct(stores)
@@ -124,7 +124,7 @@ def _check_distinct(stores: list[Store]) -> None:
 
 
 def _check_identity(first: Store, store: Store) -> None:
-    """Features of different identities must not stand in one store."""
+    """Raise StoreError where two stores have different identities."""
     here, there = asdict(first.identity), asdict(store.identity)
     here["level shapes"], there["level shapes"] = (
         {level: tuple(shape) for level, shape in one.layout.level_shapes.items()}
@@ -139,7 +139,7 @@ def _check_identity(first: Store, store: Store) -> None:
 
 
 def _load_source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.DataFrame:
-    """A store's samples in the terms of the merged store; raises StoreError where some lack."""
+    """A store's samples with merged class numbers; raises StoreError where some are missing."""
     samples = store.samples
     missing = int((samples["status"] == "missing").sum())
     if missing:
@@ -159,14 +159,14 @@ def _load_source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd
 
 
 def _list_classes(store: Store) -> tuple[str, ...]:
-    """The classes that a store's samples have; StoreError of labels without one comes later."""
+    """The classes that a store's samples have; labels without a class are refused later."""
     labels = store.table["label"]
     known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
     return used_classes(known, store.dataset.classes)
 
 
 def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
-    """Raise ConfigError where prefixes are not one a store, or could not begin a file's path."""
+    """Raise ConfigError unless each store has a prefix that can begin a file's path."""
     if prefixes and len(prefixes) != stores:
         raise ConfigError(
             f"expected one prefix for each of the {stores} stores, in their order, found "
@@ -192,7 +192,7 @@ def _add_prefix(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 
 def _drop_repeated(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
-    """Each id once, where it stands first; raises StoreError where its copies disagree."""
+    """Each id once, at its first place; raises StoreError where its copies disagree."""
     repeated = table[table["id"].duplicated(keep=False)]
     for column in _AGREE:
         values = repeated.groupby("id", sort=False)[column].nunique()
@@ -202,7 +202,7 @@ def _drop_repeated(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
             other = copies[copies[column] != copies[column].iloc[0]].iloc[0]
             shown = list_first([repr(name) for name in names])
             raise StoreError(
-                f"{names[0]!r} stands in {stores[copies['source'].iloc[0]].location} and "
+                f"{names[0]!r} is in {stores[copies['source'].iloc[0]].location} and "
                 f"{stores[other['source']].location} with another {column} "
                 f"({copies[column].iloc[0]!r}, {other[column]!r}); {count_nouns(len(names), 'id')} "
                 f"with such copies ({shown}): drop them from one store or, if the images differ, "
@@ -219,7 +219,7 @@ def _refuse_split_groups(table: pd.DataFrame) -> None:
     divided = split_groups(table)
     for group, splits in divided.items():
         raise StoreError(
-            f"{count_nouns(len(divided), 'group')} would stand in more than one split, first "
+            f"{count_nouns(len(divided), 'group')} would be in more than one split, first "
             f"{group!r} in {' and '.join(splits)}: correct the splits, or allow such groups",
             hint="allow_split_groups",
         )
@@ -230,8 +230,8 @@ def _join_texts(texts: Iterable[str]) -> str:
 
 
 def _record_provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """What a merged store tells of its inputs: nothing that would differ when the merge goes on."""
-    told: list[dict[str, Any]] = [
+    """The inputs of a merged store, without anything that differs when the merge is resumed."""
+    inputs: list[dict[str, Any]] = [
         {
             "dataset": store.dataset.name,
             "samples": store.generation.count,
@@ -239,9 +239,9 @@ def _record_provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[d
         }
         for store in stores
     ]
-    for one, prefix in zip(told, prefixes, strict=False):
+    for one, prefix in zip(inputs, prefixes, strict=False):
         one["prefix"] = prefix
-    return told
+    return inputs
 
 
 def _record_reading(stores: list[Store]) -> dict[str, Any]:
@@ -288,7 +288,7 @@ def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, writ
 
 
 class _SourceRows:
-    """Rows of the merged arrays, read from the stores; the shard read last of each is kept."""
+    """Reads rows of the merged arrays from the stores; keeps the last shard of each array."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

@@ -1,4 +1,4 @@
-"""A remote store's copy on the local disk, from which training reads: made once, kept in bounds."""
+"""Copy a remote store to the local disk, once, for trainings; keep all copies below a limit."""
 
 import fcntl
 import hashlib
@@ -45,12 +45,12 @@ def stage_store(
 ) -> Store:
     """The store itself where it is local, else its copy on the local disk, brought up to date.
 
-    The copy lies in ``$SAMCACHE_STAGE`` or ``~/.cache/samcache/stage`` and stays there for later
-    runs. Where it would take all copies past ``$SAMCACHE_STAGE_LIMIT`` (such as ``200GB``; by
-    default half of what they and the free disk come to), those least recently used go first. No
-    copy goes while the Store returned for it lives, in whatever process. A second process that
-    wants the same store waits for the first. Raises StoreError where there is no room, where an
-    object of the source is damaged, or where either side cannot be reached.
+    The copy is kept in ``$SAMCACHE_STAGE`` or ``~/.cache/samcache/stage`` for later runs. Where all
+    copies would exceed ``$SAMCACHE_STAGE_LIMIT`` (such as ``200GB``; by default half of the copies
+    and the free disk together), the least recently used copies are removed. No copy is removed
+    while the returned Store exists in any process. A second process that needs the same store waits
+    for the first. Raises StoreError where there is no room, where an object of the source is
+    damaged, or where either side cannot be reached.
     """
     if not store.remote:
         return store
@@ -77,7 +77,7 @@ def stage_store(
 
 
 def stage_folder(store: Store) -> Path:
-    """Where a store's copy lies: named after its fingerprint, and a hash of URL and root record."""
+    """The folder of a store's copy, named by its fingerprint and a hash of URL and root record."""
     url = store.objects.name.encode()
     digest = hashlib.sha256(url + b"\n" + store.description.to_bytes()).hexdigest()
     return stage_root() / f"{store.fingerprint[:16]}-{digest[:12]}"
@@ -92,7 +92,7 @@ def stage_root() -> Path:
 
 @dataclass(frozen=True)
 class _State:
-    """What a stage has of its store."""
+    """The part of a store that its stage has."""
 
     whole: set[int]  # shards that are here
     lacking: list[int]  # committed shards that are not
@@ -104,7 +104,7 @@ class _State:
 
 
 def _update_stage(store: Store, folder: Path, on_remark: OnRemark, on_progress: OnProgress) -> None:
-    """Copy what the stage lacks; one process at a time, the others wait and then find it there."""
+    """Copy what the stage lacks; one process at a time, while the others wait."""
     objects = open_objects(folder)
     if _compare_stage(store, objects).current:
         on_remark(f"using the staged copy of {store.location}")
@@ -146,8 +146,8 @@ def _copy(
 def _compare_stage(store: Store, objects: Objects) -> _State:
     """Compare a stage with its store.
 
-    Of a bucket only the table and a listing of the commits are asked for; of a web server, which
-    has no listing, the commit records of those shards that are not here.
+    Requests only the table and a listing of the commits from a bucket; from a web server, which has
+    no listing, the commit records of the shards that are not here.
     """
     whole, table = set(), False
     if objects.find(ROOT) is not None:
@@ -235,8 +235,8 @@ def _count_bytes(folder: Path) -> int:
 def _find_use_lock(folder: Path) -> Path:
     """The file that each user of a stage holds shared; its time is that of the last use.
 
-    It stands beside the stage, for Zarr would warn of it inside, holds the bytes that the stage
-    will have, and outlives it: a lock file that is removed can be locked twice.
+    The file is next to the stage, because Zarr would warn of it inside. It holds the bytes that the
+    stage will have, and outlives the stage: a removed lock file could be locked twice.
     """
     return folder.with_name(f"{folder.name}.lock")
 

@@ -1,4 +1,4 @@
-"""Is everything that was committed still there, and still what was committed?"""
+"""Verify a store: is every committed object there, and unchanged?"""
 
 import threading
 import time
@@ -33,7 +33,7 @@ _BLOCK = 1 << 15  # values looked at together, so that they stay in the processo
 
 @dataclass(frozen=True)
 class Report:
-    """What verifying a store found."""
+    """The result of verifying a store."""
 
     location: str
     shards: int
@@ -43,7 +43,7 @@ class Report:
     damage: list[Damage]
     lost: list[str]  # ids of the samples that the damage costs
     uncommitted: list[str]  # ids of the samples that no commit record holds
-    interrupted: bool  # as the store grew, or it is growing now: no damage
+    interrupted: bool  # while the store grew, or it is growing now: no damage
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain data."""
@@ -84,13 +84,12 @@ def verify(
     on_shard: Callable[[Commit], None] = lambda _: None,
     only: Iterable[int] | None = None,
 ) -> list[Damage]:
-    """Compare every object with its record; an empty list says that all is well.
+    """Compare every object with its record; an empty list means no damage.
 
-    ``fast`` compares presence, sizes and, but in a bucket, the checksum of an object's last row.
-    Otherwise every byte is read: checksums
-    against the records, values against NaN and infinity, metadata against what it has to be.
-    Uncommitted shards are no damage, nor is metadata of an older table. ``on_shard`` is told of
-    each shard done; ``only`` some shards are looked at.
+    fast: compare only presence, sizes and, except in a bucket, the checksum of each object's last
+    row. Otherwise every byte is read: checksums are compared with the records, values with NaN and
+    infinity, metadata with the table. Uncommitted shards and metadata of an older table are no
+    damage. on_shard: receives the commit of each verified shard. only: the shards to verify.
     """
     shards = _list_recorded(store) if only is None else list(only)
     found = [] if fast else [*_check_metadata(store), *_check_table(store)]
@@ -108,7 +107,7 @@ def verify(
 def _read_commits(
     store: Store, shards: list[int], found: list[Damage]
 ) -> Iterator[tuple[int, Commit]]:
-    """The commit records, or their spares; those that cannot be read go to ``found``."""
+    """The commit records, or their spares; unreadable records are added to ``found``."""
 
     def read(shard: int) -> tuple[Commit | None, Damage | None]:
         key = commit_key(shard)
@@ -134,9 +133,10 @@ def _read_commits(
 
 
 def _list_sizes(store: Store) -> dict[str, int] | None:
-    """Bytes of every array object of a bucket, listed after the commits; None elsewhere.
+    """Bytes of every array object of a bucket; None for other places.
 
-    A new shard is so no damage. Of a folder, asking for each object is faster than walking it.
+    The listing is made after the commits were read, so that a new shard is no damage. In a folder,
+    one look at each object is faster than a walk.
     """
     if store.objects.folder is not None or not store.objects.listable:
         return None
@@ -157,7 +157,7 @@ def _check_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> 
 
 
 def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
-    """Whether an object's last row has the checksum in the record, which another object has not."""
+    """Whether an object's last row has the checksum in the record."""
     expected = commit.row_sums.get(key, b"")[-CHECKSUM:]
     if not expected:
         return True
@@ -172,7 +172,7 @@ def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
 
 
 def _list_recorded(store: Store) -> list[int]:
-    """Shards that have a commit record or the spare of one, in order; one listing tells both."""
+    """Shards that have a commit record or the spare of one, in order, from one listing."""
     if not store.objects.listable:
         return store.committed()
     keys = store.objects.listing("commits")
@@ -212,7 +212,7 @@ _local = threading.local()
 
 
 def _reuse_buffer(size: int) -> npt.NDArray[np.uint8]:
-    """A buffer of this thread, used again: fresh memory costs more than reading into it."""
+    """A buffer of this thread, used again: new memory costs more time than reading."""
     buffer: npt.NDArray[np.uint8] | None = getattr(_local, "buffer", None)
     if buffer is None or len(buffer) < size:
         buffer = _local.buffer = np.empty(size, np.uint8)
@@ -222,7 +222,7 @@ def _reuse_buffer(size: int) -> npt.NDArray[np.uint8]:
 def _find_other_rows(
     data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
 ) -> tuple[int, ...]:
-    """Rows of an object that are not those that were committed; none where no record tells."""
+    """Rows of an object that differ from the committed rows; none where the record has no sums."""
     sums = commit.row_sums.get(spec.key(commit.shard), b"")
     places = np.flatnonzero(commit.present(rows_per_shard)).tolist() if sums else []
     bad = []
@@ -235,7 +235,7 @@ def _find_other_rows(
 
 
 def _find_unreadable_rows(store: Store, spec: ArraySpec, commit: Commit) -> tuple[int, ...]:
-    """The rows whose own checksum fails; all rows where each passes or none can tell."""
+    """The rows whose own checksum fails; all rows where each passes or the index is damaged."""
     start, stop = commit.rows
     out = np.empty((stop - start, *spec.row), spec.dtype)
     try:
@@ -277,9 +277,9 @@ def _check_table(store: Store) -> Iterator[Damage]:
 
 
 def _find_uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
-    """Rows of samples in shards without a commit record, those apart that the damage tells of."""
-    lost, told = {row for one in damage for row in one.rows}, {one.key for one in damage}
-    shards = (shard for shard in store.pending() if commit_key(shard) not in told)
+    """Rows of samples in shards without a commit record, without the rows of reported damage."""
+    lost, reported = {row for one in damage for row in one.rows}, {one.key for one in damage}
+    shards = (shard for shard in store.pending() if commit_key(shard) not in reported)
     pending = (range(*store.layout.rows_of(shard)) for shard in shards)
     return {row for rows in pending for row in rows} - lost
 

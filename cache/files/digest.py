@@ -1,4 +1,4 @@
-"""What a file's bytes are told by."""
+"""File checksums."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What kind of thing is at a path where something else was expected."""
+"""Tell stores, runs and other files apart, by their content."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def names_samcache(data: bytes) -> bool:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder holds what train wrote at the end of a run.
+    """Whether a folder holds a finished run.
 
     Other programs also name their files config.json and results.json: the content decides.
     """
@@ -39,7 +39,7 @@ def is_run(path: Path) -> bool:
 
 
 def describe_store_instead(location: str) -> str:
-    """What to say of a location without a store: what is there, and what to give."""
+    """The message for a location without a store: what is there, and what to give."""
     path = Path(location)
     if is_run(path):
         return "a run folder is there: give the store that it was trained on; config.json names it"

@@ -1,4 +1,4 @@
-"""Files from outside, read only where they are regular: a pipe would wait, a device never ends."""
+"""Read only regular files: reading a pipe would wait, reading a device would never end."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _KINDS = (
 
 
 class IrregularFileError(OSError):
-    """What stands under a file's name is no regular file; ``strerror`` says what it is."""
+    """A file that is no regular file; ``strerror`` names its kind."""
 
     def __str__(self) -> str:
         return f"{self.filename} {self.strerror}"
@@ -24,8 +24,7 @@ class IrregularFileError(OSError):
 def open_regular(path: str | Path) -> int:
     """A descriptor of a regular file, open for reading; raises OSError as ``open`` does.
 
-    IrregularFileError where it is a folder, a named pipe, a socket or a device, which is neither
-    opened nor waited for.
+    Raises IrregularFileError for a folder, a named pipe, a socket or a device, without opening it.
     """
     _check_kind(Path(path).stat().st_mode, path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -58,7 +57,7 @@ def measure_regular(path: Path) -> int:
 def check_regular(path: str | Path, largest: int | None = None) -> None:
     """Raise IrregularFileError where a file that a library will open is not a regular one.
 
-    ValueError where it has more bytes than ``largest``; a name that is not there passes.
+    ValueError where it has more bytes than ``largest``; an absent file passes.
     """
     try:
         found = Path(path).stat()

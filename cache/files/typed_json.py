@@ -1,6 +1,6 @@
 """JSON from outside as typed values: bounded in depth, size and number, each refusal one line.
 
-Whoever can write a record can also compute its checksum, so a checksum says nothing of the content.
+A person who can write a record can also compute its checksum: a checksum proves no content.
 """
 
 import json
@@ -26,7 +26,7 @@ Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # so neither NaN nor infin
 
 
 def parse_json(data: bytes) -> Any:
-    """The value of a JSON text in UTF-8; raises ValueError with a line that says what is wrong."""
+    """The value of a JSON text in UTF-8; raises ValueError with the reason in one line."""
     if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ValueError("it holds too many values")
     try:
@@ -46,10 +46,10 @@ def parse_json(data: bytes) -> Any:
 
 
 def convert(value: Any, kind: type[_T]) -> _T:
-    """A parsed value as a dataclass or another type; its annotations say what is allowed.
+    """A parsed value as a dataclass or another type; its annotations decide what is allowed.
 
-    Fields without a default must be there, unknown fields are passed over. Raises ValueError that
-    names the place, what was expected and what was found.
+    Fields without a default are required, unknown fields are ignored. Raises ValueError that names
+    the place, what was expected and what was found.
     """
     try:
         return msgspec.convert(value, kind, str_keys=True)
@@ -60,7 +60,7 @@ def convert(value: Any, kind: type[_T]) -> _T:
 
 
 def check_plain(value: Any) -> None:
-    """Raise ValueError where a parsed value of any shape holds what a record never holds."""
+    """Raise ValueError where a parsed value holds NUL, half a character, or a huge number."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -91,7 +91,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_depth(value: Any) -> None:
-    """Raise ValueError for what other code, which calls itself for each level, cannot take."""
+    """Raise ValueError for nesting too deep for recursive code."""
     layer = [value] if isinstance(value, dict | list) else []
     for _ in range(_DEEPEST):
         if not layer:
@@ -106,7 +106,7 @@ def _check_depth(value: Any) -> None:
 
 
 def _put_in_words(problem: str) -> str:
-    """What msgspec says, the place first: ``rows[0]: expected int >= 0, got bool``."""
+    """The message of msgspec, the place first: ``rows[0]: expected int >= 0, got bool``."""
     found = _PLACE.fullmatch(problem)
     what, place = (found[1], found[2]) if found else (problem, None)
     if "matching regex" in what:

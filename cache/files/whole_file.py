@@ -1,4 +1,4 @@
-"""A file that a user asks for: written under a name of its own, and renamed when it is whole."""
+"""Write a file whole or not at all: under a temporary name, renamed when it is complete."""
 
 import errno
 import os
@@ -43,7 +43,7 @@ def replace_file(path: Path, exclusive: bool = False) -> Iterator[Path]:
 def write_file(path: Path, content: str | bytes | memoryview) -> None:
     """Put a file of this content in the place of another, as ``replace_file`` does; text in UTF-8.
 
-    What UTF-8 has no bytes for becomes "?".
+    Characters that UTF-8 cannot encode become "?".
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with replace_file(path) as part:
@@ -51,13 +51,13 @@ def write_file(path: Path, content: str | bytes | memoryview) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the unfinished files of killed writers; only where no other writer is at work."""
+    """Remove the unfinished files of killed writers; only while no other process writes."""
     for part in folder.glob(f"{PART}*"):
         part.unlink(missing_ok=True)
 
 
 def _is_special(path: Path) -> bool:
-    """Whether a pipe, a device or a folder stands there, which is not replaced."""
+    """Whether the path is a pipe, a device or a folder, which is not replaced."""
     with _report_write_errors(path):
         return path.exists() and not path.is_file()
 

@@ -1,6 +1,6 @@
-"""Commit records: what makes a shard exist. Written last, as one object; no commit, no data.
+"""Commit records: a shard exists when its record does, which is written last, as one object.
 
-Every record has a spare, which is written after it and never makes a shard exist by itself.
+Every record has a spare, written after it, which never makes a shard exist by itself.
 """
 
 import base64
@@ -20,7 +20,7 @@ Bytes: TypeAlias = bytes  # the record's own field hides the name
 
 @dataclass(frozen=True)
 class ObjectRecord:
-    """Size in bytes and checksum (XXH3, 128 bits, hex) of one object as it stands in the store."""
+    """Size in bytes and checksum (XXH3, 128 bits, hex) of one object in the store."""
 
     bytes: Count
     checksum: Text
@@ -33,7 +33,7 @@ class ObjectRecord:
 
 @dataclass(frozen=True)
 class Commit:
-    """One finished shard: its rows, its objects, and what became of each image.
+    """One finished shard: its rows, its objects, and the outcome of each image.
 
     ``sources`` holds a SHA-256 (hex) of every row's source bytes, empty where none could be had;
     ``failures`` gives the reason for each row whose image could not be read, ``holes`` the rows

@@ -14,7 +14,7 @@ from samcache.cache.format.samples import Generation, check_generation
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 
 ROOT = "zarr.json"
-SPARE = "commits/zarr.json"  # created first: of several creators the one whose copy stands
+SPARE = "commits/zarr.json"  # created first: of several creators, the first decides
 BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
 DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
 
@@ -56,7 +56,7 @@ class Description:
 def read_description(objects: Objects, key: str = ROOT) -> Description:
     """Read a store's root record, or its spare; raises StoreError where it is no samcache store.
 
-    UnfinishedError where one is being created, or that was cut off.
+    Raises UnfinishedError where a store is being created, or its creation was interrupted.
     """
     data = objects.find(key, LARGEST_RECORD)
     if data is None:
@@ -78,7 +78,7 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
 
 
 def _refuse_unfinished(objects: Objects) -> None:
-    """Raise UnfinishedError where all that lacks is what creation writes last: the root record."""
+    """Raise UnfinishedError where only the root record is missing, which creation writes last."""
     begun = objects.listable and objects.size(BEGUN) is not None
     if begun and not objects.children("commits")[0]:  # else a store has lost it
         raise UnfinishedError(

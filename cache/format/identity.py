@@ -22,7 +22,7 @@ _SHOWN = 80  # characters of what a damaged store holds instead
 class Identity:
     """All settings that change a cached number, and nothing that does not.
 
-    Paths, dates, devices and library versions are provenance and stand elsewhere.
+    Paths, dates, devices and library versions are provenance, not identity.
     """
 
     encoder: Text  # architecture, e.g. "vit_b"

@@ -1,4 +1,4 @@
-"""Where a store keeps its arrays, and how they are cut into chunks and shards."""
+"""The arrays of a store: paths, shapes, chunks and shards."""
 
 import json
 from collections.abc import Mapping
@@ -104,7 +104,7 @@ def feature_path(level: str) -> str:
 
 
 def check_extents(layout: Layout, identity: Identity) -> None:
-    """Refuse what no honest store has, before anything is allocated; raises StoreError."""
+    """Raise StoreError for extents that no sound store has, before anything is allocated."""
     if tuple(layout.level_shapes) != identity.levels:
         raise StoreError("the store's levels and their shapes disagree: it is damaged")
     if any("/" in level or level in ("", ".", "..") for level in identity.levels):
@@ -153,10 +153,10 @@ def _make_metadata(
 
 
 def is_same_metadata(found: bytes, expected: bytes) -> bool:
-    """Whether two ``zarr.json`` say the same, whichever version of zarr-python wrote them.
+    """Whether two ``zarr.json`` mean the same, whatever version of zarr-python wrote them.
 
-    What a version leaves out is what Zarr takes it for; a key that Zarr would pass over is a
-    misspelt one, and so a difference.
+    A missing key has the default of Zarr. A key that Zarr ignores is a misspelt key, and so a
+    difference.
     """
     if found == expected:
         return True
@@ -175,7 +175,7 @@ def _normalise(value: Any) -> Any:
 
 
 def _holds_nothing_else(value: Any, whole: Any) -> bool:
-    """Whether every key and value of some JSON stands in the whole as well."""
+    """Whether every key and value of some JSON occurs in the whole as well."""
     if isinstance(value, dict) and isinstance(whole, dict):
         return all(key in whole and _holds_nothing_else(value[key], whole[key]) for key in value)
     if isinstance(value, list) and isinstance(whole, list):

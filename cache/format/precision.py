@@ -36,7 +36,7 @@ class Precision:
 
     @classmethod
     def from_provenance(cls, provenance: dict[str, Any]) -> "Precision | None":
-        """What a store's provenance says; None where it says nothing that can be read."""
+        """The contract in a store's provenance; None where it is missing or cannot be read."""
         try:
             found = provenance["precision"]
             levels = {

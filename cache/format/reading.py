@@ -1,22 +1,22 @@
-"""How a source was read for a store, where that decides which pixels its samples have."""
+"""The options of reading that decide which pixels a store's samples have."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 PROVENANCE = "reading"  # the key of a store's provenance, and of a run's config.json
-MIXED = "mixed"  # of a store that was merged from stores which were read differently
+MIXED = "mixed"  # of a store that was merged from stores with different readings
 
 FRAMES = ("first", "middle", "all")
-_LONGEST = 1000  # characters of a name that is believed
+_LONGEST = 1000  # characters of a name; a longer name is ignored
 
 
 @dataclass(frozen=True)
 class Reading:
     """The options of reading that a store records; None where the source has no use for one.
 
-    They are no part of the identity: each sample's id and hash say which frame it is, so its
-    features are the same whatever else was read with it.
+    The options are no part of the identity: a sample's id and hash name its frame, and its
+    features do not depend on the other samples.
     """
 
     frames: str | None = None  # of DICOM files with several: one of FRAMES, or MIXED
@@ -31,7 +31,7 @@ class Reading:
     def recorded(cls, record: Mapping[str, Any]) -> "Reading | None":
         """The reading in a store's provenance or a run's config.json.
 
-        None where there is none: stores and runs of before have none.
+        None where the record has no reading: older stores and runs have none.
         """
         found = record.get(PROVENANCE)
         if not isinstance(found, dict):

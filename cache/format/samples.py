@@ -42,7 +42,7 @@ PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 
 @dataclass(frozen=True)
 class Generation:
-    """The record of one table: which rows of the arrays its samples stand in, and its objects."""
+    """The record of one table: the rows of the arrays that its samples have, and its objects."""
 
     number: Count
     runs: tuple[tuple[Count, Count], ...]  # first row and one past the last, ascending
@@ -84,7 +84,7 @@ def create_columns(
 ) -> tuple[Generation, dict[str, bytes]]:
     """Create the columns of a generation; returns its record, not written yet, and the columns.
 
-    Nothing is written over: where other columns stand, a folder named by a hash holds these.
+    Nothing is overwritten: where other columns exist, a folder named by a hash holds these.
     Arguments and errors as ``make_generation_objects``.
     """
     generation, columns = make_generation_objects(number, samples, extent)
@@ -105,7 +105,7 @@ def make_generation_objects(
 
     samples: columns id, label, split, group (text, but label int) and row (ascending). extent: of
     the generation before, since rows are never given to other samples. folder: of the columns
-    within the generation's own. Raises StoreError where there is no sample.
+    within the generation's own. Raises StoreError for a table without samples.
     """
     if samples.empty:
         raise StoreError("a store needs at least one sample: the source would leave none")
@@ -124,7 +124,7 @@ def make_generation_objects(
 
 
 def read_newest_generation(objects: Objects) -> Generation:
-    """The record of the newest table; raises StoreError where there is none or it is damaged.
+    """The record of the newest table; raises StoreError where it is missing or damaged.
 
     Starts at the hint, so that a few requests find it behind a web server too.
     """
@@ -151,7 +151,7 @@ def read_newest_generation(objects: Objects) -> Generation:
 def check_count(objects: Objects, generation: Generation) -> None:
     """Raise StoreError where a large table claims more samples than its labels have bytes for.
 
-    Only its object says how many there really are; a record can claim any number.
+    Only its object has the true count; a record can claim any number.
     """
     if generation.count > _FEW_ROWS:
         key = generation.column_key("label")
@@ -160,7 +160,7 @@ def check_count(objects: Objects, generation: Generation) -> None:
 
 
 def find_newest_listed(objects: Objects) -> int:
-    """The highest number that a record of a table stands under, 0 where there is none."""
+    """The highest number of a table that has a record, 0 where none has."""
     names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
 
@@ -247,7 +247,7 @@ def _list_keys(number: int, folder: str) -> list[str]:
 
 
 def _prefix(number: int, folder: str) -> str:
-    """Where the columns of a generation stand."""
+    """The prefix of a generation's columns."""
     return "/".join([SAMPLES, f"{number:08d}", *([folder] if folder else [])])
 
 

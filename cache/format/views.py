@@ -1,7 +1,7 @@
-"""Views: the eight ways to lay down a square, and how each turns an image.
+"""Views: the eight flips and rotations of a square image.
 
 A frozen encoder is not equivariant: the map of a flipped image is not the flipped map. So each view
-is encoded on its own, and whoever trains from view v turns the image as this module says.
+is encoded by itself, and a training on view v turns the image as this module does.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class View:
-    """First exchange rows and columns, then reverse the rows, then the columns; or leave them."""
+    """Exchange rows and columns, then reverse the rows, then the columns; each if set."""
 
     transpose: bool = False
     flip_v: bool = False  # the last row comes first: upside down
@@ -34,7 +34,7 @@ VIEWS: dict[str, View] = {
     "transverse": View(transpose=True, flip_v=True, flip_h=True),
 }
 
-# what --views takes, and the V axis in order
+# the choices of views, each with the order of the V axis
 VIEW_SETS: dict[str, tuple[str, ...]] = {
     "identity": ("identity",),
     "flips": ("identity", "flip_h", "flip_v", "rot180"),
@@ -52,15 +52,3 @@ def turned(pixels: Array, view: str) -> Array:
     if how.flip_h:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def turned_frame(frame: Array, extent: tuple[int, int], view: str) -> Array:
-    """The cached frame of view 0, (F, F, …), as view ``view`` has it.
-
-    extent: the image's height and width in the frame, a row of the array ``extents``. The image is
-    turned and laid into the upper left corner again: padding stays below and to the right.
-    """
-    image = turned(frame[: extent[0], : extent[1]], view)
-    out = np.zeros_like(frame)
-    out[: image.shape[0], : image.shape[1]] = image
-    return out

@@ -15,7 +15,7 @@ class Duplicates:
 
     @property
     def leaks(self) -> bool:
-        """Whether the image stands in more than one split."""
+        """Whether the image occurs in more than one split."""
         return len(set(self.splits)) > 1
 
     def text(self, classes: tuple[str, ...]) -> str:
@@ -28,7 +28,7 @@ def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
     """Every set of two or more samples with one SHA-256, those across splits first.
 
     samples: a store's table with the columns id, split, label and sha256 ("" where unknown), and
-    status where images have been tried: those that cannot be read, such as empty files, are none.
+    status where images have been tried: unreadable images, such as empty files, are no duplicates.
     """
     known = samples[samples["sha256"] != ""]
     if "status" in known:
@@ -42,14 +42,14 @@ def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
 
 
 def split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Groups (patients, lesions) that stand in more than one split, with these splits."""
+    """Groups (patients, lesions) that occur in more than one split, with these splits."""
     named = samples[samples["group"] != ""]
     splits = named.groupby("group")["split"].unique()
     return {str(group): tuple(sorted(found)) for group, found in splits.items() if len(found) > 1}
 
 
 def leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
-    """What stands in more than one split, so that the test asks for what was learned; a line each.
+    """Images and groups in more than one split, which make a test score too good; a line each.
 
     samples: columns id, label (index into ``classes``), split, group and sha256.
     """

@@ -115,7 +115,7 @@ def _count_unreadable(samples: pd.DataFrame) -> Iterator[str]:
 
 def _find_one_class(used: tuple[str, ...]) -> Iterator[str]:
     if len(used) < 2:
-        yield f"all samples are of one class, {quote_names(used)}: nothing to tell apart"
+        yield f"all samples are of one class, {quote_names(used)}: training needs at least two"
 
 
 def _find_empty_splits(table: pd.DataFrame) -> Iterator[str]:

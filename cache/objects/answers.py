@@ -1,4 +1,4 @@
-"""What an object store answers when it cannot do what it is asked: one line, or another try."""
+"""Errors of an object store as one line for a user, and which requests to repeat."""
 
 import re
 from http import HTTPStatus
@@ -8,23 +8,23 @@ from samcache.cache.errors import AccessError, StoreError, UnreachableError
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]{1,80})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})</Message>")
-_CAUSES = (  # in the debug text that obstore adds; the first that is found is told
+_CAUSES = (  # in the debug text that obstore adds; the first match is reported
     (re.compile(r'message: "([^"]{1,100})"'), "{}"),
     (re.compile(r'error: "([^"]{1,100})"'), "{}"),
     (re.compile(r"InvalidCertificate\(\s*(\w+)"), "its certificate is not valid: {}"),
     (re.compile(r"TimedOut|kind: Timeout"), "no answer in time"),
     (re.compile(r"IncompleteMessage|IncompleteBody|UnexpectedEof"), "the connection was dropped"),
 )
-# Where cloud machines, and nothing else, find credentials: AWS and Azure by number, GCP by both.
+# Where cloud machines find credentials: AWS and Azure by number, GCP by name and number.
 _METADATA = ("169.254.169.254", "metadata.google.internal", "/latest/api/token")
 _REFUSED = (401, 403)
 _PASSING = (408, 409, 425, 429)  # among the client errors
 
 
 def explain(name: str, key: str, error: Exception) -> StoreError:
-    """What a user should read about an error of obstore's; a UnreachableError where it may pass.
+    """The error of obstore for a user; an UnreachableError where a repeated request may help.
 
-    Of the answer's body only code and message are told: the rest may hold parts of a signature.
+    Of the answer's body only code and message are shown: the rest may hold parts of a signature.
     """
     text = str(error)
     head = text.partition("\n\nDebug source:")[0]
@@ -41,10 +41,10 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
     if status == HTTPStatus.NOT_FOUND:
         return StoreError(f"{name}: there is no such bucket ({detail})")
     if status // 100 == 3 or "incorrectly configured region" in head:
-        return StoreError(f"{name}: it is elsewhere: set the bucket's region, such as AWS_REGION")
+        return StoreError(f"{name} is in another region: set the region, such as AWS_REGION")
     if status == HTTPStatus.NOT_IMPLEMENTED:
         return StoreError(
-            f"{name}: the server cannot do what is needed ({detail}): use one that has conditional "
+            f"{name}: the server lacks an operation ({detail}): use a server that has conditional "
             "writes (If-None-Match)"
         )
     if 400 <= status < 500 and status not in _PASSING and "RequestTimeout" not in head:
@@ -53,7 +53,7 @@ def explain(name: str, key: str, error: Exception) -> StoreError:
 
 
 def describe_missing_credentials(name: str) -> str:
-    """What to do where the environment holds no credentials for a bucket."""
+    """The message for a bucket without credentials in the environment."""
     wanted = {
         "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true",
         "gs": "GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true",
@@ -70,8 +70,8 @@ def _find_detail(head: str, text: str) -> str:
             if cause := pattern.search(text):
                 return _make_printable(words.format(*cause.groups()))
         return _make_printable(head.rpartition(" - ")[2])
-    told = [pattern.search(head) for pattern in (_CODE, _MESSAGE)]
-    words = ": ".join(match[1] for match in told if match)
+    found_in_body = [pattern.search(head) for pattern in (_CODE, _MESSAGE)]
+    words = ": ".join(match[1] for match in found_in_body if match)
     return _make_printable(words or f"{found[1]} {_name_status(int(found[1]))}".strip())
 
 
@@ -81,5 +81,5 @@ def _name_status(status: int) -> str:
 
 
 def _make_printable(text: str) -> str:
-    """One line of at most 300 characters that a terminal does not obey."""
+    """One line of at most 300 characters without control characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:300]

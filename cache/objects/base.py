@@ -1,4 +1,4 @@
-"""What a store needs of the place where it is kept: whole objects below one root, by key."""
+"""The interface to the place of a store: whole objects below one root, addressed by keys."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -77,7 +77,7 @@ class Objects(ABC):
 
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, in place of another of this key if there is one, atomically."""
+        """Write an object atomically; replaces an object of the same key."""
 
     @abstractmethod
     def delete(self, keys: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
-"""Whether a bucket's credentials can be found at all, before a request waits minutes for them.
+"""Check for a bucket's credentials before a request waits minutes for them.
 
-Without any in the environment, object_store asks the metadata service of a cloud's machines,
-which elsewhere may be answered by nobody.
+Without credentials in the environment, object_store asks the metadata service of a cloud machine,
+which does not exist on other machines.
 """
 
 import http.client
@@ -26,11 +26,11 @@ _GCLOUD = Path(".config/gcloud/application_default_credentials.json")
 def check_credentials(scheme: str, name: str) -> None:
     """Raise StoreError where neither environment nor machine has credentials for a bucket."""
     begin, parts = _VARIABLES[scheme]
-    given = any(
+    configured = any(
         value and variable.startswith(begin) and any(part in variable for part in parts)
         for variable, value in os.environ.items()
     )
-    if given or (scheme == "gs" and (Path.home() / _GCLOUD).is_file()):
+    if configured or (scheme == "gs" and (Path.home() / _GCLOUD).is_file()):
         return
     if scheme == "az" and any(os.environ.get(variable) for variable in _ELSEWHERE):
         return

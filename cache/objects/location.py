@@ -1,4 +1,4 @@
-"""Where a store lies: a folder, or a URL whose credentials and endpoint are in the environment."""
+"""The location of a store: a folder, or a URL with credentials and endpoint in the environment."""
 
 import os
 from datetime import timedelta
@@ -23,11 +23,11 @@ _ENDPOINTS = {
     "gs": ("GOOGLE_BASE_URL",),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
 }
-_INNER_RETRIES = 3  # object_store's own, which alone go on in the middle of an object
-# A stalled connection is given up after a minute. That clock also runs while a body is sent,
-# until the answer comes; so large objects are sent with another.
+_INNER_RETRIES = 3  # of object_store itself, which alone resumes in the middle of an object
+# A stalled connection ends after a minute. The same clock runs while a body is sent, until the
+# answer arrives; so large objects have another limit.
 _STALL = {"read_timeout": timedelta(minutes=1), "timeout": timedelta(hours=1)}
-# A server that has not answered yet may never: it is asked twice.
+# A server that has not answered yet may never answer: only two requests are made.
 _FIRST = {
     "read_timeout": timedelta(seconds=20),
     "connect_timeout": timedelta(seconds=20),
@@ -41,7 +41,7 @@ def open_objects(location: str | Path) -> Objects:
 
     Nothing is read yet. ``SAMCACHE_RETRIES`` sets how often a request is repeated. Raises
     StoreError for a URL of another kind or one that carries a password, and where a bucket's
-    credentials are neither in the environment nor to be had from the machine.
+    credentials are neither in the environment nor offered by the machine.
     """
     text = str(location)
     scheme, separator, rest = text.partition("://")

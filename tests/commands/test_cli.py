@@ -125,7 +125,7 @@ def test_verify_names_the_damage_and_sets_the_exit_status(
 ) -> None:
     well = command("cache", "verify", extracted)
     assert well.exit_code == 0
-    assert "all well" in well.stdout
+    assert "no damage" in well.stdout
     path = extracted / "features/neck/c/1/0/0/0/0"
     data = bytearray(path.read_bytes())
     data[-9] ^= 1  # of the index

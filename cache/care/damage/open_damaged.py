@@ -22,7 +22,7 @@ from samcache.cache.store import Store
 
 @dataclass(frozen=True)
 class Damage:
-    """One object that is not what its record says, and the rows of the arrays that it costs."""
+    """One object that differs from its record, and the rows of the arrays that are lost."""
 
     key: str
     problem: str
@@ -30,9 +30,9 @@ class Damage:
 
 
 def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
-    """Open a store by its spare records where the first ones are damaged, and say which are.
+    """Open a store by its spare records where others are damaged; the store and its damage.
 
-    Raises StoreError where there is no store, or neither a record nor its spare can be read.
+    Raises StoreError where no store exists, or neither a record nor its spare can be read.
     """
     objects, damage = open_objects(location), []
     try:

@@ -1,4 +1,4 @@
-"""Restore what a store's own spares and checksums still tell, without source and encoder.
+"""Restore damaged objects from a store's spares and checksums, without source and encoder.
 
 Nothing is removed here, and nothing is written that a checksum of the store does not confirm.
 """

@@ -37,7 +37,7 @@ class ExportedFile:
     """An open HDF5 file of unknown origin; every method raises StoreError where it is damaged."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file; raises StoreError where there is none or it is not HDF5."""
+        """Open a file; raises StoreError where it is missing or not HDF5."""
         if not path.is_file():
             raise StoreError(f"{path}: no such file: give a file that samcache cache export wrote")
         self.path = path
@@ -116,7 +116,7 @@ class ExportedFile:
         place = h5g.open(self._file.id, b"/")
         for part in name.encode().split(b"/"):
             if not isinstance(place, h5g.GroupID):
-                raise ValueError("it stands in something that is no group")
+                raise ValueError("its parent is no group")
             if not place.links.exists(part):
                 return None
             # not ``place[part]`` or ``part in place``: both follow links into other files
@@ -179,7 +179,7 @@ def _refuse(dataset: Any, layout: int, dtype: np.dtype[Any]) -> Any:
     if plan.get_layout() != layout:
         raise ValueError("it is not stored as samcache stores it")
     if layout == h5d.CONTIGUOUS and plan.get_external_count():
-        raise ValueError("its data stands in another file")
+        raise ValueError("its data are in another file")
     if not dataset.get_type().equal(h5t.py_create(dtype.newbyteorder("<"))):
         raise ValueError(f"its values are not {dtype}")
     if dataset.get_space().get_simple_extent_type() != h5s.SIMPLE:

@@ -127,7 +127,7 @@ def _write_text(target: h5py.File, name: str, texts: Any) -> None:
 
 
 def _clean_text(text: str) -> str:
-    """What HDF5 can hold of a text: no NUL, no half of a surrogate pair."""
+    """A text that HDF5 can hold: without NUL and halves of surrogate pairs."""
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
@@ -142,13 +142,13 @@ def import_store(
 
     Every object has the bytes that it had in the exported store; what has other bytes than its
     record says is not written. An interrupted import is a store that lacks shards; importing again
-    goes on. Raises StoreError where the file is damaged or another store stands in the way.
+    completes it. Raises StoreError where the file is damaged or the place holds another store.
     """
     with closing(ExportedFile(file)) as exported:
         source, records = _open_source(exported)
         shards = _list_committed(exported, source)
         objects = open_objects(destination)
-        store_exists(objects)  # before a claim is written beside what is no store
+        store_exists(objects)  # before a claim is written into a place that is no store
         with Writer(destination, objects) as writer:
             store = _begin(source, records, writer)
             busy = 0
@@ -252,7 +252,7 @@ def _encode_objects(
 
 
 def _check_same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bool:
-    """True where a shard was imported before; raises StoreError where another's stands."""
+    """True where a shard was imported before; raises StoreError where another shard is there."""
     if standing != record:
         raise StoreError(
             f"{store.location}: shard {shard} was written by another run: choose another place"
@@ -262,7 +262,7 @@ def _check_same_record(store: Store, shard: int, standing: bytes, record: bytes)
 
 @contextmanager
 def _report_damage(exported: ExportedFile) -> Iterator[None]:
-    """What is wrong with the records, without the advice for stores that are no files."""
+    """Report errors of the records as damage of the file, without advice for stores."""
     try:
         yield
     except DamagedFileError:

@@ -27,7 +27,7 @@ _COPIES = 2  # of an object in memory: the library's and ours
 
 
 class DamageFoundError(Exception):
-    """An object that is missing, or not what its record says; ``problem`` says which."""
+    """An object that is missing or differs from its record; ``problem`` has the reason."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"{key} {problem}")
@@ -37,11 +37,11 @@ class DamageFoundError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one shard."""
+    """The outcome of one shard."""
 
     shard: int
     bytes: int = 0  # that were sent
-    stood: bool = False  # another process had brought all of it
+    stood: bool = False  # another process had copied all of it
     busy: bool = False  # another process is writing it
     damaged: dict[str, str] = field(default_factory=dict)  # key -> what is wrong with it
 
@@ -56,7 +56,7 @@ class _Record:
 
 
 class Transfer:
-    """Copies shards of one store into another whose table and root record stand."""
+    """Copies shards of one store into another that has the table and root record."""
 
     def __init__(self, source: Store, writer: Writer) -> None:
         self._source = source
@@ -225,7 +225,7 @@ def find_complete_shards(store: Store) -> set[int]:
 
 
 def fetch(objects: Objects, key: str, record: ObjectRecord) -> bytes:
-    """An object that is what its record says; raises DamageFoundError where it is not."""
+    """An object that matches its record; raises DamageFoundError where it does not."""
     for _ in range(_LOOKS):
         data = _read(objects, key, record.bytes)
         if data is not None and ObjectRecord.of(data) == record:
@@ -234,7 +234,7 @@ def fetch(objects: Objects, key: str, record: ObjectRecord) -> bytes:
 
 
 def is_at(objects: Objects, key: str, record: ObjectRecord) -> bool:
-    """Whether an object, read afresh, is what its record says."""
+    """Whether an object, read now, matches its record."""
     data = _read(objects, key, record.bytes)
     return data is not None and ObjectRecord.of(data) == record
 
@@ -254,7 +254,7 @@ def _is_complete(commit: Commit, sizes: dict[str, int]) -> bool:
 
 
 def _is_same_shard(standing: bytes, commit: Commit) -> bool:
-    """Whether a record names the same objects and rows, by whatever version it was written."""
+    """Whether a record names the same objects and rows, whatever version wrote it."""
     try:
         found = Commit.from_bytes(standing, commit.shard)
     except StoreError:

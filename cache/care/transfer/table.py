@@ -1,4 +1,4 @@
-"""What every store has before its first shard: metadata, sample tables and root record, copied."""
+"""Copy what a store has before its first shard: metadata, sample tables and root record."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -49,7 +49,7 @@ def copy_table(source: Store, objects: Objects) -> dict[str, str]:
 
 
 def _read_root_record(source: Store) -> bytes:
-    """The source's root record as it stands there, found to be what the store was opened with."""
+    """The source's root record; raises StoreError where it changed since the store was opened."""
     root = source.objects.find(ROOT, LARGEST_RECORD) or b""
     if not is_same_metadata(root, source.description.to_bytes()):
         raise StoreError(f"{source.location}/{ROOT} has changed or is damaged: run the copy again")

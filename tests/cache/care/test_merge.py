@@ -189,7 +189,7 @@ def test_a_sample_that_contradicts_its_copy_is_refused(
     tmp_path: Path, column: str, changes: dict[str, Callable[[str], str]]
 ) -> None:
     a, b = made(tmp_path / "a", ["p", "q"]), made(tmp_path / "b", ["r", "q"], **changes)
-    with pytest.raises(StoreError, match=rf"^'q' stands in .*a and .*b with another {column}"):
+    with pytest.raises(StoreError, match=rf"^'q' is in .*a and .*b with another {column}"):
         merge_stores([a, b], tmp_path / "m", False)
     assert not (tmp_path / "m").exists()
 
