@@ -116,10 +116,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 
     with show_progress(console()) as on_progress:
         result = report(store, fast, on_progress)
-    if as_json:
-        _print_json(result.to_json())
-    else:
-        click.echo(describe_report(result))
+    _print(result.to_json(), describe_report(result), as_json)
     if result.damage:
         sys.exit(EXIT_DAMAGED)
 
@@ -156,7 +153,7 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
 
     settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
     summary = run(settings)
-    _print_json(summary.to_json()) if as_json else click.echo(summary.text())
+    _print(summary.to_json(), summary.text(), as_json)
     if summary.left:
         sys.exit(EXIT_DAMAGED)
 
@@ -184,10 +181,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     refuse_other_format(destination, "a store", STORE_SUFFIXES)
     with show_progress(console(), in_bytes=True) as on_progress:
         summary = copy_store(Store(source), destination, on_progress)
-    if as_json:
-        _print_json(summary.to_json())
-    else:
-        click.echo(describe_copy(summary))
+    _print(summary.to_json(), describe_copy(summary), as_json)
     if summary.damaged:
         sys.exit(EXIT_DAMAGED)
 
@@ -249,10 +243,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
     from samcache.commands.show.stores import describe_difference
 
     difference = diff_stores(Store(first), Store(second))
-    if as_json:
-        _print_json(difference.to_json())
-    else:
-        click.echo(describe_difference(difference))
+    _print(difference.to_json(), describe_difference(difference), as_json)
     if not difference.same:
         sys.exit(EXIT_DAMAGED)
 
@@ -278,10 +269,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
     with show_progress(console()) as on_progress:
         export_store(Store(store), file, on_progress)
     size = file.stat().st_size
-    if as_json:
-        _print_json({"file": str(file), "bytes": size})
-    else:
-        click.echo(f"{file}: {size / 1e6:.1f} MB")
+    _print({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB", as_json)
 
 
 @cache.command("import")
@@ -324,11 +312,8 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
     garbage = find_garbage(opened)
     if delete:
         garbage = collect(opened, garbage)
-    if as_json:
-        _print_json(list_garbage(garbage))
-        return
-    click.echo(describe_garbage(garbage))
-    if garbage and not delete:
+    _print(list_garbage(garbage), describe_garbage(garbage), as_json)
+    if garbage and not delete and not as_json:
         remark(console(), "Nothing was removed: --delete removes it.")
 
 
@@ -343,6 +328,10 @@ def _show_made(store: Store, as_json: bool, remarks: Console) -> None:
     else:
         click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
         remark(remarks, next_for_store(store.location, trainable=bool(store.identity.frame_size)))
+
+
+def _print(data: Any, text: str, as_json: bool) -> None:
+    _print_json(data) if as_json else click.echo(text)
 
 
 def _print_json(value: Any) -> None:
