@@ -71,7 +71,9 @@ def stage_store(
             use.close()
             raise
     except OSError as error:
-        raise StoreError(f"{folder.parent}: {error}: set {FOLDER} to another folder") from error
+        raise StoreError(
+            f"{error.filename or folder.parent}: {error.strerror}: set {FOLDER} to another folder"
+        ) from error
     weakref.finalize(local, use.close)
     return local
 

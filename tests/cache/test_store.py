@@ -20,7 +20,7 @@ from samcache.cache.format.samples import generation_key
 from samcache.cache.format.statistics import Moments, read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
+from samcache.cache.writer import commit_shard, encode_content
 
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_standing_commit_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_writer_that_lost_its_claim_changes_nothing(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
-    _, objects = store.encode(0, content(store, 0))
+    _, objects = encode_content(store, 0, content(store, 0))
     for key, data in list(objects.items())[:2]:
         store.objects.put(key, data)
     before = every_object(store)
