@@ -15,7 +15,7 @@ from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
+from samcache.cache.writer import commit_shard, encode_content
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_valid_object_that_was_never_committed_is_not_exported(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s.zarr")
-    _, others = store.encode(1, content(store, 1, seed=9))
+    _, others = encode_content(store, 1, content(store, 1, seed=9))
     (tmp_path / "s.zarr/images/c/1/0/0/0").write_bytes(others["images/c/1/0/0/0"])
     with pytest.raises(StoreError, match="images/c/1/0/0/0: it is not the object"):
         export_store(store, tmp_path / "s.h5")
