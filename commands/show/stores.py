@@ -64,7 +64,8 @@ def show_progress(console: Console, in_bytes: bool = False) -> Iterator[OnProgre
     try:
         yield show
     finally:
-        bar.stop()
+        if bar.task_ids:  # else rich ends a bar that nobody has seen with an empty line
+            bar.stop()
 
 
 def make_info(description: dict[str, Any]) -> Group:
@@ -90,24 +91,31 @@ def _make_head(description: dict[str, Any]) -> Table:
     identity, shards = description["identity"], description["shards"]
     missing, repeated = description["missing"], len(description["duplicates"])
     state = f"{count_nouns(missing, 'image')} missing, run extract again" if missing else "complete"
-    lines = {
-        description["dataset"]["name"]: state,
-        "fingerprint": description["fingerprint"][:16],
-        "encoder": f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}",
-        "weights": f"SHA-256 {identity['weights'][:16]}",
-        "images": f"{description['readable']} readable of {description['samples']}",
-        "duplicates": f"{count_nouns(repeated, 'image')} occurring more than once, "
-        f"{description['leaks']} of them across splits",
-        "shards": f"{shards['committed']} of {shards['total']}, "
-        f"{count_nouns(shards['rows_each'], 'image')} each",
-    }
+    encoder = f"{identity['encoder']} at {identity['image_size']} px, pool {identity['pool']}"
+    lines = [
+        (description["dataset"]["name"], state),
+        ("fingerprint", description["fingerprint"][:16]),
+        ("encoder", encoder),
+        ("weights", f"SHA-256 {identity['weights'][:16]}"),
+        ("images", f"{description['readable']} readable of {description['samples']}"),
+        (
+            "duplicates",
+            f"{count_nouns(repeated, 'image')} occurring more than once, {description['leaks']} of "
+            "them across splits",
+        ),
+        (
+            "shards",
+            f"{shards['committed']} of {shards['total']}, "
+            f"{count_nouns(shards['rows_each'], 'image')} each",
+        ),
+    ]
     reading = Reading.recorded(description["provenance"])
     if reading and reading.frames:
-        lines["DICOM frames"] = f"--frames {reading.frames}"
+        lines.append(("DICOM frames", f"--frames {reading.frames}"))
     if emptied := description["classes_without_images"]:
-        lines["left out"] = f"classes without images: {', '.join(emptied)}"
+        lines.append(("left out", f"classes without images: {', '.join(emptied)}"))
     table = _make_table("", "")
-    for name, text in lines.items():
+    for name, text in lines:
         table.add_row(escape(name), escape(text))
     return table
 

@@ -313,7 +313,7 @@ def sites(tmp_path: Path) -> list[Store]:
 def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> None:
     both = tmp_path / "m", False
     with pytest.raises(
-        StoreError, match=r"1 id with such copies \('q'\): give each store a --prefix"
+        StoreError, match=r"1 id with such copies \('q'\): drop them from one store or"
     ):
         merge_stores(sites, *both)
     merged = merge_stores(sites, *both, ("A", "B/mri"))
@@ -343,8 +343,9 @@ def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> No
 def test_prefixes_that_do_not_fit_are_refused(
     sites: list[Store], tmp_path: Path, prefixes: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^--prefix.*expected"):
+    with pytest.raises(ConfigError, match="^expected.*prefix.*: give") as refused:
         merge_stores(sites, tmp_path / "m", False, prefixes)
+    assert refused.value.hint == "prefixes"
     assert not (tmp_path / "m").exists()
 
 

@@ -50,7 +50,7 @@ def test_the_second_run_reads_no_shard_and_no_commit(
 ) -> None:
     remote = full_store(f"{s3}/store.zarr")
     local, said = stage_it(remote.location)
-    assert f"staging {s3}/store.zarr (6.6 kB) in {local.location}; later runs" in said
+    assert f"staging {s3}/store.zarr (6.6 kB) in {local.location} for later runs" in said
     assert Path(local.location).parent == stage_root
     np.testing.assert_array_equal(local.read_images(0, 10), remote.read_images(0, 10))
     requests.clear()

@@ -174,7 +174,7 @@ def test_labels_that_name_images_rather_than_classes_are_told(
 ) -> None:
     manifest(lambda n, *_: (f"2021-03-{n + 1:02}",), "file,class")
     (refusal,) = remarks(options)
-    assert "give the column of the classes with --label-column" in refusal
+    assert "name the column of the classes" in refusal
     assert "rarest class" not in refusal
 
 
