@@ -1,11 +1,18 @@
-"""A pending shard is claimed by one process, and a committed one by nobody."""
+"""A pending shard is claimed by one process, and nothing is written under a lost claim."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from store_content import content, create, uncommit
+import pytest
+from store_content import content, create, everything, samples, uncommit
 
-from samcache.cache.format.commits import commit_key
-from samcache.cache.writer import Writer, commit_shard
+from samcache.cache import writer as writing
+from samcache.cache.claims import claim_key
+from samcache.cache.errors import OvertakenError
+from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.format.records import seal
+from samcache.cache.objects.folder import FolderObjects
+from samcache.cache.writer import Writer, commit_shard, replace_objects
 
 
 def test_a_shard_that_was_committed_meanwhile_is_not_claimed(tmp_path: Path) -> None:
@@ -29,3 +36,33 @@ def test_a_lost_record_is_restored_from_its_spare_instead_of_claimed(tmp_path: P
     uncommit(store, 0)
     with Writer(store.location) as writer:
         assert writer.claim_pending(store, 0)
+
+
+def test_no_object_is_replaced_under_a_lost_claim(tmp_path: Path) -> None:
+    store = create(tmp_path / "s.zarr")
+    with Writer(store.location) as writer:
+        claim = writer.claim(0)
+        assert claim
+        replace_objects(store, {"features/a": b"mine"}, claim)
+        taken = replace(claim.record, attempt=1, token="another")
+        store.objects.put(claim_key(shard_name(0), 1), seal(asdict(taken)))
+        before = everything(store)
+        with pytest.raises(OvertakenError):
+            replace_objects(store, {"features/a": b"late"}, claim)
+        assert everything(store) == before
+
+
+def test_a_store_that_another_process_creates_meanwhile_is_not_created_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pattern = create(tmp_path / "pattern.zarr")
+    with Writer(tmp_path / "s.zarr") as first, Writer(tmp_path / "s.zarr") as second:
+        claim = first.claim_table()
+
+        def wait(_: float) -> None:
+            create(tmp_path / "s.zarr", objects=FolderObjects(tmp_path / "s.zarr"))
+            claim.release()
+
+        monkeypatch.setattr(writing.time, "sleep", wait)
+        second.create(lambda: pytest.fail("the other process has created the store"))
+        assert len(second.open().table) == len(pattern.table) == len(samples(10))

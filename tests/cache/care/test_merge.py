@@ -343,7 +343,7 @@ def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> No
 def test_prefixes_that_do_not_fit_are_refused(
     sites: list[Store], tmp_path: Path, prefixes: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ConfigError, match="^expected.*prefix.*: give") as refused:
+    with pytest.raises(ConfigError, match=r"^expected.*prefix.*: give") as refused:
         merge_stores(sites, tmp_path / "m", False, prefixes)
     assert refused.value.hint == "prefixes"
     assert not (tmp_path / "m").exists()
