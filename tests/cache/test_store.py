@@ -126,6 +126,12 @@ def test_a_writer_that_lost_its_claim_changes_nothing(tmp_path: Path) -> None:
     assert commit_key(0) not in every_object(store)
 
 
+def test_a_writer_that_lost_its_claim_writes_no_record(tmp_path: Path) -> None:
+    store = create(tmp_path / "s.zarr")
+    assert not commit_shard(store, 0, content(store, 0), lambda: False)
+    assert commit_key(0) not in every_object(store)
+
+
 def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s.zarr")
     path = Path(store.location, "features/patch/c/0/0/0/0/0")
