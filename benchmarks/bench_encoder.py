@@ -30,10 +30,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract.encoders.base import LevelEncoder
+from samcache.extract.encoders.load import resolve_levels
 from samcache.extract.encoders.precision import multiplies_bfloat16
-from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, resolve_levels
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.encoders.tiny_vit import TinyViTLevels
-from samcache.extract.encoders.weights import load_image_encoder
+from samcache.extract.encoders.weights import read_checkpoint
 
 ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t")
 COLUMNS = (
@@ -104,10 +105,10 @@ def main(
 def build(name: str, image_size: int) -> tuple[LevelEncoder, str]:
     """The encoder as loaded and not yet prepared, and what its weights are."""
     torch.manual_seed(0)
-    model = ARCHITECTURES[name].build(image_size, resolve_levels(name, LEVELS))
+    model = find_architecture(name).build(image_size, resolve_levels(name, LEVELS))
     file = Path(os.environ.get("SAMCACHE_WEIGHTS", "")) / "mobile_sam.pt"
     if name == "vit_t" and file.exists():
-        model.load_state_dict(model.adapt(load_image_encoder(file)[0]))
+        model.load_state_dict(model.adapt(read_checkpoint(file)[0]))
         return model.eval().requires_grad_(False), "mobile_sam.pt"
     for parameter_name, parameter in model.named_parameters():
         if "rel_pos" in parameter_name or "pos_embed" in parameter_name:
@@ -118,7 +119,7 @@ def build(name: str, image_size: int) -> tuple[LevelEncoder, str]:
 def flops_per_image(name: str, image_size: int) -> int:
     """Of the package's own forward pass, padding included."""
     with torch.device("meta"):
-        neck = package(ARCHITECTURES[name].build(image_size, {"neck": "neck"}).eval())
+        neck = package(find_architecture(name).build(image_size, {"neck": "neck"}).eval())
         with FlopCounterMode(display=False) as counter:
             neck(torch.zeros(1, 3, image_size, image_size))
     return int(counter.get_total_flops())

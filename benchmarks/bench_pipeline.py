@@ -15,7 +15,6 @@ the encoder does nothing there, so that reading and writing run as fast as they 
 piles up is seen.
 """
 
-import io
 import json
 import os
 import resource
@@ -30,20 +29,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from samcache.cache.store import ShardContent
 from samcache.commands.terminal.allocator import keep_freed_memory
-from samcache.extract import prepare as preparation
 from samcache.extract import run as extraction
+from samcache.extract import target as preparation
+from samcache.extract.encoders.load import load_encoder
 from samcache.extract.encoders.precision import resolve_precision
-from samcache.extract.encoders.registry import LEVELS, load_encoder
-from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
+from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.images.preprocess import normalise, to_frame
+from samcache.extract.options import ExtractOptions
+from samcache.extract.pipeline import shard_encoder
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
-from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
 from samcache.extract.sources.open import open_source
 
@@ -84,7 +85,7 @@ def bare_loop(options: ExtractOptions, model: nn.Module, frames: list[Any]) -> T
         shard = frames[first : first + options.shard_rows]
         for start in range(0, len(shard), size):
             planes, extents = zip(*shard[start : start + size], strict=True)
-            batches.append((stack_frames(list(planes)).to(device), list(extents)))
+            batches.append((torch.from_numpy(np.stack(list(planes))).to(device), list(extents)))
     started, worked = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         for stacked, extents in batches:
@@ -99,7 +100,7 @@ def whole(options: ExtractOptions) -> Turn:
     TimedEncoder.waited = 0.0
     with tempfile.TemporaryDirectory() as folder:
         extraction.run_encoder = timed(RUN_ENCODER, spent := [])
-        extract(replace(options, store=Path(folder, "s.zarr")), Console(file=io.StringIO()))
+        extract(replace(options, store=Path(folder, "s.zarr")))
     return spent[0]
 
 
@@ -139,7 +140,7 @@ def compare(options: ExtractOptions, repeats: int) -> None:
     size = encoder.image_size
     frames = [to_frame(source.image(row).decode(), size) for row in range(len(source.samples))]
     model = encoder.model.to(options.device)
-    extraction.ShardEncoder = TimedEncoder  # type: ignore[misc]
+    shard_encoder.ShardEncoder = TimedEncoder  # type: ignore[misc]
     bare_loop(options, model, frames[:4])
     turns = []
     print("| turn | bare | extract | ratio | bare, CPU | extract, CPU | ratio | waits |")

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from samcache.cache.store import Store
 from samcache.commands.terminal.allocator import keep_freed_memory
-from samcache.extract.encoders.registry import load_encoder
+from samcache.extract.encoders.load import load_encoder
 from samcache.extract.images.preprocess import normalise
 from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData, load_training_data, scaled_to

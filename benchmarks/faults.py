@@ -45,7 +45,7 @@ from samcache.cache.care.damage.open_damaged import open_damaged
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import SamcacheError
 from samcache.cache.store import Store
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.repair import RepairOptions, repair
 from samcache.extract.run import extract
 
@@ -146,7 +146,7 @@ def fork(options: ExtractOptions) -> int:
         import torch
 
         torch.set_num_threads(1)
-        extract(options, QUIET)
+        extract(options)
         os._exit(0)
     except SamcacheError as error:
         print(error, file=sys.stderr)

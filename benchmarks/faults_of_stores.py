@@ -37,7 +37,7 @@ from samcache.cache.errors import SamcacheError, first_line
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 
 QUIET = Console(file=StringIO())
@@ -99,7 +99,7 @@ def sleeping_tables(options: ExtractOptions, folder: Path, reference: Reference)
             path = folder / f"slept-{grows}-{step}.zarr"
             whole = replace(options, store=path, limit=40)
             if grows:
-                extract(replace(whole, limit=16), QUIET)
+                extract(replace(whole, limit=16))
             words = [str(word) for word in (options.source, path, options.checkpoint)]
             other = partial(subprocess.run, [sys.executable, __file__, *words], check=True)
             with before_write(step, other) as slept:
@@ -119,7 +119,7 @@ def extract_on_another_machine(source: str, store: str, checkpoint: str) -> None
         mock.patch.object(claims, "_hash_place", return_value="elsewhere"),
         mock.patch.object(claims.time, "time", return_value=later),
     ):
-        extract(options_for(Path(source), Path(store), Path(checkpoint)), QUIET)
+        extract(options_for(Path(source), Path(store), Path(checkpoint)))
 
 
 def options_for(source: Path, store: Path, checkpoint: Path) -> ExtractOptions:

@@ -8,7 +8,6 @@ beside it.
 """
 
 import argparse
-import io
 import json
 import resource
 import shutil
@@ -24,7 +23,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from rich.console import Console
 
 from samcache.cache.care.info import describe
 from samcache.cache.care.verify import verify
@@ -101,12 +99,14 @@ def fill(location: Path, step: int) -> None:
 
 def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]:
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
+    from samcache.extract.changes import find_places
+    from samcache.extract.options import ExtractOptions
     from samcache.extract.pipeline.fill import Work
     from samcache.extract.pipeline.ranks import Division
-    from samcache.extract.prepare import ExtractOptions
-    from samcache.extract.run import bring_up_to_date, source_places
+    from samcache.extract.run import update_table
     from samcache.extract.sources.base import Source, SourceImage
-    from samcache.extract.sources.splits import SourceHashes
+    from samcache.extract.sources.source_hashes import SourceHashes
+    from samcache.extract.target import Target
 
     class Table(Source):
         """A source whose images are not there, but whose hashes are known."""
@@ -119,14 +119,14 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
 
     source = Table("scale", ("a", "b"), samples(rows), DRAWN)
     options = ExtractOptions(Path(), location, "vit_t", assume_unchanged=assume_unchanged)
-    console = Console(file=io.StringIO())
+    unused = dict.fromkeys(("checkpoint", "encoder", "identity", "shapes"))
+    target = Target(options, source, source.samples, **unused)  # type: ignore[arg-type]
 
     def planned() -> None:
         store, share = Store(location), Division()
-        writer, table = Writer(location), source.samples
-        hashes = SourceHashes(source, console, shown=False)
-        store, _ = bring_up_to_date(store, source, table, options, share, writer, console, hashes)
-        work = Work(store, source, source_places(store, table), KnownRows(), share)
+        writer, hashes = Writer(location), SourceHashes(source, lambda *_: None)
+        store, _ = update_table(store, target, share, writer, hashes, lambda *_: None)
+        work = Work(store, source, find_places(store, source.samples), KnownRows(), share)
         assert sum(len(work.rows(shard)) for shard in work.pending()) > 0
 
     return planned

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,6 @@ def list_(root: str, as_json: bool) -> None:
     samcache cache ls /data/stores
     samcache cache ls s3://team --json
     """
-    from dataclasses import asdict
-
     from samcache.cache.care.listing import list_stores
     from samcache.commands.show.stores import make_listing
 
@@ -147,13 +146,14 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
     \b
     samcache cache repair breast.zarr --source breastmnist.npz
     """
+    from samcache.commands.show.extraction import describe_repair
     from samcache.extract.repair import RepairOptions
     from samcache.extract.repair import repair as run
-    from samcache.extract.sources.files.source import SourceOptions
+    from samcache.extract.sources.options import SourceOptions
 
     settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
     summary = run(settings)
-    _print(summary.to_json(), summary.text(), as_json)
+    _print(asdict(summary), "\n".join(describe_repair(summary)), as_json)
     if summary.left:
         sys.exit(EXIT_DAMAGED)
 

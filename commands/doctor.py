@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -32,12 +33,14 @@ def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool
     samcache doctor
     samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
     """
-    from samcache.extract.doctor import examine, render
+    from samcache.commands.show.extraction import findings_table
+    from samcache.extract.doctor import examine_machine
 
-    findings = examine(checkpoints, stores)
+    findings = examine_machine(checkpoints, stores)
     if as_json:
-        click.echo(json.dumps([finding.to_json() for finding in findings], indent=2))
+        values = [{**asdict(finding), "ok": finding.ok} for finding in findings]
+        click.echo(json.dumps(values, indent=2))
     else:
-        open_console().print(render(findings))
+        open_console().print(findings_table(findings))
     if not all(finding.ok for finding in findings):
         sys.exit(EXIT_DAMAGED)

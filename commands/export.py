@@ -79,16 +79,14 @@ def export(
 
 def _stored_shapes(run: TrainedRun) -> Shapes:
     """(C, h, w) of what a store keeps of each level that the run reads."""
-    from samcache.extract.encoders.registry import level_shapes
+    from samcache.extract.encoders.load import level_shapes, pool_shapes
     from samcache.train.export import levels_read
 
     identity, levels = run.identity, levels_read(run)
     if not levels:
         return {}
     found = level_shapes(identity.encoder, levels, identity.image_size)
-    return {
-        level: (c, h // identity.pool, w // identity.pool) for level, (c, h, w) in found.items()
-    }
+    return pool_shapes(found, identity.pool)
 
 
 def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:

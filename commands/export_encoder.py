@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
 from torch import Tensor, nn
 from torch.export import Dim
 
 from samcache.cache.format.identity import Identity
 from samcache.cache.store import Store
 from samcache.extract.encoders.image_program import ImageProgram
-from samcache.extract.live import checked_weights, load_identity_encoder, open_live_encoder
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.encoders.of_identity import load_encoder_of
+from samcache.extract.live import open_live_encoder
 from samcache.extract.sources.inputs import open_inputs
+from samcache.extract.sources.options import SourceOptions
 from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, levels_read
 from samcache.train.predict import predict_store
 from samcache.train.runs.ensemble import Ensemble, TrainedRun
@@ -64,12 +64,11 @@ def export_with_encoder(
     """
     levels = levels_read(run)
     identity = run.identity
-    weights = checked_weights(identity, checkpoint)
     precision = identity.precision
     if style == "onnx" and precision in _NARROW:
         precision = "float32"
     within = replace(identity, levels=levels, precision=precision)
-    encoder = load_identity_encoder(within, weights) if levels else None
+    encoder = load_encoder_of(within, checkpoint) if levels else None
     program = ImageToProbabilities(ImageProgram(encoder, identity), StoreProgram(run, ensemble))
     exportable = Exportable(
         module=program.eval(),
@@ -77,7 +76,7 @@ def export_with_encoder(
         dynamic=({2: Dim("height", min=2, max=1 << 15), 3: Dim("width", min=2, max=1 << 15)},),
         names=["image"],
     )
-    trials = _trials(run, ensemble, store, weights)
+    trials = _trials(run, ensemble, store, checkpoint)
     same = precision == identity.precision
     description = {
         "inputs": {"image": _description(identity)},
@@ -107,7 +106,9 @@ def _description(identity: Identity) -> dict[str, object]:
     }
 
 
-def _trials(run: TrainedRun, ensemble: Ensemble, store: Store | None, weights: Path) -> list[Trial]:
+def _trials(
+    run: TrainedRun, ensemble: Ensemble, store: Store | None, checkpoint: Path | None
+) -> list[Trial]:
     """Images as PNG files, and the probabilities that predict gives them, encoded on the CPU."""
     images = _images(store)
     with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
@@ -115,9 +116,9 @@ def _trials(run: TrainedRun, ensemble: Ensemble, store: Store | None, weights: P
         for number, (_, pixels) in enumerate(images):
             files.append(str(Path(folder) / f"{number:03}.png"))
             Image.fromarray(pixels).save(files[-1])
-        live = open_live_encoder(run.identity, weights, "cpu", None)
+        live = open_live_encoder(run.identity, checkpoint, "cpu", None)
         found = open_inputs(files, SourceOptions(), hash_ids=False)
-        stores = live.stores(found, Console(quiet=True), bar=False)
+        stores = live.fill_stores(found)
         parts = [
             torch.from_numpy(predicted.mean)
             for encoded in stores

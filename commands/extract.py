@@ -25,17 +25,15 @@ from samcache.commands.options import (
     option,
     source_options,
 )
+from samcache.commands.show.tables import print_parts
 from samcache.commands.terminal.group import console, next_for_store, remark, resumable
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
+from samcache.extract.encoders.registry import ENCODERS, LEVELS
 
 if TYPE_CHECKING:
-    from samcache.extract.prepare import ExtractOptions
-    from samcache.extract.sources.files.source import SourceOptions
+    from samcache.extract.options import ExtractOptions
+    from samcache.extract.sources.options import SourceOptions
 
-ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t", "vit_t_med")
-LEVELS = ("patch", "early", "middle", "late", "neck")
-
-_MODELS = {"sam": "vit_b", "mobilesam": "vit_t", "litemedsam": "vit_t_med"}
 _ABOUT_UNREADABLE = (
     f"exit status {EXIT_UNREADABLE}, because of unreadable images; if the store already records "
     "them, --accept-unreadable makes it 0"
@@ -43,11 +41,13 @@ _ABOUT_UNREADABLE = (
 
 
 class Encoder(click.Choice[str]):
-    """An encoder; a model's name is answered with the encoder that it has."""
+    """An encoder by name; the error for a model's name says which encoder the model has."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if meant := _MODELS.get(re.sub("[^a-z]", "", str(value).lower())):
-            self.fail(f"{value!r} is a model: its encoder is {meant}", param, ctx)
+        asked = re.sub("[^a-z]", "", str(value).lower())
+        for name, entry in ENCODERS.items():
+            if asked == entry.model.lower():
+                self.fail(f"{value!r} is a model: its encoder is {name}", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -131,59 +131,92 @@ def extract(
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"--{name} is missing: only --check works without")
-    from samcache.extract.pipeline.ranks import division
-    from samcache.extract.prepare import ExtractOptions
-    from samcache.extract.run import extract as run
-    from samcache.extract.sources.files.source import SourceOptions
+    from samcache.extract.options import ExtractOptions
+    from samcache.extract.sources.options import SourceOptions
 
     how = SourceOptions(**reading, window=window)
     if check:
-        from samcache.extract.sources.recorded_reading import follow_store
-
-        if options["store"]:
-            how = follow_store(how, options["store"])
-        _tell_what_is_there(source, how, options["limit"], as_json)
+        _check(source, how, options["store"], options["limit"], as_json)
         return
     refuse_other_format(options["store"], "a store", STORE_SUFFIXES)
     settings = ExtractOptions(source=source, reading=how, **options)
     if plan:
-        _tell_plan(settings, as_json)
+        _plan(settings, as_json)
         return
-    remarks = console()
-    summary = run(settings, remarks)
+    _run(settings, as_json)
+
+
+def _run(options: ExtractOptions, as_json: bool) -> None:
+    from samcache.commands.show.extraction import (
+        describe_summary,
+        show_progress,
+        show_remarks,
+        summary_to_json,
+    )
+    from samcache.extract.pipeline.ranks import division
+    from samcache.extract.run import extract
+
+    terminal = console()
+    with show_progress(terminal) as on_progress:
+        summary = extract(options, on_progress, show_remarks(terminal))
     if as_json:
-        click.echo(json.dumps(summary.to_json(), indent=2))
+        click.echo(json.dumps(summary_to_json(summary), indent=2))
     else:
-        click.echo(summary.text(remarks.quiet))
+        print_parts(describe_summary(summary, terminal.quiet))
         if division().speaks and not summary.missing and not summary.remarks:
-            remark(remarks, next_for_store(options["store"], trainable=not no_images))
+            store, trainable = str(options.store), options.frame_size != 0
+            remark(terminal, next_for_store(store, trainable=trainable))
     if summary.new_unreadable:
-        remark(remarks, _ABOUT_UNREADABLE)
+        remark(terminal, _ABOUT_UNREADABLE)
         sys.exit(EXIT_UNREADABLE)
 
 
-def _tell_plan(settings: ExtractOptions, as_json: bool) -> None:
+def _plan(options: ExtractOptions, as_json: bool) -> None:
+    from samcache.commands.show.extraction import (
+        describe_plan,
+        plan_to_json,
+        show_progress,
+        show_remarks,
+    )
     from samcache.extract.pipeline.ranks import division
-    from samcache.extract.plan import forecast
+    from samcache.extract.plan import plan_run
 
-    planned = forecast(settings, console())
+    terminal = console()
+    with show_progress(terminal) as on_progress:
+        planned = plan_run(options, on_progress, show_remarks(terminal))
     if not division().speaks:
         return  # one plan for the job
-    told = planned.text(settings.prune, settings.limit is not None)
-    click.echo(json.dumps(planned.to_json(), indent=2) if as_json else told)
+    if as_json:
+        click.echo(json.dumps(plan_to_json(planned), indent=2))
+    else:
+        print_parts(describe_plan(planned))
 
 
-def _tell_what_is_there(
-    path: Path, reading: SourceOptions, limit: int | None, as_json: bool
+def _check(
+    path: Path, reading: SourceOptions, store: str | None, limit: int | None, as_json: bool
 ) -> None:
+    from samcache.commands.show.extraction import (
+        describe_report,
+        report_to_json,
+        show_progress,
+        show_remarks,
+    )
     from samcache.extract.check import check_source
     from samcache.extract.sources.open import open_source
+    from samcache.extract.sources.recorded_reading import follow_store
 
-    source = open_source(path, reading)
+    source = open_source(path, follow_store(reading, store) if store else reading)
     limited = limit is not None
     if limit is not None:
         source = source.limited(limit)
-    report = check_source(source, console(), reading.split_seed, limited)
-    click.echo(json.dumps(report.to_json(), indent=2) if as_json else report.text())
+    terminal = console()
+    with show_progress(terminal) as on_progress:
+        report = check_source(
+            source, reading.split_seed, limited, on_progress, show_remarks(terminal)
+        )
+    if as_json:
+        click.echo(json.dumps(report_to_json(report), indent=2))
+    else:
+        print_parts(describe_report(report))
     if report.unreadable:
         sys.exit(EXIT_UNREADABLE)

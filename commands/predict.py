@@ -22,7 +22,7 @@ from samcache.commands.options import (
     image_options,
     option,
 )
-from samcache.commands.terminal.group import console, resumable
+from samcache.commands.terminal.group import console, remark, resumable
 from samcache.commands.terminal.streams import data_stream
 from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from samcache.cache.store import Store
-    from samcache.extract.images.remarks import Noted
+    from samcache.extract.images.oddities import Oddities
     from samcache.train.runs.ensemble import TrainedRun
 
 Folder = FilePath(exists=True, file_okay=False)
@@ -69,8 +69,8 @@ def predict(
     samcache predict runs/slca images/ --out predictions.csv --heatmap maps
     samcache predict runs/slca s3://team/other.zarr --json
     """
-    from samcache.extract.images.remarks import NOTHING, Noted
-    from samcache.extract.pipeline.progress import tell
+    from samcache.commands.show.extraction import describe_oddities
+    from samcache.extract.images.oddities import NO_ODDITIES, Oddities
     from samcache.train.pictures.heat_maps import open_heat_map_folder, write_heat_maps
     from samcache.train.predict import predict_store
     from samcache.train.runs.ensemble import load_ensemble, open_run
@@ -87,12 +87,12 @@ def predict(
     if heatmap:
         open_heat_map_folder(heatmap, trained)
 
-    noted = list[Noted]()
+    oddities = list[Oddities]()
     bar = out is not None or not sys.stdout.isatty()  # it and rows would overwrite each other
 
     def predicted_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
-        stores = _stores(trained, inputs, console(), bar, noted.append, **options)
+        stores = _stores(trained, inputs, console(), bar, oddities.append, **options)
         for store in stores:
             for part in predict_store(trained, ensemble, store):
                 drawn = None
@@ -104,12 +104,13 @@ def predict(
         if as_json:
             head = {"members": trained.members, "classes": trained.classes}
             failed = write_json(
-                predicted_rows(), head, file, lambda: {"noted": asdict(sum(noted, NOTHING))}
+                predicted_rows(), head, file, lambda: {"noted": asdict(sum(oddities, NO_ODDITIES))}
             )
         else:
             names = columns(trained.classes, heatmap is not None)
             failed = write_csv(predicted_rows(), names, file)
-    tell(console(), sum(noted, NOTHING).lines())
+    for line in describe_oddities(sum(oddities, NO_ODDITIES)):
+        remark(console(), line)
     if failed:
         click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
         sys.exit(EXIT_UNREADABLE)
@@ -120,7 +121,7 @@ def _stores(
     inputs: tuple[str, ...],
     console: Console,
     bar: bool,
-    on_noted: Callable[[Noted], None],
+    on_oddities: Callable[[Oddities], None],
     reading: dict[str, Any],
     hash_ids: bool,
     checkpoint: Path | None,
@@ -129,12 +130,11 @@ def _stores(
 ) -> Iterator[Store]:
     """The store that is given, or the images that are given as temporary stores, one by one."""
     from samcache.cache.store import Store
+    from samcache.commands.show.extraction import describe_passed_over, show_progress
     from samcache.extract.images.colour import parse_window
     from samcache.extract.live import open_live_encoder
-    from samcache.extract.pipeline.progress import tell
-    from samcache.extract.sources.base import told_passed_over
-    from samcache.extract.sources.files.source import SourceOptions
     from samcache.extract.sources.inputs import open_inputs
+    from samcache.extract.sources.options import SourceOptions
     from samcache.extract.sources.recorded_reading import follow_run
 
     if any(_is_store(name) for name in inputs):
@@ -146,9 +146,14 @@ def _stores(
     how = follow_run(asked, run.reading, str(run.folder))
     found = open_inputs(inputs, how, hash_ids)
     passed_over = [name for given in found for name in given.source.passed_over]
-    tell(console, told_passed_over(passed_over))
+    for line in describe_passed_over(passed_over):
+        remark(console, line)
     encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
-    yield from encoder.stores(found, console, bar, on_noted)
+    if not bar:
+        yield from encoder.fill_stores(found, on_oddities=on_oddities)
+        return
+    with show_progress(console) as on_progress:
+        yield from encoder.fill_stores(found, on_progress, on_oddities)
 
 
 def _is_store(name: str) -> bool:

@@ -1,8 +1,7 @@
 """``samcache cache repair``: restore what verify finds damaged, from the source and the encoder."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,15 +13,13 @@ from samcache.cache.format.commits import ObjectRecord, commit_key, spare_key
 from samcache.cache.format.reading import Reading
 from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
 from samcache.cache.writer import Writer
-from samcache.extract.changes import with_the_stores_labels
+from samcache.extract.changes import find_places, use_store_labels
 from samcache.extract.images.colour import parse_window
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair
-from samcache.extract.run import source_places
 from samcache.extract.sources.base import Source
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.pseudonyms import hashed_ids
 from samcache.extract.sources.recorded_reading import follow_reading, refuse_other_reading
 
@@ -34,7 +31,7 @@ class RepairOptions:
     store: str | Path
     source: Path
     checkpoint: Path | None = None
-    device: str = "cpu"
+    device: str = "auto"
     batch_size: int | None = None  # None: what fits
     hash_ids: bool = False
     discard: bool = False
@@ -50,37 +47,20 @@ class RepairSummary:
     discarded: int  # images
     left: list[Damage]
 
-    def to_json(self) -> dict[str, Any]:
-        """The summary as plain data."""
-        return asdict(self)
-
-    def text(self) -> str:
-        """One line, and one more for each object that is still damaged."""
-        repaired = len(self.damage) - len(self.left)
-        damaged = count_nouns(len(self.damage), "damaged object")
-        lines = [f"{damaged}, {repaired} repaired; {count_nouns(self.encoded, 'image')} encoded"]
-        if self.discarded:
-            discarded = count_nouns(self.discarded, "image")
-            lines.append(f"{discarded} discarded: samcache extract encodes them again")
-        lines += [f"  {one.key} {one.problem}" for one in self.left]
-        if self.left:
-            lines.append("what cannot be restored stays as it is; --discard gives it up")
-        return "\n".join(lines)
-
 
 def repair(options: RepairOptions) -> RepairSummary:
     """Verify a store and restore all that can be restored; raises SamcacheError.
 
-    Spares and checksums come first, then source and encoder. Intact rows keep their bits, nothing
-    is removed before its replacement stands, and rows that the source lacks, or has with other
-    bytes, stay as they are. With ``discard`` those are given up.
+    Spares and checksums come first, then source and encoder. Intact rows keep their bits. Nothing
+    is removed before its replacement is written. Rows that the source lacks, or has with other
+    bytes, stay as they are; with ``discard`` they are marked as unreadable.
     """
     store, damage = open_damaged(options.store)
     damage += verify(store)
     store = restore_records(store, damage)
     broken = restore_columns(store, damage)
     source = _open_source(store, options)
-    samples = with_the_stores_labels(source.samples, source, store)
+    samples = use_store_labels(source.samples, source, store)
     if options.hash_ids:
         samples = hashed_ids(samples)
     _restore_columns(store, samples, broken)
@@ -129,7 +109,7 @@ def _encoder(
     return EncoderOnDemand(
         store,
         source,
-        dict(zip(store.table["row"].tolist(), source_places(store, samples).tolist(), strict=True)),
+        dict(zip(store.table["row"].tolist(), find_places(store, samples).tolist(), strict=True)),
         options.checkpoint,
         options.device,
         options.batch_size,

@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
-from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from reported_runs import reported_runs
-from rich.console import Console
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
 from tiny_encoder import save_tiny_checkpoint
@@ -17,8 +15,9 @@ from trained_run import trained
 from web_server import web
 
 from samcache.cache.store import Store
-from samcache.extract.prepare import ExtractOptions
-from samcache.extract.run import ExtractSummary, extract
+from samcache.extract.options import ExtractOptions
+from samcache.extract.run import extract
+from samcache.extract.summary import ExtractSummary
 
 # the fixtures of other modules
 __all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]
@@ -80,7 +79,7 @@ def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
             "precision": "float32",  # the same on every machine
         }
         settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
-        summary = extract(settings, Console(file=StringIO()))
+        summary = extract(settings)
         return Store(settings.store), summary
 
     return run

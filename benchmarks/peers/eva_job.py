@@ -31,7 +31,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from samcache.extract.encoders.registry import load_encoder
+from samcache.extract.encoders.load import load_encoder
 from samcache.extract.images.preprocess import normalise, to_frame
 
 SPLITS = ("train", "val", "test")

@@ -22,13 +22,12 @@ from experiment_page import page, read_tables
 from figures import draw_figures
 from tables import write_tables
 from tiny_extraction import write_npz
-from trained_run import QUIET
 from trained_run import samcache as command
 from training import train_runs
 
 from samcache.cache.store import Store
 from samcache.commands.options import Device
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +74,7 @@ def scored_below(work: Path, toy: Any, checkpoint: Path, scrambled: bool = False
         arrays["test_labels"] = 1 - arrays["test_labels"]
     np.savez(source, **arrays)
     options = ExtractOptions(source, work / "toy.zarr", "vit_tiny", checkpoint, pool=2)
-    extract(options, QUIET)
+    extract(options)
     score_candidates(toy, toy.datasets[0], work)
     return work
 

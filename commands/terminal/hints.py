@@ -10,6 +10,8 @@ from samcache.cache.errors import SamcacheError
 
 # The option of an error's hint, where its name differs from the parameter's.
 _OPTIONS_OF_HINTS = {
+    "images_key": "--x",
+    "labels_key": "--y",
     "prefixes": "--prefix",
 }
 # Option names of other tools, each with those of samcache; the first that the command has.
@@ -65,11 +67,13 @@ _COMMANDS = {
 
 def explain_error(error: SamcacheError) -> str:
     """The error in one line, with the options that its hint stands for, such as "… (--pool)"."""
-    message = " ".join(str(error).split())
-    if not error.hint:
-        return message
-    names = (_OPTIONS_OF_HINTS.get(hint, _option_of(hint)) for hint in error.hint.split())
-    return f"{message} ({' or '.join(names)})"
+    return add_options(" ".join(str(error).split()), error.hint)
+
+
+def add_options(text: str, hint: str) -> str:
+    """A text with the options that a hint stands for, such as "… (--pool)"."""
+    names = (_OPTIONS_OF_HINTS.get(name, _option_of(name)) for name in hint.split())
+    return f"{text} ({' or '.join(names)})" if hint else text
 
 
 def _option_of(parameter: str) -> str:

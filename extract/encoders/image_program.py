@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samcache.cache.format.identity import Identity
-from samcache.extract.encoders.registry import Encoder
+from samcache.extract.encoders.load import Encoder
 from samcache.extract.images.preprocess import SAM_MEAN, SAM_STD
 from samcache.extract.pipeline.reduction import pooled
 

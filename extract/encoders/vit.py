@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samcache.extract.encoders.attention import compiled_block, run_block
-from samcache.extract.encoders.base import LevelEncoder, Levels
+from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels, OfficialFile
 
-PATCH = 16  # pixels a token
 _ATTENTION = ("attn.rel_pos_h", "attn.rel_pos_w")
 
 
@@ -92,3 +91,49 @@ class ViTLevels(LevelEncoder):
         for block in self.encoder.blocks:
             block.attn.to(dtype)
             block.mlp.to(dtype)
+
+
+def _vit(
+    embed_dim: int,
+    depth: int,
+    heads: int,
+    global_blocks: tuple[int, int, int, int],
+    official: OfficialFile,
+) -> Architecture:
+    def build(image_size: int, levels: Levels) -> LevelEncoder:
+        encoder = build_vit(image_size, embed_dim, depth, heads, global_blocks)
+        return ViTLevels(encoder, levels)
+
+    first, second, _, last = global_blocks
+    named = {"early": first, "middle": second, "late": last}
+    return Architecture(1024, 16, depth, named, "sam", build, official)
+
+
+_META = "https://dl.fbaipublicfiles.com/segment_anything"
+
+ARCHITECTURES = {
+    "vit_b": _vit(
+        768, 12, 12, (2, 5, 8, 11),
+        OfficialFile(
+            "sam_vit_b_01ec64.pth",
+            "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+            f"{_META}/sam_vit_b_01ec64.pth",
+        ),
+    ),
+    "vit_l": _vit(
+        1024, 24, 16, (5, 11, 17, 23),
+        OfficialFile(
+            "sam_vit_l_0b3195.pth",
+            "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+            f"{_META}/sam_vit_l_0b3195.pth",
+        ),
+    ),
+    "vit_h": _vit(
+        1280, 32, 16, (7, 15, 23, 31),
+        OfficialFile(
+            "sam_vit_h_4b8939.pth",
+            "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+            f"{_META}/sam_vit_h_4b8939.pth",
+        ),
+    ),
+}  # fmt: skip

@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -68,9 +67,3 @@ def _sam_scale(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """
     mean, std = (torch.tensor(values, device=device) for values in (SAM_MEAN, SAM_STD))
     return mean.repeat(side, 1), std.repeat(side, 1)
-
-
-def stack_frames(frames: list[RGB]) -> Tensor:
-    """Frames as one (B, S, S, 3) uint8 tensor."""
-    stacked: npt.NDArray[np.uint8] = np.stack(frames)
-    return torch.from_numpy(stacked)

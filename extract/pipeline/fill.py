@@ -16,11 +16,10 @@ from samcache.cache.claims import Claim
 from samcache.cache.errors import ImageError
 from samcache.cache.store import Store
 from samcache.cache.writer import Writer, commit_shard
-from samcache.extract.changes import GONE
 from samcache.extract.pipeline.open_shard import Filled, OpenShard, ShardRows
 from samcache.extract.pipeline.ranks import Division, reading_threads
 from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import Row, read_row
+from samcache.extract.pipeline.rows import GONE, Row, read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.base import Source
 
@@ -187,5 +186,9 @@ def _checked(work: Work, row: Row) -> Row:
     """The row; raises ImageError where the run is strict and the row's image unreadable."""
     if work.strict and row.reason:
         name = work.store.table.set_index("row")["id"][row.number]
-        raise ImageError(f"{name}: {row.reason}; mend or remove it, or run without --strict")
+        raise ImageError(
+            f"{name}: {row.reason}; repair or remove the image, or run without strict to record "
+            "unreadable images",
+            hint="strict",
+        )
     return row

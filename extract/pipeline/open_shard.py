@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from samcache.cache.format.layout import EXTENTS, IMAGES, ArraySpec
 from samcache.cache.store import ShardContent
-from samcache.extract.images.remarks import NOTHING, Noted
+from samcache.extract.images.oddities import NO_ODDITIES, Oddities
 from samcache.extract.pipeline.rows import Row
 
 
@@ -29,7 +29,7 @@ class Filled:
     encoded: int = 0
     copied: int = 0  # from rows that were encoded before
     unreadable: int = 0
-    noted: Noted = NOTHING  # of the encoded
+    oddities: Oddities = NO_ODDITIES  # of the encoded
 
     def __add__(self, other: "Filled") -> "Filled":
         """Both together."""
@@ -37,7 +37,7 @@ class Filled:
             self.encoded + other.encoded,
             self.copied + other.copied,
             self.unreadable + other.unreadable,
-            self.noted + other.noted,
+            self.oddities + other.oddities,
         )
 
 
@@ -60,7 +60,7 @@ class OpenShard:
         """Take in all of a row but the maps of an image that is still to be encoded."""
         place = row.number - self._start
         kinds = row.image is not None, row.known is not None, bool(row.reason)
-        self.filled += Filled(*kinds, row.noted)
+        self.filled += Filled(*kinds, row.oddities)
         self._hashes[row.number] = row.sha256
         if row.reason:
             self._failures[row.number] = row.reason

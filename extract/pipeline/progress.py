@@ -1,26 +1,15 @@
-"""The progress bar of extraction: one for a job, whatever the number of its processes."""
+"""How far an extraction is: one count for a job, whatever the number of its processes."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from samcache.cache.errors import StoreError
+from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
 from samcache.extract.pipeline.ranks import Division
@@ -29,94 +18,65 @@ _PERIOD = 3.0  # seconds between looks at what others have committed
 _SHARE = 20  # a look takes at most one part in so many of the time, however long the listing
 
 
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} images/s" if speed else "", style="progress.data.speed")
-
-
-def tell(console: Console, lines: Iterable[str]) -> None:
-    """Print remarks as they are: file names may hold what rich takes for markup."""
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def encoding_progress(console: Console, shown: bool = True) -> Progress:
-    """A bar with images done, images/s, and the time gone and left."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        speed_estimate_period=60,
-        disable=not shown,
-    )
-
-
 class JobProgress:
     """Counts a job's images: this process's by the batch, those of others by their commits."""
 
-    def __init__(self, store: Store, bar: Progress) -> None:
+    def __init__(self, store: Store, on_progress: OnProgress) -> None:
         shards, counts = np.unique(
             store.table["row"].to_numpy() // store.rows_per_shard, return_counts=True
         )
         self._images = dict(zip(shards.tolist(), counts.tolist(), strict=True))
-        self._store, self._bar = store, bar
-        self._own: Counter[int] = Counter()  # shard -> images that are through
+        self._store, self._on_progress = store, on_progress
+        self._lock = threading.Lock()
+        self._own: Counter[int] = Counter()  # shard -> images that are done here
         self._others = 0
-        self._task = bar.add_task("encoding", total=len(store.table), completed=self._committed())
-
-    def add(self, shard: int, images: int) -> None:
-        """Some images of a shard are through, here."""
-        self._own[shard] += images
-        self._show()
-
-    def wait_for(self, shards: int) -> None:
-        """Nothing is left but shards that others hold."""
-        self._bar.update(
-            self._task, description=f"waiting for {count_nouns(shards, 'shard')} of others"
-        )
+        self._work = "encoding"
         self.look()
 
-    def look(self) -> None:
-        """Count the commits of others anew."""
-        self._committed()
-        self._show()
+    def add(self, shard: int, images: int) -> None:
+        """Count images of a shard that this process has encoded."""
+        self._own[shard] += images
+        self._report()
 
-    def _committed(self) -> int:
+    def wait_for(self, shards: int) -> None:
+        """Say that only shards which others hold are left."""
+        self._work = f"waiting for {count_nouns(shards, 'shard')} of others"
+        self.look()
+        self._work = "encoding"
+
+    def look(self) -> None:
+        """Count again what others have committed."""
         own = set(self._own)
         found = (
             self._images.get(shard, 0) for shard in self._store.committed() if shard not in own
         )
         self._others = sum(found)
-        return self._others
+        self._report()
 
-    def _show(self) -> None:
-        self._bar.update(self._task, completed=self._others + self._own.total())
+    def _report(self) -> None:
+        with self._lock:
+            done = self._others + self._own.total()
+            self._on_progress(self._work, done, len(self._store.table))
 
 
 @contextmanager
-def job_progress(store: Store, share: Division, console: Console) -> Iterator[JobProgress]:
-    """The bar of a job, shown by its rank 0, which looks at the others' commits now and then."""
-    with encoding_progress(console, shown=share.rank == 0) as bar:
-        progress = JobProgress(store, bar)
-        if share.size == 1 or share.rank:
-            yield progress
-            return
-        ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(progress, ended), daemon=True)
-        watcher.start()
-        try:
-            yield progress
-        finally:
-            ended.set()
-            watcher.join()
-        progress.look()
+def job_progress(
+    store: Store, division: Division, on_progress: OnProgress
+) -> Iterator[JobProgress]:
+    """Count a job's images; rank 0 reports them, and looks at the others' commits now and then."""
+    progress = JobProgress(store, ignore_progress if division.rank else on_progress)
+    if division.size == 1 or division.rank:
+        yield progress
+        return
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(progress, ended), daemon=True)
+    watcher.start()
+    try:
+        yield progress
+    finally:
+        ended.set()
+        watcher.join()
+    progress.look()
 
 
 def _watch(progress: JobProgress, ended: threading.Event) -> None:
@@ -126,5 +86,5 @@ def _watch(progress: JobProgress, ended: threading.Event) -> None:
         try:
             progress.look()
         except StoreError:
-            continue  # the other side is away: the work itself will say so
+            continue  # the store cannot be reached: the work itself will raise
         pause = max(_PERIOD, _SHARE * (time.monotonic() - started))

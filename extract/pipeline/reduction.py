@@ -55,14 +55,14 @@ def refuse_lost(
         return
     lost = kept.size - np.isfinite(kept).sum()
     if not np.isfinite(largest):
-        advice = "the checkpoint is damaged or not this encoder's"
+        advice, hint = "the checkpoint is damaged or not this encoder's", "checkpoint"
         if identity.precision != "float32":
-            advice = (
-                f"they do not fit into {identity.precision} arithmetic: use --precision float32"
-            )
-        raise ConfigError(f"level {level}: {count_are(lost, 'value')} not finite: {advice}")
+            advice = f"they do not fit into {identity.precision} arithmetic: use float32"
+            hint = "precision"
+        raise ConfigError(f"level {level}: {count_are(lost, 'value')} not finite: {advice}", hint)
     if lost:  # none where it is rounded down to the greatest that there is
         raise ConfigError(
             f"level {level} has {count_nouns(lost, 'value')} that {identity.dtype} cannot hold "
-            f"(largest {largest:.3g}): use --dtype float32"
+            f"(largest {largest:.3g}): use float32",
+            hint="dtype",
         )

@@ -11,21 +11,17 @@ from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.care.damage.restore import correct_object, restore_commit_record
 from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claim
-from samcache.cache.errors import CheckpointError, OvertakenError, StoreError
+from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commits import Commit, commit_key, spare_key
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import Writer, encode_content, remove_commit, replace_objects
-from samcache.extract.changes import GONE
-from samcache.extract.encoders.registry import load_encoder
-from samcache.extract.encoders.weights import official_checkpoint
-from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import Row, read_row
-from samcache.extract.pipeline.shard_encoder import ShardEncoder
-from samcache.extract.run import open_device
+from samcache.extract.pipeline.rows import GONE, Row, read_row
+from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 
 Array = npt.NDArray[Any]
@@ -67,34 +63,19 @@ class EncoderOnDemand:
 
         Raises CheckpointError where the checkpoint is not the store's.
         """
-        [full] = self._loaded().encode([ShardRows(shard, span, rows)])
+        [full] = self._open_encoder().encode([ShardRows(shard, span, rows)])
         self.encoded += sum(row.image is not None for row in rows)
         return full.content()
 
-    def _loaded(self) -> ShardEncoder:
+    def _open_encoder(self) -> ShardEncoder:
         if self._encoder is None:
             identity = self.store.identity
-            checkpoint = self.checkpoint or official_checkpoint(identity.encoder)
-            loaded = load_encoder(
-                identity.encoder,
-                checkpoint,
-                identity.levels,
-                identity.image_size,
-                identity.precision,
-            )
-            if loaded.weights != identity.weights:
-                raise CheckpointError(
-                    f"{checkpoint} has SHA-256 {loaded.weights[:12]}…, the store was made with "
-                    f"{identity.weights[:12]}…: give that file with --checkpoint"
-                )
-            device = open_device(self.device)
-            self._encoder = ShardEncoder(
-                loaded.model.to(device),
-                device,
+            self._encoder = open_shard_encoder(
+                load_encoder_of(identity, self.checkpoint),
                 identity,
-                self.store.arrays,
-                BatchSize.chosen(self.batch_size, device, self.store.rows_per_shard),
-                lambda *_: None,
+                self.device,
+                self.batch_size,
+                self.store.rows_per_shard,
             )
         return self._encoder
 

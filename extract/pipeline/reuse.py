@@ -67,7 +67,11 @@ def open_reusable(locations: Iterable[str], identity: Identity) -> list[Store]:
     for store in stores:
         differences = store.identity.differences(identity)
         if differences:
-            raise StoreError(f"--reuse {store.location} has another identity: {differences[0]}")
+            raise StoreError(
+                f"{store.location} has another identity, so its images cannot be reused: "
+                f"{differences[0]}",
+                hint="reuse",
+            )
     return stores
 
 

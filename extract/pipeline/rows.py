@@ -9,10 +9,12 @@ from samcache.cache.errors import ImageError
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.views import turned
 from samcache.extract.images.colour import RGB
+from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
 from samcache.extract.images.preprocess import to_frame
-from samcache.extract.images.remarks import NOTHING, Noted, is_single_colour
 from samcache.extract.pipeline.reuse import KnownRow, KnownRows
 from samcache.extract.sources.base import Source
+
+GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Row:
     image: ReadyImage | None = None
     known: KnownRow | None = None
     reason: str = ""
-    noted: Noted = NOTHING
+    oddities: Oddities = NO_ODDITIES
 
 
 def read_row(source: Source, place: int, number: int, known: KnownRows, identity: Identity) -> Row:
@@ -59,8 +61,8 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
         return Row(number, image.sha256, known=found)
     try:
         decoded = image.decode()
-        noted = Noted.of(number, image.several(), is_single_colour(decoded))
-        return Row(number, image.sha256, _ready(decoded, identity), noted=noted)
+        noted = Oddities.of(number, image.several(), is_single_colour(decoded))
+        return Row(number, image.sha256, _ready(decoded, identity), oddities=noted)
     except ImageError as error:
         return Row(number, image.sha256, reason=str(error))
 

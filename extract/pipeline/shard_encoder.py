@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.layout import STATISTICS, ArraySpec, feature_path
+from samcache.cache.format.layout import STATISTICS, ArraySpec, Layout, feature_path
 from samcache.cache.memory import ran_out_of_memory
+from samcache.extract.encoders.load import Encoder, pool_shapes
 from samcache.extract.images.preprocess import normalise
 from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.devices.device import open_device
 from samcache.extract.pipeline.devices.device_copies import DeviceCopies
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard, ShardRows
@@ -159,3 +161,27 @@ class ShardEncoder:
         extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))
         return {level: values.float() for level, values in maps.items()}
+
+
+def open_shard_encoder(
+    encoder: Encoder,
+    identity: Identity,
+    device: str,
+    batch_size: int | None,
+    shard_rows: int,
+    on_images: Callable[[int, int], None] = lambda *_: None,
+) -> ShardEncoder:
+    """Move an encoder to a device, to fill shards of so many rows with an identity's features.
+
+    batch_size: None is the largest that fits.
+    """
+    place = open_device(device)
+    shapes = pool_shapes(encoder.shapes, identity.pool)
+    return ShardEncoder(
+        model=encoder.model.to(place),
+        device=place,
+        identity=identity,
+        arrays=Layout(0, shard_rows, shapes).arrays(identity),
+        batch=BatchSize.choose(batch_size, place, shard_rows),
+        on_images=on_images,
+    )

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from samcache.extract.images.colour import Window
-from samcache.extract.sources.base import FileSource, Source, check_names, read_file
+from samcache.extract.sources.base import Source, check_names
+from samcache.extract.sources.files.file_source import FileSource, read_file
 from samcache.extract.sources.files.frames import with_frames
 from samcache.extract.sources.files.listing import images_and_others
 from samcache.extract.sources.files.manifest import (
@@ -17,9 +18,10 @@ from samcache.extract.sources.files.manifest import (
     read_table,
     refuse_spreadsheet,
 )
-from samcache.extract.sources.files.source import SourceOptions, below_root, names_below
+from samcache.extract.sources.files.source import below_root, names_below
 from samcache.extract.sources.kinds import source_kind
 from samcache.extract.sources.open import missing, open_source, refuse_store_and_run
+from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.pseudonyms import hashed_ids
 
 _CLASSES = ("",)  # of images that nobody has labelled

@@ -12,8 +12,9 @@ from samcache.extract.sources.base import Source
 from samcache.extract.sources.files.frames import with_frames
 from samcache.extract.sources.files.manifest import refuse_spreadsheet
 from samcache.extract.sources.files.near_names import did_you_mean
-from samcache.extract.sources.files.source import SourceOptions, open_folder, open_manifest
+from samcache.extract.sources.files.source import open_folder, open_manifest
 from samcache.extract.sources.kinds import source_kind
+from samcache.extract.sources.options import SourceOptions
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 _SHOWN = 10  # classes that the log names

@@ -22,8 +22,9 @@ def hashed_ids(samples: pd.DataFrame) -> pd.DataFrame:
     key = os.environ.get(KEY_VARIABLE, "")
     if len(key) < _LEAST_KEY:
         raise ConfigError(
-            f"--hash-ids needs a secret of at least {_LEAST_KEY} characters in {KEY_VARIABLE}, "
-            f"found {len(key)}: set it, and keep it to tell the samples apart again"
+            f"hashed ids need a secret of at least {_LEAST_KEY} characters in {KEY_VARIABLE}, "
+            f"found {len(key)}: set the variable, and keep the secret to tell the samples apart",
+            hint="hash_ids",
         )
 
     def hashed(text: str) -> str:

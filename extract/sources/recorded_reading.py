@@ -10,9 +10,9 @@ from samcache.cache.format.description import ROOT, read_description
 from samcache.cache.format.reading import MIXED, Reading
 from samcache.cache.objects.location import open_objects
 from samcache.extract.sources.base import Source
-from samcache.extract.sources.files.frames import Frames
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import Frames, SourceOptions
 
+_NAMES = {"frames": "frames", "images_key": "image array"}
 _DEFAULTS = Reading(frames="first", images_key="x")
 
 
@@ -24,11 +24,12 @@ def follow_reading(asked: SourceOptions, recorded: Reading | None, where: str) -
     """
     if recorded is None:
         return asked
-    for name, option in (("frames", "--frames"), ("images_key", "--x")):
+    for name, text in _NAMES.items():
         if getattr(asked, name) is None and getattr(recorded, name) == MIXED:
             raise SourceError(
-                f"{where} is merged from stores that were read with different {option}: give the "
-                f"right {option} for this source"
+                f"{where} is merged from stores that were read with different {text}: give the "
+                "right one for this source",
+                hint=name,
             )
     return replace(
         asked,
@@ -57,13 +58,14 @@ def refuse_other_reading(source: Source, provenance: Mapping[str, Any], store: s
     recorded = Reading.recorded(provenance)
     if recorded is None:
         return
-    for name, option in (("frames", "--frames"), ("images_key", "--x")):
+    for name, text in _NAMES.items():
         now = getattr(source.reading, name)
         before = getattr(recorded, name) or getattr(_DEFAULTS, name)
         if now is not None and before not in (now, MIXED):
             raise StoreError(
-                f"{store} was read with {option} {before}, this run reads with {option} {now}, "
-                f"which gives other pixels: use {option} {before}, or another --store"
+                f"{store} was read with {text} {before}, this run reads with {text} {now}, which "
+                f"gives other pixels: use {text} {before}, or another store",
+                hint=f"{name} store",
             )
 
 
@@ -75,7 +77,8 @@ def follow_run(asked: SourceOptions, recorded: Reading, run: str) -> SourceOptio
     frames = recorded.frames
     if asked.frames is not None and frames not in (None, MIXED, asked.frames):
         raise SourceError(
-            f"{run} was trained on images read with --frames {frames}, found --frames "
-            f"{asked.frames}: leave it out to read them as the run needs"
+            f"{run} was trained on images read with frames {frames}, found frames {asked.frames}: "
+            "leave the option out to read the images as the run needs",
+            hint="frames",
         )
     return follow_reading(asked, recorded, f"the store of {run}")

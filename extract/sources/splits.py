@@ -1,86 +1,37 @@
-"""Splits that samcache draws itself: copies of an image stay together, and nobody moves later."""
+"""The splits of a source: names of splits, and drawing splits where a source has none."""
 
-from collections.abc import Callable
-
+import numpy as np
 import pandas as pd
-from rich.console import Console
 
-from samcache.cache.labels.copies import name_units
-from samcache.cache.store import Store
-from samcache.extract.pipeline.progress import encoding_progress
-from samcache.extract.sources.base import Source, draw_splits
-from samcache.extract.sources.source_hashes import source_hashes
+from samcache.cache.format.samples import SPLITS
 
-ReadHashes = Callable[[list[int]], list[str]]  # places in a source -> SHA-256, "" where unreadable
-
-
-class SourceHashes:
-    """The SHA-256 of a source's images, each read once, with a progress bar on ``console``."""
-
-    def __init__(self, source: Source, console: Console, shown: bool = True) -> None:
-        self._source, self._console, self._shown = source, console, shown
-        self._known: dict[int, str] = {}
-
-    def __call__(self, places: list[int]) -> list[str]:
-        """The hashes of the images at some places, "" where one cannot be read."""
-        unread = [place for place in places if place not in self._known]
-        if unread:
-            with encoding_progress(self._console, self._shown) as progress:
-                task = progress.add_task("looking for copies", total=len(unread))
-                found = source_hashes(self._source, unread, lambda: progress.advance(task))
-                self._known |= {p: sha or "" for p, sha in zip(unread, found, strict=True)}
-        return [self._known[place] for place in places]
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
-def keep_copies_together(samples: pd.DataFrame, sha256: list[str], seed: int) -> pd.Series:
-    """The drawn split of each sample; drawn again, with copies whole, where it parts some.
+def find_split(text: str) -> str | None:
+    """The split that a word means ("valid", "Training", …), or None."""
+    return _SPLIT_NAMES.get(text.strip().lower())
 
-    samples: a source's own table, whose splits were drawn with the same seed.
+
+def draw_splits(samples: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Draw train, val and test (70, 10, 20 %) within each class, keeping groups whole.
+
+    A group goes where its first sample's class sends it. Each class of at least three groups has
+    one in every split. Same table and seed, same split.
     """
-    units = name_units(samples.assign(sha256=sha256))
-    if samples["split"].groupby(units).nunique().max() == 1:
-        return samples["split"]
-    return draw_splits(samples.assign(group=units), seed)
-
-
-def follow_known_splits(
-    samples: pd.DataFrame, store: Store, seed: int, read_hashes: ReadHashes | None
-) -> list[str]:
-    """The store's split for each id, group and image it knows; others are drawn among themselves.
-
-    read_hashes: None compares no images.
-    """
-    stored = store.samples[["id", "group", "split", "sha256"]]
-    by_id = _lookup(stored, "id")
-    fresh = samples[~samples["id"].isin(stored["id"])]
-    if len(fresh):
-        by_group = _lookup(stored[stored["group"] != ""], "group")
-        everyone = pd.concat([stored, fresh[["id", "group"]]], ignore_index=True)
-        sha256 = _hashes(everyone, samples, read_hashes) if read_hashes else ""
-        units = name_units(everyone.assign(sha256=sha256)).tolist()
-        by_unit = dict(zip(units[: len(stored)], stored["split"].tolist(), strict=True))
-        fresh = fresh.assign(unit=units[len(stored) :])
-        by_id |= {
-            name: split
-            for name, group, unit in fresh[["id", "group", "unit"]].itertuples(index=False)
-            if (split := by_group.get(group) or by_unit.get(unit))
-        }
-        rest = fresh[~fresh["id"].isin(by_id)]
-        if len(rest):
-            drawn = draw_splits(rest.assign(group=rest["unit"]), seed)
-            by_id |= dict(zip(rest["id"].tolist(), drawn.tolist(), strict=True))
-    return [by_id[name] for name in samples["id"].tolist()]
-
-
-def _lookup(stored: pd.DataFrame, column: str) -> dict[str, str]:
-    # as lists: pandas takes long to iterate over text
-    return dict(zip(stored[column].tolist(), stored["split"].tolist(), strict=True))
-
-
-def _hashes(everyone: pd.DataFrame, samples: pd.DataFrame, read_hashes: ReadHashes) -> list[str]:
-    """What is stored, and for images that have not been encoded what the source has."""
-    stored = everyone["sha256"].fillna("").tolist()
-    places = pd.Index(samples["id"]).get_indexer(everyone["id"]).tolist()
-    unread = [place for place, sha in zip(places, stored, strict=True) if place >= 0 and not sha]
-    read = dict(zip(unread, read_hashes(unread), strict=True))
-    return [sha or read.get(place, "") for place, sha in zip(places, stored, strict=True)]
+    groups = samples["group"].where(samples["group"] != "", samples["id"])
+    generator = np.random.default_rng(seed)
+    chosen: dict[str, str] = {}
+    labels = samples.groupby(groups, sort=True)["label"].first()
+    for label in sorted(labels.unique()):
+        members = generator.permutation(labels.index[labels == label].to_numpy(dtype=object))
+        val = max(1, round(0.1 * len(members)))
+        test = max(1, round(0.2 * len(members)))
+        train = max(1, len(members) - val - test)
+        for place, group in enumerate(members):
+            chosen[group] = SPLITS[0 if place < train else 1 if place < train + val else 2]
+    return groups.map(chosen)

@@ -18,9 +18,9 @@ from store_content import uncommit
 from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.commands.cache import cache
-from samcache.commands.extract import ENCODERS, LEVELS
-from samcache.extract.encoders import registry as encoders
-from samcache.extract.encoders.weights import OFFICIAL
+from samcache.commands.extract import ENCODERS
+from samcache.extract.encoders.load import resolve_levels
+from samcache.extract.encoders.registry import LEVELS, list_architectures
 
 Command = Callable[..., Result]
 
@@ -228,10 +228,11 @@ def test_a_store_is_shared_from_the_command_line(
     assert "16 samples without a commit record" in told("verify", copied)
 
 
-def test_choices_are_those_of_the_encoders() -> None:
-    assert set(ENCODERS) == set(encoders.ARCHITECTURES) - {"vit_tiny"}
-    assert set(ENCODERS) == set(OFFICIAL)
-    assert LEVELS == encoders.LEVELS
+def test_every_encoder_has_the_five_levels_and_an_official_file() -> None:
+    for name, architecture in list_architectures():
+        levels = resolve_levels(name, LEVELS)
+        assert tuple(levels) == LEVELS
+        assert architecture.official or name == "vit_tiny"
 
 
 def test_python_cli_py_works_from_the_root() -> None:

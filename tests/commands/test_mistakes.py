@@ -54,11 +54,11 @@ TABLE: dict[str, tuple[int, str]] = {
     "extract breastmnist --check": (1, "for a MedMNIST data set give medmnist:NAME, such as"),
     "extract images --store s --encoder vit_t --checkpoint flat": (
         1,
-        "no checkpoint at flat: a folder is there: give the file in it, or leave --checkpoint",
+        "no checkpoint at flat: found a folder: give the file in it, or give no checkpoint to",
     ),
     "extract images --store s --encoder vit_t --checkpoint by_path.csv": (
         1,
-        "by_path.csv is no readable checkpoint: get the official file, or leave --checkpoint out",
+        "by_path.csv is no readable checkpoint: get the official file, or give no checkpoint to",
     ),
     "probe named": (1, "no store at named: did you mean named.zarr?"),
     # one kind of thing in another's place
@@ -83,10 +83,13 @@ TABLE: dict[str, tuple[int, str]] = {
     ),
     "extract by_path.csv --check": (1, "rename the column 'image_path' to 'file'"),
     "predict RUN by_path.csv": (1, "rename the column 'image_path' to 'file'"),
-    "extract by_target.csv --check": (1, "name the label column with --label-column diagnosis"),
+    "extract by_target.csv --check": (
+        1,
+        "name the label column: it is probably 'diagnosis' (--label-column)",
+    ),
     "extract named.csv --root no --check": (
         1,
-        "give the right one with --root; the nearest folder",
+        "is not a folder: give the right one; the nearest folder that exists",
     ),
 }
 
@@ -142,7 +145,7 @@ def test_a_wrong_root_is_named_with_one_that_fits(
     monkeypatch.chdir(folder)
     said = CliRunner().invoke(cli, ["extract", "named.csv", "--check"]).stderr
     assert f"no file at {folder / 'a.png'}" in " ".join(said.split())
-    assert f"--root {folder / 'flat'} has such a file" in " ".join(said.split())
+    assert f"the folder {folder / 'flat'} has such a file (--root)" in " ".join(said.split())
 
 
 def test_a_wrong_root_beside_a_locked_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +155,9 @@ def test_a_wrong_root_beside_a_locked_folder(folder: Path, monkeypatch: pytest.M
     lock(monkeypatch, folder / "aaa")
     result = CliRunner().invoke(cli, ["extract", "named.csv", "--check"])
     assert result.exit_code == 3, result.output
-    assert f"--root {folder / 'flat'} has such a file" in " ".join(result.stderr.split())
+    assert f"the folder {folder / 'flat'} has such a file (--root)" in " ".join(
+        result.stderr.split()
+    )
 
 
 def test_images_beside_another_programs_config_are_no_run(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_files import draw
+from shown import summary_text, text_of
 from store_content import uncommit
 from tiny_extraction import Extract
 
@@ -16,6 +17,8 @@ from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
+from samcache.commands.show.extraction import describe_summary
+from samcache.extract.changes import Changes
 from samcache.extract.pipeline import reuse
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard
@@ -78,7 +81,7 @@ def test_new_images_are_appended_and_nothing_else_is_touched(
     grown, summary = run_extract(source=images)
     assert summary.encoded == 3
     assert len(encoded) == 3
-    assert "3 images new in the source: added (train/a/20.png" in summary.text()
+    assert "3 images new in the source: added (train/a/20.png" in summary_text(summary)
     assert len(grown.samples) == 15
     assert (grown.samples["status"] == "ok").all()
     after = {key: grown.objects.get(key) for key in before if key.endswith("0")}
@@ -96,7 +99,7 @@ def test_a_source_that_did_not_change_adds_no_generation(
     run_extract(source=images)
     store, summary = run_extract(source=images)
     assert store.generation.number == 0
-    assert summary.changes == []
+    assert summary.changes == Changes()
 
 
 def test_removed_images_are_told_and_dropped_only_on_request(
@@ -105,10 +108,12 @@ def test_removed_images_are_told_and_dropped_only_on_request(
     run_extract(source=images)
     (images / "train" / "a" / "0.png").unlink()
     store, summary = run_extract(source=images)
-    assert "1 image no longer in the source: kept unchanged; --prune drops them" in summary.text()
+    assert "1 image no longer in the source: kept unchanged; --prune drops them" in text_of(
+        describe_summary(summary)
+    )
     assert "train/a/0.png" in set(store.table["id"])
     store, summary = run_extract(source=images, prune=True)
-    assert "no longer in the source: dropped (train/a/0.png)" in summary.text()
+    assert "no longer in the source: dropped (train/a/0.png)" in summary_text(summary)
     assert "train/a/0.png" not in set(store.samples["id"])
     assert len(store.samples) == 11
     assert verify(store) == []
@@ -122,13 +127,15 @@ def test_changed_images_are_told_and_encoded_anew_only_on_request(
     draw(images / "train" / "a" / "0.png", 99)
     encoded.clear()
     store, summary = run_extract(source=images)
-    assert "1 image with other bytes in the source: kept unchanged" in summary.text()
+    assert "1 image with other bytes in the source: kept unchanged" in text_of(
+        describe_summary(summary)
+    )
     assert same(store, before)
     assert encoded == []
     _, summary = run_extract(source=images, assume_unchanged=True)
-    assert summary.changes == []
+    assert summary.changes == Changes()
     store, summary = run_extract(source=images, prune=True)
-    assert "encoded anew (train/a/0.png)" in summary.text()
+    assert "encoded again (train/a/0.png)" in summary_text(summary)
     assert len(encoded) == 1
     fresh, _ = run_extract("fresh", source=images)
     assert same(store, fresh)
@@ -141,7 +148,7 @@ def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
     manifest = tmp_path / "labels.csv"
     rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in images.rglob("*.png")]
     manifest.write_text("\n".join(["file,class,split", *rows]))
-    from samcache.extract.sources.files.source import SourceOptions
+    from samcache.extract.sources.options import SourceOptions
 
     options = {"source": manifest, "reading": SourceOptions(root=images)}
     run_extract(**options)
@@ -150,7 +157,9 @@ def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
     )
     encoded.clear()
     store, summary = run_extract(**options)
-    assert "1 image with another class, split or group in the source: kept" in summary.text()
+    assert "1 image with another class, split or group in the source: kept" in text_of(
+        describe_summary(summary)
+    )
     assert set(store.samples["split"]) == {"train"}
     store, _ = run_extract(**options, prune=True)
     row = store.samples.set_index("id").loc["train/a/0.png"]
@@ -237,7 +246,9 @@ def test_an_image_that_was_unreadable_is_read_again_when_its_bytes_change(
     assert list(summary.unreadable) == ["train/a/0.png"]
     draw(path, 0)
     store, summary = run_extract(source=images)
-    assert "1 image unreadable before, and changed or back since: read again" in summary.text()
+    assert "1 image unreadable before, and changed or back since: read again" in text_of(
+        describe_summary(summary)
+    )
     assert (store.samples["status"] == "ok").all()
     assert len(store.samples) == 12
 

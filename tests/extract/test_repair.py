@@ -15,6 +15,7 @@ from samcache.cache.errors import CheckpointError, SamcacheError
 from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
+from samcache.commands.show.extraction import describe_repair
 from samcache.commands.show.stores import describe_report
 from samcache.extract.pipeline.reduction import stored
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand
@@ -313,7 +314,7 @@ def test_rows_that_changed_in_the_source_stay_damaged_and_are_told(
         2 * (store.arrays["features/neck"].row_bytes + 4) + 5,
     )
     summary = mend(Path(store.location))  # type: ignore[operator]
-    assert "train/000002: the source has other bytes" in summary.text()
+    assert "train/000002: the source has other bytes" in "\n".join(describe_repair(summary))
     assert damage_of(Path(store.location)) == ["features/neck/c/0/0/0/0/0"]
 
 

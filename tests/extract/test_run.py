@@ -10,19 +10,22 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from shown import summary_text
 from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
-from samcache.extract.encoders.registry import LEVELS, load_encoder
-from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
+from samcache.commands.show.extraction import show_progress
+from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.images.preprocess import normalise, to_frame
+from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline import fill as filling
-from samcache.extract.prepare import ExtractOptions
 from samcache.extract.run import extract
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def test_every_row_holds_the_encoders_output(
@@ -36,7 +39,7 @@ def test_every_row_holds_the_encoders_output(
         image = source.image(row).decode()
         frame, extent = to_frame(image, 64)
         with torch.inference_mode():
-            maps = encoder.model(normalise(stack_frames([frame]), [extent], "sam"))
+            maps = encoder.model(normalise(torch.from_numpy(np.stack([frame])), [extent], "sam"))
         for level in LEVELS:
             found = torch.from_numpy(store.read_features(level, row, row + 1)[0, 0])
             torch.testing.assert_close(found, maps[level][0], rtol=1e-5, atol=1e-5)
@@ -125,19 +128,19 @@ def test_another_checkpoint_under_the_same_name_is_refused(
 def test_another_source_is_refused(run_extract: Extract, tmp_path: Path) -> None:
     run_extract()
     other = write_npz(tmp_path / "other.npz", (24, 8, 8), classes=4)
-    with pytest.raises(StoreError, match="the source also 2, 3: labels would shift"):
+    with pytest.raises(StoreError, match="the source also 2, 3, which would shift the labels"):
         run_extract(source=other)
     rng = np.random.default_rng(0)
     for name in "01":
         path = tmp_path / "images" / name / "x.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
-    with pytest.raises(StoreError, match="holds toy, and not one sample of the source"):
+    with pytest.raises(StoreError, match="holds toy, and no sample of the source"):
         run_extract(source=tmp_path / "images")
 
 
 def test_a_pool_that_does_not_divide_a_level_is_refused(run_extract: Extract) -> None:
-    with pytest.raises(ConfigError, match="--pool 3 does not divide level patch, which is 4 x 4"):
+    with pytest.raises(ConfigError, match="pool 3 does not divide level patch, which is 4 x 4"):
         run_extract(pool=3)
 
 
@@ -168,7 +171,7 @@ def test_an_unreadable_image_is_recorded_and_the_run_goes_on(
 ) -> None:
     store, summary = run_extract(source=folder_with_a_bad_image)
     assert list(summary.unreadable) == ["benign/3.png"]
-    assert "benign/3.png: cannot be decoded" in summary.text()
+    assert "benign/3.png: cannot be decoded" in summary_text(summary)
     assert (store.samples["status"] == "ok").sum() == 19
     bad = store.samples.index[store.samples["id"] == "benign/3.png"][0]
     assert len(store.samples["sha256"].iloc[bad]) == 64, "its bytes could be read"
@@ -180,7 +183,7 @@ def test_an_unreadable_image_is_recorded_and_the_run_goes_on(
 def test_strict_stops_at_the_unreadable_image(
     run_extract: Extract, folder_with_a_bad_image: Path
 ) -> None:
-    with pytest.raises(ImageError, match=r"benign/3\.png: cannot be decoded.*--strict"):
+    with pytest.raises(ImageError, match=r"benign/3\.png: cannot be decoded.*run without strict"):
         run_extract(source=folder_with_a_bad_image, strict=True)
 
 
@@ -202,8 +205,8 @@ def test_copies_across_splits_are_told_and_recorded(run_extract: Extract, tmp_pa
         ("train/000002", "test/000003"),
         ("train/000004", "train/000005"),
     ]
-    assert "train/000002 (train, 0) = test/000003 (test, 1)" in summary.text()
-    assert "1 image repeated within a split" in summary.text()
+    assert "train/000002 (train, 0) = test/000003 (test, 1)" in summary_text(summary)
+    assert "1 image repeated within a split" in summary_text(summary)
 
 
 def test_a_group_in_two_splits_is_refused_unless_allowed(
@@ -214,7 +217,7 @@ def test_a_group_in_two_splits_is_refused_unless_allowed(
         "file,split,class,patient\nbenign/0.png,train,b,p1\nbenign/1.png,test,b,p1\n"
     )
     reading = SourceOptions(group="patient", root=folder_with_a_bad_image)
-    with pytest.raises(SourceError, match=r"first 'p1' in test and train.*--allow-split-groups"):
+    with pytest.raises(SourceError, match=r"first 'p1' in test and train.*or accept such groups"):
         run_extract(source=manifest, reading=reading)
     store, _ = run_extract(source=manifest, reading=reading, allow_split_groups=True)
     assert store.samples["group"].tolist() == ["p1", "p1"]
@@ -238,7 +241,7 @@ def test_hashed_ids_tell_nothing_and_can_be_made_again(
     _, again = run_extract(**options)
     assert again.encoded == 0
     monkeypatch.setenv("SAMCACHE_ID_KEY", "another secret altogether")
-    with pytest.raises(StoreError, match="not one sample of the source"):
+    with pytest.raises(StoreError, match="no sample of the source"):
         run_extract(**options)
 
 
@@ -255,6 +258,7 @@ def test_batches_never_cross_shards(run_extract: Extract) -> None:
 def test_the_progress_bar_ends_at_all_images(npz: Path, checkpoint: Path, tmp_path: Path) -> None:
     output = StringIO()
     options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1)
-    extract(replace(options, shard_rows=16), Console(file=output, width=120))
-    assert "40/40" in output.getvalue()
+    with show_progress(Console(file=output, width=120)) as on_progress:
+        extract(replace(options, shard_rows=16), on_progress)
+    assert output.getvalue().count("40/40") == 1, "one bar"
     assert "images/s" in output.getvalue()

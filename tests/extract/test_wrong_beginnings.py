@@ -1,28 +1,29 @@
 """What a first run was not told, or a run of a part leaves out, is mended by the next."""
 
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
 from image_files import draw
-from rich.console import Console
+from shown import summary_text, text_of
 from store_content import uncommit
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.duplicates import split_groups
-from samcache.extract.changes import compare, next_table
+from samcache.commands.show.extraction import describe_summary
+from samcache.extract.changes import Changes, compare, next_table
 from samcache.extract.check import check_source
+from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.fill import Work
-from samcache.extract.plan import forecast
-from samcache.extract.prepare import ExtractOptions, prepare
+from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.base import Remark
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
+from samcache.extract.target import open_limited
 
 COUNT = 40
 
@@ -41,7 +42,7 @@ def images(tmp_path: Path) -> Path:
 def test_a_source_of_which_nothing_can_be_read_begins_no_store(
     run_extract: Extract, images: Path
 ) -> None:
-    with pytest.raises(SourceError, match=r"none .* can be read, first 0.png: .*--root"):
+    with pytest.raises(SourceError, match=r"none .* can be read, first 0.png: .*root folder"):
         run_extract(source=images / "labels.csv")
     reading = SourceOptions(root=images / "images")
     _, summary = run_extract(source=images / "labels.csv", reading=reading)
@@ -57,9 +58,11 @@ def test_a_store_all_of_whose_images_were_replaced_is_encoded_anew(
         draw(images / "images" / f"{number}.png", 100 + number)
     _, summary = run_extract(source=images / "labels.csv", reading=reading, prune=True)
     assert summary.encoded == COUNT
-    assert f"{COUNT} images with other bytes in the source: encoded anew" in summary.text()
+    assert f"{COUNT} images with other bytes in the source: encoded again" in text_of(
+        describe_summary(summary)
+    )
     _, again = run_extract(source=images / "labels.csv", reading=reading, prune=True)
-    assert (again.encoded, again.changes) == (0, [])
+    assert (again.encoded, again.changes) == (0, Changes())
 
 
 @pytest.mark.parametrize("name", ["group", "patient", "Patient ID", "lesion_id", "subject-id"])
@@ -70,16 +73,17 @@ def test_a_column_of_patients_that_is_not_used_is_told(
     manifest.write_text(manifest.read_text().replace("patient", name, 1))
     reading = SourceOptions(root=images / "images")
     options = ExtractOptions(manifest, images / "s.zarr", "vit_tiny", checkpoint, limit=8, pool=2)
-    told = f"column '{name}' is not used: --group-column {shlex.quote(name)} keeps the images"
-    runs: list[Callable[[Console], object]] = [
-        lambda console: check_source(open_source(manifest, reading).limited(4), console),
-        lambda console: forecast(replace(options, reading=reading), console),
-        lambda console: extract(replace(options, reading=reading), console),
+    told = list[Remark]()
+    runs: list[Callable[[], object]] = [
+        lambda: check_source(open_source(manifest, reading).limited(4), on_remark=told.append),
+        lambda: plan_run(replace(options, reading=reading), on_remark=told.append),
+        lambda: extract(replace(options, reading=reading), on_remark=told.append),
     ]
     for run in runs:
-        console = Console(file=StringIO())
-        run(console)
-        assert console.file.getvalue().count(told) == 1  # type: ignore[attr-defined]
+        told.clear()
+        run()
+        [line] = [one for one in told if one.hint == "group_column"]
+        assert f"column {name!r} is not used" in line.text
     named = open_source(manifest, replace(reading, group=name))
     assert named.remarks == ()
 
@@ -105,7 +109,7 @@ def test_groups_that_were_not_known_when_splits_were_drawn_are_refused(
 ) -> None:
     by_patient = SourceOptions(root=images / "images", group="patient")
     run_extract(source=images / "labels.csv", reading=SourceOptions(root=images / "images"))
-    parted = r"with the splits that .* has, \d+ groups? stands? in more than one"
+    parted = r"with the splits that .* has, \d+ groups? (is|are) in more than one"
     with pytest.raises(SourceError, match=parted):
         run_extract(source=images / "labels.csv", reading=by_patient, prune=True)
     store, _ = run_extract(
@@ -130,7 +134,7 @@ def test_a_part_of_the_source_leaves_the_rest_for_another_run(
     assert missing.sum() == 5 * 4
     store, part = run_extract(**options, limit=6)
     assert part.unreadable == {}
-    assert "outside of --limit: kept" in part.text()
+    assert "outside of --limit: kept" in summary_text(part)
     assert (store.samples["status"] != "unreadable").all()
     store, whole = run_extract(**options)
     assert (store.samples["status"] == "ok").all()
@@ -142,12 +146,12 @@ def test_a_store_within_the_source_would_be_a_class_of_it(images: Path, checkpoi
     options = ExtractOptions(
         images / "images", images / "images" / "team.zarr", "vit_tiny", checkpoint
     )
-    with pytest.raises(ConfigError, match=r"lies within .* give a place beside it"):
-        prepare(options)
+    with pytest.raises(ConfigError, match=r"lies within .* give a place outside"):
+        open_limited(options)
 
 
 def test_a_limit_and_prune_would_drop_the_rest(run_extract: Extract) -> None:
-    with pytest.raises(ConfigError, match="--limit and --prune: all beyond the limit"):
+    with pytest.raises(ConfigError, match="a limit and pruning exclude each other"):
         run_extract(limit=8, prune=True)
 
 
@@ -168,7 +172,7 @@ def test_an_image_that_is_back_is_read_by_ranks_too(
     assert summary.unreadable == {}
     assert (store.samples["status"] == "ok").all()
     told = f"{COUNT} stored images: not compared with the source's bytes"
-    assert told in summary.text()
+    assert told in summary_text(summary)
 
 
 def test_an_image_that_can_no_longer_be_read_is_told_and_kept(
@@ -178,7 +182,9 @@ def test_an_image_that_can_no_longer_be_read_is_told_and_kept(
     run_extract(**options)
     (images / "images" / "5.png").unlink()
     store, summary = run_extract(**options)
-    assert "1 image cannot be read now: kept unchanged (5.png)" in summary.text()
+    assert "1 image cannot be read now: kept unchanged (5.png)" in text_of(
+        describe_summary(summary)
+    )
     assert (store.samples["status"] == "ok").all()
     assert set(store.samples["split"]) == set(SPLITS)
 

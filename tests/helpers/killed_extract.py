@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from tiny_encoder import SIDE
 
 from samcache.cache.objects.folder import FolderObjects
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 
 
@@ -54,4 +53,4 @@ if __name__ == "__main__":
         batch_size=4,
         shard_rows=8,
     )
-    extract(options, Console(stderr=True))
+    extract(options)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.report.facts import ReportedRun
@@ -43,7 +43,7 @@ def reported_runs(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) ->
         _manifest(root / "images"), store, "vit_tiny", checkpoint, pool=2, batch_size=8
     )
     quiet = Console(file=StringIO())
-    extract(options, quiet)
+    extract(options)
     made = ReportedRuns(store, *(root / name for name in ("slca", "none", "folds", "single")))
     torch.set_num_threads(1)
     train(_config(made.store, made.slca, fractions=(0.5, 1.0)), quiet)

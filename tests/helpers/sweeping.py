@@ -9,7 +9,7 @@ from rich.console import Console
 from tiny_extraction import write_npz
 
 from samcache.cache.store import Store
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train import sweep as sweep_module
 from samcache.train.config import TrainConfig
@@ -27,7 +27,7 @@ def sweep_store(folder: Path, checkpoint: Path) -> Store:
     """A store of a few small images."""
     source = write_npz(folder / "toy.npz")
     options = ExtractOptions(source, folder / "toy.zarr", "vit_tiny", checkpoint, pool=2)
-    extract(options, Console(file=StringIO()))
+    extract(options)
     return Store(options.store)
 
 

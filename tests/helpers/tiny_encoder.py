@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from samcache.extract.encoders.base import Levels
-from samcache.extract.encoders.registry import ARCHITECTURES, Architecture
+from samcache.extract.encoders.base import Architecture, Levels
+from samcache.extract.encoders.registry import ENCODERS, Entry
 from samcache.extract.encoders.vit import ViTLevels, build_vit
 
 SIDE = 64
@@ -21,14 +21,17 @@ def _build(image_size: int, levels: Levels) -> ViTLevels:
     return ViTLevels(build_vit(image_size, 32, DEPTH, 2, (0, 1, 3)), levels)
 
 
-ARCHITECTURES["vit_tiny"] = Architecture(
-    image_size=SIDE,
-    granularity=16,
-    depth=DEPTH,
-    named={"early": 0, "middle": 1, "late": 3},
-    preprocessing="sam",
-    build=_build,
-)
+ARCHITECTURES = {
+    "vit_tiny": Architecture(
+        image_size=SIDE,
+        granularity=16,
+        depth=DEPTH,
+        named={"early": 0, "middle": 1, "late": 3},
+        preprocessing="sam",
+        build=_build,
+    )
+}
+ENCODERS["vit_tiny"] = Entry("tiny_encoder", "the tests' own")
 
 
 def random_weights(encoder: nn.Module, seed: int) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from samcache.cache.store import Store
-from samcache.extract.run import ExtractSummary
+from samcache.extract.summary import ExtractSummary
 
 Extract = Callable[..., tuple[Store, ExtractSummary]]
 

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from samcache.cache.files.digest import file_sha256
 from samcache.cli import cli
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 from samcache.train.runs.folder import seal_results
@@ -47,7 +47,7 @@ class Trained:
         options = ExtractOptions(
             source or self.images, store, "vit_tiny", self.checkpoint, pool=2, shard_rows=8
         )
-        extract(replace(options, **changes), QUIET)  # type: ignore[arg-type]
+        extract(replace(options, **changes))  # type: ignore[arg-type]
         return store
 
 

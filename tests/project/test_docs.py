@@ -23,10 +23,9 @@ from tiny_extraction import write_npz
 
 from samcache.cache.files.digest import file_sha256
 from samcache.cli import cli
-from samcache.commands.extract import ENCODERS
 from samcache.commands.options import Device
-from samcache.extract.encoders.registry import ARCHITECTURES
-from samcache.extract.encoders.weights import OFFICIAL
+from samcache.extract.encoders import tiny_vit, vit
+from samcache.extract.encoders.registry import find_architecture
 
 # What begins so is not run here, and why. Nothing else is left out.
 NOT_RUN = {
@@ -90,11 +89,13 @@ def tiny_encoders(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     hub.mkdir(parents=True)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    for name in ENCODERS:
-        monkeypatch.setitem(ARCHITECTURES, name, ARCHITECTURES["vit_tiny"])
-        official = replace(OFFICIAL[name], sha256=file_sha256(weights))
-        monkeypatch.setitem(OFFICIAL, name, official)
-        shutil.copy(weights, hub / official.file)
+    tiny = find_architecture("vit_tiny")
+    for architectures in (vit.ARCHITECTURES, tiny_vit.ARCHITECTURES):
+        for name, real in architectures.items():
+            assert real.official is not None
+            official = replace(real.official, sha256=file_sha256(weights))
+            monkeypatch.setitem(architectures, name, replace(tiny, official=official))
+            shutil.copy(weights, hub / official.file)
     monkeypatch.setattr(Device, "convert", lambda *_: "cpu")
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from documented_commands import ROOT, pages
 
-from samcache.extract.doctor import examine
-from samcache.extract.extras import PURPOSES, find_extras, required_packages
+from samcache.extract.doctor import PURPOSES_OF_EXTRAS, examine, find_extras, required_packages
 
 FOLDERS = ("cache", "commands", "demo", "extract", "train")
 _FOR_DEVELOPERS = {"dev", "docs"}
@@ -31,7 +30,7 @@ def test_every_extra_that_is_named_exists() -> None:
     }
     there = set(metadata("samcache").get_all("Provides-Extra") or [])
     assert {extra for _, extra in named} - {"extra"} == there - _FOR_DEVELOPERS, named
-    assert set(PURPOSES) == there - _FOR_DEVELOPERS
+    assert set(PURPOSES_OF_EXTRAS) == there - _FOR_DEVELOPERS
 
 
 def test_a_message_names_the_extra_that_holds_what_is_missing() -> None:
@@ -45,7 +44,7 @@ def test_a_message_names_the_extra_that_holds_what_is_missing() -> None:
             found.add(extra)
             packages = {package.name for package in required_packages(extra)}
             assert packages & set(re.findall(r"[\w-]+", needed)), (path, needed, extra)
-    assert found == set(PURPOSES)
+    assert found == set(PURPOSES_OF_EXTRAS)
 
 
 def test_no_message_asks_for_a_package_by_another_way() -> None:
@@ -55,13 +54,13 @@ def test_no_message_asks_for_a_package_by_another_way() -> None:
 
 
 def test_doctor_lists_extras_and_a_missing_one_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samcache.extract.extras._installed", lambda _: "")
+    monkeypatch.setattr("samcache.extract.doctor._installed", lambda _: "")
     missing = dict(find_extras())
     assert missing["sweep"] == "samcache sweep: not installed; pip install 'samcache[sweep]'"
     found = {one.subject: one for one in examine((), ())}
-    assert all(found[f"extra {name}"].ok for name in PURPOSES)
+    assert all(found[f"extra {name}"].ok for name in PURPOSES_OF_EXTRAS)
 
 
 def test_doctor_names_what_an_extra_has_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samcache.extract.extras._installed", lambda _: "1.2")
+    monkeypatch.setattr("samcache.extract.doctor._installed", lambda _: "1.2")
     assert dict(find_extras())["sweep"] == "samcache sweep: filelock 1.2, optuna 1.2"

@@ -10,7 +10,7 @@ import pytest
 from trained_run import Trained, copied, draw_images, one_line, samcache
 
 from samcache.cache.store import Store
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 
 
 def renamed(trained: Trained, folder: Path, names: dict[str, str]) -> Path:

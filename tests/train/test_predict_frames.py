@@ -11,7 +11,7 @@ import pytest
 from cines import folder_of_cines
 from trained_run import Trained, copied, one_line, samcache
 
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 
 P = ["p_dark", "p_light"]
 

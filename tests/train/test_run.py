@@ -19,7 +19,7 @@ from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 from samcache.train import run as run_module
 from samcache.train.data.dataset import load_training_data
 from samcache.train.fit import training as loop

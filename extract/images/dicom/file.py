@@ -11,10 +11,9 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from rich.filesize import decimal
-
 from samcache.cache.errors import ImageError
 from samcache.cache.memory import free_memory
+from samcache.cache.text import describe_bytes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -203,8 +202,9 @@ def _claimed_bytes(start: bytes) -> int:
     free = free_memory()
     if need > min(_MOST_PIXELS, free):
         raise ImageError(
-            f"too large: its pixels unpack to {decimal(need)}; at most {decimal(_MOST_PIXELS)} "
-            f"are read, and {decimal(free)} of memory are free"
+            f"too large: its pixels unpack to {describe_bytes(need)}; at most "
+            f"{describe_bytes(_MOST_PIXELS)} are read, and {describe_bytes(free)} of memory are "
+            "free"
         )
     return need
 

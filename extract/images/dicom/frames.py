@@ -59,7 +59,7 @@ def patient_group(path: Path) -> str:
     """A hash (16 hex digits) that stands for a file's patient, "" where it names none.
 
     The same patient has the same hash everywhere. It hides the number from readers, not from
-    someone who can guess it: ``--hash-ids`` keys it.
+    someone who can guess it; hashed ids have a key.
     """
     header = _header_with(path.open, "PatientID")
     patient = str(header.get("PatientID") or "").strip() if header is not None else ""

@@ -25,7 +25,7 @@ class BatchSize:
     lanes: int = 1
 
     @classmethod
-    def chosen(cls, wanted: int | None, device: torch.device, shard_rows: int) -> "BatchSize":
+    def choose(cls, wanted: int | None, device: torch.device, shard_rows: int) -> "BatchSize":
         """The wanted size within a shard, or where it is None the largest that is worth a try.
 
         On a CPU it is one image, several of them side by side: at the sizes that stores are made
@@ -56,8 +56,9 @@ class BatchSize:
         """What to do where the memory of a device does not hold it."""
         if self.size > 1:
             return ConfigError(
-                f"a batch of {self.size} images does not fit into the memory of {device}: use "
-                "--batch-size auto, or a smaller one"
+                f"a batch of {self.size} images does not fit into the memory of {device}: use auto "
+                "or a smaller batch",
+                hint="batch_size",
             )
         if self.lanes > 1:
             return ConfigError(
@@ -65,6 +66,7 @@ class BatchSize:
                 "OMP_NUM_THREADS to fewer"
             )
         return ConfigError(
-            f"one image does not fit into the memory of {device}: use a smaller --image-size, a "
-            "smaller encoder, or a device with more memory"
+            f"one image does not fit into the memory of {device}: use a smaller image size, a "
+            "smaller encoder, or a device with more memory",
+            hint="image_size encoder device",
         )

@@ -16,13 +16,8 @@ from samcache.cache.format.description import DRAWN
 from samcache.cache.format.reading import Reading
 from samcache.extract.images.decode import LARGEST, pixels_to_image
 from samcache.extract.sources.arrays.hdf5_bounds import check_chunks, check_claims
-from samcache.extract.sources.base import (
-    Source,
-    SourceImage,
-    class_index,
-    draw_splits,
-    split_name,
-)
+from samcache.extract.sources.base import Source, SourceImage, index_classes
+from samcache.extract.sources.splits import draw_splits, find_split
 
 SUFFIXES = frozenset({".h5", ".hdf5", ".hdf"})
 
@@ -82,7 +77,7 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
         tables.append(pd.DataFrame({"id": ids, "label": _labels(path, values), "split": split}))
         places += [(pixels, n) for n in range(len(pixels))]
     samples = pd.concat(tables, ignore_index=True).assign(group="")
-    classes, samples["label"] = class_index(samples["label"])
+    classes, samples["label"] = index_classes(samples["label"])
     origin = "source"
     if not pairs:
         samples["split"] = draw_splits(samples, split_seed)
@@ -110,7 +105,7 @@ def _paired_files(path: Path) -> tuple[str, dict[str, Path]]:
     name, found = own[1] if own else "", dict[str, Path]()
     for file in sorted((path.parent if own else path).iterdir()):
         match = _PAIRED.fullmatch(file.stem) if file.suffix.lower() in SUFFIXES else None
-        split = split_name(match[2]) if match else None
+        split = find_split(match[2]) if match else None
         if match and split and match[3].lower() == "x" and match[1] == (name or match[1]):
             name, found[split] = match[1], file
     if not found:
@@ -131,7 +126,9 @@ def _array(path: Path, key: str) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset):
         names = ", ".join(sorted(file)) or "nothing"
         raise SourceError(
-            f"{path} should hold an array {key!r}, found {names}: name them with --x and --y"
+            f"{path} should hold an array {key!r}, found {names}: name the arrays of images and "
+            "labels",
+            hint="images_key labels_key",
         )
     if found.external or found.is_virtual:
         raise SourceError(f"{path}: {key} stands in other files: copy it into one (h5repack)")

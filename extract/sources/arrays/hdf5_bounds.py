@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-from rich.filesize import decimal
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.memory import free_memory
+from samcache.cache.text import describe_bytes
 
 _DEFLATE = 1  # HDF5's number for it
 _CHECKSUM_OR_ORDER = frozenset({2, 3, 5, 6})  # shuffle, fletcher32, nbit, scaleoffset
@@ -34,8 +34,8 @@ def check_claims(path: Path, array: h5py.Dataset, largest: int) -> None:
     most = min(_MOST_CHUNK, free_memory())
     if _packers(array) and unpacked > most:
         raise SourceError(
-            f"{path} has chunks of {decimal(unpacked)}, and a chunk is read at once: at most "
-            f"{decimal(most)} can be. Write it with smaller chunks (h5repack)"
+            f"{path} has chunks of {describe_bytes(unpacked)}, and a chunk is read at once: at "
+            f"most {describe_bytes(most)} can be. Write it with smaller chunks (h5repack)"
         )
     if len(_packers(array)) > 1:
         raise SourceError(f"{path} is packed more than once: pack it once (h5repack)")

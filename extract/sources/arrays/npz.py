@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from rich.filesize import decimal
 
 from samcache.cache.errors import SourceError
+from samcache.cache.files.failed_download import describe_failed_download
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.memory import free_memory
+from samcache.cache.text import describe_bytes
 from samcache.extract.images.decode import pixels_to_image
-from samcache.extract.sources.base import Source, SourceImage, class_index
-from samcache.extract.sources.files.failed_download import failed_download
+from samcache.extract.sources.base import Source, SourceImage, index_classes
 
 Array = npt.NDArray[np.generic]
 
@@ -67,14 +67,14 @@ def open_npz(path: Path) -> NpzSource:
         ids = [f"{split}/{place:06d}" for place in range(len(labels))]
         tables.append(pd.DataFrame({"id": ids, "label": labels.astype(str), "split": split}))
     samples = pd.concat(tables, ignore_index=True).assign(group="")
-    classes, samples["label"] = class_index(samples["label"])
+    classes, samples["label"] = index_classes(samples["label"])
     _check_classes(path, classes)
     return NpzSource(path.stem, classes, samples, images)
 
 
 def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
     try:
-        if instead := failed_download(path):
+        if instead := describe_failed_download(path):
             raise SourceError(f"{path} {instead}")
         with zipfile.ZipFile(path) as archive:
             there = {name.removesuffix(".npy") for name in archive.namelist()}
@@ -126,8 +126,8 @@ def _refuse_too_large(path: Path, need: int) -> None:
     free = free_memory()
     if need > free:
         raise SourceError(
-            f"{path} holds {decimal(need)} unpacked, and {decimal(free)} of memory are free: write "
-            "its images to files or HDF5, which are read one by one"
+            f"{path} holds {describe_bytes(need)} unpacked, and {describe_bytes(free)} of memory "
+            "are free: write its images to files or HDF5, which are read one by one"
         )
 
 

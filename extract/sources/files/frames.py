@@ -4,16 +4,16 @@ import hashlib
 import threading
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 import pandas as pd
 
 from samcache.extract.images.decode import decode_image
 from samcache.extract.images.dicom import frames as dicom
-from samcache.extract.sources.base import FileSource, Source, SourceImage
+from samcache.extract.sources.base import Source, SourceImage
+from samcache.extract.sources.files.file_source import FileSource
 from samcache.extract.sources.files.listing import is_dicom
+from samcache.extract.sources.options import Frames
 
-Frames = Literal["first", "middle", "all"]
 _ONLY = -1  # the frame of a file that holds one image
 
 

@@ -1,18 +1,19 @@
 """The folder that a manifest's file names start from, where the one at hand does not fit."""
 
 import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
+
+from samcache.extract.sources.base import Remark
 
 _TRIED = 20  # names of a manifest
 _MOST_FOLDERS = 200  # that are tried
 
 
-def describe_wrong_root(root: Path, names: list[str]) -> tuple[str, ...]:
-    """A line with the place where files were looked for, and a --root that fits.
+def describe_wrong_root(root: Path, names: list[str]) -> tuple[Remark, ...]:
+    """A remark with the place where samcache looked for files, and a folder that has them.
 
-    root: resolved. names: paths below it; no line where one of the first is there.
+    root: resolved. names: paths below the root; no remark where one of the first exists.
     """
     tried = names[:_TRIED]
     if any(os.path.lexists(root / name) for name in tried):
@@ -25,12 +26,12 @@ def describe_wrong_root(root: Path, names: list[str]) -> tuple[str, ...]:
     )
     fitting = next(candidates, None)
     if fitting is None:
-        return (head + "give the folder that the names start from with --root",)
-    return (head + f"--root {shlex.quote(str(fitting))} has such a file",)
+        return (Remark(head + "give the folder that the names start from", "root"),)
+    return (Remark(head + f"the folder {fitting} has such a file", "root"),)
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    """The folders in the root, above it, and beside it; those that cannot be read are left out."""
+    """The root, its parent, and the folders in both; unreadable folders are left out."""
     for place in (root, root.parent):
         yield place
         try:

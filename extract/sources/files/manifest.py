@@ -4,14 +4,13 @@ import codecs
 import csv
 import io
 import re
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from samcache.cache.errors import SourceError
-from samcache.extract.sources.files.failed_download import failed_download
+from samcache.cache.files.failed_download import describe_failed_download
 from samcache.extract.sources.files.parquet import read_parquet
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -49,7 +48,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises SourceError.
     """
     try:
-        if path.stat().st_size and (cause := failed_download(path)):
+        if path.stat().st_size and (cause := describe_failed_download(path)):
             raise SourceError(f"{path} {cause}")
         return _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     except OSError as error:
@@ -64,18 +63,21 @@ def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
 def missing_column(path: Path, name: str, columns: Iterable[str], is_label: bool) -> SourceError:
     """The error of a manifest without a column, with the column that was probably meant.
 
-    is_label: whether --label-column can name another.
+    is_label: whether the user can name another column in its place.
     """
     usual = _LABEL_NAMES if is_label else _FILE_NAMES if name == "file" else ()
     alike = [each for each in columns if each.strip().lower() == name]
     meant = alike or [each for each in columns if each.strip().lower().replace(" ", "_") in usual]
     advice = ""
     if is_label:
-        known = f" {shlex.quote(meant[0])}" if meant else ""
-        advice = f"; name the label column with --label-column{known}"
+        known = f": it is probably {meant[0]!r}" if meant else ""
+        advice = f"; name the label column{known}"
     elif meant:
         advice = f"; rename the column {meant[0]!r} to {name!r}"
-    return SourceError(f"{path} should have a column {name!r}, found {', '.join(columns)}{advice}")
+    return SourceError(
+        f"{path} should have a column {name!r}, found {', '.join(columns)}{advice}",
+        hint="label_column" if is_label else "",
+    )
 
 
 def refuse_spreadsheet(path: Path) -> None:

@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samcache.cache.text import list_first
-from samcache.extract.sources.base import split_name
+from samcache.extract.sources.base import Remark
 from samcache.extract.sources.files.listing import subfolders
+from samcache.extract.sources.splits import find_split
 
 _PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # "train_set", "TrainSet" and "01-train" have "train"
 _GLUED = re.compile("(train|training|val|valid|validation|dev|test|testing)(set|data|images|imgs)")
 _OTHERS = {"eval", "evaluation", "holdout"}  # that no folder of a split is called here
 
 
-def describe_nested_splits(classes: Sequence[Path]) -> tuple[str, ...]:
+def describe_nested_splits(classes: Sequence[Path]) -> tuple[Remark, ...]:
     """A remark on class folders whose names say splits and which have subfolders in common."""
     splits = [folder for folder in classes if _says_split(folder.name)]
     if len(splits) < 2:
@@ -24,11 +25,13 @@ def describe_nested_splits(classes: Sequence[Path]) -> tuple[str, ...]:
         return ()
     names = ", ".join(folder.name for folder in splits)
     return (
-        f"{names} are taken for classes, though their names say splits and each holds "
-        f"{list_first(common)}: for splits, rename them to train, val and test",
+        Remark(
+            f"{names} are taken for classes, though their names say splits and each holds "
+            f"{list_first(common)}: for splits, rename them to train, val and test"
+        ),
     )
 
 
 def _says_split(name: str) -> bool:
     words = [word.lower() for word in _PARTS.findall(name)]
-    return any(split_name(word) or word in _OTHERS or _GLUED.fullmatch(word) for word in words)
+    return any(find_split(word) or word in _OTHERS or _GLUED.fullmatch(word) for word in words)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pandas as pd
-from rich.filesize import decimal
 
 from samcache.cache.errors import SourceError
 from samcache.cache.memory import free_memory
+from samcache.cache.text import describe_bytes
 
 _VALUE = 256  # bytes of a value as text in a table; a few bytes of a file stand for millions
 
@@ -27,7 +27,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
     free = free_memory()
     if need > free:
         raise SourceError(
-            f"{path} has {claimed.num_rows} rows, which need about {decimal(need)} of memory, and "
-            f"{decimal(free)} are free: split the manifest"
+            f"{path} has {claimed.num_rows} rows, which need about {describe_bytes(need)} of "
+            f"memory, and {describe_bytes(free)} are free: split the manifest"
         )
     return pd.read_parquet(path).astype("string").fillna("").astype(str)

@@ -1,8 +1,6 @@
 """Images in files: a CSV manifest, or a folder of class folders."""
 
 import re
-import shlex
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
@@ -10,17 +8,9 @@ import pandas as pd
 from samcache.cache.errors import SourceError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.text import count_nouns
-from samcache.extract.images.colour import Window
 from samcache.extract.images.dicom import frames as dicom
-from samcache.extract.sources.base import (
-    FileSource,
-    check_names,
-    class_index,
-    draw_splits,
-    leads_out,
-    split_name,
-)
-from samcache.extract.sources.files.frames import Frames
+from samcache.extract.sources.base import Remark, check_names, index_classes
+from samcache.extract.sources.files.file_source import FileSource, is_link_out
 from samcache.extract.sources.files.image_root import describe_wrong_root
 from samcache.extract.sources.files.listing import (
     images_and_others,
@@ -31,24 +21,10 @@ from samcache.extract.sources.files.listing import (
 )
 from samcache.extract.sources.files.manifest import missing_column, numbered, read_table
 from samcache.extract.sources.files.nested_splits import describe_nested_splits
+from samcache.extract.sources.options import NO_GROUPS, SourceOptions
+from samcache.extract.sources.splits import draw_splits, find_split
 
-NO_GROUPS = "none"  # in place of a column: patients of DICOM files do not count either
 _GROUP = re.compile("(group|patient|subject|lesion)[ _-]?(id)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """How to read a source; None means the usual name, or none where it is absent."""
-
-    label: str | None = None  # "class" or "label" where not given
-    group: str | None = None  # patient or lesion, whose samples belong together; or NO_GROUPS
-    root: Path | None = None  # folder the file column starts from; the manifest's own by default
-    split_seed: int = 0  # for sources without splits
-    images_key: str | None = None  # of HDF5 files; "x" where none is recorded
-    labels_key: str = "y"
-    window: Window | None = None  # shown of DICOM and of greyscale deeper than 8 bits
-    frames: Frames | None = None  # of DICOM files with several; "first" where none is recorded
-    follow_links: bool = False  # out of a folder; the user's word alone, so no store records it
 
 
 def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
@@ -73,10 +49,11 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     if not root.is_dir():
         there = next(above for above in root.parents if above.is_dir())
         raise SourceError(
-            f"image root {root} is not a folder: give the right one with --root; the nearest "
-            f"folder that exists is {there}"
+            f"image root {root} is not a folder: give the right one; the nearest folder that "
+            f"exists is {there}",
+            hint="root",
         )
-    classes, labels = class_index(table[label])
+    classes, labels = index_classes(table[label])
     samples = pd.DataFrame(
         {
             "id": [below_root(path, line, text) for line, text in numbered(table["file"])],
@@ -93,7 +70,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     source = _source(path.stem, root, classes, samples, reading)
     source.remarks = describe_wrong_root(root, samples["id"].tolist())
     if reading.group != NO_GROUPS:
-        source.remarks += _unused_groups(table.drop(columns=label), samples)
+        source.remarks += _describe_unused_groups(table.drop(columns=label), samples)
     return source
 
 
@@ -107,7 +84,7 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     if not folders:
         raise SourceError(_without_classes(path))
     _refuse_others_beside_splits(path, folders)
-    splits = folders if all(split_name(folder.name) for folder in folders) else []
+    splits = folders if all(find_split(folder.name) for folder in folders) else []
     classes = [below for folder in splits for below in _class_folders(folder)] or folders
     rows, others = [], [file for folder in (path, *splits) for file in loose_files(folder)]
     for folder in classes:
@@ -118,14 +95,14 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
                 f"{count_nouns(len(rest), 'file')}: remove it or "
                 "fill it"
             )
-        split = str(split_name(folder.parent.name))
+        split = str(find_split(folder.parent.name))
         rows += [(name, folder.name, split) for name in names_below(path, images)]
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
     ungrouped = reading.group == NO_GROUPS
     samples["group"] = "" if ungrouped else _patients(path, samples["id"], reading.follow_links)
-    names, samples["label"] = class_index(samples.pop("class"))
+    names, samples["label"] = index_classes(samples.pop("class"))
     if not splits:
         del samples["split"]
     source = _source(path.name, path, names, samples, reading)
@@ -151,14 +128,15 @@ def below_root(manifest: Path, line: int, text: str) -> str:
     path = PurePosixPath(text.strip().replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
         raise SourceError(
-            f"{manifest}, line {line}: {text!r} should be a path below the root folder; "
-            "give the folder with --root"
+            f"{manifest}, line {line}: {text!r} should be a path below the root folder; give the "
+            "folder that the names start from",
+            hint="root",
         )
     return str(path)
 
 
 def _known_split(manifest: Path, line: int, text: str) -> str:
-    split = split_name(text)
+    split = find_split(text)
     if split is None:
         raise SourceError(f"{manifest}, line {line}: split should be train, val or test: {text!r}")
     return split
@@ -180,13 +158,16 @@ def _source(
     return FileSource(name, root, classes, samples, origin, window, follow)
 
 
-def _unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[str, ...]:
+def _describe_unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[Remark, ...]:
     """A remark on each column of patients or the like, where some samples have no group."""
     if (samples["group"] != "").all():
         return ()
     return tuple(
-        f"column {name!r} is not used: --group-column {shlex.quote(name)} keeps the images of one "
-        "in the same split and fold"
+        Remark(
+            f"column {name!r} is not used: as the group column {name!r} keeps the images of one "
+            "patient or lesion in one split and fold",
+            "group_column",
+        )
         for name in table.columns
         if _GROUP.fullmatch(name) and table.loc[table[name] != "", name].duplicated().any()
     )
@@ -194,7 +175,7 @@ def _unused_groups(table: pd.DataFrame, samples: pd.DataFrame) -> tuple[str, ...
 
 def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
     """A folder of masks beside train and test would make classes of all three."""
-    splits = [folder for folder in folders if split_name(folder.name)]
+    splits = [folder for folder in folders if find_split(folder.name)]
     others = [folder.name for folder in folders if folder not in splits]
     if others and any(subfolders(folder) for folder in splits):
         raise SourceError(
@@ -221,7 +202,7 @@ def _patients(root: Path, names: pd.Series, follow_links: bool) -> list[str]:
     paths = [root / name for name in names.tolist()]
     return [
         dicom.patient_group(path)
-        if is_dicom(path) and (follow_links or not leads_out(root, path))
+        if is_dicom(path) and (follow_links or not is_link_out(root, path))
         else ""
         for path in paths
     ]

@@ -19,7 +19,7 @@ from samcache.cache.errors import StoreError
 from samcache.cache.format.commits import commit_key
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.repair import RepairOptions, repair
 from samcache.extract.run import extract
 
@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     folder = tmp_path_factory.mktemp("links")
     write_npz(folder / "grown.npz", (32, 8, 8))
     npz = write_npz(folder / "toy.npz")
-    extract(_options(npz, folder / "whole.zarr", checkpoint), QUIET)
+    extract(_options(npz, folder / "whole.zarr", checkpoint))
     merge_stores([Store(folder / "whole.zarr")], folder / "merged.zarr", False)
     export_store(Store(folder / "whole.zarr"), folder / "whole.h5")
     return folder
@@ -51,11 +51,9 @@ def _options(source: Path, store: Path, checkpoint: Path) -> ExtractOptions:
 Command = Callable[[Path, Path, Path], object]  # of the folder above, a store and a checkpoint
 
 COMMANDS: dict[str, Command] = {
-    "extract": lambda place, store, weights: extract(
-        _options(place / "toy.npz", store, weights), QUIET
-    ),
+    "extract": lambda place, store, weights: extract(_options(place / "toy.npz", store, weights)),
     "extract more": lambda place, store, weights: extract(
-        _options(place / "grown.npz", store, weights), QUIET
+        _options(place / "grown.npz", store, weights)
     ),
     "repair": lambda place, store, weights: repair(
         RepairOptions(store, place / "toy.npz", weights)

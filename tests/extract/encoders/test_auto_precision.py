@@ -9,8 +9,9 @@ from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.extract.encoders.precision import multiplies_bfloat16, resolve_precision
-from samcache.extract.prepare import ExtractOptions, Prepared, prepare
+from samcache.extract.options import ExtractOptions
 from samcache.extract.sources.base import Source
+from samcache.extract.target import Target, prepare_target
 
 CPU = torch.device("cpu")
 
@@ -48,14 +49,14 @@ def test_of_machines_that_begin_together_the_first_decides_or_the_others_are_ref
         "samcache.extract.encoders.precision.multiplies_bfloat16", lambda _: has_amx
     )
 
-    def outrun(options: ExtractOptions, source: Source) -> Prepared:
-        prepared = prepare(options, source)
+    def outrun(options: ExtractOptions, source: Source) -> Target:
+        prepared = prepare_target(options, source)
         with monkeypatch.context() as other:
-            other.setattr("samcache.extract.run.prepare", prepare)
+            other.setattr("samcache.extract.run.prepare_target", prepare_target)
             run_extract(precision=first, limit=5)
         return prepared
 
-    monkeypatch.setattr("samcache.extract.run.prepare", outrun)
+    monkeypatch.setattr("samcache.extract.run.prepare_target", outrun)
     if first == "bfloat16":
         with pytest.raises(StoreError, match="precision is 'bfloat16' in the store, 'float32'"):
             run_extract(precision="auto")

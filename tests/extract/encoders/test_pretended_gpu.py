@@ -9,7 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from samcache.extract.encoders import vit
 from samcache.extract.encoders.attention import run_block
-from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, resolve_levels
+from samcache.extract.encoders.load import resolve_levels
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images import preprocess
 from samcache.extract.images.preprocess import normalise
 from samcache.extract.pipeline.reduction import channel_moments, pooled
@@ -29,7 +30,7 @@ def test_an_image_is_encoded_where_it_lies(
     name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vit, "compiled_block", lambda: run_block)  # no code is made for it
-    architecture = ARCHITECTURES[name]
+    architecture = find_architecture(name)
     with torch.device("meta"):
         model = architecture.build(SIDE, resolve_levels(name, LEVELS)).eval()
         model.requires_grad_(False).prepare(precision)

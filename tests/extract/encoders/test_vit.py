@@ -19,7 +19,8 @@ from samcache.extract.encoders.attention import (
     run_block,
 )
 from samcache.extract.encoders.base import Levels
-from samcache.extract.encoders.registry import ARCHITECTURES, LEVELS, load_encoder, resolve_levels
+from samcache.extract.encoders.load import load_encoder, resolve_levels
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.encoders.vit import build_vit, fit_vit_weights
 
 
@@ -62,7 +63,7 @@ def test_levels_equal_the_packages(checkpoint: Path, size: int) -> None:
 def test_architectures_are_the_packages(name: str) -> None:
     with torch.device("meta"):
         package = sam_model_registry[name]().image_encoder
-        own = ARCHITECTURES[name].build(1024, {}).encoder
+        own = find_architecture(name).build(1024, {}).encoder
     shapes = [{key: w.shape for key, w in e.state_dict().items()} for e in (package, own)]
     assert shapes[0] == shapes[1]
     for theirs, ours in zip(package.blocks, own.blocks, strict=True):
@@ -188,7 +189,7 @@ def test_resampling_to_the_native_size_changes_nothing(checkpoint: Path) -> None
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
 def test_levels_are_a_quarter_half_and_end_of_the_depth(name: str) -> None:
     levels = resolve_levels(name, LEVELS)
-    depth = ARCHITECTURES[name].depth
+    depth = find_architecture(name).depth
     assert (levels["early"], levels["middle"], levels["late"]) == (
         depth // 4 - 1,
         depth // 2 - 1,
@@ -219,7 +220,7 @@ def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
         (("4",), "from 0 to 3"),
         (("early", "0"), "names a level twice"),
         (("neck", "neck"), "names a level twice"),
-        ((), "--levels names none"),
+        ((), "no level is given"),
     ],
 )
 def test_wrong_levels_are_refused(levels: tuple[str, ...], message: str) -> None:
@@ -230,7 +231,7 @@ def test_wrong_levels_are_refused(levels: tuple[str, ...], message: str) -> None
 def test_wrong_sizes_and_checkpoints_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
         load_encoder("vit_tiny", checkpoint, LEVELS, 72)
-    with pytest.raises(CheckpointError, match="does not fit --encoder vit_b"):
+    with pytest.raises(CheckpointError, match="does not fit encoder vit_b"):
         load_encoder("vit_b", checkpoint, LEVELS, 64)
-    with pytest.raises(CheckpointError, match="does not fit --encoder vit_t:"):
+    with pytest.raises(CheckpointError, match="does not fit encoder vit_t:"):
         load_encoder("vit_t", checkpoint, LEVELS, 64)

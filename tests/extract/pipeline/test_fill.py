@@ -1,7 +1,6 @@
 """Batches follow memory, order and composition follow the shards, reading stays within bounds."""
 
 import threading
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
@@ -18,11 +16,12 @@ from samcache.extract.encoders.vit import ViTLevels
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import cpu_lanes
 from samcache.extract.pipeline.fill import Work
-from samcache.extract.pipeline.progress import JobProgress, encoding_progress
+from samcache.extract.pipeline.progress import JobProgress
 from samcache.extract.pipeline.ranks import Division
 from samcache.extract.pipeline.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.arrays.npz import NpzSource
+from samcache.extract.sources.base import Remark
 
 OUT_OF_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory"),
@@ -59,7 +58,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_byte(
     expected, _ = run_extract("two", batch_size=2)
     small_memory.clear()
     chosen = classmethod(lambda *_: BatchSize(8, fixed=False))
-    monkeypatch.setattr(BatchSize, "chosen", chosen)
+    monkeypatch.setattr(BatchSize, "choose", chosen)
     store, summary = run_extract("auto", batch_size=None)
     of_the_probe, of_the_run = [8, 4] + [2] * 4, [8, 4] + [2] * 20
     assert small_memory == of_the_probe + of_the_run
@@ -70,7 +69,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_byte(
 def test_a_batch_size_that_was_asked_for_is_not_changed(
     run_extract: Extract, small_memory: list[int]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"a batch of 4 images does not fit .* --batch-size auto"):
+    with pytest.raises(ConfigError, match=r"a batch of 4 images does not fit .* use auto or"):
         run_extract(batch_size=4)
     assert small_memory == [4]
 
@@ -84,26 +83,26 @@ def test_one_image_that_does_not_fit_is_told() -> None:
 
 def test_a_batch_is_no_larger_than_a_shard() -> None:
     """Otherwise images are read ahead that no batch takes."""
-    assert BatchSize.chosen(1000, torch.device("cpu"), 64).size == 64
+    assert BatchSize.choose(1000, torch.device("cpu"), 64).size == 64
 
 
 @given(st.integers(1, 4096))
 def test_the_first_try_is_a_power_of_two_within_a_shard(rows: int) -> None:
     """Then the batches of a halved size are the same wherever the halving happened."""
-    size = BatchSize.chosen(None, torch.device("cuda"), rows).size
+    size = BatchSize.choose(None, torch.device("cuda"), rows).size
     assert size & (size - 1) == 0
     assert size <= min(rows, 64) < 2 * size or size == 64
 
 
 def test_the_final_batch_size_is_told(npz: Path, checkpoint: Path, tmp_path: Path) -> None:
-    from samcache.extract.prepare import ExtractOptions
+    from samcache.extract.options import ExtractOptions
     from samcache.extract.run import extract
 
-    output = StringIO()
-    options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1)
-    extract(options, Console(file=output, width=120))
-    beside = f", {lanes} side by side" if (lanes := cpu_lanes()) > 1 else ""
-    assert f"--batch-size auto: 1 on cpu{beside}\n" in output.getvalue()
+    told = list[Remark]()
+    options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1, device="cpu")
+    extract(options, on_remark=told.append)
+    beside = f", {lanes} batches side by side" if (lanes := cpu_lanes()) > 1 else ""
+    assert told == [Remark(f"batch size that fits: 1 on cpu{beside}", "batch_size")]
 
 
 def test_the_encoder_goes_on_with_the_next_shard_before_one_is_handed_out(
@@ -192,12 +191,14 @@ def test_a_jobs_bar_counts_what_others_commit(run_extract: Extract) -> None:
     record = Path(store.location) / "commits/00000002/zarr.json"
     others = record.read_bytes()
     record.unlink()
-    with encoding_progress(Console(file=StringIO())) as bar:
-        progress = JobProgress(Store(store.location), bar)
-        assert bar.tasks[0].completed == 32
-        record.write_bytes(others)
-        progress.look()
-        assert bar.tasks[0].completed == bar.tasks[0].total == 40
-        progress.add(2, 8)
-        progress.look()
-        assert bar.tasks[0].completed == 40, "committed here and listed counts once"
+    seen: list[tuple[str, int, int]] = []
+    progress = JobProgress(Store(store.location), lambda *event: seen.append(event))
+    assert seen[-1] == ("encoding", 32, 40)
+    record.write_bytes(others)
+    progress.look()
+    assert seen[-1] == ("encoding", 40, 40)
+    progress.add(2, 8)
+    progress.look()
+    assert seen[-1] == ("encoding", 40, 40), "committed here and listed counts once"
+    progress.wait_for(1)
+    assert seen[-1] == ("waiting for 1 shard of others", 40, 40)

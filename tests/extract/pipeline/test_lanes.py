@@ -64,10 +64,10 @@ def test_there_is_a_lane_for_each_core_up_to_eight(
     threads: Callable[[int], None], cores: int, lanes: int
 ) -> None:
     threads(cores)
-    batch = BatchSize.chosen(None, CPU, 64)
+    batch = BatchSize.choose(None, CPU, 64)
     assert (batch.size, batch.lanes, batch.images) == (1, lanes, lanes)
-    assert BatchSize.chosen(4, CPU, 64) == BatchSize(4, lanes=lanes)
-    assert BatchSize.chosen(None, torch.device("cuda"), 64).lanes == 1
+    assert BatchSize.choose(4, CPU, 64) == BatchSize(4, lanes=lanes)
+    assert BatchSize.choose(None, torch.device("cuda"), 64).lanes == 1
 
 
 def test_lanes_share_the_threads_and_leave_them_as_they_were(
@@ -112,7 +112,7 @@ def test_one_image_by_itself_is_not_several() -> None:
     ("batch_size", "told"),
     [
         (None, "2 images at a time do not fit into the memory of cpu: set OMP_NUM_THREADS"),
-        (4, "a batch of 4 images does not fit into the memory of cpu: use --batch-size auto"),
+        (4, "a batch of 4 images does not fit into the memory of cpu: use auto or a"),
     ],
 )
 def test_a_lane_without_memory_stops_the_run_with_advice(

@@ -18,8 +18,9 @@ from samcache.cache.format.layout import EXTENTS
 from samcache.cache.format.views import VIEW_SETS, VIEWS, turned
 from samcache.cache.store import Store
 from samcache.cli import cli
-from samcache.extract.encoders.registry import LEVELS, load_encoder
-from samcache.extract.images.preprocess import normalise, stack_frames, to_frame
+from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.images.preprocess import normalise, to_frame
 from samcache.extract.repair import RepairOptions, repair
 
 SIZES = [(30, 50), (50, 30), (50, 50), (7, 50)]
@@ -74,7 +75,7 @@ def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
         for place, view in enumerate(store.identity.views):
             frame, size = to_frame(Image.fromarray(turned(pixels, view)), 64)
             with torch.inference_mode():
-                maps = encoder.model(normalise(stack_frames([frame]), [size], "sam"))
+                maps = encoder.model(normalise(torch.from_numpy(np.stack([frame])), [size], "sam"))
             for level in LEVELS:
                 found = store.read_features(level, row, row + 1)[0, place]
                 np.testing.assert_array_equal(found, maps[level][0].numpy(), err_msg=view)

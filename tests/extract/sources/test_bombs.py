@@ -186,7 +186,7 @@ from samcache.extract.sources.arrays import npz as npz_source
 from samcache.extract.sources.files import parquet as parquet_manifest
 for reader in (hdf5_bounds, npz_source, parquet_manifest):
     reader.free_memory = lambda: 4 << 30
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.open import open_source"""
     call = "open_source(Path(sys.argv[1]), SourceOptions()).image(0).decode()"
     taken, words = peak(before, call, str(path))

@@ -13,10 +13,10 @@ from PIL import Image
 
 from samcache.cache.errors import CheckpointError, SourceError
 from samcache.cli import cli
-from samcache.extract.encoders.weights import load_image_encoder
+from samcache.extract.encoders.weights import read_checkpoint
 from samcache.extract.sources.arrays import npz as npz_source
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 READING = SourceOptions()
 IMAGES = np.zeros((2, 4, 4), np.uint8)
@@ -35,24 +35,24 @@ def test_what_a_failed_download_left_is_told(kind: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=reason):
         open_source(tmp_path / "a.npz", READING)
     with pytest.raises(CheckpointError, match=reason):
-        load_image_encoder(tmp_path / "a.pth")
+        read_checkpoint(tmp_path / "a.pth")
 
 
 def test_no_advice_to_load_a_checkpoint_without_safeguards(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"version 1 of something else")
     with pytest.raises(CheckpointError, match="is no readable checkpoint: get the official file"):
-        load_image_encoder(tmp_path / "a.pth")
+        read_checkpoint(tmp_path / "a.pth")
     torch.save({"x": Path("a")}, tmp_path / "a.pth")
     with pytest.raises(
         CheckpointError, match=r"more than weights, refused: pathlib\S*; get the off"
     ):
-        load_image_encoder(tmp_path / "a.pth")
+        read_checkpoint(tmp_path / "a.pth")
 
 
 def test_a_checkpoint_without_names_is_refused(tmp_path: Path) -> None:
     torch.save({1: torch.ones(2)}, tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="tensors by name, found int to Tensor"):
-        load_image_encoder(tmp_path / "a.pth")
+        read_checkpoint(tmp_path / "a.pth")
 
 
 def test_a_damaged_stream_in_an_npz_is_told(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from rich.console import Console
 from samcache.cache.labels.duplicates import find_duplicates
 from samcache.cache.store import Store
 from samcache.extract.check import check_source
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
-from samcache.extract.sources.base import draw_splits
+from samcache.extract.sources.known_splits import keep_copies_together
 from samcache.extract.sources.open import open_source
-from samcache.extract.sources.splits import keep_copies_together
+from samcache.extract.sources.splits import draw_splits
 
 QUIET = Console(file=StringIO())
 
@@ -77,7 +77,7 @@ def splits(store: Store) -> dict[str, str]:
 
 
 def leaking(options: ExtractOptions) -> bool:
-    return any(same.leaks for same in extract(options, QUIET).duplicates)
+    return any(same.leaks for same in extract(options).duplicates)
 
 
 def test_a_new_store_parts_no_copies_as_the_check_says(options: ExtractOptions) -> None:
@@ -89,14 +89,14 @@ def test_a_new_store_parts_no_copies_as_the_check_says(options: ExtractOptions) 
         there.write_bytes(here.read_bytes())
     with_copies = replace(options, store=options.source.parent / "copies.zarr")
     assert not leaking(with_copies)
-    report = check_source(open_source(options.source, options.reading), QUIET)
+    report = check_source(open_source(options.source, options.reading))
     assert not any(same.leaks for same in report.duplicates)
     counts = Store(with_copies.store).table.groupby("split").size()
     assert {split: sum(row.values()) for split, row in report.counts.items()} == dict(counts)
 
 
 def _extracted(options: ExtractOptions) -> dict[str, str]:
-    extract(options, QUIET)
+    extract(options)
     return splits(Store(options.store))
 
 

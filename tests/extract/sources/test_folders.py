@@ -1,22 +1,22 @@
 """Folders of images: every file is taken, passed over with a word, or an error in one line."""
 
 import errno
-import io
 import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from rich.console import Console
+from shown import summary_text, text_of
 from tiny_extraction import Extract
 
 from samcache.cache.errors import SourceError
+from samcache.commands.show.extraction import describe_report
 from samcache.extract.check import check_source
 from samcache.extract.images.decode import FORMATS
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.files.listing import IMAGE_SUFFIXES
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def open_it(path: Path) -> Source:
@@ -87,13 +87,13 @@ def test_files_that_are_passed_over_are_told(tmp_path: Path, run_extract: Extrac
     source = open_it(tmp_path / "data")
     assert source.passed_over == ("loose.png", "train/loose.png", "train/a/notes.txt")
     told = "3 files were passed over (first: loose.png)"
-    assert told in check_source(source.limited(3), Console(file=io.StringIO())).text()
-    assert told in run_extract(source=tmp_path / "data")[1].text()
+    assert told in text_of(describe_report(check_source(source.limited(3))))
+    assert told in summary_text(run_extract(source=tmp_path / "data")[1])
 
 
 def test_where_every_file_is_an_image_nothing_is_told(tmp_path: Path) -> None:
     picture(tmp_path / "a/0.png")
-    text = check_source(open_it(tmp_path), Console(file=io.StringIO())).text()
+    text = text_of(describe_report(check_source(open_it(tmp_path))))
     assert "passed over" not in text
 
 

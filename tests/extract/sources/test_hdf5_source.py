@@ -8,8 +8,8 @@ import pytest
 from pcam import pcam
 
 from samcache.cache.errors import SourceError
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 RNG = np.random.default_rng(0)
 READING = SourceOptions()

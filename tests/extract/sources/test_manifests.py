@@ -11,9 +11,9 @@ from image_files import draw
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.sources.files.manifest import read_table
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 READING = SourceOptions()
 TEXT = 'file,class,note\r\n"a, b/1.png",Müll,\r\n\r\nc.png,x;y|z,"1,5"\r\n'

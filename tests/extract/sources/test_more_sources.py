@@ -13,15 +13,16 @@ from click.testing import CliRunner
 from image_files import draw
 from PIL import Image
 from pixels import pixels_of
-from rich.console import Console
+from shown import summary_text, text_of
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import SourceError
 from samcache.cli import cli
+from samcache.commands.show.extraction import describe_report
 from samcache.extract.check import check_source
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def saved(pixels: np.ndarray) -> bytes:
@@ -117,12 +118,12 @@ def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:
     lines[-2] = lines[-2].replace("p6", "p0")
     (tmp_path / "m.csv").write_text("\n".join(lines))
     source = open_source(tmp_path / "m.csv", SourceOptions(group="patient"))
-    report = check_source(source, Console(file=io.StringIO()))
+    report = check_source(source)
     assert report.counts["train"] == {"a": 2, "b": 2}
     assert report.sizes == {"8 x 9": 7}
     assert report.unreadable == {"3.png": "the file is empty (0 bytes)"}
     assert report.groups == {"p0": ("test", "train")}
-    text = report.text()
+    text = text_of(describe_report(report))
     assert "0.png (train, a) = 7.png (test, b)" in text
     assert "p0: test, train" in text
     assert json.loads(json.dumps(report.to_json()))["duplicates"][0]["ids"] == ["0.png", "7.png"]
@@ -150,7 +151,7 @@ def test_a_summary_shows_the_first_of_many_unreadable_images(
     )
     draw(tmp_path / "23.png", 0)
     _, summary = run_extract(source=tmp_path / "m.csv")
-    text = summary.text()
+    text = summary_text(summary)
     assert "23 unreadable images recorded in the store:" in text
     assert "  … and 3 more" in text
     assert text.count("cannot be read: No such file") == 20

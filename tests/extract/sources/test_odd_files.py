@@ -9,8 +9,8 @@ from PIL import Image
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ImageError
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 
 
 def picture(path: Path) -> Path:
@@ -51,7 +51,7 @@ def device(path: Path) -> None:
 ODD: dict[str, tuple[Callable[[Path], None], str]] = {
     "fifo": (fifo, "is no regular file"),
     "folder": (folder, "Is a directory"),
-    "link out of the root": (link_out, "a link out of the image folder.*--follow-links"),
+    "link out of the root": (link_out, "a link out of the image folder: follow such"),
     "device": (device, "a link out of the image folder"),
     "link to itself": (link_to_itself, "symbolic links"),
     "link to nothing": (link_to_nothing, "a link to a file that is not there"),

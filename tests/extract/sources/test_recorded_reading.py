@@ -18,8 +18,9 @@ from samcache.cache.format.description import ROOT
 from samcache.cache.format.reading import MIXED, Reading
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
+from samcache.extract.changes import Changes
 from samcache.extract.repair import RepairOptions, repair
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.options import SourceOptions
 
 QUIET = Console(file=StringIO())
 
@@ -56,7 +57,7 @@ def test_other_frames_are_refused(
     cines: Path, run_extract: Extract, recorded: str | None, asked: str
 ) -> None:
     run_extract(source=cines, reading=SourceOptions(frames=recorded))  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match=f"was read with --frames {recorded or 'first'}, this run"):
+    with pytest.raises(StoreError, match=f"was read with frames {recorded or 'first'}, this run"):
         run_extract(source=cines, reading=SourceOptions(frames=asked))  # type: ignore[arg-type]
 
 
@@ -70,7 +71,7 @@ def test_frames_join_a_store_of_single_images_as_its_record_says(
         path.unlink()
     run_extract(source=folder)
     write_cine(folder / "dark" / "cine.dcm", 50, bright=False)
-    with pytest.raises(StoreError, match="was read with --frames first"):
+    with pytest.raises(StoreError, match="was read with frames first"):
         run_extract(source=folder, reading=SourceOptions(frames="middle"))
     made, _ = run_extract("array", source=npz)
     assert made.provenance["reading"] == {}
@@ -80,7 +81,7 @@ def test_stores_that_record_nothing_take_any_frames(cines: Path, run_extract: Ex
     made, _ = run_extract(source=cines, reading=SourceOptions(frames="middle"))
     forget_reading(made)
     _, summary = run_extract(source=cines, reading=SourceOptions(frames="middle"))
-    assert (summary.encoded, summary.changes) == (0, [])
+    assert (summary.encoded, summary.changes) == (0, Changes())
     with pytest.raises(StoreError, match="not one sample of the source"):
         run_extract(source=cines)
 
@@ -94,8 +95,8 @@ def test_the_array_of_an_hdf5_file_is_recorded_and_followed(
         file["raw"], file["x"], file["y"] = images, 255 - images, np.arange(20) % 2
     run_extract(source=path, reading=SourceOptions(images_key="raw"))
     _, summary = run_extract(source=path)
-    assert (summary.encoded, summary.changes) == (0, [])
-    with pytest.raises(StoreError, match="was read with --x raw, this run reads with --x x"):
+    assert (summary.encoded, summary.changes) == (0, Changes())
+    with pytest.raises(StoreError, match="image array raw, this run reads with image array x"):
         run_extract(source=path, reading=SourceOptions(images_key="x"))
 
 
@@ -106,7 +107,7 @@ def test_repair_reads_as_the_store_was_read(
     shard = Path(made.location) / made.arrays["features/neck"].key(0)
     shard.write_bytes(b"x" * shard.stat().st_size)
     options = RepairOptions(made.location, cines, checkpoint)
-    with pytest.raises(StoreError, match="was read with --frames middle"):
+    with pytest.raises(StoreError, match="was read with frames middle"):
         repair(replace(options, reading=SourceOptions(frames="all")))
     assert repair(options).left == []
 
@@ -121,7 +122,7 @@ def test_a_merged_store_tells_what_its_parts_agree_on(
     assert Reading.recorded(same.provenance) == Reading(frames="middle")
     mixed = merge_stores([middle, first], tmp_path / "mixed.zarr", True)
     assert Reading.recorded(mixed.provenance) == Reading(frames=MIXED)
-    with pytest.raises(SourceError, match="read with different --frames: give the right"):
+    with pytest.raises(SourceError, match="read with different frames: give the right"):
         run_extract("mixed", source=cines)
 
 

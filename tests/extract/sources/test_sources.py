@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.sources.base import Source, draw_splits
-from samcache.extract.sources.files.source import SourceOptions
+from samcache.extract.sources.base import Source
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
+from samcache.extract.sources.splits import draw_splits
 
 
 def open_it(path: Path, **reading: object) -> Source:
@@ -134,7 +135,7 @@ def test_manifest_with_own_root_label_and_group(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("path,class\na,b\n", "should have a column 'file'"),
-        ("file,diagnosis\na,b\n", "--label-column"),
+        ("file,diagnosis\na,b\n", "name the label column: it is probably 'diagnosis'"),
         ("file,class,split\na.png,x,trian\n", "line 2: split should be train, val or test"),
         ("file,class\n../a.png,x\n", "line 2.*below the root"),
         ("file,class\n/etc/a.png,x\n", "line 2.*below the root"),

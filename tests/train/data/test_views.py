@@ -15,7 +15,7 @@ from samcache.cache.format.layout import EXTENTS
 from samcache.cache.format.views import VIEW_SETS, turned_frame
 from samcache.cache.store import Store
 from samcache.extract.encoders.registry import LEVELS
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
@@ -43,7 +43,7 @@ def store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
         folder / "images", folder / "toy.zarr", "vit_tiny", checkpoint,
         views="dihedral", frame_size=FRAME, pool=2, shard_rows=8,
     )  # fmt: skip
-    extract(options, Console(file=StringIO()))
+    extract(options)
     return Store(options.store)
 
 

@@ -11,19 +11,21 @@ import pytest
 from PIL import Image
 from quick_training import quick, run
 from rich.console import Console
+from shown import text_of
 from trained_run import samcache
 
 from samcache.cache.care.info import describe
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.commands.show.extraction import describe_report
 from samcache.extract import run as extracting
 from samcache.extract.check import check_source
-from samcache.extract.plan import forecast
-from samcache.extract.prepare import ExtractOptions
+from samcache.extract.options import ExtractOptions
+from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.open import open_source
+from samcache.extract.sources.options import SourceOptions
 from samcache.train.probe import probe
 
 QUIET = Console(quiet=True)
@@ -62,14 +64,14 @@ def options(tmp_path: Path, checkpoint: Path) -> ExtractOptions:
 def remarks(options: ExtractOptions) -> tuple[str, ...]:
     """Those of --check, --plan and extract, which must agree, and come before the encoder."""
     source = open_source(options.source, options.reading)
-    checked, planned = check_source(source, QUIET), forecast(options, QUIET)
+    checked, planned = check_source(source), plan_run(options)
     console = Console(file=StringIO(), width=10_000)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extracting, "prepare", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            extract(options, console)
+            extract(options)
     early = tuple(console.file.getvalue().splitlines())  # type: ignore[attr-defined]
-    extracted = extract(options, QUIET)
+    extracted = extract(options)
     assert checked.remarks == planned.remarks == early == extracted.remarks
     for report in (checked.to_json(), planned.to_json(), extracted.to_json()):
         assert tuple(json.loads(json.dumps(report))["remarks"]) == early
@@ -163,7 +165,7 @@ def test_images_that_cannot_be_read_are_the_first_cause(
     for path in (tmp_path / "imgs").iterdir():
         path.write_bytes(b"no image")
     problem = "24 of 24 images cannot be read; train, val and test are empty"
-    checked = check_source(open_source(options.source, options.reading), QUIET)
+    checked = check_source(open_source(options.source, options.reading))
     assert problem in checked.remarks[0]
     assert "rarest class" not in checked.remarks[0]
     assert "sizes" not in checked.text()
@@ -182,7 +184,7 @@ def test_many_classes_are_listed_a_line_each(
     manifest: Callable[..., Path], options: ExtractOptions
 ) -> None:
     manifest(lambda n, *_: (f"class {n}",), "file,class")
-    text = check_source(open_source(options.source, options.reading), QUIET).text()
+    text = text_of(describe_report(check_source(open_source(options.source, options.reading))))
     table = [line.split() for line in text.splitlines()[1:]]
     assert table[0] == ["train", "val", "test"]
     assert table[1] == ["class", "0", "1", "0", "0"]
@@ -220,7 +222,7 @@ def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
 
 def test_limit_may_be_the_cause(manifest: Callable[..., Path], options: ExtractOptions) -> None:
     manifest(WELL)
-    (refusal,) = extract(replace(options, limit=3), QUIET).remarks
+    (refusal,) = extract(replace(options, limit=3)).remarks
     assert "What helps: samcache extract without --limit; or" in refusal
 
 
@@ -232,7 +234,7 @@ def test_images_that_are_not_extracted_yet_are_the_first_cause(
     train: Callable[[object], object],
 ) -> None:
     manifest(WELL)
-    extract(options, QUIET)
+    extract(options)
     for shard in (1, 2):
         (tmp_path / f"s.zarr/commits/{shard:08}/zarr.json").unlink()
     with pytest.raises(ConfigError) as refused:
@@ -247,7 +249,7 @@ def test_everything_that_is_wrong_with_a_request_is_told_at_once(
     manifest: Callable[..., Path], options: ExtractOptions, tmp_path: Path
 ) -> None:
     manifest(UNTRAINABLE["no val"][0])
-    extract(options, QUIET)
+    extract(options)
     (tmp_path / "s.zarr/commits/00000001/zarr.json").unlink()
     with pytest.raises(
         ConfigError,
@@ -263,9 +265,9 @@ def test_a_class_that_has_lost_its_images_is_left_out_of_training(
     """Its number stays in the store; run, report, predict, evaluate and merge know it no more."""
     names = {"a": "b1", "b": "c1"}
     manifest(lambda n, c, split: (emptied if n in (3, 8, 15) else names[c], split))
-    extract(options, QUIET)
+    extract(options)
     manifest(lambda _, c, split: (names[c], split))
-    (remark,) = extract(replace(options, prune=True), QUIET).remarks
+    (remark,) = extract(replace(options, prune=True)).remarks
     assert remark.startswith(f"no image is of class '{emptied}'")
     store = Store(options.store)
     assert describe(store)["counts"]["train"] == {"b1": 7, "c1": 7}
@@ -291,7 +293,7 @@ def test_copies_and_patients_in_two_splits_are_told_by_train_and_probe(
     manifest(lambda n, c, s: (c, s, f"p{n % 20}"), "file,class,split,patient")
     (tmp_path / "imgs/023.png").write_bytes((tmp_path / "imgs/001.png").read_bytes())
     reading = SourceOptions(group="patient")
-    extract(replace(options, reading=reading, allow_split_groups=True), QUIET)
+    extract(replace(options, reading=reading, allow_split_groups=True))
     words = ["train", options.store, "--out", tmp_path / "run", "--epochs", 1, "--seeds", 0]
     told = samcache(*words, "--image-size", 32, "--device", "cpu").stderr
     copies = "warning: 1 image occurs in more than one split, such as imgs/001.png (train, b)"

@@ -1,4 +1,4 @@
-"""What lies under a file's name in place of the file: what a failed download leaves."""
+"""What a failed download leaves under a file's name: an empty file, a web page, a pointer."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ _KINDS = (
 )
 
 
-def failed_download(path: Path) -> str:
-    """What a file is instead, and what to do: "" where it is none of these; raises OSError."""
+def describe_failed_download(path: Path) -> str:
+    """What a file is instead, and what to do; "" for any other file. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

@@ -10,10 +10,12 @@ import pytest
 from cines import folder_of_cines, write_cine
 from click.testing import CliRunner
 from PIL import Image, features
+from shown import summary_text
 from tiny_extraction import Extract
 
 from samcache.cli import cli
-from samcache.extract.images.remarks import Noted, Tally, has_several_frames, is_single_colour
+from samcache.commands.show.extraction import describe_oddities
+from samcache.extract.images.oddities import Oddities, Tally, has_several_frames, is_single_colour
 
 
 def pages(kind: str, count: int, **options: object) -> bytes:
@@ -62,10 +64,10 @@ def test_one_pixel_makes_another_image(place: tuple[int, int]) -> None:
 
 
 def test_tallies_name_the_first_few() -> None:
-    total = sum((Noted.of(row, True, row % 2 == 0) for row in range(100)), Noted())
+    total = sum((Oddities.of(row, True, row % 2 == 0) for row in range(100)), Oddities())
     assert total.several == Tally(100, (0, 1, 2, 3, 4))
     assert total.single_colour.count == 50
-    assert Noted.of("a.tif", True, True).lines() == [
+    assert describe_oddities(Oddities.of("a.tif", True, True)) == [
         "1 file has several frames or pages: the first is used (first: a.tif)",
         "1 image is a single colour (first: a.tif)",
     ]
@@ -95,11 +97,11 @@ def test_check_and_extract_tell_of_them(blank_first_pages: Path, run_extract: Ex
     found = json.loads(CliRunner().invoke(cli, [*words, "--json"]).stdout)["noted"]
     assert found["several"]["count"] == found["single_colour"]["count"] == 6
     _, summary = run_extract(source=blank_first_pages)
-    assert several in summary.text()
-    assert single in summary.text()
+    assert several in summary_text(summary)
+    assert single in summary_text(summary)
     assert json.loads(json.dumps(summary.to_json()))["noted"]["several"]["count"] == 6
     _, again = run_extract(source=blank_first_pages)
-    assert "single colour" not in again.text(), "nothing was decoded"
+    assert "single colour" not in summary_text(again), "nothing was decoded"
 
 
 @pytest.mark.parametrize(("frames", "count"), [("first", 4), ("middle", 0), ("all", 0)])

@@ -1,0 +1,142 @@
+"""Build an encoder from a checkpoint: resolve its levels, check and load its weights."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from samcache.cache.errors import CheckpointError, ConfigError
+from samcache.cache.text import count_nouns
+from samcache.extract.encoders.base import LevelEncoder, Levels
+from samcache.extract.encoders.registry import LEVELS, find_architecture
+from samcache.extract.encoders.weights import name_official_file, read_checkpoint
+
+_log = logging.getLogger(__name__)
+Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A built encoder: each level's (C, h, w) in ``shapes``, its file's SHA-256 in ``weights``."""
+
+    name: str
+    image_size: int
+    weights: str
+    levels: Levels
+    shapes: Shapes
+    precision: str  # of matrix products, e.g. "bfloat16"
+    model: LevelEncoder
+
+
+def load_encoder(
+    name: str,
+    checkpoint: Path,
+    levels: tuple[str, ...],
+    image_size: int | None = None,
+    precision: str = "float32",
+    expected: str = "",
+) -> Encoder:
+    """Build an encoder in evaluation mode on the CPU and load its weights.
+
+    precision: "float32", "bfloat16" or "float16", of its matrix products. expected: the SHA-256
+    (hex) that the checkpoint must have; "" accepts any.
+
+    Raises ConfigError for an input size that the encoder cannot take, CheckpointError for weights
+    that are not this encoder's or not the expected ones.
+    """
+    architecture = find_architecture(name)
+    size = image_size or architecture.image_size
+    if size % architecture.granularity or size <= 0:
+        raise ConfigError(
+            f"image size {size} does not fit {name}: expected a multiple of "
+            f"{architecture.granularity}, such as {architecture.image_size}",
+            hint="image_size",
+        )
+    places = resolve_levels(name, levels)
+    weights, digest = read_checkpoint(checkpoint, expected)
+    shapes = level_shapes(name, levels, size)
+    model = architecture.build(size, places)
+    _load_weights(model, model.adapt(weights), name, checkpoint, digest)
+    model.eval().requires_grad_(False)
+    model.prepare(getattr(torch, precision))
+    torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
+    _log.info("%s at %d px in %s, weights %s of %s", name, size, precision, digest[:12], checkpoint)
+    return Encoder(name, size, digest, places, shapes, precision, model)
+
+
+def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
+    """Find level names and block numbers ("patch", "early", "7", …) in an encoder.
+
+    A block number n becomes the level ``block<n>``. The result is in the order of depth. Raises
+    ConfigError for names that the encoder does not have.
+    """
+    architecture = find_architecture(encoder)
+    if not names:
+        raise ConfigError(f"no level is given: give some of {', '.join(LEVELS)}", hint="levels")
+    levels: Levels = {}
+    for name in names:
+        number = name.removeprefix("block")
+        if name in ("patch", "neck"):
+            levels[name] = name
+        elif name in architecture.named:
+            levels[name] = architecture.named[name]
+        elif number.isdecimal() and int(number) < architecture.depth:
+            levels[f"block{int(number)}"] = int(number)
+        else:
+            raise ConfigError(
+                f"{encoder} has no level {name!r}: expected {', '.join(LEVELS)} or a block "
+                f"number from 0 to {architecture.depth - 1}",
+                hint="levels",
+            )
+    if len(set(levels.values())) < len(names):
+        raise ConfigError(
+            f"levels {','.join(names)} name a level twice: name each level once", hint="levels"
+        )
+    depth = {"patch": -1, "neck": architecture.depth}
+    return dict(sorted(levels.items(), key=lambda item: depth.get(str(item[1]), item[1])))
+
+
+def level_shapes(name: str, levels: tuple[str, ...], image_size: int) -> Shapes:
+    """Each level's unpooled (C, h, w) in a known encoder, without its weights."""
+    with torch.device("meta"), torch.no_grad():
+        model = find_architecture(name).build(image_size, resolve_levels(name, levels))
+        maps = model.eval()(torch.zeros(1, 3, image_size, image_size))
+    return {level: tuple(value.shape[1:]) for level, value in maps.items()}
+
+
+def pool_shapes(shapes: Shapes, pool: int) -> Shapes:
+    """Each level's (C, h, w) after averaging over pool x pool cells."""
+    return {
+        level: (channels, height // pool, width // pool)
+        for level, (channels, height, width) in shapes.items()
+    }
+
+
+def _load_weights(
+    model: LevelEncoder, weights: dict[str, Tensor], name: str, checkpoint: Path, digest: str
+) -> None:
+    wanted = {key: value.shape for key, value in model.state_dict().items()}
+    found = {key: value.shape for key, value in weights.items()}
+    if wanted == found:
+        damaged = [key for key, value in weights.items() if not value.isfinite().all()]
+        if damaged:
+            raise CheckpointError(
+                f"{checkpoint} is damaged: {count_nouns(len(damaged), 'weight')} (first: "
+                f"{damaged[0]}) {'holds' if len(damaged) == 1 else 'hold'} NaN or infinity; "
+                "download the file again"
+            )
+        model.load_state_dict(weights)
+        return
+    missing = sorted(wanted.keys() - found.keys())
+    shaped = sorted(key for key in wanted.keys() & found.keys() if wanted[key] != found[key])
+    extra = sorted(found.keys() - wanted.keys())
+    known = name_official_file(digest)
+    advice = f"the file is {known}" if known else "give the checkpoint of this encoder"
+    raise CheckpointError(
+        f"{checkpoint} does not fit encoder {name}: {count_nouns(len(missing), 'weight')} "
+        f"missing, {len(shaped)} of another shape, {len(extra)} unknown "
+        f"(first: {[*missing, *shaped, *extra][0]}): {advice}",
+        hint="encoder" if known else "checkpoint",
+    )

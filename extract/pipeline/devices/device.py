@@ -1,0 +1,22 @@
+"""The device that an extraction runs on."""
+
+import torch
+
+from samcache.extract.pipeline.ranks import own_gpu
+
+
+def open_device(name: str) -> torch.device:
+    """The device of a name; "auto" is a GPU where there is one, and else the CPU.
+
+    "cuda" without a number is this process's own among the visible GPUs, which becomes the current
+    one.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        device = torch.device("cuda", own_gpu(torch.cuda.device_count()))
+    torch.cuda.set_device(device)  # else page-locked memory would open the first GPU as well
+    return device

@@ -1,0 +1,23 @@
+"""Why a training of some samples would be refused, reported before anything is encoded."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from samcache.cache.format.description import Dataset
+from samcache.cache.labels.trainable import trainability
+
+_WHOLE = "extract the whole source, without a limit"
+
+
+def describe_training(
+    name: str, samples: pd.DataFrame, dataset: Dataset, limited: bool = False
+) -> list[str]:
+    """Why ``samcache train`` would refuse samples, and what looks wrong in their classes, by line.
+
+    samples: as ``trainability`` takes them. limited: whether a limit has left images out.
+    """
+    found = trainability(samples, dataset.classes, dataset.split_origin)
+    if limited:
+        found = replace(found, ways_out=(_WHOLE, *found.ways_out))
+    return found.lines(name)
