@@ -1,28 +1,25 @@
 """A killed extraction, resumed, ends in the very bytes of one that was never killed."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
+from forked import ForkedProcess
+from killed_extract import extract_until
 from store_content import uncommit
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.store import Store
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "killed_extract.py"
 
-
-def run_and_kill(npz: Path, store: Path, checkpoint: Path, moment: int) -> int:
-    command = [sys.executable, str(SCRIPT), str(npz), str(store), str(checkpoint), str(moment)]
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    if moment == 0:
-        assert done.returncode == 0, done.stderr.decode()
-    return done.returncode
+def run_and_kill(npz: Path, store: Path, checkpoint: Path, moment: int) -> int | None:
+    words = [str(word) for word in (npz, store, checkpoint, moment)]
+    process = ForkedProcess(extract_until, words, store.parent / f"{store.stem}-{uuid4()}")
+    _, errors = process.communicate()
+    assert moment or process.returncode == 0, errors
+    return process.returncode
 
 
 def array_objects(store: Path) -> dict[str, bytes]:

@@ -7,8 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from forked import ForkedProcess
+from tiny_cli import run_command
 from tiny_extraction import write_npz
 
 from samcache.cache.care.verify import verify
@@ -18,6 +21,7 @@ SCRIPT = Path(__file__).parents[1] / "helpers" / "tiny_cli.py"
 IMAGES, SHARD = 160, 8
 
 Objects = dict[str, bytes]
+Process = ForkedProcess | subprocess.Popen[str]
 
 
 def array_objects(store: Path) -> Objects:
@@ -33,12 +37,14 @@ class Job:
         self.npz = write_npz(folder / "toy.npz", (96, 32, 32))
         self.checkpoint = checkpoint
 
-    def start(self, store: Path, ranks: int = 0, pause: float = 0.0) -> subprocess.Popen[str]:
-        """A process, or with ``ranks`` a torchrun of so many."""
+    def start(self, store: Path, pause: float = 0.0) -> ForkedProcess:
+        """A process of its own."""
+        folder = store.parent / f"printed-{uuid4()}"
+        return ForkedProcess(run_command, [str(pause), *self._words(store)], folder)
+
+    def launch(self, store: Path, ranks: int, pause: float = 0.0) -> subprocess.Popen[str]:
+        """A torchrun of so many ranks."""
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        words = ["extract", self.npz, "--store", store, "--encoder", "vit_tiny", "--pool", 2]
-        words += ["--checkpoint", self.checkpoint, "--shard-rows", SHARD, "--batch-size", 4]
-        command = [*(torchrun if ranks else []), SCRIPT, pause, *words, "--device", "cpu"]
         environment = {
             **os.environ,
             "PYTHONPATH": str(SCRIPT.parent),
@@ -46,19 +52,17 @@ class Job:
             "COLUMNS": "140",  # a bar in one line
         }
         return subprocess.Popen(
-            [sys.executable, *map(str, command)],
+            [sys.executable, *torchrun, str(SCRIPT), str(pause), *self._words(store)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, store: Path, ranks: int = 0) -> str:
-        """Run to the end; what was printed."""
-        process = self.start(store, ranks)
-        output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        return output + errors
+    def _words(self, store: Path) -> list[str]:
+        words = ["extract", self.npz, "--store", store, "--encoder", "vit_tiny", "--pool", 2]
+        words += ["--checkpoint", self.checkpoint, "--shard-rows", SHARD, "--batch-size", 4]
+        return [str(word) for word in [*words, "--device", "cpu"]]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,7 @@ def job(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 def alone(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Objects:
     """What a single process makes of the source."""
     store = tmp_path_factory.mktemp("alone") / "alone.zarr"
-    job.run(store)
+    finish(job.start(store))
     return array_objects(store)
 
 
@@ -78,7 +82,14 @@ def commits(store: Path) -> int:
     return len(list(store.glob("commits/0*/zarr.json")))
 
 
-def wait_for_commits(store: Path, count: int, process: subprocess.Popen[str]) -> None:
+def finish(process: Process) -> str:
+    """Wait for the end of a process that should end well; what it printed."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return output + errors
+
+
+def wait_for_commits(store: Path, count: int, process: Process) -> None:
     while commits(store) < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -101,8 +112,7 @@ def test_processes_without_a_launcher_share_the_work_though_one_is_killed(
     killed.kill()
     killed.communicate()
     for other in others:
-        _, errors = other.communicate(timeout=300)
-        assert other.returncode == 0, errors
+        finish(other)
     assert array_objects(store) == alone
     assert Store(store).pending() == []
     assert verify(Store(store)) == []
@@ -114,7 +124,7 @@ def test_a_lost_worker_costs_its_shards_in_flight_and_another_world_size_goes_on
     job: Job, alone: Objects, tmp_path: Path
 ) -> None:
     store = tmp_path / "s.zarr"
-    torchrun = job.start(store, ranks=2, pause=0.1)
+    torchrun = job.launch(store, 2, pause=0.1)
     wait_for_commits(store, 4, torchrun)
     os.kill(children(torchrun.pid)[1], signal.SIGKILL)
     _, errors = torchrun.communicate(timeout=120)
@@ -124,10 +134,10 @@ def test_a_lost_worker_costs_its_shards_in_flight_and_another_world_size_goes_on
     assert 4 <= done < IMAGES // SHARD, "the kill came too late"
     assert verify(Store(store)) == []
 
-    output = job.run(store, ranks=4)
+    output = finish(job.launch(store, 3))
     assert array_objects(store) == alone
     assert verify(Store(store)) == []
-    encoded = [int(n) for n in re.findall(r"(\d+) encoded by rank \d of 4", output)]
+    encoded = [int(n) for n in re.findall(r"(\d+) encoded by rank \d of 3", output)]
     assert sum(encoded) == IMAGES - SHARD * done
     assert output.count("elapsed,") == 1, "one bar for the job"
 
@@ -148,5 +158,5 @@ def test_a_process_that_is_told_to_end_gives_its_claims_up(
     assert list(Store(store).objects.listing("claims")) == ["claims/zarr.json"]
     assert 0 < commits(store) < IMAGES // SHARD
     if status == 143:
-        job.run(store)
+        finish(job.start(store))
         assert array_objects(store) == alone

@@ -1,9 +1,7 @@
 """Extract with the tiny encoder and kill this process at a chosen moment.
 
-    python killed_extract.py SOURCE STORE CHECKPOINT MOMENT
-
-MOMENT counts the steps at which a store changes: before and after each object created, replaced,
-removed or flushed. At that step the process sends itself SIGKILL; 0 lets it finish.
+The moment counts the steps at which a store changes: before and after each object created,
+replaced, removed or flushed. At that step the process sends itself SIGKILL; 0 lets it finish.
 """
 
 import os
@@ -38,19 +36,25 @@ def _step(steps: list[int]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-if __name__ == "__main__":
-    source, store, checkpoint, moment = sys.argv[1:]
+def extract_until(source: str, store: str, checkpoint: str, moment: str) -> None:
+    """Extract, and die at a moment."""
     remaining = [int(moment)]
     for name in ("create", "put", "delete", "_flush"):
         setattr(FolderObjects, name, killing(getattr(FolderObjects, name), remaining))
-    options = ExtractOptions(
-        Path(source),
-        store,
-        "vit_tiny",
-        Path(checkpoint),
-        image_size=SIDE,
-        pool=2,
-        batch_size=4,
-        shard_rows=8,
+    extract(
+        ExtractOptions(
+            Path(source),
+            store,
+            "vit_tiny",
+            Path(checkpoint),
+            image_size=SIDE,
+            pool=2,
+            batch_size=4,
+            shard_rows=8,
+            device="cpu",
+        )
     )
-    extract(options)
+
+
+if __name__ == "__main__":
+    extract_until(*sys.argv[1:])

@@ -16,15 +16,20 @@ from samcache.cli import cli
 from samcache.commands.extract import ENCODERS
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
-if __name__ == "__main__":
-    pause = float(sys.argv.pop(1))
+
+def run_command(pause: str, *words: str) -> None:
+    """Run the command with the tiny encoder among its choices; each batch takes longer."""
     begin = ShardEncoder._encode
 
     def slowed(self: ShardEncoder, *rest: Any) -> Any:
-        time.sleep(pause)
+        time.sleep(float(pause))
         return begin(self, *rest)
 
     ShardEncoder._encode = slowed  # type: ignore[method-assign]
     choice = next(option for option in cli.commands["extract"].params if option.name == "encoder")
     choice.type = click.Choice([*ENCODERS, "vit_tiny"])
-    cli()
+    cli(words)
+
+
+if __name__ == "__main__":
+    run_command(*sys.argv[1:])

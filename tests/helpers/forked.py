@@ -1,0 +1,72 @@
+"""Processes that a server with torch in its memory forks: each begins in milliseconds."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+HELPERS = Path(__file__).parent
+
+
+class ForkedProcess:
+    """A function in a process of its own; what it prints goes to two files."""
+
+    def __init__(self, function: Callable[..., None], words: list[str], folder: Path) -> None:
+        """function: of a module in this folder; words: its arguments; folder: of the two files."""
+        self._out, self._errors = folder / "stdout", folder / "stderr"
+        folder.mkdir(parents=True)
+        environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "140"}  # a bar in one line
+        self._process = start_server().Process(
+            target=_run, args=(function, words, str(self._out), str(self._errors), environment)
+        )
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, minus the signal that killed the process; None while it runs."""
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """As ``returncode``."""
+        return self._process.exitcode
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """What the process printed, and its errors, once it has ended."""
+        self._process.join(timeout)
+        assert self._process.exitcode is not None, "the process does not end"
+        return self._out.read_text(), self._errors.read_text()
+
+    def send_signal(self, number: int) -> None:
+        """Send the process a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self.send_signal(signal.SIGKILL)
+
+
+def start_server() -> ForkServerContext:
+    """The context of the server, which the first process starts."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["killed_extract", "tiny_cli"])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])
+    return context
+
+
+def _run(
+    function: Callable[..., None],
+    words: list[str],
+    out: str,
+    errors: str,
+    environment: dict[str, str],
+) -> None:
+    for name, stream in ((out, sys.stdout), (errors, sys.stderr)):
+        with open(name, "w") as file:  # noqa: PTH123
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server ignores it
+    function(*words)
