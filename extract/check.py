@@ -15,7 +15,7 @@ from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.duplicates import Duplicates, find_duplicates, split_groups
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
-from samcache.extract.sources.base import OnRemark, Source, ignore_remark
+from samcache.extract.sources.base import OnRemark, Remark, Source, ignore_remark
 from samcache.extract.sources.known_splits import keep_copies_together
 from samcache.extract.sources.training_remarks import describe_training
 
@@ -39,7 +39,7 @@ class SourceReport:
     groups: dict[str, tuple[str, ...]]
     passed_over: tuple[str, ...]
     oddities: Oddities
-    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+    remarks: tuple[Remark, ...] = ()  # why training would be refused, and odd classes
 
 
 def check_source(

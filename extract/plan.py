@@ -24,7 +24,7 @@ from samcache.extract.pipeline.ranks import division, reading_threads
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
-from samcache.extract.sources.base import OnRemark, Source, ignore_remark
+from samcache.extract.sources.base import OnRemark, Remark, Source, ignore_remark
 from samcache.extract.sources.source_hashes import read_hashes
 from samcache.extract.sources.training_remarks import describe_training
 from samcache.extract.target import Target, open_limited, open_store, prepare_target
@@ -64,7 +64,7 @@ class Plan:
     speed: Speed | None
     changes: Changes
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
-    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+    remarks: tuple[Remark, ...] = ()  # why training would be refused, and odd classes
     pruned: bool = False  # whether the store would follow what left the source or changed
     limited: bool = False  # whether the run would see only some of the source's images
 
@@ -165,7 +165,7 @@ def _plan_table(target: Target) -> tuple[pd.DataFrame, Store | None, Changes]:
     return (store.table if following is None else following), store, changes
 
 
-def _describe_training(table: pd.DataFrame, store: Store | None, target: Target) -> list[str]:
+def _describe_training(table: pd.DataFrame, store: Store | None, target: Target) -> list[Remark]:
     """Training remarks on the samples after the run, without those known as unreadable."""
     if store is not None:
         bad = store.samples[store.samples["status"] == "unreadable"]

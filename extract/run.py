@@ -57,7 +57,7 @@ def extract(
     objects = open_objects(options.store)
     is_new, limited = not store_exists(objects), options.limit is not None
     remarks = describe_training(source.name, source.samples, source.dataset, limited)
-    for remark in (*source.remarks, *(map(Remark, remarks) if is_new else ())):
+    for remark in (*source.remarks, *(remarks if is_new else ())):
         on_remark(remark)
     target = prepare_target(options, source)
     read_hashes = SourceHashes(source, partial(on_progress, "looking for copies"))
@@ -68,9 +68,9 @@ def extract(
         recorded = list_unreadable(store) if options.accept_unreadable else {}
         comparing = partial(on_progress, "comparing with the source")
         store, changes = update_table(store, target, share, writer, read_hashes, comparing)
-        for line in describe_training(source.name, store.samples, store.dataset, limited):
-            if not is_new or line not in remarks:
-                on_remark(Remark(line))
+        for remark in describe_training(source.name, store.samples, store.dataset, limited):
+            if not is_new or remark not in remarks:
+                on_remark(remark)
         started = time.perf_counter()
         filled = run_encoder(store, target, share, writer, on_progress, on_remark)
         seconds = time.perf_counter() - started

@@ -10,7 +10,7 @@ from samcache.extract.images.oddities import NO_ODDITIES, Oddities
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.sources.base import Source
+from samcache.extract.sources.base import Remark, Source
 from samcache.extract.sources.training_remarks import describe_training
 
 
@@ -32,7 +32,7 @@ class ExtractSummary:
     precision: Precision | None = None
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
     oddities: Oddities = NO_ODDITIES  # of the images that were encoded by this process
-    remarks: tuple[str, ...] = ()  # why training would be refused, and odd classes
+    remarks: tuple[Remark, ...] = ()  # why training would be refused, and odd classes
     created: bool = True  # whether there was no store when this run began
     accepted: tuple[str, ...] = ()  # ids of unreadable images that were recorded before the run
     pruned: bool = False  # whether the store follows what left the source or changed

@@ -115,7 +115,7 @@ def describe_summary(summary: ExtractSummary, quiet: bool = False) -> list[Part]
             *describe_passed_over(summary.passed_over),
             *describe_oddities(summary.oddities),
             *describe_changes(summary),
-            *summary.remarks,
+            *_describe_remarks(summary),
             *(_describe_precision(summary.precision) if summary.created else ()),
         ]
     if summary.missing:
@@ -230,6 +230,11 @@ def _describe_copies(
     return [*lines, repeated] if within else lines
 
 
+def _describe_remarks(found: ExtractSummary | Plan | SourceReport) -> list[str]:
+    """Why a training would be refused, and what looks wrong in the classes."""
+    return [add_options(one.text, one.hint) for one in found.remarks]
+
+
 def _describe_reason(name: str, reason: str) -> str:
     """Why an image cannot be read, with the option that helps."""
     from samcache.extract.sources.files.file_source import LINK_OUT
@@ -250,6 +255,7 @@ def _to_json(found: ExtractSummary | Plan | SourceReport) -> dict[str, Any]:
     """Plain data, under the keys that readers of earlier versions know."""
     left_out = {"pruned", "limited"}
     value = {name: each for name, each in asdict(found).items() if name not in left_out}
+    value["remarks"] = _describe_remarks(found)
     return {"noted" if name == "oddities" else name: each for name, each in value.items()}
 
 
@@ -265,7 +271,7 @@ def describe_plan(plan: Plan) -> list[Part]:
         f"{plan.store} {state}: {count_nouns(plan.images, 'image')}, {plan.rows} to encode{copied}",
         *describe_passed_over(plan.passed_over),
         *describe_changes(plan),
-        *plan.remarks,
+        *_describe_remarks(plan),
         make_table(sizes),
         f"{describe_bytes(sum(plan.bytes.values()))} in {count_nouns(plan.objects, 'object')} "
         f"({count_nouns(plan.shards, 'shard')})",
@@ -309,7 +315,7 @@ def describe_report(report: SourceReport) -> list[Part]:
         *_describe_sizes(report.sizes),
         *describe_passed_over(report.passed_over),
         *describe_oddities(report.oddities),
-        *report.remarks,
+        *_describe_remarks(report),
         *list_trouble("image", "cannot be read", bad),
         *_describe_copies(report.duplicates, report.classes, name_within=True),
         *list_trouble("group", "in more than one split", divided),

@@ -6,18 +6,20 @@ import pandas as pd
 
 from samcache.cache.format.description import Dataset
 from samcache.cache.labels.trainable import trainability
+from samcache.extract.sources.base import Remark
 
 _WHOLE = "extract the whole source, without a limit"
 
 
 def describe_training(
     name: str, samples: pd.DataFrame, dataset: Dataset, limited: bool = False
-) -> list[str]:
-    """Why ``samcache train`` would refuse samples, and what looks wrong in their classes, by line.
+) -> list[Remark]:
+    """Why ``samcache train`` would refuse samples, and what looks wrong in their classes.
 
     samples: as ``trainability`` takes them. limited: whether a limit has left images out.
     """
     found = trainability(samples, dataset.classes, dataset.split_origin)
     if limited:
         found = replace(found, ways_out=(_WHOLE, *found.ways_out))
-    return found.lines(name)
+    refused = [Remark(f"{name} {found.refusal()}", found.hint)] if found.problems else []
+    return [*refused, *map(Remark, found.remarks)]

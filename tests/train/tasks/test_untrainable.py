@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,21 @@ from samcache.cache.care.info import describe
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.commands.show.extraction import describe_report
+from samcache.commands.show.extraction import (
+    describe_plan,
+    describe_report,
+    describe_summary,
+    plan_to_json,
+    report_to_json,
+    summary_to_json,
+)
+from samcache.commands.terminal.hints import add_options
 from samcache.extract import run as extracting
 from samcache.extract.check import check_source
 from samcache.extract.options import ExtractOptions
 from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
+from samcache.extract.sources.base import Remark
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 from samcache.train.probe import probe
@@ -65,19 +73,19 @@ def remarks(options: ExtractOptions) -> tuple[str, ...]:
     """Those of --check, --plan and extract, which must agree, and come before the encoder."""
     source = open_source(options.source, options.reading)
     checked, planned = check_source(source), plan_run(options)
-    console = Console(file=StringIO(), width=10_000)
+    early = list[Remark]()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extracting, "prepare", lambda *_: 1 / 0)
+        patch.setattr(extracting, "prepare_target", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            extract(options)
-    early = tuple(console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+            extract(options, on_remark=early.append)
     extracted = extract(options)
-    assert checked.remarks == planned.remarks == early == extracted.remarks
-    for report in (checked.to_json(), planned.to_json(), extracted.to_json()):
-        assert tuple(json.loads(json.dumps(report))["remarks"]) == early
-    for text in (checked.text(), planned.text(prune=False), extracted.text()):
-        assert all(line in text.splitlines() for line in early)
-    return early
+    assert checked.remarks == planned.remarks == tuple(early) == extracted.remarks
+    lines = [add_options(one.text, one.hint) for one in early]
+    for report in (report_to_json(checked), plan_to_json(planned), summary_to_json(extracted)):
+        assert json.loads(json.dumps(report))["remarks"] == lines
+    for parts in (describe_report(checked), describe_plan(planned), describe_summary(extracted)):
+        assert all(line in parts for line in lines)
+    return tuple(one.text for one in early)
 
 
 WELL: Change = lambda _, name, split: (name, split)  # noqa: E731
@@ -166,9 +174,9 @@ def test_images_that_cannot_be_read_are_the_first_cause(
         path.write_bytes(b"no image")
     problem = "24 of 24 images cannot be read; train, val and test are empty"
     checked = check_source(open_source(options.source, options.reading))
-    assert problem in checked.remarks[0]
-    assert "rarest class" not in checked.remarks[0]
-    assert "sizes" not in checked.text()
+    assert problem in checked.remarks[0].text
+    assert "rarest class" not in checked.remarks[0].text
+    assert "sizes" not in text_of(describe_report(checked))
 
 
 def test_labels_that_name_images_rather_than_classes_are_told(
@@ -223,7 +231,7 @@ def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
 def test_limit_may_be_the_cause(manifest: Callable[..., Path], options: ExtractOptions) -> None:
     manifest(WELL)
     (refusal,) = extract(replace(options, limit=3)).remarks
-    assert "What helps: samcache extract without --limit; or" in refusal
+    assert "What helps: extract the whole source, without a limit; or" in refusal.text
 
 
 @pytest.mark.parametrize("train", [run, lambda config: probe(Store(config.store))])
@@ -268,12 +276,12 @@ def test_a_class_that_has_lost_its_images_is_left_out_of_training(
     extract(options)
     manifest(lambda _, c, split: (names[c], split))
     (remark,) = extract(replace(options, prune=True)).remarks
-    assert remark.startswith(f"no image is of class '{emptied}'")
+    assert remark.text.startswith(f"no image is of class '{emptied}'")
     store = Store(options.store)
     assert describe(store)["counts"]["train"] == {"b1": 7, "c1": 7}
     results = run(quick(store, tmp_path / "run"))
     assert results.classes == ("b1", "c1")
-    assert probe(store).remarks == (remark,)
+    assert probe(store).remarks == (remark.text,)
     for words in (
         ("predict", tmp_path / "run", store.location, "--out", tmp_path / "p.csv"),
         ("evaluate", tmp_path / "run", store.location, "--out", tmp_path / "e"),
