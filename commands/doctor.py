@@ -1,6 +1,6 @@
-"""``samcache doctor``: look at this machine.
+"""``samcache doctor``: examine this machine.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once.
+Heavy imports are inside the function, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ from samcache.commands.terminal.streams import open_console
 @click.command()
 @click.argument("stores", nargs=-1)
 @click.option(
-    "--checkpoint", "checkpoints", type=FilePath(), multiple=True, help="Weights to check."
+    "--checkpoint",
+    "checkpoints",
+    type=FilePath(),
+    multiple=True,
+    help="Check this file of weights; may be repeated.",
 )
 @as_json_option
 def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool) -> None:
-    """Look at this machine, and say what to do.
+    """Examine this machine, and advise on what it lacks.
 
-    Packages, extras, devices, memory, disk, checkpoint files by their hash, and whether STORES
-    (folders, buckets or single stores) can be reached. Exits with 1 where something needs to be
-    done.
+    Lists packages, extras, devices, memory, disk space, and checkpoint files by their hash. Tests
+    whether STORES (folders, buckets or single stores) can be reached. Exits with 1 if something
+    needs to be done.
 
     \b
     samcache doctor

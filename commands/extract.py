@@ -1,38 +1,36 @@
-"""``samcache extract``: images to a store of features.
+"""``samcache extract``: encode images into a store of features.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once.
+Heavy imports are inside the functions, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from samcache.commands.options import (
     EXIT_UNREADABLE,
-    At,
     AutoOr,
-    CommaList,
     Device,
     FilePath,
     Window,
     as_json_option,
     option,
+    option_of,
     source_options,
 )
 from samcache.commands.show.tables import print_parts
 from samcache.commands.terminal.group import console, next_for_store, remark, resumable
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
-from samcache.extract.encoders.registry import ENCODERS, LEVELS
-
-if TYPE_CHECKING:
-    from samcache.extract.options import ExtractOptions
-    from samcache.extract.sources.options import SourceOptions
+from samcache.extract.encoders.registry import ENCODERS
+from samcache.extract.options import ExtractOptions
+from samcache.extract.sources.options import SourceOptions
 
 _ABOUT_UNREADABLE = (
     f"exit status {EXIT_UNREADABLE}, because of unreadable images; if the store already records "
@@ -51,52 +49,66 @@ class Encoder(click.Choice[str]):
         return super().convert(value, param, ctx)
 
 
-PREPROCESSING = click.Choice(["sam", "medsam"])
-DTYPE = click.Choice(["float16", "float32"])
-VIEWS = click.Choice(["identity", "flips", "dihedral"])
-PRECISION = click.Choice(["auto", "float32", "bfloat16", "float16"])
+_MODELS = "; ".join(
+    f"{', '.join(n for n, entry in ENCODERS.items() if entry.model == model)}: {model}"
+    for model in dict.fromkeys(entry.model for entry in ENCODERS.values())
+)
+extract_option = functools.partial(option_of, ExtractOptions)
 
 
 @click.command()
 @click.argument("source", type=FilePath())
-@option("--store", help="Zarr store to create or resume: a folder or a URL. --check works without.")
+@option(
+    "--store", help="Create or resume this Zarr store, a folder or a URL. Not needed for --check."
+)
 @option(
     "--encoder",
     type=Encoder(ENCODERS),
-    help="vit_b, _l and _h are SAM, vit_t MobileSAM, vit_t_med LiteMedSAM. --check works without.",
+    help=f"Encode with this model. {_MODELS}. Not needed for --check.",
 )
-@option(
-    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
+@extract_option(
+    "checkpoint", help="Load weights from this file.  [default: the official file, downloaded once]"
 )
-@option("--image-size", type=At(16), help="Side of the encoder's input.  [default: its own]")
-@option("--preprocessing", type=PREPROCESSING, help="[default: medsam for vit_t_med, else sam]")
-@option("--levels", type=CommaList(), default=",".join(LEVELS), help="Names or block numbers.")
-@option("--pool", type=At(1), default=4, help="Average maps over P x P cells before caching.")
-@option("--dtype", type=DTYPE, default="float16", help="Storage type of the features.")
-@option("--views", type=VIEWS, default="identity", help="Also cache flipped, turned images.")
-@option("--precision", type=PRECISION, default="auto", help="auto: bfloat16 where it is fast.")
-@option("--frame-size", type=At(1, 4096), help="Side of the cached images.  [default: at most 256]")
+@extract_option(
+    "image_size", help="Scale images to this side for the encoder.  [default: the encoder's own]"
+)
+@extract_option("preprocessing", help="Normalise as this model does.  [default: the encoder's own]")
+@extract_option("levels", help="Cache these levels: names, or block numbers from 0.")
+@extract_option("pool", help="Average maps over P x P cells before caching.")
+@extract_option("dtype", help="Store features in this type.")
+@extract_option("views", help="Also cache flipped, or flipped and rotated, copies of each image.")
+@extract_option(
+    "precision", help="Compute in this type; auto: bfloat16 on devices that are fast at it."
+)
+@extract_option(
+    "frame_size", help="Cache images with this side.  [default: the encoder's, at most 256]"
+)
 @option("--no-images", is_flag=True, help="Cache features alone; train needs the images.")
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
-@option("--shard-rows", type=At(1, 65536), default=64, help="Images a shard, the unit of work.")
-@option("--limit", type=At(1), help="Only so many images, spread over splits and classes.")
-@option("--strict", is_flag=True, help="Stop at an unreadable image instead of recording it.")
-@option(
-    "--accept-unreadable",
-    is_flag=True,
+@extract_option("device", type=Device(), help="Run on auto, cpu, cuda, cuda:1 or mps.")
+@extract_option(
+    "batch_size", type=AutoOr(), help="Encode this many images at once; auto: what fits."
+)
+@extract_option("shard_rows", help="Write this many images in a shard, the unit of work.")
+@extract_option("limit", help="Extract only this many images, spread over splits and classes.")
+@extract_option("strict", help="Stop at an unreadable image instead of recording it.")
+@extract_option(
+    "accept_unreadable",
     help="Exit with 0, not 3, if the store already records each unreadable image.",
 )
-@option("--prune", is_flag=True, help="Drop what left the source, encode anew what changed.")
-@option("--reuse", multiple=True, help="Store to copy known images from; may be repeated.")
-@option("--assume-unchanged", is_flag=True, help="Do not compare stored images with the source.")
-@option("--plan", is_flag=True, help="Only tell what would be written and how long it takes.")
-@option("--check", is_flag=True, help="Only read all images and tell what SOURCE holds.")
+@extract_option("prune", help="Drop images that left the source; encode changed images again.")
+@option("--reuse", multiple=True, help="Copy known images from this store; may be repeated.")
+@extract_option("assume_unchanged", help="Do not compare stored images with the source.")
+@option("--plan", is_flag=True, help="Only report what would be written and how long it takes.")
+@option("--check", is_flag=True, help="Only read all images and report what SOURCE holds.")
 @as_json_option
-@option("--window", type=Window(), help="Shown of DICOM and deep grey.  [default: the image's own]")
+@option(
+    "--window",
+    type=Window(),
+    help="Intensity window for DICOM and for grey images deeper than 8 bits.  [default: own]",
+)
 @source_options
-@option("--allow-split-groups", is_flag=True, help="Accept groups that stand in two splits.")
-@resumable("finished shards stand; run the same command again to go on")
+@extract_option("allow_split_groups", help="Accept groups that occur in two splits.")
+@resumable("finished shards are kept; run the same command again to continue")
 def extract(
     source: Path,
     reading: dict[str, Any],
@@ -109,11 +121,11 @@ def extract(
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
 
-    SOURCE is a folder of class folders, with or without train/val/test folders above them, a
-    manifest (.csv or .parquet: columns file, class, and optionally split), a MedMNIST .npz or
-    medmnist:NAME@SIZE, or HDF5; images may be DICOM. A second run encodes only what is not
-    committed yet, and what is new in the source. Any number of processes may work on one store;
-    under torchrun and Slurm the shards are divided among the ranks.
+    SOURCE is a folder of class folders, with or without train/val/test folders above them; a
+    manifest (.csv or .parquet with the columns file, class, and optionally split); a MedMNIST .npz
+    or medmnist:NAME@SIZE; or HDF5. Images may be DICOM. A second run encodes only images that are
+    not committed yet, or new in the source. Any number of processes may fill one store. Under
+    torchrun and Slurm each rank gets its part of the shards.
 
     \b
     samcache extract breastmnist.npz --store breast.zarr --encoder vit_t --image-size 512
@@ -131,9 +143,6 @@ def extract(
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"--{name} is missing: only --check works without")
-    from samcache.extract.options import ExtractOptions
-    from samcache.extract.sources.options import SourceOptions
-
     how = SourceOptions(**reading, window=window)
     if check:
         _check(source, how, options["store"], options["limit"], as_json)

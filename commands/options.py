@@ -14,8 +14,10 @@ from typing import Any
 
 import click
 
+from samcache.cache.fields import FieldKind, read_field
 from samcache.cache.format import reading
 from samcache.cache.text import count_nouns
+from samcache.extract.sources.options import SourceOptions
 
 
 class At(click.IntRange):
@@ -87,6 +89,7 @@ class AutoOr(click.ParamType[int | None]):
     """A whole number from 1, or "auto", which becomes None."""
 
     name = "auto|n"
+    none = "auto"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -117,11 +120,19 @@ class Window(click.ParamType[tuple[float, float]]):
 
 
 class Device(click.ParamType[str]):
-    """A torch device; "auto" is this process's GPU, or the CPU if torch finds no GPU."""
+    """A torch device; "auto" is this process's GPU, or the CPU if torch finds no GPU.
+
+    keep_auto: leave "auto" to the command.
+    """
 
     name = "device"
 
+    def __init__(self, keep_auto: bool = False) -> None:
+        self.keep_auto = keep_auto
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "auto" and self.keep_auto:
+            return str(value)
         import torch
 
         gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -139,6 +150,49 @@ class Device(click.ParamType[str]):
             found = count_nouns(gpus, "GPU") + ", counted from cuda:0" if gpus else "one device"
             self.fail(f"{value} is not there: this machine has {found}", param, ctx)
         return str(value)
+
+
+def option_of(
+    options: type, field: str, *names: str, help: str | None = None, type: Any = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that sets a field of an options dataclass, whose default and limits it takes.
+
+    names: the option's, where it is not called as the field is. type: a click type, where the
+    field's annotation does not say enough.
+    """
+    kind = read_field(options, field)
+    flag = field.replace("_", "-")
+    if kind.value is bool and kind.default:
+        return option(*(names or (f"--{flag}/--no-{flag}",)), default=True, help=help)
+    if kind.value is bool:
+        return option(*(names or (f"--{flag}",)), is_flag=True, default=False, help=help)
+    chosen = type or _make_type(kind)
+    default = kind.default
+    if default is None:
+        default = getattr(chosen, "none", None)
+    elif isinstance(default, tuple):
+        default = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in default)
+    return option(*(names or (f"--{flag}",)), type=chosen, default=default, help=help)
+
+
+def _make_type(kind: FieldKind) -> Any:
+    """The click type of a field."""
+    if kind.choices:
+        return click.Choice(kind.choices)
+    if kind.value is tuple:
+        return CommaList(kind.item)
+    if kind.value is Path:
+        return FilePath()
+    if kind.value not in (int, float):
+        return kind.value
+    bounds = kind.bounds
+    limits: dict[str, Any] = {
+        "min": bounds.ge if bounds.gt is None else bounds.gt,
+        "min_open": bounds.gt is not None,
+        "max": bounds.le if bounds.lt is None else bounds.lt,
+        "max_open": bounds.lt is not None,
+    }
+    return (At if kind.value is int else Share)(**limits)
 
 
 FRAMES = click.Choice(reading.FRAMES)
@@ -165,14 +219,16 @@ _SOURCE_OPTIONS = {
     "images_key": option(
         "--x", "images_key", help="HDF5 array with the images.  [default: as recorded, else x]"
     ),
-    "labels_key": option("--y", "labels_key", default="y", help="HDF5 array with the labels."),
+    "labels_key": option(
+        "--y", "labels_key", default=SourceOptions.labels_key, help="HDF5 array with the labels."
+    ),
     "follow_links": option(
         "--follow-links", is_flag=True, help="Read files that links outside the folder point to."
     ),
     "split_seed": option(
         "--split-seed",
         type=At(0),
-        default=0,
+        default=SourceOptions.split_seed,
         help="Seed for drawing a split if the source has none.",
     ),
 }

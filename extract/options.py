@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.sources.options import SourceOptions
@@ -17,18 +20,18 @@ class ExtractOptions:
     store: str | Path  # a folder or a URL
     encoder: str
     checkpoint: Path | None = None
-    image_size: int | None = None
-    preprocessing: str | None = None
+    image_size: Annotated[int, Meta(ge=16)] | None = None
+    preprocessing: Literal["sam", "medsam"] | None = None
     levels: tuple[str, ...] = LEVELS
-    pool: int = 4
-    dtype: str = "float16"
-    views: str = "identity"  # or flips, dihedral
-    precision: str = "auto"
-    frame_size: int | None = None
+    pool: Annotated[int, Meta(ge=1)] = 4
+    dtype: Literal["float16", "float32"] = "float16"
+    views: Literal["identity", "flips", "dihedral"] = "identity"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    frame_size: Annotated[int, Meta(ge=1, le=4096)] | None = None  # 0: no images
     device: str = "auto"
-    batch_size: int | None = None  # None: what fits
-    shard_rows: int = 64
-    limit: int | None = None
+    batch_size: Annotated[int, Meta(ge=1)] | None = None  # None: what fits
+    shard_rows: Annotated[int, Meta(ge=1, le=65536)] = 64
+    limit: Annotated[int, Meta(ge=1)] | None = None
     strict: bool = False
     allow_split_groups: bool = False
     hash_ids: bool = False
