@@ -30,8 +30,8 @@ from pydicom.data import get_testdata_file
 
 from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract.images.decode import decode_image
-from samcache.extract.images.dicom.file import is_dicom
-from samcache.extract.images.preprocess import resized_shape, to_frame
+from samcache.extract.images.dicom.file import is_meant_as_dicom
+from samcache.extract.images.preprocess import fit_shape, to_frame
 
 SIZES = ((256, 256), (1024, 768), (3000, 2000), (6000, 4000))
 OPTIONS = {"JPEG": {"quality": 92}, "PNG": {"compress_level": 6}}
@@ -55,14 +55,14 @@ def with_samcache(data: bytes, side: int) -> None:
 
 def with_libraries(data: bytes, side: int) -> None:
     """The same without a look at what kind of image it is, or how a viewer would show it."""
-    if is_dicom(data):
+    if is_meant_as_dicom(data):
         values = pydicom.dcmread(io.BytesIO(data)).pixel_array
         image = Image.fromarray((values >> 4).astype(np.uint8)).convert("RGB")
     else:
         image = Image.open(io.BytesIO(data))
         image.load()
     for each in (side, CACHED):
-        height, width = resized_shape(image.height, image.width, each)
+        height, width = fit_shape(image.height, image.width, each)
         np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -162,7 +162,7 @@ def _run(options: ExtractOptions, as_json: bool) -> None:
         show_remarks,
         summary_to_json,
     )
-    from samcache.extract.pipeline.ranks import division
+    from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.run import extract
 
     terminal = console()
@@ -172,7 +172,7 @@ def _run(options: ExtractOptions, as_json: bool) -> None:
         click.echo(json.dumps(summary_to_json(summary), indent=2))
     else:
         print_parts(describe_summary(summary, terminal.quiet))
-        if division().speaks and not summary.missing and not summary.remarks:
+        if find_division().speaks and not summary.missing and not summary.remarks:
             store, trainable = str(options.store), options.frame_size != 0
             remark(terminal, next_for_store(store, trainable=trainable))
     if summary.new_unreadable:
@@ -187,13 +187,13 @@ def _plan(options: ExtractOptions, as_json: bool) -> None:
         show_progress,
         show_remarks,
     )
-    from samcache.extract.pipeline.ranks import division
+    from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.plan import plan_run
 
     terminal = console()
     with show_progress(terminal) as on_progress:
         planned = plan_run(options, on_progress, show_remarks(terminal))
-    if not division().speaks:
+    if not find_division().speaks:
         return  # one plan for the job
     if as_json:
         click.echo(json.dumps(plan_to_json(planned), indent=2))

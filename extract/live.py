@@ -64,11 +64,11 @@ class LiveEncoder:
                 table = each.samples.iloc[rows].reset_index(drop=True)
                 with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
                     place = Path(folder) / "live.zarr"
-                    store, filled = self._filled(place, part, table, shard_encoder)
+                    store, filled = self._fill_store(place, part, table, shard_encoder)
                     on_oddities(filled.oddities.with_ids(table["id"]))
                     yield store
 
-    def _filled(
+    def _fill_store(
         self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
     ) -> tuple[Store, Filled]:
         shapes = pool_shapes(self.encoder.shapes, encoder.identity.pool)

@@ -18,9 +18,9 @@ from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 from samcache.extract.changes import Changes, compare, count_tried, fit_to_store, next_table
 from samcache.extract.options import ExtractOptions
-from samcache.extract.pipeline.exactness import PROBE, probe_images
+from samcache.extract.pipeline.exactness import PROBE, read_probe_images
 from samcache.extract.pipeline.open_shard import ShardRows
-from samcache.extract.pipeline.ranks import division, reading_threads
+from samcache.extract.pipeline.ranks import count_reading_threads, find_division
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
@@ -45,7 +45,7 @@ class Speed:
 
     def seconds(self, rows: int, workers: int) -> float:
         """For so many rows in a job of so many workers; reading runs ahead in several threads."""
-        return rows * max(self.encode, self.read / reading_threads()) / workers
+        return rows * max(self.encode, self.read / count_reading_threads()) / workers
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def plan_run(
     ``reuse``, the bytes of the images to do are read. Time is measured on a few images that are
     spread over the source.
     """
-    source, job = open_limited(options), division()
+    source, job = open_limited(options), find_division()
     for remark in source.remarks if job.speaks else ():
         on_remark(remark)
     target = prepare_target(options, source)
@@ -130,7 +130,7 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
     """
     few = source.limited(PROBE)
     started = time.perf_counter()
-    images = probe_images(few, encoder.identity)
+    images = read_probe_images(few, encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
     if not images:
         return None

@@ -20,7 +20,7 @@ from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
-from samcache.extract.sources.pseudonyms import hashed_ids
+from samcache.extract.sources.pseudonyms import hash_ids_in
 from samcache.extract.sources.recorded_reading import follow_reading, refuse_other_reading
 
 
@@ -62,7 +62,7 @@ def repair(options: RepairOptions) -> RepairSummary:
     source = _open_source(store, options)
     samples = use_store_labels(source.samples, source, store)
     if options.hash_ids:
-        samples = hashed_ids(samples)
+        samples = hash_ids_in(samples)
     _restore_columns(store, samples, broken)
     store = Store(options.store, store.objects)
     encoder = _encoder(store, source, samples, options)

@@ -23,7 +23,7 @@ from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.fill import Work, fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.progress import job_progress
-from samcache.extract.pipeline.ranks import Division, division
+from samcache.extract.pipeline.ranks import Division, find_division
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
 from samcache.extract.sources.base import OnRemark, Remark, ignore_remark
@@ -51,7 +51,7 @@ def extract(
 
     Of the processes of a job, the first alone calls ``on_remark``, and one reports the progress.
     """
-    source, share = open_limited(options), division()
+    source, share = open_limited(options), find_division()
     if not share.speaks:
         on_progress, on_remark = ignore_progress, ignore_remark
     objects = open_objects(options.store)

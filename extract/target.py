@@ -22,18 +22,18 @@ from samcache.extract.encoders.load import Encoder, Shapes, load_encoder, pool_s
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.encoders.precision import resolve_precision
 from samcache.extract.encoders.registry import find_architecture
-from samcache.extract.encoders.weights import official_checkpoint
-from samcache.extract.images.colour import window_text
+from samcache.extract.encoders.weights import find_official_checkpoint
+from samcache.extract.images.colour import describe_window
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.devices.device import open_device
-from samcache.extract.pipeline.exactness import measure_precision, probe_images
+from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
 from samcache.extract.pipeline.reuse import KnownRows
 from samcache.extract.pipeline.rows import read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.known_splits import ReadHashes, keep_copies_together
 from samcache.extract.sources.open import open_source
-from samcache.extract.sources.pseudonyms import hashed_ids
+from samcache.extract.sources.pseudonyms import hash_ids_in
 from samcache.extract.sources.recorded_reading import follow_store, refuse_other_reading
 
 _DEFAULT_FRAME = 256
@@ -84,7 +84,7 @@ def prepare_target(options: ExtractOptions, source: Source) -> Target:
 
     source: of ``open_limited``.
     """
-    checkpoint = options.checkpoint or official_checkpoint(options.encoder)
+    checkpoint = options.checkpoint or find_official_checkpoint(options.encoder)
     encoder = load_encoder(
         options.encoder,
         checkpoint,
@@ -93,7 +93,7 @@ def prepare_target(options: ExtractOptions, source: Source) -> Target:
         _choose_precision(options),
     )
     _check_pool(encoder, options.pool)
-    samples = hashed_ids(source.samples) if options.hash_ids else source.samples
+    samples = hash_ids_in(source.samples) if options.hash_ids else source.samples
     shapes = pool_shapes(encoder.shapes, options.pool)
     identity = _make_identity(encoder, options)
     return Target(options, source, samples, checkpoint, encoder, identity, shapes)
@@ -188,7 +188,7 @@ def _make_identity(encoder: Encoder, options: ExtractOptions) -> Identity:
         dtype=options.dtype,
         views=VIEW_SETS[options.views],
         precision=encoder.precision,
-        window=window_text(options.reading.window),
+        window=describe_window(options.reading.window),
     )
 
 
@@ -209,7 +209,7 @@ def _measure_precision(target: Target) -> Precision | None:
         identity = replace(target.identity, precision="float32")
         exact = load_encoder_of(identity, target.checkpoint).model
         exact.compiled = False
-    images = probe_images(target.source, target.identity)
+    images = read_probe_images(target.source, target.identity)
     if not images:
         _refuse_unreadable(target)
     return measure_precision(target.open_encoder(), images, exact)

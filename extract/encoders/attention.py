@@ -33,7 +33,7 @@ def run_block(block: Block, x: Tensor) -> Tensor:
     window = (height, width)
     if block.window_size:
         window = (block.window_size, block.window_size)
-        qkv = _padded(qkv, attention.qkv.bias, block.window_size)
+        qkv = _pad_windows(qkv, attention.qkv.bias, block.window_size)
     tokens = _attend(attention, qkv, window)[:, :height, :width]
     x = x + attention.proj(tokens.contiguous())  # else a product for each row of tokens
     out: Tensor = x + block.mlp(block.norm2(x).to(dtype))
@@ -41,7 +41,7 @@ def run_block(block: Block, x: Tensor) -> Tensor:
 
 
 @cache
-def compiled_block() -> Callable[[Block, Tensor], Tensor]:
+def compile_block() -> Callable[[Block, Tensor], Tensor]:
     """``run_block`` with its element-wise work fused; as it is where it cannot be compiled.
 
     One compiled block serves batches of any size but 1, so that the bits of a batch do not depend
@@ -57,7 +57,7 @@ def compiled_block() -> Callable[[Block, Tensor], Tensor]:
     return step
 
 
-def _padded(tokens: Tensor, filling: Tensor, side: int) -> Tensor:
+def _pad_windows(tokens: Tensor, filling: Tensor, side: int) -> Tensor:
     """(B, H, W, C) enlarged at the bottom and right to multiples of ``side``."""
     batch, height, width, channels = tokens.shape
     below, right = -height % side, -width % side
@@ -73,8 +73,8 @@ def _attend(attention: Attention, qkv: Tensor, window: tuple[int, int]) -> Tenso
     (batch, height, width, _), (h, w), heads = qkv.shape, window, attention.num_heads
     parts = qkv.view(batch, height // h, h, width // w, w, 3, heads, -1)
     q, k, v = parts.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(1, 4)  # (B windows heads, h, w, d)
-    rows = torch.einsum("bhwc,hkc->bhwk", q, _by_pair(attention.rel_pos_h, h, q))
-    columns = torch.einsum("bhwc,wkc->bhwk", q, _by_pair(attention.rel_pos_w, w, q))
+    rows = torch.einsum("bhwc,hkc->bhwk", q, _pair_embeddings(attention.rel_pos_h, h, q))
+    columns = torch.einsum("bhwc,wkc->bhwk", q, _pair_embeddings(attention.rel_pos_w, w, q))
     on_cpu = q.device.type == "cpu"
     attend = attend_in_blocks if on_cpu else partial(attend_augmented, heads=heads)
     q, k, v, rows, columns = [part.flatten(1, 2) for part in (q, k, v, rows, columns)]
@@ -83,7 +83,7 @@ def _attend(attention: Attention, qkv: Tensor, window: tuple[int, int]) -> Tenso
     return parts.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, -1)
 
 
-def _by_pair(relative: Tensor, size: int, like: Tensor) -> Tensor:
+def _pair_embeddings(relative: Tensor, size: int, like: Tensor) -> Tensor:
     """(2 size - 1, d) embeddings of distances as (size, size, d), by query's and key's place."""
     places = torch.arange(size, device=relative.device)
     return relative.to(like.dtype)[places[:, None] - places + size - 1]

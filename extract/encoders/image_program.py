@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from samcache.cache.format.identity import Identity
 from samcache.extract.encoders.load import Encoder
 from samcache.extract.images.preprocess import SAM_MEAN, SAM_STD
-from samcache.extract.pipeline.reduction import pooled
+from samcache.extract.pipeline.reduction import pool_maps
 
 _BITS = 22  # Resample.c's PRECISION_BITS
 # Since Pillow 13 the vertical pass comes first where it removes most.
@@ -41,14 +41,14 @@ class ImageProgram(nn.Module):
         if self.encoder is None:
             return kept.byte(), {}
         frame, inside = frame_image(image, self.identity.image_size)
-        maps = self.encoder(self._normalised(frame.float(), inside))
+        maps = self.encoder(self._normalise(frame.float(), inside))
         dtype = getattr(torch, self.identity.dtype)
         return kept.byte(), {
-            level: pooled(found.float(), self.identity.pool).to(dtype)
+            level: pool_maps(found.float(), self.identity.pool).to(dtype)
             for level, found in maps.items()
         }
 
-    def _normalised(self, frame: Tensor, inside: Tensor) -> Tensor:
+    def _normalise(self, frame: Tensor, inside: Tensor) -> Tensor:
         """As ``preprocess.normalise``, without writing in place."""
         if self.identity.preprocessing == "sam":
             scaled = (frame - self.mean) / self.std
@@ -70,11 +70,11 @@ def frame_image(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
     columns = _coefficients(image, 3, width, right, side)
     rows = _coefficients(image, 2, height, below, side)
     pixels = image.double()
-    frame = _rounded(rows @ _rounded(pixels @ columns.T))
+    frame = _round(rows @ _round(pixels @ columns.T))
     if _PILLOW_CHOOSES:
         lost = height - below
         vertical_first = (lost > 0) & (lost > 2 * (width - right))
-        frame = torch.where(vertical_first, _rounded(_rounded(rows @ pixels) @ columns.T), frame)
+        frame = torch.where(vertical_first, _round(_round(rows @ pixels) @ columns.T), frame)
     places = torch.arange(side, dtype=torch.float64, device=image.device)
     return frame, (places < below)[:, None] & (places < right)
 
@@ -101,6 +101,6 @@ def _coefficients(image: Tensor, axis: int, size: Tensor, wanted: Tensor, side: 
     return torch.where(lines < wanted, units, 0.0)
 
 
-def _rounded(total: Tensor) -> Tensor:
+def _round(total: Tensor) -> Tensor:
     """Resample.c's clip8 of sums in units of 2**-22."""
     return (total * 0.5**_BITS + 0.5).floor().clamp(0, 255)

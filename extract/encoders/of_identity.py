@@ -6,7 +6,7 @@ from samcache.cache.errors import CheckpointError
 from samcache.cache.format.identity import Identity
 from samcache.extract.encoders.load import Encoder, load_encoder
 from samcache.extract.encoders.registry import find_architecture
-from samcache.extract.encoders.weights import describe_hash, official_checkpoint
+from samcache.extract.encoders.weights import describe_hash, find_official_checkpoint
 
 
 def load_encoder_of(identity: Identity, checkpoint: Path | None) -> Encoder:
@@ -24,7 +24,7 @@ def load_encoder_of(identity: Identity, checkpoint: Path | None) -> Encoder:
                 "file",
                 hint="checkpoint",
             )
-        checkpoint = official_checkpoint(identity.encoder)
+        checkpoint = find_official_checkpoint(identity.encoder)
     return load_encoder(
         identity.encoder,
         checkpoint,

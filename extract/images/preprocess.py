@@ -15,7 +15,7 @@ SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_STD = (58.395, 57.12, 57.375)
 
 
-def resized_shape(height: int, width: int, side: int) -> tuple[int, int]:
+def fit_shape(height: int, width: int, side: int) -> tuple[int, int]:
     """Height and width, at least 1, once the longest side is ``side`` (SAM's ResizeLongestSide)."""
     scale = side / max(height, width)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
@@ -27,7 +27,7 @@ def to_frame(image: Image.Image, side: int) -> tuple[RGB, tuple[int, int]]:
     image: in RGB. Returns the frame, (side, side, 3) uint8, and the height and width that
     the image takes in it. Bilinear with antialiasing, as in SAM's ResizeLongestSide.
     """
-    height, width = resized_shape(image.height, image.width, side)
+    height, width = fit_shape(image.height, image.width, side)
     frame = np.zeros((side, side, 3), dtype=np.uint8)
     try:
         scaled = image.resize((width, height), Image.Resampling.BILINEAR)

@@ -21,7 +21,7 @@ _REASONS = tuple(
 _DAMAGED = "cannot be decoded: the pixel data are damaged"
 
 
-def plain_reason(error: Exception) -> str:
+def explain_reason(error: Exception) -> str:
     """The sentence for whatever a decoder raised."""
     text = f"{type(error).__name__}: {error}"
     return next((reason for pattern, reason in _REASONS if pattern.search(text)), _DAMAGED)

@@ -9,7 +9,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.precision import LevelPrecision, Precision
 from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.encoders.base import LevelEncoder
-from samcache.extract.pipeline.reduction import pooled, refuse_lost, stored
+from samcache.extract.pipeline.reduction import cast_maps, pool_maps, refuse_lost_values
 from samcache.extract.pipeline.reuse import KnownRows
 from samcache.extract.pipeline.rows import ReadyImage, read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
@@ -19,15 +19,15 @@ PROBE = 8  # images
 _WIDER = 32  # looked at where some of the first choice cannot be read
 
 
-def probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
+def read_probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
     """Up to PROBE images spread over the source; others stand in for those that cannot be read."""
-    images = _readable(source.limited(PROBE), identity)
+    images = _read_images(source.limited(PROBE), identity)
     if len(images) < min(PROBE, len(source.samples)):
-        images = _readable(source.limited(_WIDER), identity)
+        images = _read_images(source.limited(_WIDER), identity)
     return images[:: max(1, len(images) // PROBE)][:PROBE]
 
 
-def _readable(source: Source, identity: Identity) -> list[ReadyImage]:
+def _read_images(source: Source, identity: Identity) -> list[ReadyImage]:
     rows = [read_row(source, n, n, KnownRows(), identity) for n in range(len(source.samples))]
     return [row.image for row in rows if row.image is not None]
 
@@ -50,8 +50,10 @@ def measure_precision(
     while left:
         batch = left[: batch_size.size]
         try:
-            configured = _pooled(encoder, batch)
-            exact_maps = [_pooled(reference, [image]) for image in batch] if reference else None
+            configured = _encode_pooled(encoder, batch)
+            exact_maps = (
+                [_encode_pooled(reference, [image]) for image in batch] if reference else None
+            )
         except RuntimeError as error:
             if not ran_out_of_memory(error):
                 raise
@@ -59,25 +61,25 @@ def measure_precision(
             continue
         left = left[len(batch) :]
         for level, values in configured.items():
-            kept, largest = stored(values, identity)
-            refuse_lost(level, kept.cpu().numpy(), float(largest), identity)
+            kept, largest = cast_maps(values, identity)
+            refuse_lost_values(level, kept.cpu().numpy(), float(largest), identity)
             for place, one in enumerate(kept):
                 wanted = exact_maps[place][level][0] if exact_maps else values[place]
-                figures[level].append(_compared(wanted, one))
+                figures[level].append(_compare_maps(wanted, one))
     if not images:
         return None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    levels = {level: _summary(torch.stack(found)) for level, found in figures.items()}
+    levels = {level: _summarise_figures(torch.stack(found)) for level, found in figures.items()}
     return Precision(len(images), name, levels)
 
 
-def _pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
+def _encode_pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
     """Level -> pooled maps of some images; the full ones are gone."""
     pool = encoder.identity.pool
-    return {level: pooled(full, pool) for level, full in encoder.maps(images).items()}
+    return {level: pool_maps(full, pool) for level, full in encoder.maps(images).items()}
 
 
-def _compared(reference: Tensor, kept: Tensor) -> Tensor:
+def _compare_maps(reference: Tensor, kept: Tensor) -> Tensor:
     """Cosine and relative error of one image's maps, (2,) float64 on the CPU."""
     a, b = reference.cpu().double().flatten(), kept.cpu().double().flatten()
     norms = a.norm() * b.norm()
@@ -86,6 +88,6 @@ def _compared(reference: Tensor, kept: Tensor) -> Tensor:
     return torch.tensor([float(cosine), float((a - b).abs().amax() / scale)], dtype=torch.float64)
 
 
-def _summary(figures: Tensor) -> LevelPrecision:
+def _summarise_figures(figures: Tensor) -> LevelPrecision:
     cosine, error = figures.unbind(1)
     return LevelPrecision(float(cosine.mean()), float(cosine.min()), float(error.max()))

@@ -17,7 +17,7 @@ from samcache.cache.errors import ImageError
 from samcache.cache.store import Store
 from samcache.cache.writer import Writer, commit_shard
 from samcache.extract.pipeline.open_shard import Filled, OpenShard, ShardRows
-from samcache.extract.pipeline.ranks import Division, reading_threads
+from samcache.extract.pipeline.ranks import Division, count_reading_threads
 from samcache.extract.pipeline.reuse import KnownRows
 from samcache.extract.pipeline.rows import GONE, Row, read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
@@ -79,7 +79,7 @@ def fill(
     filled = Filled()
     while shards := work.pending():
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
-        done = _encode(work, shards, encoder, writer)
+        done = _encode_shards(work, shards, encoder, writer)
         filled += done
         nothing = done == Filled()
         if nothing and work.division.rank:
@@ -90,7 +90,7 @@ def fill(
     return filled
 
 
-def _encode(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer) -> Filled:
+def _encode_shards(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer) -> Filled:
     """Encode those shards that nobody else holds; what was committed.
 
     In memory are the images of twice what is encoded at a time and a few more that are read, and
@@ -100,24 +100,24 @@ def _encode(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer
     held: dict[int, Claim] = {}
     writing: deque[Future[Filled]] = deque()
     with (
-        ThreadPoolExecutor(reading_threads()) as readers,
+        ThreadPoolExecutor(count_reading_threads()) as readers,
         ThreadPoolExecutor(1) as claimer,
         ThreadPoolExecutor(_WRITERS) as writers,
     ):
         try:
-            rows = _submitted(work, shards, held, writer, claimer, readers)
+            rows = _submit_rows(work, shards, held, writer, claimer, readers)
             for full in encoder.encode(_read_ahead(work, rows, encoder)):
                 while len(writing) == _WRITERS or (writing and writing[0].done()):
                     filled += writing.popleft().result()
                 claim = held.pop(full.source.shard)
-                writing.append(writers.submit(_commit, work, full, claim))
+                writing.append(writers.submit(_commit_shard, work, full, claim))
             filled = sum((written.result() for written in writing), filled)
         finally:
             readers.shutdown(wait=False, cancel_futures=True)
     return filled
 
 
-def _commit(work: Work, full: OpenShard, claim: Claim) -> Filled:
+def _commit_shard(work: Work, full: OpenShard, claim: Claim) -> Filled:
     """Commit a shard and release its claim; its images, or none where another's data stands."""
     shard = full.source.shard
     with claim:
@@ -135,17 +135,17 @@ def _read_ahead(
         reading: deque[tuple[int, Future[Row]]] = deque()
         for row in rows:
             reading.append(row)
-            if len(reading) > 2 * encoder.batch.images + reading_threads():
+            if len(reading) > 2 * encoder.batch.images + count_reading_threads():
                 yield reading.popleft()
         while reading:
             yield reading.popleft()
 
     for shard, group in groupby(window(), key=lambda row: row[0]):
         span = work.store.layout.rows_of(shard)
-        yield ShardRows(shard, span, (_checked(work, row.result()) for _, row in group))
+        yield ShardRows(shard, span, (_refuse_if_strict(work, row.result()) for _, row in group))
 
 
-def _submitted(
+def _submit_rows(
     work: Work,
     shards: list[int],
     held: dict[int, Claim],
@@ -182,7 +182,7 @@ def _next_claim(store: Store, shards: Iterator[int], writer: Writer) -> tuple[in
     return None
 
 
-def _checked(work: Work, row: Row) -> Row:
+def _refuse_if_strict(work: Work, row: Row) -> Row:
     """The row; raises ImageError where the run is strict and the row's image unreadable."""
     if work.strict and row.reason:
         name = work.store.table.set_index("row")["id"][row.number]

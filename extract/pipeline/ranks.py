@@ -31,7 +31,7 @@ class Division:
         return shard % self.size == self.rank
 
 
-def division(environment: Mapping[str, str] = os.environ) -> Division:
+def find_division(environment: Mapping[str, str] = os.environ) -> Division:
     """This process's share; everything where no launcher set the variables.
 
     In a job array whose tasks have several ranks each, all ranks of all tasks are counted. Slurm
@@ -68,7 +68,7 @@ def _share(
     return found
 
 
-def own_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
+def choose_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
     """Which of the visible GPUs is this process's: by its place among the processes of its machine.
 
     A launcher may show each process one GPU alone, which then is number 0 for all of them.
@@ -76,7 +76,7 @@ def own_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
     return _first_number(environment, _LOCAL_RANKS, 0) % max(1, gpus)
 
 
-def own_cores(environment: Mapping[str, str] = os.environ) -> int:
+def count_own_cores(environment: Mapping[str, str] = os.environ) -> int:
     """The CPU cores that are this process's share of those that it may run on, at least 1.
 
     Slurm gives each task cores of its own where it was asked for a number of them.
@@ -89,9 +89,9 @@ def own_cores(environment: Mapping[str, str] = os.environ) -> int:
     return max(1, cores // max(1, _first_number(environment, _LOCAL_SIZES, 1)))
 
 
-def reading_threads() -> int:
+def count_reading_threads() -> int:
     """How many threads read, decode and scale images in this process."""
-    return min(_READERS, own_cores())
+    return min(_READERS, count_own_cores())
 
 
 def _first_number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:

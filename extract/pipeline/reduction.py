@@ -13,12 +13,12 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.text import count_are, count_nouns
 
 
-def pooled(full: Tensor, pool: int) -> Tensor:
+def pool_maps(full: Tensor, pool: int) -> Tensor:
     """Maps (B, C, H, W) averaged over pool x pool cells."""
     return F.avg_pool2d(full, pool) if pool > 1 else full
 
 
-def channel_moments(full: Tensor) -> Tensor:
+def measure_channels(full: Tensor) -> Tensor:
     """Each image's own mean and population variance of each channel of maps (B, C, H, W): B, 2, C.
 
     In two passes, which is exact where the mean is large; ``torch.var_mean`` takes eight times as
@@ -32,10 +32,10 @@ def channel_moments(full: Tensor) -> Tensor:
 def _mean(maps: Tensor) -> Tensor:
     """Over H and W, (B, C, 1, 1); over squares of cells first, which a CPU adds up faster."""
     side = math.gcd(4, maps.shape[2], maps.shape[3])
-    return pooled(maps, side).mean(dim=(2, 3), keepdim=True)
+    return pool_maps(maps, side).mean(dim=(2, 3), keepdim=True)
 
 
-def stored(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
+def cast_maps(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
     """Pooled maps (B, C, h, w) float32 in the storage dtype, and their largest magnitude.
 
     That is () float32, and infinite or NaN where a value is. Both stay on the device: asking for a
@@ -44,12 +44,12 @@ def stored(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
     return exact.to(getattr(torch, identity.dtype)), exact.abs().amax()
 
 
-def refuse_lost(
+def refuse_lost_values(
     level: str, kept: npt.NDArray[np.floating], largest: float, identity: Identity
 ) -> None:
     """Raise ConfigError where the storage dtype cannot hold a level's values, with what helps.
 
-    kept, largest: of ``stored``.
+    kept, largest: of ``cast_maps``.
     """
     if largest <= float(np.finfo(kept.dtype).max):  # never so where it is NaN
         return

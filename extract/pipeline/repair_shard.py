@@ -103,31 +103,31 @@ class ShardRepair:
         self._damage = verify(self._store, only=[self._shard])
         claim = writer.claim(self._shard)
         if claim is None:
-            return self._left("is being written by another process")
+            return self._describe_left("is being written by another process")
         with claim:
             try:
                 self._restore(claim)
             except _UnrestorableError as error:
                 row, reason = next(iter(error.reasons.items()))
                 names = self._store.table.set_index("row")["id"]
-                return self._left(f"cannot be restored: {names.get(row, row)}: {reason}")
+                return self._describe_left(f"cannot be restored: {names.get(row, row)}: {reason}")
             except OvertakenError:
-                return self._left("was taken over by another process")
+                return self._describe_left("was taken over by another process")
         return []
 
-    def _left(self, problem: str) -> list[Damage]:
+    def _describe_left(self, problem: str) -> list[Damage]:
         return [replace(one, problem=problem) for one in self._damage]
 
     def _restore(self, claim: Claim) -> None:
         store, shard = self._store, self._shard
         if restore_commit_record(store, shard, claim):
             commit = store.read_commit(shard)
-            self._damage = self._uncorrected(commit)
+            self._damage = self._correct_bits(commit)
             if self._damage:
-                self._write(self._mended(commit), claim)
+                self._write(self._encode_damaged(commit), claim)
             return
         try:
-            self._write(self._rebuilt(), claim)
+            self._write(self._rebuild_shard(), claim)
         except _UnrestorableError:
             if not self._discard:
                 raise
@@ -135,7 +135,7 @@ class ShardRepair:
             self.discarded = len(self._encoder.rows_of(shard))
             remove_commit(store, shard)
 
-    def _uncorrected(self, commit: Commit) -> list[Damage]:
+    def _correct_bits(self, commit: Commit) -> list[Damage]:
         """The damage that stands now, but for what the shard's own checksums correct."""
         specs = {spec.key(self._shard): spec for spec in self._store.arrays.values()}
         return [
@@ -144,7 +144,7 @@ class ShardRepair:
             if one.key not in specs or not correct_object(self._store, specs[one.key], commit)
         ]
 
-    def _mended(self, commit: Commit) -> ShardContent:
+    def _encode_damaged(self, commit: Commit) -> ShardContent:
         """The shard with its damaged rows encoded again; all others keep their bits.
 
         Raises _UnrestorableError where the source lacks one of them or has other bytes.
@@ -165,7 +165,7 @@ class ShardRepair:
         )
         blocks = {}
         for path, spec in self._store.arrays.items():
-            block, _ = self._standing(spec, commit)
+            block, _ = self._read_standing(spec, commit)
             damaged = next((d.rows for d in self._damage if d.key == spec.key(commit.shard)), ())
             places = [row - start for row in damaged]
             block[places] = fresh.blocks[path][places]
@@ -173,7 +173,7 @@ class ShardRepair:
         failures = {**commit.failures, **dict.fromkeys(reasons, GONE)}
         return ShardContent(blocks, commit.sources, failures, commit.holes)
 
-    def _rebuilt(self) -> ShardContent:
+    def _rebuild_shard(self) -> ShardContent:
         """A shard whose commit record is lost, from the source; whole rows keep their bits.
 
         Raises _UnrestorableError where the source lacks a sample or shows another picture.
@@ -187,14 +187,14 @@ class ShardRepair:
         commit = Commit(self._shard, span, {}, fresh.sources, fresh.failures, fresh.holes)
         blocks, others = {}, set[int]()
         for path, spec in self._store.arrays.items():
-            block, whole = self._standing(spec, commit)
+            block, whole = self._read_standing(spec, commit)
             others |= {span[0] + place for place in whole if _differs(path, block, fresh, place)}
-            blocks[path] = np.where(_column(whole, block), block, fresh.blocks[path])
+            blocks[path] = np.where(_make_column_mask(whole, block), block, fresh.blocks[path])
         if others:
             raise _UnrestorableError(dict.fromkeys(sorted(others), _OTHER))
         return replace(fresh, blocks=blocks)
 
-    def _standing(self, spec: ArraySpec, commit: Commit) -> tuple[Array, list[int]]:
+    def _read_standing(self, spec: ArraySpec, commit: Commit) -> tuple[Array, list[int]]:
         """An array's rows of the shard as they stand, and the places whose checksums fit."""
         start, stop = commit.rows
         block = np.zeros((stop - start, *spec.row), spec.dtype)
@@ -213,11 +213,11 @@ class ShardRepair:
     def _write(self, content: ShardContent, claim: Claim) -> None:
         """Put what differs from what stands, the commit record and its spare last."""
         record, objects = encode_content(self._store, self._shard, content)
-        data = self._standing_record(record) or record.to_bytes()
+        data = self._find_standing_record(record) or record.to_bytes()
         objects |= {commit_key(self._shard): data, spare_key(self._shard): data}
         replace_objects(self._store, objects, claim)
 
-    def _standing_record(self, record: Commit) -> bytes | None:
+    def _find_standing_record(self, record: Commit) -> bytes | None:
         """The bytes of the commit record that stands, where it says the same as another."""
         data = self._store.objects.find(commit_key(self._shard))
         try:
@@ -237,7 +237,7 @@ def _differs(path: str, block: Array, fresh: ShardContent, place: int) -> bool:
     return False
 
 
-def _column(places: list[int], block: Array) -> npt.NDArray[np.bool_]:
+def _make_column_mask(places: list[int], block: Array) -> npt.NDArray[np.bool_]:
     """True at some places, in a shape that goes with a block's, (n, 1, …)."""
     mask = np.zeros(len(block), np.bool_)
     mask[places] = True

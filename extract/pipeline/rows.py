@@ -62,21 +62,21 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
     try:
         decoded = image.decode()
         noted = Oddities.of(number, image.several(), is_single_colour(decoded))
-        return Row(number, image.sha256, _ready(decoded, identity), oddities=noted)
+        return Row(number, image.sha256, _prepare_image(decoded, identity), oddities=noted)
     except ImageError as error:
         return Row(number, image.sha256, reason=str(error))
 
 
-def _ready(image: Image.Image, identity: Identity) -> ReadyImage:
+def _prepare_image(image: Image.Image, identity: Identity) -> ReadyImage:
     """Every view of an image in a frame of its own: the image is turned first, and padded then."""
-    views = (to_frame(_turned(image, view), identity.image_size) for view in identity.views)
+    views = (to_frame(_turn_image(image, view), identity.image_size) for view in identity.views)
     frames, extents = zip(*views, strict=True)
     if not identity.frame_size:
         return ReadyImage(frames, extents, None)
     return ReadyImage(frames, extents, *to_frame(image, identity.frame_size))
 
 
-def _turned(image: Image.Image, view: str) -> Image.Image:
+def _turn_image(image: Image.Image, view: str) -> Image.Image:
     if view == "identity":
         return image
     return Image.fromarray(turned(np.asarray(image), view))

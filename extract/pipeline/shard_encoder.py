@@ -23,13 +23,18 @@ from samcache.extract.pipeline.devices.device import open_device
 from samcache.extract.pipeline.devices.device_copies import DeviceCopies
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard, ShardRows
-from samcache.extract.pipeline.reduction import channel_moments, pooled, refuse_lost, stored
+from samcache.extract.pipeline.reduction import (
+    cast_maps,
+    measure_channels,
+    pool_maps,
+    refuse_lost_values,
+)
 from samcache.extract.pipeline.rows import ReadyImage, Row
 
 T = TypeVar("T")
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 
-_LARGEST = "largest"  # (V levels,): what ``stored`` tells of each
+_LARGEST = "largest"  # (V levels,): what ``cast_maps`` tells of each
 _AHEAD = 1  # batches and ends of shards given to the device beyond those that it encodes at a time
 
 
@@ -98,7 +103,7 @@ class ShardEncoder:
         if values is None:
             raise self.batch.too_large(self.device)
         for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
-            refuse_lost(level, values[feature_path(level)], float(largest), self.identity)
+            refuse_lost_values(level, values[feature_path(level)], float(largest), self.identity)
         if not np.isfinite(values[STATISTICS]).all():
             raise ConfigError(
                 "the variance of a level exceeds float32, though its values do not: the checkpoint "
@@ -140,8 +145,8 @@ class ShardEncoder:
             for level, found in views.items():
                 full = maps.pop(level)
                 if view == 0:
-                    moments.append(channel_moments(full))
-                values, magnitude = stored(pooled(full, self.identity.pool), self.identity)
+                    moments.append(measure_channels(full))
+                values, magnitude = cast_maps(pool_maps(full, self.identity.pool), self.identity)
                 found.append(values)
                 largest.append(magnitude)
         kept = {  # B, V, C, h, w

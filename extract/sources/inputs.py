@@ -10,19 +10,19 @@ import pandas as pd
 from samcache.extract.images.colour import Window
 from samcache.extract.sources.base import Source, check_names
 from samcache.extract.sources.files.file_source import FileSource, read_file
-from samcache.extract.sources.files.frames import with_frames
-from samcache.extract.sources.files.listing import images_and_others
+from samcache.extract.sources.files.frames import choose_frames
+from samcache.extract.sources.files.listing import list_images
 from samcache.extract.sources.files.manifest import (
-    missing_column,
-    numbered,
+    describe_missing_column,
+    number_lines,
     read_table,
     refuse_spreadsheet,
 )
-from samcache.extract.sources.files.source import below_root, names_below
-from samcache.extract.sources.kinds import source_kind
-from samcache.extract.sources.open import missing, open_source, refuse_store_and_run
+from samcache.extract.sources.files.source import check_below_root, list_names_below
+from samcache.extract.sources.kinds import find_source_kind
+from samcache.extract.sources.open import describe_missing, open_source, refuse_store_and_run
 from samcache.extract.sources.options import SourceOptions
-from samcache.extract.sources.pseudonyms import hashed_ids
+from samcache.extract.sources.pseudonyms import hash_ids_in
 
 _CLASSES = ("",)  # of images that nobody has labelled
 
@@ -39,7 +39,7 @@ class GivenFiles(FileSource):
     """Files that a user names one by one, wherever they lie; an id is the path as it was given."""
 
     def __init__(self, paths: Sequence[Path], window: Window | None) -> None:
-        table = _unlabelled([str(path) for path in paths])
+        table = _make_unlabelled_table([str(path) for path in paths])
         super().__init__("files", Path.cwd(), _CLASSES, table, window=window)
 
     def may_read(self, path: Path) -> bool:  # noqa: ARG002
@@ -63,52 +63,52 @@ def open_inputs(names: Sequence[str], reading: SourceOptions, hash_ids: bool) ->
     sources: list[tuple[str, Source]] = []
     if files:
         paths = [Path(name) for name in dict.fromkeys(files)]
-        sources.append(("", with_frames(GivenFiles(paths, reading.window), which)))
+        sources.append(("", choose_frames(GivenFiles(paths, reading.window), which)))
     for name in dict.fromkeys(others):
         prefix = f"{name.rstrip('/')}/" if len(others) > 1 or files else ""
         sources.append((prefix, _open(name, reading)))
     found = []
     for prefix, source in sources:
         samples = source.samples.assign(id=prefix + source.samples["id"])
-        found.append(Inputs(source, hashed_ids(samples) if hash_ids else samples))
+        found.append(Inputs(source, hash_ids_in(samples) if hash_ids else samples))
     return found
 
 
 def _open(name: str, reading: SourceOptions) -> Source:
     path, which = Path(name), reading.frames or "first"
     refuse_store_and_run(path)
-    match source_kind(path):
+    match find_source_kind(path):
         case "manifest":
-            return with_frames(_open_manifest(path, reading), which)
+            return choose_frames(_open_manifest(path, reading), which)
         case "folder":
-            return with_frames(_open_folder(path.resolve(), reading), which)
+            return choose_frames(_open_folder(path.resolve(), reading), which)
     return open_source(path, reading)
 
 
 def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
-    images, others = images_and_others(path)
-    source = _files(path.name, path, names_below(path, images), reading)
-    source.passed_over = tuple(names_below(path, others))
+    images, others = list_images(path)
+    source = _files(path.name, path, list_names_below(path, images), reading)
+    source.passed_over = tuple(list_names_below(path, others))
     return source
 
 
 def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     if not path.is_file():
-        raise missing(path)
+        raise describe_missing(path)
     table = read_table(path)
     if "file" not in table:
-        raise missing_column(path, "file", table.columns, False)
+        raise describe_missing_column(path, "file", table.columns, False)
     root = (reading.root or path.parent).resolve()
-    names = [below_root(path, line, text) for line, text in numbered(table["file"])]
+    names = [check_below_root(path, line, text) for line, text in number_lines(table["file"])]
     return _files(path.stem, root, names, reading)
 
 
 def _files(name: str, root: Path, names: list[str], reading: SourceOptions) -> FileSource:
     window, follow = reading.window, reading.follow_links
-    return FileSource(name, root, _CLASSES, _unlabelled(names), "source", window, follow)
+    return FileSource(name, root, _CLASSES, _make_unlabelled_table(names), "source", window, follow)
 
 
-def _unlabelled(names: list[str]) -> pd.DataFrame:
+def _make_unlabelled_table(names: list[str]) -> pd.DataFrame:
     """The table of images whose labels do not matter; raises SourceError for names not in UTF-8."""
     check_names(names)
     return pd.DataFrame({"id": names, "label": 0, "split": "test", "group": ""})
@@ -118,4 +118,4 @@ def _is_one_image(name: str) -> bool:
     """Whether a name is a file that no kind of source reads, so that it should be an image."""
     path = Path(name)
     refuse_spreadsheet(path)
-    return path.is_file() and source_kind(path) == "file"
+    return path.is_file() and find_source_kind(path) == "file"

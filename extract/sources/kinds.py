@@ -7,12 +7,17 @@ from typing import Literal
 from samcache.extract.sources.arrays import hdf5 as hdf5_source
 from samcache.extract.sources.arrays.medmnist import PREFIX
 from samcache.extract.sources.files import manifest as manifests
-from samcache.extract.sources.files.listing import files_below, is_image, loose_files, subfolders
+from samcache.extract.sources.files.listing import (
+    is_image,
+    list_files_below,
+    list_loose_files,
+    list_subfolders,
+)
 
 Kind = Literal["medmnist", "npz", "hdf5", "manifest", "folder", "file"]
 
 
-def source_kind(path: Path) -> Kind:
+def find_source_kind(path: Path) -> Kind:
     """The kind of a source; "file" is any other file, and what is not there.
 
     A folder is HDF5 where PatchCamelyon's pairs of files lie in it and no images below it, or HDF5
@@ -32,9 +37,9 @@ def source_kind(path: Path) -> Kind:
 
 
 def _is_hdf5_folder(folder: Path) -> bool:
-    loose = loose_files(folder)
+    loose = list_loose_files(folder)
     found = [file for file in loose if file.suffix.lower() in hdf5_source.SUFFIXES]
-    below = chain.from_iterable(map(files_below, subfolders(folder)))
+    below = chain.from_iterable(map(list_files_below, list_subfolders(folder)))
     if not found or any(_is_shown_image(file) for file in below):
         return False
     return hdf5_source.has_pairs(found) or not any(map(_is_shown_image, loose))

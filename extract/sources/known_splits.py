@@ -30,12 +30,12 @@ def follow_known_splits(
     read_hashes: None compares no images.
     """
     stored = store.samples[["id", "group", "split", "sha256"]]
-    by_id = _lookup(stored, "id")
+    by_id = _map_splits(stored, "id")
     fresh = samples[~samples["id"].isin(stored["id"])]
     if len(fresh):
-        by_group = _lookup(stored[stored["group"] != ""], "group")
+        by_group = _map_splits(stored[stored["group"] != ""], "group")
         everyone = pd.concat([stored, fresh[["id", "group"]]], ignore_index=True)
-        sha256 = _hashes(everyone, samples, read_hashes) if read_hashes else ""
+        sha256 = _find_hashes(everyone, samples, read_hashes) if read_hashes else ""
         units = name_units(everyone.assign(sha256=sha256)).tolist()
         by_unit = dict(zip(units[: len(stored)], stored["split"].tolist(), strict=True))
         fresh = fresh.assign(unit=units[len(stored) :])
@@ -51,12 +51,14 @@ def follow_known_splits(
     return [by_id[name] for name in samples["id"].tolist()]
 
 
-def _lookup(stored: pd.DataFrame, column: str) -> dict[str, str]:
+def _map_splits(stored: pd.DataFrame, column: str) -> dict[str, str]:
     # as lists: pandas takes long to iterate over text
     return dict(zip(stored[column].tolist(), stored["split"].tolist(), strict=True))
 
 
-def _hashes(everyone: pd.DataFrame, samples: pd.DataFrame, read_hashes: ReadHashes) -> list[str]:
+def _find_hashes(
+    everyone: pd.DataFrame, samples: pd.DataFrame, read_hashes: ReadHashes
+) -> list[str]:
     """What is stored, and for images that have not been encoded what the source has."""
     stored = everyone["sha256"].fillna("").tolist()
     places = pd.Index(samples["id"]).get_indexer(everyone["id"]).tolist()

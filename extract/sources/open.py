@@ -9,11 +9,11 @@ from samcache.extract.sources.arrays.hdf5 import open_hdf5
 from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
 from samcache.extract.sources.arrays.npz import open_npz
 from samcache.extract.sources.base import Source
-from samcache.extract.sources.files.frames import with_frames
+from samcache.extract.sources.files.frames import choose_frames
 from samcache.extract.sources.files.manifest import refuse_spreadsheet
-from samcache.extract.sources.files.near_names import did_you_mean
+from samcache.extract.sources.files.near_names import suggest_name
 from samcache.extract.sources.files.source import open_folder, open_manifest
-from samcache.extract.sources.kinds import source_kind
+from samcache.extract.sources.kinds import find_source_kind
 from samcache.extract.sources.options import SourceOptions
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -26,18 +26,18 @@ def open_source(path: Path, reading: SourceOptions) -> Source:
 
     Raises SourceError where the path is missing or none of these.
     """
-    source = _opened(path, reading)
+    source = _open(path, reading)
     count, classes = len(source.samples), ", ".join(source.classes[:_SHOWN])
     _log.info("%s: %d images, classes %s; splits: %s", path, count, classes, source.split_origin)
     return source
 
 
-def _opened(path: Path, reading: SourceOptions) -> Source:
-    kind = source_kind(path)
+def _open(path: Path, reading: SourceOptions) -> Source:
+    kind = find_source_kind(path)
     if kind == "medmnist":
         return open_medmnist(str(path))
     if not path.exists():
-        raise missing(path)
+        raise describe_missing(path)
     refuse_store_and_run(path)
     match kind:
         case "npz":
@@ -46,9 +46,9 @@ def _opened(path: Path, reading: SourceOptions) -> Source:
             images, labels = reading.images_key or "x", reading.labels_key
             return open_hdf5(path, images, labels, reading.split_seed)
         case "folder":
-            return with_frames(open_folder(path.resolve(), reading), reading.frames or "first")
+            return choose_frames(open_folder(path.resolve(), reading), reading.frames or "first")
         case "manifest":
-            return with_frames(open_manifest(path, reading), reading.frames or "first")
+            return choose_frames(open_manifest(path, reading), reading.frames or "first")
     refuse_spreadsheet(path)
     if path.suffix.lower() in _ARCHIVES:
         raise SourceError(f"{path} is an archive, which is not read: unpack it, give its folder")
@@ -71,7 +71,7 @@ def refuse_store_and_run(path: Path) -> None:
         )
 
 
-def missing(path: Path) -> SourceError:
+def describe_missing(path: Path) -> SourceError:
     """The error of a path where nothing is; pathlib has made one slash of a URL's two."""
     scheme, slash, _ = str(path).partition(":/")
     if slash and scheme.isalnum() and len(scheme) > 1:  # C:/ is a drive
@@ -84,7 +84,7 @@ def missing(path: Path) -> SourceError:
             f"no such file or folder: {path}: for a MedMNIST data set give {PREFIX}NAME, such as "
             f"{PREFIX}breastmnist"
         )
-    meant = did_you_mean(path.parent, path.name)
+    meant = suggest_name(path.parent, path.name)
     there = next((above for above in path.absolute().parents if above.is_dir()), None)
     nearest = f": the nearest folder that exists is {there}"
     return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else nearest))

@@ -12,7 +12,7 @@ KEY_VARIABLE = "SAMCACHE_ID_KEY"
 _LEAST_KEY = 16
 
 
-def hashed_ids(samples: pd.DataFrame) -> pd.DataFrame:
+def hash_ids_in(samples: pd.DataFrame) -> pd.DataFrame:
     """A sample table whose ids and groups are HMAC-SHA256 hashes (32 hex digits).
 
     The key comes from the environment variable SAMCACHE_ID_KEY and is stored nowhere: who has it
@@ -27,8 +27,8 @@ def hashed_ids(samples: pd.DataFrame) -> pd.DataFrame:
             hint="hash_ids",
         )
 
-    def hashed(text: str) -> str:
+    def hash_text(text: str) -> str:
         return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
 
-    groups = samples["group"].map(lambda text: hashed(text) if text else "")
-    return samples.assign(id=samples["id"].map(hashed), group=groups)
+    groups = samples["group"].map(lambda text: hash_text(text) if text else "")
+    return samples.assign(id=samples["id"].map(hash_text), group=groups)

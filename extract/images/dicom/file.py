@@ -35,7 +35,7 @@ _UNDEFINED = 0xFFFFFFFF
 _DAMAGED = "damaged DICOM header"
 
 
-def is_dicom(data: bytes, size: int | None = None) -> bool:
+def has_dicom_bytes(data: bytes, size: int | None = None) -> bool:
     """Whether a file of ``size`` bytes that begins with ``data`` is a DICOM file."""
     return _find_start(data, len(data) if size is None else size) is not None
 
@@ -46,7 +46,7 @@ def is_dicom_file(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return is_dicom(file.read(_START), path.stat().st_size)
+            return has_dicom_bytes(file.read(_START), path.stat().st_size)
     except OSError:
         return False
 

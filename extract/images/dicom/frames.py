@@ -19,7 +19,7 @@ from samcache.extract.images.dicom.codestream import claimed_values, rle_overflo
 from samcache.extract.images.dicom.file import is_dicom_file, read_header, regular_file
 from samcache.extract.images.dicom.grey import show_grey
 from samcache.extract.images.dicom.values import read_integer, read_text
-from samcache.extract.images.reasons import plain_reason
+from samcache.extract.images.reasons import explain_reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -45,17 +45,17 @@ def decode_dicom(
         warnings.simplefilter("ignore")  # of odd headers, which no viewer minds
         try:
             header = _read_dataset(regular_file(data), largest, len(data))
-            stored = _stored_values(header, frame)
-            return _shown(stored, header, window, frame)
+            stored = _read_values(header, frame)
+            return _show_values(stored, header, window, frame)
         except (ImageError, SourceError):
             raise
         except MemoryError as error:
-            raise ImageError(plain_reason(error)) from None
+            raise ImageError(explain_reason(error)) from None
         except Exception:  # pydicom raises anything for elements that nobody expects there
             raise ImageError(_DAMAGED) from None
 
 
-def patient_group(path: Path) -> str:
+def hash_patient(path: Path) -> str:
     """A hash (16 hex digits) that stands for a file's patient, "" where it names none.
 
     The same patient has the same hash everywhere. It hides the number from readers, not from
@@ -72,7 +72,7 @@ def _patient_hash(patient: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", patient.encode(), b"samcache", _ROUNDS).hex()[:16]
 
 
-def frame_count(path: Path) -> int:
+def count_file_frames(path: Path) -> int:
     """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
     header = _header_with(path.open, "NumberOfFrames") if is_dicom_file(path) else None
     return 1 if header is None else _count_frames(header, path.stat().st_size)
@@ -159,7 +159,7 @@ def _high_bit(header: "Dataset") -> int:
     return place if usual < place < header.BitsAllocated else usual
 
 
-def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
+def _read_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
     """One frame's stored values, (H, W) or (H, W, 3); no other frame is decoded.
 
     Raises ImageError.
@@ -188,7 +188,7 @@ def _stored_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything
-        raise ImageError(plain_reason(error)) from None
+        raise ImageError(explain_reason(error)) from None
 
 
 def _decode(header: "Dataset", syntax: Any, frame: int) -> npt.NDArray[Any]:
@@ -230,7 +230,7 @@ def _extended_offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
     return (offsets, lengths) if offsets and lengths else None
 
 
-def _shown(
+def _show_values(
     stored: npt.NDArray[Any], header: "Dataset", window: Window | None, frame: int
 ) -> Image.Image:
     from pydicom.pixels import apply_color_lut

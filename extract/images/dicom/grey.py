@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from samcache.extract.images.colour import Grey, Window, by_value, grey_levels
+from samcache.extract.images.colour import Grey, Window, map_grey, map_values
 from samcache.extract.images.dicom.values import (
     Table,
     fit_integer,
@@ -59,7 +59,7 @@ class GreyPipeline:
         if mask is not None and mask.all():
             return np.zeros(stored.shape, np.uint8)
         values = self.voi(self.modality(stored))
-        return grey_levels(values, self.limits, self.inverted, mask)
+        return map_grey(values, self.limits, self.inverted, mask)
 
     def _padding_mask(self, stored: Values) -> Mask | None:
         if self.padding is None:
@@ -74,7 +74,7 @@ def show_grey(stored: Values, header: "Dataset", window: Window | None, frame: i
     window: in modality values; it wins over the file's own. Raises ImageError where no value is
     finite.
     """
-    return by_value(stored, read_pipeline(header, window, frame).show)
+    return map_values(stored, read_pipeline(header, window, frame).show)
 
 
 def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyPipeline:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from samcache.cache.errors import ConfigError
-from samcache.extract.pipeline.devices.lanes import cpu_lanes
+from samcache.extract.pipeline.devices.lanes import count_lanes
 
 _FIRST_TRY = 64  # on a GPU; a power of two, so that halves of a batch are batches of the half size
 
@@ -32,7 +32,7 @@ class BatchSize:
         with, no number is much faster. On a GPU it is the largest power of two up to 64 and the
         images of a shard, which no batch exceeds.
         """
-        lanes = cpu_lanes() if device.type == "cpu" else 1
+        lanes = count_lanes() if device.type == "cpu" else 1
         if wanted is not None:
             return cls(min(wanted, shard_rows), lanes=lanes)
         most = _FIRST_TRY if device.type == "cuda" else 1

@@ -2,7 +2,7 @@
 
 import torch
 
-from samcache.extract.pipeline.ranks import own_gpu
+from samcache.extract.pipeline.ranks import choose_gpu
 
 
 def open_device(name: str) -> torch.device:
@@ -17,6 +17,6 @@ def open_device(name: str) -> torch.device:
     if device.type != "cuda":
         return device
     if device.index is None:
-        device = torch.device("cuda", own_gpu(torch.cuda.device_count()))
+        device = torch.device("cuda", choose_gpu(torch.cuda.device_count()))
     torch.cuda.set_device(device)  # else page-locked memory would open the first GPU as well
     return device

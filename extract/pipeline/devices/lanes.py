@@ -12,7 +12,7 @@ Wait: TypeAlias = Callable[[], T]
 _MOST = 8  # each needs memory of its own; Python's own work bounds what more would give
 
 
-def cpu_lanes() -> int:
+def count_lanes() -> int:
     """How many batches this machine's CPU encodes at a time: one per core that torch uses, up to 8.
 
     A core does a batch with fewer waits than two cores do half of it each: at 512 px MobileSAM and

@@ -65,16 +65,21 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
     for valid and test: any one of the files, or their folder, opens all. Pixels are read when they
     are asked for. Raises SourceError for other layouts.
     """
-    name, pairs = _paired_files(path)
+    name, pairs = _find_pairs(path)
     arrays = {
-        split: (_array(x, images), _array(x.with_name(f"{x.stem[:-1]}y{x.suffix}"), labels))
+        split: (
+            _open_array(x, images),
+            _open_array(x.with_name(f"{x.stem[:-1]}y{x.suffix}"), labels),
+        )
         for split, x in pairs.items()
-    } or {"": (_array(path, images), _array(path, labels))}
+    } or {"": (_open_array(path, images), _open_array(path, labels))}
     tables, places = [], []
     for split, (pixels, values) in arrays.items():
-        _check(path, pixels, values)
+        _check_arrays(path, pixels, values)
         ids = [f"{split}/{n:07d}".lstrip("/") for n in range(len(pixels))]
-        tables.append(pd.DataFrame({"id": ids, "label": _labels(path, values), "split": split}))
+        tables.append(
+            pd.DataFrame({"id": ids, "label": _read_labels(path, values), "split": split})
+        )
         places += [(pixels, n) for n in range(len(pixels))]
     samples = pd.concat(tables, ignore_index=True).assign(group="")
     classes, samples["label"] = index_classes(samples["label"])
@@ -94,7 +99,7 @@ def has_pairs(files: list[Path]) -> bool:
     return any((name, split, "y") in kinds for name, split, kind in kinds if kind == "x")
 
 
-def _paired_files(path: Path) -> tuple[str, dict[str, Path]]:
+def _find_pairs(path: Path) -> tuple[str, dict[str, Path]]:
     """What PatchCamelyon's files have in their names, and split -> file of images.
 
     No splits where a file is not named so. Raises SourceError for a folder of other files.
@@ -113,7 +118,12 @@ def _paired_files(path: Path) -> tuple[str, dict[str, Path]]:
     return name, found
 
 
-def _array(path: Path, key: str) -> h5py.Dataset:
+def _name_labels_file(images: Path) -> Path:
+    """The labels beside PatchCamelyon's images: ``…_y.h5`` for ``…_x.h5``."""
+    return images.with_name(f"{images.stem[:-1]}y{images.suffix}")
+
+
+def _open_array(path: Path, key: str) -> h5py.Dataset:
     """One array of a file, whose values stand in the file itself."""
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
@@ -136,7 +146,7 @@ def _array(path: Path, key: str) -> h5py.Dataset:
     return found
 
 
-def _check(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
+def _check_arrays(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
     colour = pixels.ndim == 4 and pixels.shape[3] in (1, 3)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or colour) or 0 in pixels.shape[1:]:
         raise SourceError(
@@ -153,7 +163,7 @@ def _check(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
         raise SourceError(f"{path}: labels should be integers, found {labels.dtype}")
 
 
-def _labels(path: Path, values: h5py.Dataset) -> list[str]:
+def _read_labels(path: Path, values: h5py.Dataset) -> list[str]:
     """Every label as text, read in slices."""
     labels = []
     try:

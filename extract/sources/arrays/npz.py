@@ -79,8 +79,8 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
         with zipfile.ZipFile(path) as archive:
             there = {name.removesuffix(".npy") for name in archive.namelist()}
             used = there.intersection(f"{split}_{part}" for split in SPLITS for part in _PARTS)
-            _refuse_too_large(path, sum(_claimed(path, archive, name) for name in used))
-            found = {name: _array(archive, name) for name in sorted(used)}
+            _refuse_too_large(path, sum(_count_claimed_bytes(path, archive, name) for name in used))
+            found = {name: _read_array(archive, name) for name in sorted(used)}
     except SourceError:
         raise
     except MemoryError as error:
@@ -100,7 +100,7 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
     return splits
 
 
-def _claimed(path: Path, archive: zipfile.ZipFile, name: str) -> int:
+def _count_claimed_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> int:
     """Bytes of one array by its header; raises SourceError for objects, and for what cannot be."""
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as packed:  # a header may claim, and unpack to, 4 GB
@@ -131,7 +131,7 @@ def _refuse_too_large(path: Path, need: int) -> None:
         )
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> Array:
+def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
     with archive.open(f"{name}.npy") as file:
         values: Array = np.lib.format.read_array(file, allow_pickle=False)
     return values

@@ -15,7 +15,7 @@ from samcache.extract.images.colour import Window
 from samcache.extract.images.decode import decode_image
 from samcache.extract.images.oddities import has_several_frames
 from samcache.extract.sources.base import Source, SourceImage
-from samcache.extract.sources.files.near_names import did_you_mean
+from samcache.extract.sources.files.near_names import suggest_name
 
 LINK_OUT = "is a link out of the image folder: follow such links, or copy the file there"
 
@@ -105,7 +105,7 @@ def _explain_missing(root: Path, name: str) -> str:
             "is a link to a file that is not there: fetch it (dvc pull, git annex get, or download "
             "it again)"
         )
-    meant = did_you_mean(root, name)
+    meant = suggest_name(root, name)
     return "cannot be read: No such file or directory" + (f"; {meant}" if meant else "")
 
 

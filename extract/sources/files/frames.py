@@ -11,13 +11,13 @@ from samcache.extract.images.decode import decode_image
 from samcache.extract.images.dicom import frames as dicom
 from samcache.extract.sources.base import Source, SourceImage
 from samcache.extract.sources.files.file_source import FileSource
-from samcache.extract.sources.files.listing import is_dicom
+from samcache.extract.sources.files.listing import is_meant_as_dicom
 from samcache.extract.sources.options import Frames
 
 _ONLY = -1  # the frame of a file that holds one image
 
 
-def with_frames(files: FileSource, which: Frames) -> Source:
+def choose_frames(files: FileSource, which: Frames) -> Source:
     """The middle frame, or each frame, of every DICOM file with several in place of its first.
 
     A frame's id has its number (from 0) behind the file's, such as ``a/cine.dcm#12``. Frames have
@@ -26,13 +26,13 @@ def with_frames(files: FileSource, which: Frames) -> Source:
     ``reading`` where some file is DICOM.
     """
     paths = files.paths()
-    if any(map(is_dicom, paths)):
+    if any(map(is_meant_as_dicom, paths)):
         files.reading = replace(files.reading, frames=which)
     if which == "first":
         return files
     places: list[tuple[int, int]] = []  # file, frame
     for file, path in enumerate(paths):
-        count = dicom.frame_count(path) if files.may_read(path) else 1
+        count = dicom.count_file_frames(path) if files.may_read(path) else 1
         if count == 1:
             places.append((file, _ONLY))
         else:

@@ -17,17 +17,17 @@ IMAGE_SUFFIXES = dicom.SUFFIXES | {
 }  # fmt: skip
 
 
-def images_and_others(folder: Path) -> tuple[list[Path], list[Path]]:
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """The images below a folder, and the other files there, hidden ones aside; each in order.
 
     Raises SourceError for a folder that cannot be read.
     """
-    files = sorted(path for path in files_below(folder) if not path.name.startswith("."))
+    files = sorted(path for path in list_files_below(folder) if not path.name.startswith("."))
     images = [path for path in files if is_image(path)]
     return images, sorted(set(files).difference(images))
 
 
-def files_below(folder: Path) -> Iterator[Path]:
+def list_files_below(folder: Path) -> Iterator[Path]:
     """Every file below a folder, by links to folders too, but no folder twice and none above it.
 
     Raises SourceError for a folder that cannot be read.
@@ -49,22 +49,22 @@ def files_below(folder: Path) -> Iterator[Path]:
                 folders.append(Path(entry))
 
 
-def subfolders(folder: Path) -> list[Path]:
+def list_subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones aside, in order; raises SourceError."""
     return [Path(entry) for entry in _entries(folder) if _is_folder(entry) and _is_shown(entry)]
 
 
-def loose_files(folder: Path) -> list[Path]:
+def list_loose_files(folder: Path) -> list[Path]:
     """The files in a folder itself, hidden ones aside, in order; raises SourceError."""
     return [Path(entry) for entry in _entries(folder) if not _is_folder(entry) and _is_shown(entry)]
 
 
 def is_image(path: Path) -> bool:
     """Whether a file of a class folder is meant as an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES or is_dicom(path)
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_meant_as_dicom(path)
 
 
-def is_dicom(path: Path) -> bool:
+def is_meant_as_dicom(path: Path) -> bool:
     """Whether a file is DICOM; scanners' exports have no suffix, or a number for one."""
     unnamed = path.suffix.strip(".0123456789") == ""
     named = path.suffix.lower() in dicom.SUFFIXES

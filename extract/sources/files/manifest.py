@@ -55,12 +55,14 @@ def read_table(path: Path) -> pd.DataFrame:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def numbered(column: pd.Series) -> Iterator[tuple[int, str]]:
+def number_lines(column: pd.Series) -> Iterator[tuple[int, str]]:
     """The line of each value of a manifest's column, and the value."""
     return zip(column.index.tolist(), column.tolist(), strict=True)
 
 
-def missing_column(path: Path, name: str, columns: Iterable[str], is_label: bool) -> SourceError:
+def describe_missing_column(
+    path: Path, name: str, columns: Iterable[str], is_label: bool
+) -> SourceError:
     """The error of a manifest without a column, with the column that was probably meant.
 
     is_label: whether the user can name another column in its place.
@@ -103,8 +105,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    text = _decoded(path, path.read_bytes())
-    delimiter, skipped = _delimiter(text)
+    text = _decode_text(path, path.read_bytes())
+    delimiter, skipped = _find_delimiter(text)
     found = _csv_rows(path, text, delimiter, skipped)
     _, header = next(found, (1, []))
     rows = dict(found)
@@ -121,7 +123,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()), columns=header, index=list(rows), dtype=str)
 
 
-def _decoded(path: Path, data: bytes) -> str:
+def _decode_text(path: Path, data: bytes) -> str:
     """A file's text, by its byte order mark or as UTF-8; raises SourceError for other encodings.
 
     Bytes of Latin-1 and its kin are not guessed: each would decode, and a name be another one.
@@ -162,7 +164,7 @@ def _encoding(data: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
-def _delimiter(text: str) -> tuple[str, int]:
+def _find_delimiter(text: str) -> tuple[str, int]:
     """What stands between fields, and how many lines say so and nothing else.
 
     It is the one that gives the header a column ``file``, or else the most columns; a comma where

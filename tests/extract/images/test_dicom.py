@@ -15,7 +15,7 @@ from tiny_extraction import Extract
 
 from samcache.cache.errors import ImageError
 from samcache.extract.changes import Changes
-from samcache.extract.images.dicom.frames import patient_group
+from samcache.extract.images.dicom.frames import hash_patient
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 
@@ -153,9 +153,9 @@ def test_folders_of_dicom_files_have_patients_as_groups_and_never_their_numbers(
 
 def test_a_file_without_a_patient_has_no_group(tmp_path: Path) -> None:
     (tmp_path / "x.dcm").write_bytes(changed("MR_small.dcm", PatientID=""))
-    assert patient_group(tmp_path / "x.dcm") == ""
+    assert hash_patient(tmp_path / "x.dcm") == ""
     (tmp_path / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 50)
-    assert patient_group(tmp_path / "broken.dcm") == ""
+    assert hash_patient(tmp_path / "broken.dcm") == ""
 
 
 def folder_of_frames(tmp_path: Path, **elements: object) -> Path:
@@ -177,7 +177,7 @@ def test_every_frame_is_an_image_of_its_files_patient_class_and_split(tmp_path: 
     cine = samples[samples["id"].str.startswith("a/cine.dcm#")]
     assert cine["id"].tolist() == [f"a/cine.dcm#{n}" for n in range(30)]
     assert (cine[["label", "group", "split"]].nunique() == 1).all()
-    assert cine["group"].iloc[0] == patient_group(tmp_path / "a/cine.dcm")
+    assert cine["group"].iloc[0] == hash_patient(tmp_path / "a/cine.dcm")
     assert "b/one.dcm" in samples["id"].tolist()
     assert len({source.image(row).sha256 for row in range(len(samples))}) == len(samples)
 

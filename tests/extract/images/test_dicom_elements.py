@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, RLELossless
 
 from samcache.cache.errors import ImageError
-from samcache.extract.images.dicom.frames import frame_count, patient_group
+from samcache.extract.images.dicom.frames import count_file_frames, hash_patient
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 
@@ -219,7 +219,7 @@ def test_files_without_a_head_are_found_read_and_grouped(kind: str, tmp_path: Pa
     assert source.samples["id"].tolist() == ["a/IM0001", "a/named.dcm"]
     group = source.samples["group"]
     (tmp_path / "whole.dcm").write_bytes(saved(ramp()))
-    assert set(group) == {patient_group(tmp_path / "whole.dcm")} != {""}
+    assert set(group) == {hash_patient(tmp_path / "whole.dcm")} != {""}
     assert source.passed_over == ("a/notes",)
     for row in range(2):
         shown = np.asarray(source.image(row).decode())[0, :, 0]
@@ -286,6 +286,6 @@ def test_no_damage_is_told_in_the_words_of_an_exception() -> None:
 def test_a_frame_that_the_file_does_not_have_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     path.write_bytes(saved(dicom(np.zeros((3, 8, 8), np.uint8))))
-    assert frame_count(path) == 3
+    assert count_file_frames(path) == 3
     with pytest.raises(ImageError, match="has no frame 3"):
         pixels_of(path.read_bytes(), frame=3)

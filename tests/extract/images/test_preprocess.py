@@ -9,7 +9,7 @@ from PIL import Image
 from segment_anything.modeling import Sam
 from segment_anything.utils.transforms import ResizeLongestSide
 
-from samcache.extract.images.preprocess import normalise, resized_shape, to_frame
+from samcache.extract.images.preprocess import fit_shape, normalise, to_frame
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -50,6 +50,6 @@ def test_a_flat_image_stays_finite_for_medsam() -> None:
 
 @given(st.integers(1, 40_000), st.integers(1, 40_000), st.sampled_from([64, 256, 1024]))
 def test_the_longest_side_always_fits_and_no_side_vanishes(h: int, w: int, side: int) -> None:
-    height, width = resized_shape(h, w, side)
+    height, width = fit_shape(h, w, side)
     assert max(height, width) == side
     assert min(height, width) >= 1

@@ -28,8 +28,8 @@ from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.encoders.load import load_encoder
 from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.pipeline.devices.batch_size import BatchSize
-from samcache.extract.pipeline.exactness import measure_precision, probe_images
-from samcache.extract.pipeline.reduction import refuse_lost, stored
+from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
+from samcache.extract.pipeline.reduction import cast_maps, refuse_lost_values
 from samcache.extract.pipeline.rows import ReadyImage
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.open import open_source
@@ -97,7 +97,7 @@ def configured(
     )
     model = HalfArithmetic(exact.model, passes)
     made = ShardEncoder(model, torch.device("cpu"), identity, {}, BatchSize(3), lambda *_: None)
-    return made, probe_images(open_source(npz, SourceOptions()), identity), exact.model
+    return made, read_probe_images(open_source(npz, SourceOptions()), identity), exact.model
 
 
 def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 
 def test_arithmetic_that_overflows_is_told_its_option(npz: Path, checkpoint: Path) -> None:
     encoder, _, _ = configured(npz, checkpoint, [], "float16")
-    kept, largest = stored(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
+    kept, largest = cast_maps(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
     with pytest.raises(ConfigError, match=r"level neck: 32 values.*arithmetic: use float32"):
-        refuse_lost("neck", kept.numpy(), float(largest), encoder.identity)
+        refuse_lost_values("neck", kept.numpy(), float(largest), encoder.identity)
 
 
 def test_the_identity_does_not_depend_on_what_was_measured(run_extract: Extract) -> None:
@@ -238,8 +238,8 @@ def test_values_that_round_down_to_the_greatest_of_the_storage_dtype_fit(
     identity = replace(configured(npz, checkpoint, [], "float32")[0].identity, dtype="float16")
 
     def check(value: float) -> None:
-        kept, largest = stored(torch.full((1, 1, 2, 2), value), identity)
-        refuse_lost("neck", kept.numpy(), float(largest), identity)
+        kept, largest = cast_maps(torch.full((1, 1, 2, 2), value), identity)
+        refuse_lost_values("neck", kept.numpy(), float(largest), identity)
 
     check(65519)
     with pytest.raises(ConfigError, match=r"level neck has 4 values that float16 cannot hold"):

@@ -14,7 +14,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.extract.encoders.vit import ViTLevels
 from samcache.extract.pipeline.devices.batch_size import BatchSize
-from samcache.extract.pipeline.devices.lanes import cpu_lanes
+from samcache.extract.pipeline.devices.lanes import count_lanes
 from samcache.extract.pipeline.fill import Work
 from samcache.extract.pipeline.progress import JobProgress
 from samcache.extract.pipeline.ranks import Division
@@ -33,7 +33,7 @@ OUT_OF_MEMORY = (
 @pytest.fixture(params=OUT_OF_MEMORY, ids=["torch", "triton", "cublas"])
 def small_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A device that holds three images; the batches that were tried on it, one after another."""
-    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.cpu_lanes", lambda: 1)
+    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: 1)
     tried: list[int] = []
     forward = ViTLevels.forward
 
@@ -101,7 +101,7 @@ def test_the_final_batch_size_is_told(npz: Path, checkpoint: Path, tmp_path: Pat
     told = list[Remark]()
     options = ExtractOptions(npz, tmp_path / "s.zarr", "vit_tiny", checkpoint, pool=1, device="cpu")
     extract(options, on_remark=told.append)
-    beside = f", {lanes} batches side by side" if (lanes := cpu_lanes()) > 1 else ""
+    beside = f", {lanes} batches side by side" if (lanes := count_lanes()) > 1 else ""
     assert told == [Remark(f"batch size that fits: 1 on cpu{beside}", "batch_size")]
 
 
@@ -109,7 +109,7 @@ def test_the_encoder_goes_on_with_the_next_shard_before_one_is_handed_out(
     run_extract: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a GPU would stand still at the end of every shard."""
-    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.cpu_lanes", lambda: 1)
+    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: 1)
     order: list[str] = []
     begin = ShardEncoder._encode
     monkeypatch.setattr(ShardEncoder, "_encode", lambda *a: (order.append("batch"), begin(*a))[1])
@@ -147,8 +147,8 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
 
     monkeypatch.setattr(NpzSource, "image", counted)
     monkeypatch.setattr(ShardEncoder, "_encode", through)
-    monkeypatch.setattr("samcache.extract.pipeline.fill.reading_threads", lambda: 2)
-    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.cpu_lanes", lambda: lanes)
+    monkeypatch.setattr("samcache.extract.pipeline.fill.count_reading_threads", lambda: 2)
+    monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: lanes)
     source = write_npz(tmp_path / "more.npz", (200, 20, 20))
     run_extract(source=source, batch_size=2)
     assert (read, encoded) == ([240 + 8], [240]), "the probe has read 8 before"

@@ -3,7 +3,7 @@
 import pytest
 
 from samcache.cache.errors import ConfigError
-from samcache.extract.pipeline.ranks import Division, division, own_cores, own_gpu
+from samcache.extract.pipeline.ranks import Division, choose_gpu, count_own_cores, find_division
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ from samcache.extract.pipeline.ranks import Division, division, own_cores, own_g
 def test_the_share_of_work_comes_from_the_launcher(
     environment: dict[str, str], expected: Division
 ) -> None:
-    assert division(environment) == expected
+    assert find_division(environment) == expected
 
 
 @pytest.mark.parametrize("rank", ["4", "-1", "one"])
 def test_a_rank_outside_the_job_is_refused(rank: str) -> None:
     with pytest.raises(ConfigError, match="RANK"):
-        division({"RANK": rank, "WORLD_SIZE": "4"})
+        find_division({"RANK": rank, "WORLD_SIZE": "4"})
 
 
 def test_every_shard_has_one_owner() -> None:
@@ -70,14 +70,16 @@ def test_every_shard_has_one_owner() -> None:
 def test_each_process_of_a_machine_takes_its_own_gpu(
     environment: dict[str, str], gpus: int, expected: int
 ) -> None:
-    assert own_gpu(gpus, environment) == expected
+    assert choose_gpu(gpus, environment) == expected
 
 
 def test_processes_of_a_machine_share_its_cores() -> None:
-    assert own_cores({"LOCAL_WORLD_SIZE": "100000"}) == 1
+    assert count_own_cores({"LOCAL_WORLD_SIZE": "100000"}) == 1
     slurm = {"SLURM_NTASKS_PER_NODE": "100000", "SLURM_CPUS_PER_TASK": "2"}
-    assert own_cores(slurm) == min(2, own_cores({})), "the task was given these for itself"
-    assert own_cores({}) >= own_cores({"LOCAL_WORLD_SIZE": "2"}) >= 1
+    assert count_own_cores(slurm) == min(2, count_own_cores({})), (
+        "the task was given these for itself"
+    )
+    assert count_own_cores({}) >= count_own_cores({"LOCAL_WORLD_SIZE": "2"}) >= 1
 
 
 @pytest.mark.parametrize(
@@ -102,4 +104,4 @@ def test_the_first_of_each_launcher_tells_what_the_store_holds(
     environment: dict[str, str], speaks: bool
 ) -> None:
     """A task of an array may be at work on a store of its own."""
-    assert division(environment).speaks == speaks
+    assert find_division(environment).speaks == speaks

@@ -106,13 +106,13 @@ import sys
 from pathlib import Path
 import pydicom.pixels
 from samcache.extract.images.decode import decode_image
-from samcache.extract.images.dicom.frames import frame_count, patient_group
+from samcache.extract.images.dicom.frames import count_file_frames, hash_patient
 path = Path(sys.argv[1])
 data = path.read_bytes()"""
     taken, words = peak(before, "decode_image(data)", str(path))
     assert reason in words
     assert taken < MOST
-    taken, words = peak(before, "frame_count(path), patient_group(path)", str(path))
+    taken, words = peak(before, "count_file_frames(path), hash_patient(path)", str(path))
     assert words == ""
     assert taken < MOST // 4
 

@@ -13,7 +13,7 @@ from pcam import pcam
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.inputs import open_inputs
-from samcache.extract.sources.kinds import source_kind
+from samcache.extract.sources.kinds import find_source_kind
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 
@@ -51,9 +51,9 @@ def test_hdf5_beside_loose_images_is_passed_over(tmp_path: Path) -> None:
 def test_pairs_of_hdf5_files_are_a_source_beside_a_picture_of_them(tmp_path: Path) -> None:
     pcam(tmp_path)
     draw(tmp_path / "overview.png", 0)
-    assert source_kind(tmp_path) == "hdf5"
+    assert find_source_kind(tmp_path) == "hdf5"
     draw(tmp_path / "a" / "1.png", 0)
-    assert source_kind(tmp_path) == "folder"
+    assert find_source_kind(tmp_path) == "folder"
 
 
 def test_hdf5_files_alone_are_still_told_of(tmp_path: Path) -> None:
