@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from samcache.cache.text import count_are, count_nouns, describe_bytes, list_first
-from samcache.commands.show.tables import Part, make_table
+from samcache.commands.show.tables import make_table
 from samcache.commands.terminal.group import remark
 from samcache.commands.terminal.hints import add_options
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from samcache.cache.format.precision import Precision
     from samcache.cache.labels.duplicates import Duplicates
+    from samcache.commands.show.tables import Part
     from samcache.extract.check import SourceReport
     from samcache.extract.doctor import Finding
     from samcache.extract.images.oddities import Oddities, Tally

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from samcache.commands.terminal.streams import open_console
 
-_PIPED_WIDTH = 400  # columns; a terminal has its own width
+if TYPE_CHECKING:
+    from rich.table import Table
 
-Part = str | Table
+    Part: TypeAlias = str | Table
+
+_PIPED_WIDTH = 400  # columns; a terminal has its own width
 
 
 def make_table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> Table:
@@ -21,6 +23,9 @@ def make_table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> 
 
     Texts are shown as they are: ``[red]`` in a name is a part of the name.
     """
+    from rich.markup import escape
+    from rich.table import Table
+
     cells = [list(row) for row in rows]
     table = Table(box=None, show_header=bool(header), padding=(0, 2, 0, 0), header_style="")
     for place in range(max(map(len, (header, *cells)), default=0)):

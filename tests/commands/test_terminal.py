@@ -223,7 +223,7 @@ def test_what_a_program_reads_is_json(
     [
         ([], "extr", ["extract"]),
         (["cache"], "ver", ["verify"]),
-        (["extract", "images", "--encoder"], "vit_t", ["vit_t", "vit_t_med"]),
+        (["extract", "images", "--encoder"], "vit_t_", ["vit_t_med"]),
         (["train", "s", "--attention"], "sh", ["shuffled"]),
         (["extract", "images", "--sh"], "--sh", ["--shard-rows"]),
     ],

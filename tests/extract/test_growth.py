@@ -196,7 +196,7 @@ def test_images_of_another_store_are_copied(
         found, expected = second.read(path, 0, rows), fresh.read(path, 0, rows)
         np.testing.assert_allclose(found, expected, atol=2e-3, rtol=2e-3)
     other, _ = run_extract("other", source=images, pool=1)
-    with pytest.raises(StoreError, match="another identity: pool is 1 in the store, 2 in this run"):
+    with pytest.raises(StoreError, match=r"another identity.*: pool is 1 in the store, 2"):
         run_extract("third", source=images, reuse=(other.location,))
 
 

@@ -326,7 +326,7 @@ def test_other_weights_are_refused_before_anything_is_written(
     store, _ = run_extract()
     spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 5)
     before = objects_of(Path(store.location))
-    with pytest.raises(CheckpointError, match="the store was made with"):
+    with pytest.raises(CheckpointError, match="with which these features were made"):
         mend(  # type: ignore[operator]
             Path(store.location), checkpoint=save_tiny_checkpoint(tmp_path / "w.pth", seed=9)
         )

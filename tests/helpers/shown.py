@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from io import StringIO
+from typing import Any
 
 from rich.console import Console
 
 from samcache.commands.show.extraction import describe_summary
-from samcache.commands.show.tables import Part
 from samcache.extract.summary import ExtractSummary
 
 
-def text_of(parts: Iterable[Part]) -> str:
+def text_of(parts: Iterable[Any]) -> str:
     """Lines and tables as a wide terminal shows them."""
     console = Console(file=(file := StringIO()), width=400, highlight=False)
     for part in parts:

@@ -98,7 +98,7 @@ def test_a_gpu_is_asked_whether_it_has_it(monkeypatch: pytest.MonkeyPatch) -> No
         told = SimpleNamespace(major=major)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, told=told: told)
         assert resolve_precision("auto", torch.device("cuda:1")) == precision
-    with pytest.raises(ConfigError, match="cuda:1 does not have it; it has float16"):
+    with pytest.raises(ConfigError, match="cuda:1 has no bfloat16: use float16"):
         resolve_precision("bfloat16", torch.device("cuda:1"))
 
 

@@ -218,8 +218,8 @@ def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
     [
         (("patch", "head"), "no level 'head'"),
         (("4",), "from 0 to 3"),
-        (("early", "0"), "names a level twice"),
-        (("neck", "neck"), "names a level twice"),
+        (("early", "0"), "name a level twice"),
+        (("neck", "neck"), "name a level twice"),
         ((), "no level is given"),
     ],
 )

@@ -14,7 +14,7 @@ from shown import summary_text
 from tiny_extraction import Extract
 
 from samcache.cli import cli
-from samcache.commands.show.extraction import describe_oddities
+from samcache.commands.show.extraction import describe_oddities, summary_to_json
 from samcache.extract.images.oddities import Oddities, Tally, has_several_frames, is_single_colour
 
 
@@ -99,7 +99,7 @@ def test_check_and_extract_tell_of_them(blank_first_pages: Path, run_extract: Ex
     _, summary = run_extract(source=blank_first_pages)
     assert several in summary_text(summary)
     assert single in summary_text(summary)
-    assert json.loads(json.dumps(summary.to_json()))["noted"]["several"]["count"] == 6
+    assert json.loads(json.dumps(summary_to_json(summary)))["noted"]["several"]["count"] == 6
     _, again = run_extract(source=blank_first_pages)
     assert "single colour" not in summary_text(again), "nothing was decoded"
 

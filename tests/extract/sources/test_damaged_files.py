@@ -154,5 +154,5 @@ def test_a_source_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "images\udcff"
     (folder / "a").mkdir(parents=True)
     Image.new("L", (4, 4)).save(folder / "a/0.png")
-    with pytest.raises(SourceError, match="is no file name in UTF-8: rename it"):
+    with pytest.raises(SourceError, match="is not a file name in UTF-8: rename the file"):
         open_source(folder, READING)

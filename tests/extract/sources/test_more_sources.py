@@ -18,7 +18,7 @@ from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import SourceError
 from samcache.cli import cli
-from samcache.commands.show.extraction import describe_report
+from samcache.commands.show.extraction import describe_report, report_to_json, summary_to_json
 from samcache.extract.check import check_source
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.open import open_source
@@ -126,7 +126,10 @@ def test_check_tells_counts_sizes_bad_files_and_leaks(tmp_path: Path) -> None:
     text = text_of(describe_report(report))
     assert "0.png (train, a) = 7.png (test, b)" in text
     assert "p0: test, train" in text
-    assert json.loads(json.dumps(report.to_json()))["duplicates"][0]["ids"] == ["0.png", "7.png"]
+    assert json.loads(json.dumps(report_to_json(report)))["duplicates"][0]["ids"] == [
+        "0.png",
+        "7.png",
+    ]
 
 
 def test_check_takes_as_many_images_as_it_may(npz: Path) -> None:
@@ -155,4 +158,4 @@ def test_a_summary_shows_the_first_of_many_unreadable_images(
     assert "23 unreadable images recorded in the store:" in text
     assert "  … and 3 more" in text
     assert text.count("cannot be read: No such file") == 20
-    assert len(summary.to_json()["unreadable"]) == 23
+    assert len(summary_to_json(summary)["unreadable"]) == 23

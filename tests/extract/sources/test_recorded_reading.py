@@ -48,7 +48,7 @@ def test_frames_are_recorded_and_followed(cines: Path, run_extract: Extract, fra
     write_cine(cines / "dark" / "new.dcm", 99, bright=False)
     grown, summary = run_extract(source=cines)
     assert summary.encoded == len(grown.table) - before > 0
-    assert summary.changes == [line for line in summary.changes if "new in the source" in line]
+    assert summary.changes == Changes(added=summary.changes.added)
     assert grown.fingerprint == made.fingerprint
 
 
@@ -82,7 +82,7 @@ def test_stores_that_record_nothing_take_any_frames(cines: Path, run_extract: Ex
     forget_reading(made)
     _, summary = run_extract(source=cines, reading=SourceOptions(frames="middle"))
     assert (summary.encoded, summary.changes) == (0, Changes())
-    with pytest.raises(StoreError, match="not one sample of the source"):
+    with pytest.raises(StoreError, match="no sample of the source"):
         run_extract(source=cines)
 
 

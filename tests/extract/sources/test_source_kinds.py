@@ -75,8 +75,8 @@ def test_class_folders_that_look_like_splits_are_remarked_on(
     source = open_source(tmp_path, READING)
     assert source.classes == tuple(sorted(splits))
     [remark] = source.remarks
-    assert f"{', '.join(sorted(splits))} are taken for classes" in remark
-    assert "benign, malign: for splits, rename them to train, val and test" in remark
+    assert f"{', '.join(sorted(splits))} are taken for classes" in remark.text
+    assert "benign, malign: for splits, rename them to train, val and test" in remark.text
 
 
 @pytest.mark.parametrize("classes", [("contest", "latest"), ("train_set", "bus"), ("tram", "evil")])

@@ -222,7 +222,7 @@ def test_a_file_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
         path = tmp_path / os.fsdecode(name)
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4)).save(path, "PNG")
-    with pytest.raises(SourceError, match="no file name in UTF-8: rename it"):
+    with pytest.raises(SourceError, match="not a file name in UTF-8: rename the file"):
         open_source(tmp_path, SourceOptions())
 
 
