@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # lines of each kind of trouble; the JSON has all
 _MOST_ACROSS = 10  # classes in one row
-_MOST_SIZES = 5
 
 
 class _Bars:
@@ -345,8 +344,7 @@ def _count_table(report: SourceReport) -> Table:
 def _describe_sizes(sizes: dict[str, int]) -> list[str]:
     common = sorted(sizes.items(), key=lambda item: -item[1])
     shapes = [f"{shape} ({count})" for shape, count in common]
-    more = f" and {len(shapes) - _MOST_SIZES} more" if len(shapes) > _MOST_SIZES else ""
-    return [f"sizes: {', '.join(shapes[:_MOST_SIZES])}{more}"] if shapes else []
+    return [f"sizes: {list_first(shapes)}"] if shapes else []
 
 
 # repair

@@ -15,7 +15,7 @@ from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.format.reading import Reading
 from samcache.extract.images.decode import LARGEST, pixels_to_image
-from samcache.extract.sources.arrays.hdf5_bounds import check_chunks, check_claims
+from samcache.extract.sources.arrays.bounds import check_chunks, check_claims
 from samcache.extract.sources.base import Source, SourceImage, index_classes
 from samcache.extract.sources.splits import draw_splits, find_split
 

@@ -17,12 +17,12 @@ from samcache.cache.format.samples import SPLITS
 from samcache.cache.memory import free_memory
 from samcache.cache.text import describe_bytes
 from samcache.extract.images.decode import pixels_to_image
+from samcache.extract.sources.arrays.bounds import MOST_PACKED
 from samcache.extract.sources.base import Source, SourceImage, index_classes
 
 Array = npt.NDArray[np.generic]
 
 _PARTS = ("images", "labels")
-_MOST_PACKED = 1032  # bytes that one byte of a zip file can stand for, by deflate's limit
 _LONGEST_HEADER = 1 << 16  # bytes; NumPy reads 10,000
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -113,7 +113,7 @@ def _count_claimed_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> int
             "integer arrays"
         )
     claimed = math.prod(shape) * dtype.itemsize
-    if claimed > min(member.file_size, _MOST_PACKED * path.stat().st_size):
+    if claimed > min(member.file_size, MOST_PACKED * path.stat().st_size):
         raise SourceError(
             f"{path} is damaged: {name} claims {claimed / 1e9:.1f} GB, more than the file can "
             "hold: download it again"

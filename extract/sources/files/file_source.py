@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-import stat
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,6 +10,7 @@ from typing import Self
 import pandas as pd
 
 from samcache.cache.errors import ImageError
+from samcache.cache.files.regular_file import IrregularFileError, open_regular
 from samcache.extract.images.colour import Window
 from samcache.extract.images.decode import decode_image
 from samcache.extract.images.oddities import has_several_frames
@@ -80,16 +80,15 @@ def read_file(root: Path, name: str, follow_links: bool = False) -> bytes:
         path = Path(os.path.realpath(root / name))
         if not follow_links and not path.is_relative_to(root):
             raise ImageError(LINK_OUT)
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a device may do something
-            raise ImageError("is no regular file")
-        with open(path, "rb", opener=_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise ImageError("is no regular file")
-            if found.st_size > _LARGEST_FILE:
-                raise ImageError(f"is too large: {found.st_size / 1e9:.1f} GB")
+        with os.fdopen(open_regular(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _LARGEST_FILE:
+                raise ImageError(f"is too large: {size / 1e9:.1f} GB")
             return file.read()
+    except IrregularFileError:
+        is_folder = os.path.isdir(root / name)  # noqa: PTH112 - is_dir raises for some names
+        reason = "cannot be read: Is a directory" if is_folder else "is no regular file"
+        raise ImageError(reason) from None
     except FileNotFoundError:
         raise ImageError(_explain_missing(root, name)) from None
     except OSError as error:
@@ -112,7 +111,3 @@ def _explain_missing(root: Path, name: str) -> str:
 def is_link_out(root: Path, path: Path) -> bool:
     """Whether a path below a resolved root is a link out of it."""
     return not Path(os.path.realpath(path)).is_relative_to(root)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -181,10 +181,10 @@ def test_arrays(kind: str, tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 import pyarrow.parquet
-from samcache.extract.sources.arrays import hdf5_bounds
+from samcache.extract.sources.arrays import bounds
 from samcache.extract.sources.arrays import npz as npz_source
 from samcache.extract.sources.files import parquet as parquet_manifest
-for reader in (hdf5_bounds, npz_source, parquet_manifest):
+for reader in (bounds, npz_source, parquet_manifest):
     reader.free_memory = lambda: 4 << 30
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.open import open_source"""

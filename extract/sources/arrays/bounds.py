@@ -1,4 +1,4 @@
-"""How much an HDF5 array may unpack to, checked before HDF5 unpacks it."""
+"""How much an array of a packed file may unpack to, checked before it is unpacked."""
 
 import math
 import zlib
@@ -14,7 +14,7 @@ from samcache.cache.text import describe_bytes
 
 _DEFLATE = 1  # HDF5's number for it
 _CHECKSUM_OR_ORDER = frozenset({2, 3, 5, 6})  # shuffle, fletcher32, nbit, scaleoffset
-_MOST_PACKED = 1032  # bytes that one byte can stand for, by deflate's limit
+MOST_PACKED = 1032  # bytes that one byte can stand for, by deflate's limit
 _MOST_CHUNK = 1 << 30  # bytes unpacked; a whole chunk is unpacked for one row of it
 _UNCHECKED = 256 << 10  # bytes packed, which unpack to 0.3 GB at most
 
@@ -28,7 +28,7 @@ def check_claims(path: Path, array: h5py.Dataset, largest: int) -> None:
     pixels = math.prod(shape[1:3])
     if pixels > largest:
         raise SourceError(f"{path}: images of {shape[1]} x {shape[2]} pixels are too large")
-    if shape and shape[0] > _MOST_PACKED * path.stat().st_size:
+    if shape and shape[0] > MOST_PACKED * path.stat().st_size:
         raise SourceError(f"{path} is damaged: it claims {shape[0]} rows, more than it can hold")
     unpacked = math.prod(array.chunks or ()) * array.dtype.itemsize
     most = min(_MOST_CHUNK, free_memory())
