@@ -15,9 +15,9 @@ from torch.export import Dim
 
 from samcache.cache.format.identity import Identity
 from samcache.cache.store import Store
-from samcache.extract.encoders.image_program import ImageProgram
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.live import open_live_encoder
+from samcache.extract.pipeline.image_program import ImageProgram
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.options import SourceOptions
 from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, levels_read

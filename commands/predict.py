@@ -130,7 +130,8 @@ def _stores(
 ) -> Iterator[Store]:
     """The store that is given, or the images that are given as temporary stores, one by one."""
     from samcache.cache.store import Store
-    from samcache.commands.show.extraction import describe_passed_over, show_progress
+    from samcache.commands.show.extraction import describe_passed_over
+    from samcache.commands.show.progress import show_progress
     from samcache.extract.images.colour import parse_window
     from samcache.extract.live import open_live_encoder
     from samcache.extract.sources.inputs import open_inputs

@@ -19,8 +19,12 @@ from samcache.extract.sources.files.manifest import (
     refuse_spreadsheet,
 )
 from samcache.extract.sources.files.source import check_below_root, list_names_below
-from samcache.extract.sources.kinds import find_source_kind
-from samcache.extract.sources.open import describe_missing, open_source, refuse_store_and_run
+from samcache.extract.sources.open import (
+    describe_missing,
+    find_source_kind,
+    open_source,
+    refuse_store_and_run,
+)
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.pseudonyms import hash_ids_in
 

@@ -1,24 +1,35 @@
 """From what a user names on the command line to a source."""
 
 import logging
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from samcache.cache.errors import SourceError
 from samcache.cache.files.place_kind import is_run, is_store
-from samcache.extract.sources.arrays.hdf5 import open_hdf5
+from samcache.extract.sources.arrays import hdf5
 from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
 from samcache.extract.sources.arrays.npz import open_npz
 from samcache.extract.sources.base import Source
+from samcache.extract.sources.files import manifest as manifests
 from samcache.extract.sources.files.frames import choose_frames
+from samcache.extract.sources.files.listing import (
+    is_image,
+    list_files_below,
+    list_loose_files,
+    list_subfolders,
+)
 from samcache.extract.sources.files.manifest import refuse_spreadsheet
 from samcache.extract.sources.files.near_names import suggest_name
 from samcache.extract.sources.files.source import open_folder, open_manifest
-from samcache.extract.sources.kinds import find_source_kind
 from samcache.extract.sources.options import SourceOptions
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 _SHOWN = 10  # classes that the log names
 _log = logging.getLogger(__name__)
+
+
+Kind = Literal["medmnist", "npz", "hdf5", "manifest", "folder", "file"]
 
 
 def open_source(path: Path, reading: SourceOptions) -> Source:
@@ -44,7 +55,7 @@ def _open(path: Path, reading: SourceOptions) -> Source:
             return open_npz(path)
         case "hdf5":
             images, labels = reading.images_key or "x", reading.labels_key
-            return open_hdf5(path, images, labels, reading.split_seed)
+            return hdf5.open_hdf5(path, images, labels, reading.split_seed)
         case "folder":
             return choose_frames(open_folder(path.resolve(), reading), reading.frames or "first")
         case "manifest":
@@ -88,3 +99,35 @@ def describe_missing(path: Path) -> SourceError:
     there = next((above for above in path.absolute().parents if above.is_dir()), None)
     nearest = f": the nearest folder that exists is {there}"
     return SourceError(f"no such file or folder: {path}" + (f"; {meant}" if meant else nearest))
+
+
+def find_source_kind(path: Path) -> Kind:
+    """The kind of a source; "file" is any other file, and what is not there.
+
+    A folder is HDF5 where PatchCamelyon's pairs of files lie in it and no images below it, or HDF5
+    files and no images at all: HDF5 files that lie beside images are passed over. Raises
+    SourceError for a folder that cannot be read.
+    """
+    if str(path).startswith(PREFIX):
+        return "medmnist"
+    if path.is_dir():
+        return "hdf5" if _is_hdf5_folder(path) else "folder"
+    suffix = path.suffix.lower()
+    if suffix in hdf5.SUFFIXES:
+        return "hdf5"
+    if suffix == ".npz":
+        return "npz"
+    return "manifest" if suffix in manifests.SUFFIXES else "file"
+
+
+def _is_hdf5_folder(folder: Path) -> bool:
+    loose = list_loose_files(folder)
+    found = [file for file in loose if file.suffix.lower() in hdf5.SUFFIXES]
+    below = chain.from_iterable(map(list_files_below, list_subfolders(folder)))
+    if not found or any(_is_shown_image(file) for file in below):
+        return False
+    return hdf5.has_pairs(found) or not any(map(_is_shown_image, loose))
+
+
+def _is_shown_image(path: Path) -> bool:
+    return not path.name.startswith(".") and is_image(path)

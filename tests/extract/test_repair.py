@@ -17,7 +17,7 @@ from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import describe_repair
 from samcache.commands.show.stores import describe_report
-from samcache.extract.pipeline.reduction import stored
+from samcache.extract.pipeline.reduction import cast_maps
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand
 from samcache.extract.repair import RepairOptions, RepairSummary, repair
 
@@ -290,8 +290,8 @@ def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
     row_bytes = store.arrays["features/neck"].row_bytes
     spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
     monkeypatch.setattr(
-        "samcache.extract.pipeline.shard_encoder.stored",
-        lambda *a: (stored(*a)[0] + 0.25, stored(*a)[1]),
+        "samcache.extract.pipeline.shard_encoder.cast_maps",
+        lambda *a: (cast_maps(*a)[0] + 0.25, cast_maps(*a)[1]),
     )
     assert mend(Path(store.location)).left == []  # type: ignore[operator]
     after = Store(store.location).read_features("neck", 0, 40)

@@ -17,7 +17,7 @@ from tiny_extraction import Extract, write_npz
 from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
-from samcache.commands.show.extraction import show_progress
+from samcache.commands.show.progress import show_progress
 from samcache.extract.encoders.load import load_encoder
 from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.images.preprocess import normalise, to_frame

@@ -19,8 +19,8 @@ from PIL import Image
 from trained_run import Trained, copied, one_line, samcache
 
 from samcache.cache.store import Store
-from samcache.extract.encoders.image_program import frame_image
 from samcache.extract.images.preprocess import to_frame
+from samcache.extract.pipeline.image_program import frame_image
 from samcache.train import export as export_module
 from samcache.train.data.resize import Resize
 from samcache.train.runs import program_file

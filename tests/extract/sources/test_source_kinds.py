@@ -13,8 +13,7 @@ from pcam import pcam
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.inputs import open_inputs
-from samcache.extract.sources.kinds import find_source_kind
-from samcache.extract.sources.open import open_source
+from samcache.extract.sources.open import find_source_kind, open_source
 from samcache.extract.sources.options import SourceOptions
 
 READING, FOLLOWING = SourceOptions(), SourceOptions(follow_links=True)
