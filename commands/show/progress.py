@@ -57,18 +57,21 @@ def _make_bar(console: Console) -> Progress:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.1f} images/s" if speed else "", style="progress.data.speed")
+            digits = 1 if speed and speed < 100 else 0
+            rate = f"{speed:.{digits}f} images/s" if speed else ""
+            return Text(rate, style="progress.data.speed")
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        RateColumn(),
+        RateColumn(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("elapsed,"),
         TimeRemainingColumn(),
