@@ -220,7 +220,7 @@ def test_other_weights_are_refused(trained: Trained, tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     other.write_bytes(b"other")
     line = one_line(samcache("export", trained.run, "--with-encoder", "--checkpoint", other))
-    assert "give that file with --checkpoint" in line
+    assert "give the file that made the features (--checkpoint)" in line
 
 
 @pytest.mark.usefixtures("not_exported")

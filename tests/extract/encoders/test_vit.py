@@ -145,7 +145,7 @@ def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
             x = torch.randn(count, 16, 16, 32)
             for block in blocks:
                 torch.testing.assert_close(step(block, x), run_block(block, x))
-    assert counter.count_file_frames == 2
+    assert counter.frame_count == 2
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
