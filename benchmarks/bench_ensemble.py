@@ -23,11 +23,14 @@ from torch.nn import functional as F
 
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import TrainingData, load_training_data
-from samcache.train.fit.precision import computing_in, resolved_precision
-from samcache.train.fit.training import build_classifier
+from samcache.train.data.dataset import TrainingData
+from samcache.train.data.load import load_training_data
+from samcache.train.data.scaling import scale_inputs
+from samcache.train.fit.build import build_classifier
+from samcache.train.fit.precision import compute_in, resolve_precision
 from samcache.train.model.classifier import Classifier
-from samcache.train.model.pooling import given_sides
+from samcache.train.run import plan_inputs
+from samcache.train.tasks.trainings import plan_trainings
 
 Inputs = tuple[Tensor, dict[str, Tensor], Tensor]  # images, pooled maps, labels
 Step = Callable[[list[Inputs]], None]
@@ -43,7 +46,7 @@ def main() -> None:
         config = TrainConfig(
             store.location, Path(), attention=attention, backbone=options.backbone,
             image_size=options.image_size, device=options.device,
-            precision=resolved_precision("auto", torch.device(options.device)),
+            precision=resolve_precision("auto", torch.device(options.device)),
         )  # fmt: skip
         compare(store, config, options)
 
@@ -64,7 +67,9 @@ def arguments() -> argparse.Namespace:
 def compare(store: Store, config: TrainConfig, options: argparse.Namespace) -> None:
     """Time both ways by turns and print their row."""
     device = torch.device(config.device)
-    data = load_training_data(store, given_sides(config, store), config.image_size)
+    plan, _ = plan_inputs(config, store, plan_trainings(store, config.seeds))
+    loaded = load_training_data(plan)
+    data = scale_inputs(loaded, store, loaded.rows("train"))
     data = replace(data, residency="device").to(device)
     batches = drawn(data, options.members, config.batch_size)
     apart, together = (built(config, data, options.members) for _ in range(2))
@@ -100,7 +105,7 @@ def built(config: TrainConfig, data: TrainingData, members: int) -> list[Classif
     models = []
     for seed in range(members):
         torch.manual_seed(seed)
-        taps = config.tapped(tuple(data.pooled))
+        taps = config.resolve_taps(tuple(data.pooled))
         model = build_classifier(config, data, taps).to(data.device).train()
         models.append(model.to(memory_format=torch.channels_last))
     return models
@@ -117,7 +122,7 @@ def stepped_apart(models: list[Classifier], config: TrainConfig) -> Step:
         for model, optimizer, (images, pooled, labels) in zip(
             models, optimizers, batches, strict=True
         ):
-            with computing_in(config.precision, device):
+            with compute_in(config.precision, device):
                 logits = model(images, pooled)[0].float()
             optimizer.zero_grad()
             torch.autograd.backward(F.cross_entropy(logits, labels))
@@ -141,7 +146,7 @@ def stepped_together(
         own: dict[str, Tensor], kept: dict[str, Tensor], images: Tensor,
         pooled: dict[str, Tensor], labels: Tensor,
     ) -> Tensor:  # fmt: skip
-        with computing_in(config.precision, device):
+        with compute_in(config.precision, device):
             logits = functional_call(model, (own, kept), (images, pooled))[0].float()
         return F.cross_entropy(logits, labels)
 

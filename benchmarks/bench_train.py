@@ -18,13 +18,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -33,13 +31,16 @@ from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract.encoders.load import load_encoder
 from samcache.extract.images.preprocess import normalise
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import TrainingData, load_training_data, scaled_to
+from samcache.train.data.dataset import TrainingData
+from samcache.train.data.load import InputPlan, load_training_data
+from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit import training as loop
-from samcache.train.fit.precision import computing_in, resolved_precision
-from samcache.train.fit.training import build_classifier
-from samcache.train.model.pooling import given_sides, kernel_sides
-from samcache.train.model.spreads import is_spread, level_of, log_spreads
-from samcache.train.run import train
+from samcache.train.fit.build import build_classifier
+from samcache.train.fit.precision import compute_in, resolve_precision
+from samcache.train.model.pooling import divide_by_kernel
+from samcache.train.model.spreads import compute_spreads, find_level, is_spread
+from samcache.train.run import plan_inputs, train
+from samcache.train.tasks.trainings import plan_trainings
 
 LIVE_STEPS = 2
 
@@ -82,9 +83,9 @@ def arguments() -> argparse.Namespace:
 
 def loading(store: Store, rounds: int) -> None:
     """A store's images and levels against np.load of the same bytes from one file each."""
-    sides = kernel_sides(store, store.identity.levels, store.identity.pool)
+    sides = divide_by_kernel(store, store.identity.levels, store.identity.pool)
     side = store.identity.frame_size
-    data = load_training_data(store, sides, side)
+    data = load_training_data(InputPlan.of(store, sides, side))
     arrays = [data.images.numpy(), *(maps.numpy() for maps in data.pooled.values())]
     times: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +93,7 @@ def loading(store: Store, rounds: int) -> None:
         for path, array in zip(paths, arrays, strict=True):
             np.save(path, array)
         for _ in range(rounds):
-            ours = timed(lambda: load_training_data(store, sides, side))
+            ours = timed(lambda: load_training_data(InputPlan.of(store, sides, side)))
             times.append((ours, timed(lambda: [np.load(path) for path in paths])))
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     size = sum(array.nbytes for array in arrays) / 1e6
@@ -104,13 +105,14 @@ def epochs(
 ) -> None:
     """An epoch with SLCA, without, and with the live encoder, by turns."""
     levels = store.identity.levels
-    loaded = load_training_data(store, given_sides(config, store), config.image_size)
-    data = scaled_to(loaded, store, loaded.rows("train"))
+    plan, _ = plan_inputs(config, store, plan_trainings(store, config.seeds))
+    loaded = load_training_data(plan)
+    data = scale_inputs(loaded, store, loaded.rows("train"))
     data = replace(data, residency="device").to(device)
     batches = list(torch.split(data.rows("train").to(device), config.batch_size))
     alone = replace(config, attention="none", kernel=None, join=False)
     plain = replace(data, pooled={})
-    taps = config.tapped(levels)
+    taps = config.resolve_taps(levels)
     ways = {
         "none": (stepper(alone, plain, {}, plain.inputs), batches),
         "slca": (stepper(config, data, taps, data.inputs), batches),
@@ -146,11 +148,11 @@ def stepper(
     model = build_classifier(config, data, taps).to(data.device).train()
     model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
-    precision = resolved_precision(config.precision, data.device)
+    precision = resolve_precision(config.precision, data.device)
 
     def step(rows: Tensor) -> None:
         given = inputs(rows)
-        with computing_in(precision, data.device):
+        with compute_in(precision, data.device):
             heads = model(*given).float()
         loss = F.cross_entropy(heads.flatten(0, 1), data.labels[rows].repeat(len(heads)))
         optimizer.zero_grad()
@@ -182,7 +184,7 @@ def live_inputs(
         found = model(normalise(batch, [(side, side)] * len(batch), identity.preprocessing))
         given = {
             name: data.scales[name].apply(
-                log_spreads(F.avg_pool2d(found[level_of(name)].float(), identity.pool))
+                compute_spreads(F.avg_pool2d(found[find_level(name)].float(), identity.pool))
                 if is_spread(name)
                 else F.adaptive_avg_pool2d(found[name].float(), pooled.shape[-1])
             )
@@ -208,7 +210,7 @@ def whole_run(config: TrainConfig) -> None:
     timing = mock.patch.object(loop._Training, "run_epoch", timed_epoch)
     with tempfile.TemporaryDirectory() as folder, timing:
         started = clock()
-        train(replace(config, out=Path(folder) / "run"), Console(file=StringIO()))
+        train(replace(config, out=Path(folder) / "run"))
         total = clock() - started
     print(
         f"run of {config.epochs} epochs with each of {len(config.seeds)} seeds: {total:.1f} s, its "

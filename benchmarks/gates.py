@@ -12,12 +12,12 @@ import torch
 
 from samcache.cache.store import Store
 from samcache.train.predict import predict_store
-from samcache.train.runs.ensemble import load_ensemble, open_run
+from samcache.train.runs.ensemble import load_ensemble, open_predictor
 
 
 def main() -> None:
     """Print one line a level for the run's first member."""
-    store, run = Store(sys.argv[1]), open_run(Path(sys.argv[2]))
+    store, run = Store(sys.argv[1]), open_predictor(Path(sys.argv[2]))
     ensemble = load_ensemble(run, member=run.members[0])
     (member,) = ensemble.members
     shards = [part.pooled for part in predict_store(run, ensemble, store, "test") if part.pooled]

@@ -28,8 +28,8 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import commit_shard
-from samcache.train.data.dataset import load_training_data
-from samcache.train.model.pooling import kernel_sides
+from samcache.train.data.load import InputPlan, load_training_data
+from samcache.train.model.pooling import divide_by_kernel
 
 SHAPES = {
     "patch": (64, 32, 32),
@@ -131,7 +131,8 @@ def loading(store: Store) -> dict[str, Callable[[], Any]]:
     """What takes longer: training's own loading, and zarr-python."""
 
     def load(side: int) -> Callable[[], Any]:
-        return lambda: load_training_data(store, kernel_sides(store, tuple(SHAPES), POOL), side)
+        sides = divide_by_kernel(store, tuple(SHAPES), POOL)
+        return lambda: load_training_data(InputPlan.of(store, sides, side))
 
     return {
         NUMPY: lambda: list(read_npy(store)),

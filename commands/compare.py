@@ -1,6 +1,6 @@
 """``samcache compare``: runs on the same test samples.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -9,31 +9,39 @@ from pathlib import Path
 
 import click
 
-from samcache.commands.options import FilePath
+from samcache.commands.options import FilePath, option
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=FilePath())
-@click.option("--baseline", type=FilePath(), help="Run to compare with.  [default: the first]")
-@click.option("--format", "style", type=click.Choice(["text", "csv", "markdown"]), default="text")
+@click.option("--baseline", type=FilePath(), help="Compare with this run.  [default: the first]")
+@option(
+    "--format", "style", type=click.Choice(["text", "csv", "markdown"]), default="text",
+    help="Print a table as text, CSV or markdown.",
+)  # fmt: skip
 @click.option(
-    "--metric", "metrics", multiple=True, help="May be repeated.  [default: auc, accuracy]"
+    "--metric",
+    "metrics",
+    multiple=True,
+    help="Compare this metric; may be repeated.  [default: auc, accuracy]",
 )
 def compare(
     runs: tuple[Path, ...], baseline: Path | None, style: str, metrics: tuple[str, ...]
 ) -> None:
     """Compare RUNS on the same test samples.
 
-    RUNS are folders that train has written.
-
-    Mean ± sd over seeds with its 95 % bootstrap interval over test samples and seeds; the
-    difference to the baseline is paired by both.
+    RUNS are folders that train wrote. The table shows each metric's mean ± sd over seeds with its
+    95 % bootstrap interval over test samples and seeds. Differences to the baseline are paired by
+    sample and seed.
 
     \b
     samcache compare runs/none runs/slca runs/shuffled
     samcache compare runs/* --baseline runs/none --metric auc --metric ece --format markdown
     """
-    from samcache.train.compare import DEFAULT_METRICS, render
+    from samcache.commands.show.comparison import describe_comparison
+    from samcache.commands.show.tables import print_parts
+    from samcache.train.compare import DEFAULT_METRICS
     from samcache.train.compare import compare as run
 
-    click.echo(render(run(runs, baseline, metrics or DEFAULT_METRICS), style))
+    rows = run(runs, baseline, metrics or DEFAULT_METRICS)
+    print_parts(describe_comparison(rows, style))

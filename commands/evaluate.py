@@ -1,6 +1,6 @@
-"""``samcache evaluate``: a trained run on an external test set.
+"""``samcache evaluate``: test a trained run on another store.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,28 @@ from pathlib import Path
 
 import click
 
-from samcache.commands.options import Device, FilePath, option
+from samcache.commands.options import Device, FilePath, as_json_option, option
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
 
 @click.command()
 @click.argument("run", type=FilePath(exists=True, file_okay=False))
 @click.argument("store")
-@option("--split", type=click.Choice(["test", "all"]), default="test", help="Samples to test on.")
-@option("--out", type=FilePath(file_okay=False), help="Folder for the files.  [default: none]")
-@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
+@option("--split", type=click.Choice(["test", "all"]), default="test", help="Test on this split.")
+@option(
+    "--out",
+    type=FilePath(file_okay=False),
+    help="Write the results to this folder.  [default: none]",
+)
+@as_json_option
+@option("--device", type=Device(), default="auto", help="Choose auto, cpu, cuda, cuda:1 or mps.")
 def evaluate(
     run: Path, store: str, split: str, out: Path | None, as_json: bool, device: str
 ) -> None:
-    """Test RUN on STORE, an external test set of the same classes and the same features.
+    """Test RUN on STORE, an external test set with the same classes and the same features.
 
-    Classes are matched by their names. The metrics are those of train, for each member of RUN and
-    for the mean of all, with intervals bootstrapped over samples (patients whole). --out gets
+    Evaluate matches classes by name. It computes the metrics of train for each member of RUN and
+    for their ensemble, with intervals bootstrapped over samples (patients whole). --out gets
     evaluation.json and predictions.csv.
 
     \b
@@ -36,20 +40,25 @@ def evaluate(
     samcache evaluate runs/slca elsewhere.zarr --split all --json
     """
     from samcache.cache.store import Store
+    from samcache.commands.show.tables import print_parts
+    from samcache.commands.show.trainings import describe_evaluation
     from samcache.train.evaluate import evaluate as run_evaluation
     from samcache.train.evaluate import open_evaluation_folder, write_evaluation
-    from samcache.train.runs.ensemble import open_run
-    from samcache.train.runs.folder import held, refuse_run_folder
+    from samcache.train.runs.ensemble import open_predictor
+    from samcache.train.runs.folder import lock_folder, refuse_run_folder
 
     if out:
         refuse_other_format(out, "a folder", FOLDER)
-    trained = open_run(run)
-    with ExitStack() as holding:
+    trained = open_predictor(run)
+    with ExitStack() as locks:
         if out:
             refuse_run_folder(out)
             open_evaluation_folder(out)
-            holding.enter_context(held(out))  # the two files belong to one evaluation
+            locks.enter_context(lock_folder(out))  # both files are of one evaluation
         evaluation, predictions = run_evaluation(trained, Store(store), split, device)
         if out:
             write_evaluation(out, evaluation, predictions)
-    click.echo(json.dumps(evaluation.to_json(), indent=2) if as_json else evaluation.text())
+    if as_json:
+        click.echo(json.dumps(evaluation.to_json(), indent=2))
+    else:
+        print_parts(describe_evaluation(evaluation))

@@ -1,6 +1,6 @@
-"""``samcache export``: a trained run as a program that runs without samcache.
+"""``samcache export``: write a trained run as a program that runs without samcache.
 
-Heavy imports stand inside the functions, so that ``--help`` answers at once.
+Heavy imports are inside the functions, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from samcache.commands.written_format import refuse_other_format
 
 if TYPE_CHECKING:
     from samcache.cache.store import Store
-    from samcache.train.runs.ensemble import TrainedRun
+    from samcache.train.runs.run import Run
 
 Shapes = dict[str, tuple[int, int, int]]
 
@@ -25,12 +25,18 @@ Folder = FilePath(exists=True, file_okay=False)
 
 @click.command()
 @click.argument("run", type=Folder)
-@option("--format", "style", type=click.Choice(["torch", "onnx"]), default="torch")
-@option("--out", type=FilePath(dir_okay=False), help="File.  [default: RUN/ensemble.pt2 or .onnx]")
-@option("--member", help="One training, such as seed-0.  [default: the mean of all]")
-@option("--store", help="Samples to check with.  [default: RUN's own store, where it is in reach]")
+@option(
+    "--format", "style", type=click.Choice(["torch", "onnx"]), default="torch",
+    help="Write this format.",
+)  # fmt: skip
+@option(
+    "--out", type=FilePath(dir_okay=False),
+    help="Write this file.  [default: RUN/ensemble.pt2 or .onnx]",
+)  # fmt: skip
+@option("--member", help="Export one training, such as seed-0.  [default: the mean of all]")
+@option("--store", help="Check on samples of this store.  [default: RUN's own store, if found]")
 @option("--with-encoder", is_flag=True, help="Include the encoder: the program takes an image.")
-@option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
+@option("--checkpoint", type=FilePath(), help="Read encoder weights.  [default: the official file]")
 def export(
     run: Path,
     style: str,
@@ -40,14 +46,14 @@ def export(
     with_encoder: bool,
     checkpoint: Path | None,
 ) -> None:
-    """Write RUN as a program that runs without samcache: torch.export's, or ONNX.
+    """Write RUN as a program that runs without samcache: torch.export or ONNX.
 
-    The program takes images and maps as a store keeps them, in batches of any size, and gives
+    The program takes images and maps as a store keeps them, in batches of any size, and returns
     probabilities. With --with-encoder it takes one RGB image of any size, and its default name is
-    RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file with the program's name and .json describes
-    inputs, output and classes. Export compares the program with predict, and keeps the program
-    only where the probabilities agree to 1e-5, with the encoder to 1e-3. docs/predict.md has
-    scripts that run it.
+    RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file beside the program describes its inputs,
+    output and classes. Export compares the program with predict, and keeps the program only if
+    the probabilities agree to 1e-5, with the encoder to 1e-3. docs/predict.md has scripts that
+    run the program.
 
     \b
     samcache export runs/slca
@@ -55,42 +61,44 @@ def export(
     samcache export runs/slca --with-encoder --checkpoint mobile_sam.pt
     """
     from samcache.commands.export_encoder import export_with_encoder
+    from samcache.commands.show.trainings import describe_exported
     from samcache.train.export import export_classifier
-    from samcache.train.runs.ensemble import load_ensemble, open_run
+    from samcache.train.runs.ensemble import load_ensemble, open_predictor
     from samcache.train.runs.folder import refuse_file_of_a_run
     from samcache.train.runs.program_file import SUFFIXES
 
     if checkpoint and not with_encoder:
         raise click.UsageError("--checkpoint needs --with-encoder")
-    trained = open_run(run)
+    trained = open_predictor(run)
     ensemble = load_ensemble(trained, member=member)
     name = f"{member or 'ensemble'}{'-with-encoder' if with_encoder else ''}{SUFFIXES[style]}"
     path = out or run / name
     refuse_other_format(path, f"a program of --format {style}", (SUFFIXES[style],))
     refuse_file_of_a_run(path)
-    samples = _samples_store(trained, store)
+    samples = _open_samples_store(trained, store)
     if with_encoder:
         for line in export_with_encoder(trained, ensemble, path, style, samples, checkpoint):
             click.echo(line)
         return
-    shapes = _stored_shapes(trained)
-    click.echo(export_classifier(trained, ensemble, shapes, path, style, samples).text())
+    shapes = _find_stored_shapes(trained)
+    exported = export_classifier(trained, ensemble, shapes, path, style, samples)
+    click.echo(describe_exported(exported))
 
 
-def _stored_shapes(run: TrainedRun) -> Shapes:
+def _find_stored_shapes(run: Run) -> Shapes:
     """(C, h, w) of what a store keeps of each level that the run reads."""
     from samcache.extract.encoders.load import level_shapes, pool_shapes
-    from samcache.train.export import levels_read
+    from samcache.train.export import list_levels_read
 
-    identity, levels = run.identity, levels_read(run)
+    identity, levels = run.identity, list_levels_read(run)
     if not levels:
         return {}
     found = level_shapes(identity.encoder, levels, identity.image_size)
     return pool_shapes(found, identity.pool)
 
 
-def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
-    """The store that is asked for, or the run's own; None, and a warning, without one."""
+def _open_samples_store(run: Run, asked: str | None) -> Store | None:
+    """The named store, or the run's own; None, with a warning, where neither can be opened."""
     from samcache.cache.errors import StoreError
     from samcache.cache.store import Store
     from samcache.train.runs.store import open_run_store
@@ -98,7 +106,7 @@ def _samples_store(run: TrainedRun, asked: str | None) -> Store | None:
     if asked is not None:
         return Store(asked)
     try:
-        return open_run_store(run.folder, run.files.config)
+        return open_run_store(run)
     except (StoreError, OSError) as error:
         reason = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
         remark(console(), reason)

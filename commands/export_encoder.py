@@ -15,15 +15,17 @@ from torch.export import Dim
 
 from samcache.cache.format.identity import Identity
 from samcache.cache.store import Store
+from samcache.commands.show.trainings import describe_exported
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.live import open_live_encoder
 from samcache.extract.pipeline.image_program import ImageProgram
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.options import SourceOptions
-from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, levels_read
+from samcache.train.export import Candidate, StoreProgram, Trial, keep_program, list_levels_read
 from samcache.train.predict import predict_store
-from samcache.train.runs.ensemble import Ensemble, TrainedRun
+from samcache.train.runs.ensemble import Ensemble
 from samcache.train.runs.program_file import Exportable
+from samcache.train.runs.run import Run
 
 _SIZES = ((97, 150), (301, 90), (64, 64))  # of images of random pixels, height and width
 _FRAMES = 4  # of the store
@@ -48,7 +50,7 @@ class ImageToProbabilities(nn.Module):
 
 
 def export_with_encoder(
-    run: TrainedRun,
+    run: Run,
     ensemble: Ensemble,
     path: Path,
     style: str,
@@ -62,7 +64,7 @@ def export_with_encoder(
     reported then, not judged. Raises CheckpointError for weights that are not the run's, and
     ConfigError where a probability differs.
     """
-    levels = levels_read(run)
+    levels = list_levels_read(run)
     identity = run.identity
     precision = identity.precision
     if style == "onnx" and precision in _NARROW:
@@ -86,7 +88,7 @@ def export_with_encoder(
     tolerance = _TOLERANCE if same else _ANY_DIFFERENCE
     candidate = Candidate(exportable, trials, description, tolerance)
     done = keep_program(run, ensemble, candidate, path, style)
-    yield done.text()
+    yield describe_exported(done)
     if not same:
         yield (
             f"the run's encoder computes in {identity.precision}, the program's in {precision}: "
@@ -107,7 +109,7 @@ def _description(identity: Identity) -> dict[str, object]:
 
 
 def _trials(
-    run: TrainedRun, ensemble: Ensemble, store: Store | None, checkpoint: Path | None
+    run: Run, ensemble: Ensemble, store: Store | None, checkpoint: Path | None
 ) -> list[Trial]:
     """Images as PNG files, and the probabilities that predict gives them, encoded on the CPU."""
     images = _images(store)

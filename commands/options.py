@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from samcache.cache.fields import FieldKind, read_field
+from samcache.cache.files.typed_fields import FieldKind, read_field
 from samcache.cache.format import reading
 from samcache.cache.text import count_nouns
 from samcache.extract.sources.options import SourceOptions

@@ -1,6 +1,6 @@
-"""``samcache predict``: a trained run on images or on a store.
+"""``samcache predict``: predict classes for images or for a store.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from samcache.cache.store import Store
     from samcache.extract.images.oddities import Oddities
-    from samcache.train.runs.ensemble import TrainedRun
+    from samcache.train.runs.run import Run
 
 Folder = FilePath(exists=True, file_okay=False)
 
@@ -39,14 +39,19 @@ Folder = FilePath(exists=True, file_okay=False)
 @click.command()
 @click.argument("run", type=Folder)
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@option("--out", type=FilePath(dir_okay=False), help="File to write.  [default: standard output]")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of CSV.")
-@option("--heatmap", type=FilePath(file_okay=False), help="Folder for pictures of the attention.")
-@option("--checkpoint", type=FilePath(), help="Encoder's weights.  [default: the official file]")
-@option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
-@option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
+@option("--out", type=FilePath(dir_okay=False), help="Write this file.  [default: standard output]")
+@click.option("--json", "as_json", is_flag=True, help="Write JSON instead of CSV.")
+@option("--heatmap", type=FilePath(file_okay=False), help="Draw the gates to this folder.")
+@option("--checkpoint", type=FilePath(), help="Read encoder weights.  [default: the official file]")
+@option("--device", type=Device(), default="auto", help="Choose auto, cpu, cuda, cuda:1 or mps.")
+@option(
+    "--batch-size",
+    type=AutoOr(),
+    default="auto",
+    help="Encode so many images at once; auto: what fits.",
+)
 @image_options
-@resumable("nothing is left half done; the same command begins anew")
+@resumable("nothing is left half done; run the same command again to start over")
 def predict(
     run: Path,
     inputs: tuple[str, ...],
@@ -55,14 +60,15 @@ def predict(
     heatmap: Path | None,
     **options: Any,
 ) -> None:
-    """Say what RUN, a folder that train has written, makes of each INPUT.
+    """Predict classes for each INPUT with a trained RUN.
 
-    INPUT is an image (DICOM too), a folder of them, a manifest, or whatever else extract takes;
-    labels are not needed. Images are encoded with the settings that RUN records, and with no
-    other weights. Or it is one store of the same features, a folder or a URL. The members of RUN,
-    over seeds and folds, are averaged. One row an image: id, predicted class, a probability for
-    each class, and sd, how far the members differ; an image that cannot be read has a reason
-    instead, and the exit status is 3. The gates that --heatmap shows do not explain an answer.
+    INPUT is an image (also DICOM), a folder of images, a manifest, or any other source that
+    extract takes; labels are not needed. Predict encodes images with the settings and the weights
+    that RUN records. INPUT can also be one store with the same features, a folder or a URL. The
+    members of RUN, over seeds and folds, are averaged. Each image gets one row: id, predicted
+    class, a probability for each class, and sd, the standard deviation over members. An image
+    that cannot be read gets a reason instead, and the exit status is 3. The gates that --heatmap
+    draws do not explain a prediction.
 
     \b
     samcache predict runs/slca scan.dcm photo.png
@@ -73,51 +79,53 @@ def predict(
     from samcache.extract.images.oddities import NO_ODDITIES, Oddities
     from samcache.train.pictures.heat_maps import open_heat_map_folder, write_heat_maps
     from samcache.train.predict import predict_store
-    from samcache.train.runs.ensemble import load_ensemble, open_run
+    from samcache.train.runs.ensemble import load_ensemble, open_predictor
     from samcache.train.runs.folder import refuse_file_of_a_run
-    from samcache.train.runs.predictions import columns, rows, write_csv, write_json
+    from samcache.train.runs.predictions import list_columns, make_rows, write_csv, write_json
 
     if out:
         refuse_other_format(out, *(("JSON", JSON) if as_json else ("CSV (without --json)", CSV)))
     if heatmap:
         refuse_other_format(heatmap, "a folder of pictures", FOLDER)
-    trained = open_run(run)
+    trained = open_predictor(run)
     if out:
         refuse_file_of_a_run(out)
     if heatmap:
         open_heat_map_folder(heatmap, trained)
 
     oddities = list[Oddities]()
-    bar = out is not None or not sys.stdout.isatty()  # it and rows would overwrite each other
+    bar = out is not None or not sys.stdout.isatty()  # the bar and rows would overwrite each other
 
     def predicted_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
-        stores = _stores(trained, inputs, console(), bar, oddities.append, **options)
+        stores = _open_stores(trained, inputs, console(), bar, oddities.append, **options)
         for store in stores:
             for part in predict_store(trained, ensemble, store):
                 drawn = None
                 if heatmap:
                     drawn = write_heat_maps(heatmap, trained, ensemble, store, part)
-                yield from rows(part, trained.classes, drawn)
+                yield from make_rows(part, trained.classes, drawn)
 
-    with _opened(out) as file:
+    with _open_output(out) as file:
         if as_json:
             head = {"members": trained.members, "classes": trained.classes}
             failed = write_json(
                 predicted_rows(), head, file, lambda: {"noted": asdict(sum(oddities, NO_ODDITIES))}
             )
         else:
-            names = columns(trained.classes, heatmap is not None)
+            names = list_columns(trained.classes, heatmap is not None)
             failed = write_csv(predicted_rows(), names, file)
     for line in describe_oddities(sum(oddities, NO_ODDITIES)):
         remark(console(), line)
+    if out:
+        remark(console(), f"predictions are in {out}")
     if failed:
         click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
         sys.exit(EXIT_UNREADABLE)
 
 
-def _stores(
-    run: TrainedRun,
+def _open_stores(
+    run: Run,
     inputs: tuple[str, ...],
     console: Console,
     bar: bool,
@@ -128,7 +136,7 @@ def _stores(
     device: str,
     batch_size: int | None,
 ) -> Iterator[Store]:
-    """The store that is given, or the images that are given as temporary stores, one by one."""
+    """The input itself where it is a store, else temporary stores of its images, one by one."""
     from samcache.cache.store import Store
     from samcache.commands.show.extraction import describe_passed_over
     from samcache.commands.show.progress import show_progress
@@ -165,11 +173,11 @@ def _is_store(name: str) -> bool:
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[IO[str]]:
+def _open_output(out: Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that gets its name when it is whole."""
     if out is None:
         yield data_stream()
-        sys.stdout.flush()  # where nobody reads any more, that is told here
+        sys.stdout.flush()  # a closed pipe is noticed here
         return
     from samcache.cache.files.whole_file import replace_file
 

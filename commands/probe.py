@@ -1,6 +1,6 @@
-"""``samcache probe``: what each level of a store knows by itself.
+"""``samcache probe``: fit simple classifiers to each level of a store.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -10,26 +10,31 @@ import json
 import click
 
 from samcache.commands.options import as_json_option
-from samcache.commands.terminal.group import console
+from samcache.commands.terminal.group import console, remark
 
 
 @click.command()
 @click.argument("store")
 @as_json_option
 def probe(store: str, as_json: bool) -> None:
-    """Ask each level of STORE what it knows by itself.
+    """Fit simple classifiers to each level of STORE, to see whether its features carry signal.
 
-    Logistic regression and nearest neighbours on each map's mean, on all of them, and on those
-    with the spreads within the maps; fitted on train, chosen on validation AUC: the cheapest look
-    at whether a store holds signal. Reads a few kB an image, no map and no cached image.
+    Probe fits logistic regression and nearest neighbours to the mean of each map, to the means of
+    all levels, and to those with the spreads of the maps. Probes are fitted on train and chosen by
+    validation AUC. Probe reads a few kB per image, no maps and no cached images.
 
     \b
     samcache probe breast.zarr
     """
     from samcache.cache.store import Store
+    from samcache.commands.show.tables import print_parts
+    from samcache.commands.show.trainings import describe_probe
     from samcache.train.probe import probe as run
-    from samcache.train.tasks.trainings import warn
 
     results = run(Store(store))
-    warn(console(), results.remarks)
-    click.echo(json.dumps(results.to_json(), indent=2) if as_json else results.text())
+    for line in results.remarks:
+        remark(console(), f"warning: {line}")
+    if as_json:
+        click.echo(json.dumps(results.to_json(), indent=2))
+    else:
+        print_parts(describe_probe(results))

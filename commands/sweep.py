@@ -1,48 +1,51 @@
 """``samcache sweep``: search for the options that train best.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from samcache.commands.options import At, FilePath, option
-from samcache.commands.terminal.group import console, resumable
+from samcache.commands.terminal.group import console, remark, resumable
 from samcache.commands.training_options import training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
 
 @click.command()
 @click.argument("store")
-@option("--out", type=FilePath(), required=True, help="Folder of the sweep.")
-@option("--trials", type=At(1), default=40, help="Finished trainings to reach, in all.")
+@option("--out", type=FilePath(), required=True, help="Keep the sweep in this folder.")
+@option("--trials", type=At(1), default=40, help="Stop after so many finished trials.")
 @click.option(
     "--search", multiple=True, metavar="OPTION=VALUES",
-    help="low..high or a|b|c; may be repeated.  [default: lr, weight decay, fusion]",
+    help="Search low..high or a|b|c; may be repeated.  [default: lr, weight decay, fusion]",
 )  # fmt: skip
-@option("--seed", type=int, default=0, help="Of every training, and of the search.")
+@option("--seed", type=int, default=0, help="Set the seed of every training and of the search.")
 @training_options
-@resumable("the same command goes on with the next trial")
+@resumable("run the same command again to continue with the next trial")
 def sweep(
     store: str, out: Path, trials: int, search: tuple[str, ...], seed: int, **options: Any
 ) -> None:
     """Search for the options that train best on STORE.
 
-    Best by validation AUC. The store is loaded once. Values are proposed by Optuna's TPE, and
-    trainings whose AUC stays below the median are cut short. The test split has no part in it: at
-    the end stands the command that trains and tests the best. Any number of processes may share a
-    folder; the same command goes on where it was interrupted, and with more --trials goes further.
-    Extra: sweep.
+    Sweep loads the store once, and compares trials by validation AUC; the test split is not used.
+    Optuna's TPE proposes values, and trials whose AUC stays below the median are cut short. At
+    the end sweep prints the command that trains and tests the best options. Any number of
+    processes may share a folder. The same command resumes an interrupted sweep, and more --trials
+    extend a finished one. Extra: sweep.
 
     \b
     samcache sweep breast.zarr --out sweeps/a --epochs 15 --image-size 64
     samcache sweep breast.zarr --out sweeps/b --search lr=1e-4..1e-2 --search 'kernel=4|8' \\
         --search 'taps=late:stage3|late:stage3,neck:stage4'
     """
+    from samcache.commands.show.tables import print_parts
+    from samcache.commands.show.trainings import describe_trials, show_sweep_progress
     from samcache.train.config import TrainConfig
     from samcache.train.search.dimensions import parse_search
     from samcache.train.sweep import SweepConfig
@@ -51,4 +54,7 @@ def sweep(
     refuse_other_format(out, "a folder", FOLDER)
     base = TrainConfig(store, out, seeds=(seed,), **options)
     config = SweepConfig(base, parse_search(search), trials)
-    click.echo(run(config, console()).text())
+    remarks = console()
+    with show_sweep_progress(remarks) as (show, copy):
+        found = run(config, partial(remark, remarks), show, copy)
+    print_parts(describe_trials(found))

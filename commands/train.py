@@ -1,37 +1,38 @@
-"""``samcache train``: from a store to results.
+"""``samcache train``: train classifiers from a store, and test them.
 
-Heavy imports stand inside the command, so that ``--help`` answers at once.
+Heavy imports are inside the command, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 from samcache.commands.options import FilePath, option
 from samcache.commands.terminal.group import console, next_for_run, remark, resumable
-from samcache.commands.training_options import protocol_options, training_options
+from samcache.commands.training_options import protocol_options, train_option, training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
 
 @click.command()
 @click.argument("store")
-@option("--out", type=FilePath(), required=True, help="Run folder to write.")
+@option("--out", type=FilePath(), required=True, help="Write the run to this folder.")
 @protocol_options
 @training_options
-@option("--tensorboard", is_flag=True, help="Write events too (extra: tensorboard).")
-@option("--overwrite", is_flag=True, help="Replace a finished run in the same folder.")
-@resumable("the same command goes on after the last saved epoch")
+@train_option("tensorboard", help="Write TensorBoard events too (extra: tensorboard).")
+@train_option("overwrite", help="Replace a finished run in the same folder.")
+@resumable("run the same command again to resume after the last saved epoch")
 def train(**options: Any) -> None:
     """Train a classifier from STORE, and test it.
 
-    Once for each seed, fold and fraction. A store at a URL is first brought to a local folder,
-    once (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). The epoch with the best
-    validation AUC, or the last, is tested. The run folder gets config.json, metrics.csv,
+    Train trains once for each seed, fold and fraction, and tests the epoch with the best
+    validation AUC, or the last epoch. The run folder gets config.json, metrics.csv,
     predictions.csv, results.json and one safetensors file per training. Intervals are
-    bootstrapped over test samples (patients whole) and seeds. Under torchrun, the processes share
-    each batch.
+    bootstrapped over test samples (patients whole) and seeds. A store at a URL is copied once to
+    a local folder (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). Under torchrun, the
+    processes share each batch.
 
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
@@ -39,14 +40,16 @@ def train(**options: Any) -> None:
     samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
     samcache train breast.zarr --out runs/folds --folds 5
     """
+    from samcache.commands.show.tables import print_parts
+    from samcache.commands.show.trainings import describe_results, show_training_progress
     from samcache.train.config import TrainConfig
     from samcache.train.fit.distributed import launched_rank
     from samcache.train.run import train as run
-    from samcache.train.scores.results import text
 
     refuse_other_format(options["out"], "a run folder", FOLDER)
     remarks = console()
-    results = run(TrainConfig(**options), remarks)
+    with show_training_progress(remarks) as (show, copy):
+        results = run(TrainConfig(**options), partial(remark, remarks), show, copy)
     if launched_rank() == 0:
-        click.echo(text(results))
+        print_parts(describe_results(results))
         remark(remarks, next_for_run(str(options["out"])))

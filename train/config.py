@@ -1,9 +1,14 @@
-"""The options of one training, and what follows from them."""
+"""The options of one training, their limits and defaults, and the command line that gives them.
 
-import shlex
+The command line and the search of a sweep take types, limits and defaults from here. Nothing heavy
+is imported, so that ``--help`` answers at once.
+"""
+
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from samcache.cache.errors import ConfigError
 
@@ -15,67 +20,82 @@ DEFAULT_TAPS = {
     "neck": "stage4",
 }
 
-GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # nothing without attention
+GATES_ALONE = ("taps", "kernel", "reduction", "fusion")  # they change nothing without attention
+
+Attention = Literal["none", "slca", "shuffled", "random", "global", "per-location"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The options of ``samcache train``; None means a default that the store decides."""
+    """The options of ``samcache train``; None means a default that depends on the store."""
 
     store: str | Path  # a folder or a URL
     out: Path
-    attention: str = "slca"  # "none", or one of the controls in controls.py
+    attention: Attention = "slca"
     backbone: str = "resnet18"
     pretrained: str | None = None  # a file of weights, or "download"
-    stem: str = "standard"  # or "small"
+    stem: Literal["standard", "small"] = "standard"
     taps: tuple[str, ...] | None = None  # "level:stage", or "level:path of a module"
-    kernel: int | None = None  # in cells of the encoder's unpooled maps; None: by the stage
-    reduction: int = 4
-    fusion: str = "gate"  # or "residual"
-    join: bool = False  # a head that reads the levels' spreads joins the backbone's
-    epochs: int = 30
+    kernel: Annotated[int, Meta(ge=1)] | None = None  # in cells of the encoder's unpooled maps
+    reduction: Annotated[int, Meta(ge=1)] = 4
+    fusion: Literal["gate", "residual"] = "gate"
+    join: bool = False  # a second head classifies the levels' spreads
+    epochs: Annotated[int, Meta(ge=1)] = 30
     seeds: tuple[int, ...] = (0, 1, 2)
-    folds: int | None = None  # cross-validation instead of the store's splits
+    folds: Annotated[int, Meta(ge=2)] | None = None  # cross-validation instead of the splits
     fractions: tuple[float, ...] = (1.0,)  # of the training rows
     ordered: bool = False  # the classes are grades in their order
-    image_size: int | None = None
-    batch_size: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    schedule: str = "onecycle"  # or "cosine"
+    image_size: Annotated[int, Meta(ge=16)] | None = None
+    batch_size: Annotated[int, Meta(ge=2)] = 64
+    lr: Annotated[float, Meta(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.05
+    schedule: Literal["onecycle", "cosine"] = "onecycle"
     class_weights: bool = False
     balanced_sampling: bool = False
-    label_smoothing: float = 0.0
-    mixup: float = 0.0  # alpha of the Beta distribution; 0 is off
-    keep: str = "best"  # epoch by validation AUC, or "last"
-    patience: int | None = None  # epochs without a better one before a training stops
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Meta(ge=0)] = 0.0  # alpha of the Beta distribution; 0 is off
+    keep: Literal["best", "last"] = "best"  # epoch by validation AUC, or the last epoch
+    patience: Annotated[int, Meta(ge=1)] | None = None  # epochs without a better one
     augment: bool = True
-    device: str = "cpu"
-    precision: str = "auto"  # or "float32", "bfloat16"
+    device: str = "auto"  # or a torch device
+    precision: Precision = "auto"
     compile: bool = False
-    residency: str | None = None  # "device", "memory" or "disk"; None is the first with room
+    residency: Literal["device", "memory", "disk"] | None = None  # None: the first with room
     tensorboard: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for options that exclude each other."""
         if self.keep == "last" and self.patience is not None:
-            raise ConfigError("--patience waits for a better epoch: leave it out with --keep last")
+            raise ConfigError(
+                "patience stops a training after epochs without a better one, and the last epoch "
+                "is kept: give one of the two",
+                hint="patience keep",
+            )
         if self.attention == "none":
             self._check_nothing_gated()
         if self.taps == ():
-            raise ConfigError("--taps names none: give LEVEL:STAGE, or --attention none")
+            raise ConfigError(
+                "no taps were given: give LEVEL:STAGE, or train without attention",
+                hint="taps attention",
+            )
         if self.class_weights and self.balanced_sampling:
-            raise ConfigError("--class-weights and --balanced-sampling do the same: give one")
+            raise ConfigError(
+                "class weights and balanced sampling both make up for rare classes: give one",
+                hint="class_weights balanced_sampling",
+            )
 
     def _check_nothing_gated(self) -> None:
         for name in GATES_ALONE:
             if getattr(self, name) != getattr(TrainConfig, name):
                 raise ConfigError(
-                    f"--{name} says how SLCA gates: leave it out with --attention none"
+                    f"{name} is an option of SLCA's gates, and attention none has no gates: leave "
+                    "it out",
+                    hint=name,
                 )
 
-    def tapped(self, levels: tuple[str, ...]) -> dict[str, str]:
+    def resolve_taps(self, levels: tuple[str, ...]) -> dict[str, str]:
         """Level -> backbone stage for a store's levels; raises ConfigError.
 
         Without ``taps``, those of DEFAULT_TAPS whose level the store has.
@@ -83,11 +103,12 @@ class TrainConfig:
         if self.attention == "none":
             return {}
         if self.taps is None:
-            taps = {level: stage for level, stage in DEFAULT_TAPS.items() if level in levels}
+            taps = choose_default_taps(levels)
             if not taps:
                 raise ConfigError(
-                    f"none of the default taps' levels is in the store, which has "
-                    f"{', '.join(levels)}: give --taps LEVEL:STAGE"
+                    f"the default taps use none of the store's levels, {', '.join(levels)}: give "
+                    "LEVEL:STAGE",
+                    hint="taps",
                 )
             return taps
         taps = {}
@@ -95,24 +116,12 @@ class TrainConfig:
             level, _, stage = text.partition(":")
             if level not in levels or not stage or level in taps:
                 raise ConfigError(
-                    f"--taps {text!r} should be LEVEL:STAGE, each level once, with a level of the "
-                    f"store: {', '.join(levels)}"
+                    f"tap {text!r} should be LEVEL:STAGE, each level once, with a level of the "
+                    f"store: {', '.join(levels)}",
+                    hint="taps",
                 )
             taps[level] = stage
         return taps
-
-    def command(self) -> str:
-        """The command line that trains so: whatever differs from the defaults."""
-        words = ["samcache", "train", str(self.store), "--out", str(self.out)]
-        for field in fields(self)[2:]:
-            value, option = getattr(self, field.name), field.name.replace("_", "-")
-            if value == field.default:
-                continue
-            if isinstance(value, bool):
-                words.append(f"--{option}" if value else f"--no-{option}")
-            elif value is not None:
-                words += [f"--{option}", _word(value)]
-        return shlex.join(words)
 
     def to_json(self) -> dict[str, Any]:
         """All options as plain values."""
@@ -120,5 +129,32 @@ class TrainConfig:
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 
-def _word(value: Any) -> str:
-    return ",".join(map(_word, value)) if isinstance(value, tuple) else str(value)
+def choose_default_taps(levels: tuple[str, ...]) -> dict[str, str]:
+    """Level -> stage of DEFAULT_TAPS, for the levels that a store has."""
+    return {level: stage for level, stage in DEFAULT_TAPS.items() if level in levels}
+
+
+def make_command(config: TrainConfig) -> list[str]:
+    """The words of the command that trains with these options, without those at their default.
+
+    The command line parses the words to an equal TrainConfig.
+    """
+    words = ["samcache", "train", str(config.store), name_option("out"), str(config.out)]
+    for field in fields(config)[2:]:
+        value = getattr(config, field.name)
+        if value is None or value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(name_option(field.name if value else f"no_{field.name}"))
+        else:
+            words += [name_option(field.name), _write_value(value)]
+    return words
+
+
+def name_option(field: str) -> str:
+    """The option of the command line that sets a field."""
+    return f"--{field.replace('_', '-')}"
+
+
+def _write_value(value: Any) -> str:
+    return ",".join(map(_write_value, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
-"""``samcache evaluate``: a run's metrics on another store, with the intervals that train gives."""
+"""``samcache evaluate``: test a run on another store, with the intervals that train computes."""
 
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -13,15 +13,13 @@ from samcache.cache.files.whole_file import replace_file
 from samcache.cache.labels.classes import used_classes
 from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.cache.text import count_are, count_nouns
 from samcache.train.predict import predict_store
 from samcache.train.runs.csv_cells import guard_cells
-from samcache.train.runs.ensemble import TrainedRun, load_ensemble
+from samcache.train.runs.ensemble import load_ensemble
 from samcache.train.runs.folder import PREDICTIONS, write_json
-from samcache.train.runs.read import read_seen
+from samcache.train.runs.run import Run
 from samcache.train.scores.bootstrap import Predictions, Summary
 from samcache.train.scores.metrics import Floats, Ints
-from samcache.train.scores.results import each_and_together
 
 
 @dataclass(frozen=True)
@@ -44,33 +42,15 @@ class Evaluation:
         """All of it as plain values."""
         return asdict(self)
 
-    def text(self) -> str:
-        """Every metric with its intervals, 80 columns wide."""
-        split = "all" if self.split == "all" else f"split {self.split}"
-        lines = [
-            f"{self.dataset}, {split}: {count_nouns(self.samples, 'sample')}, "
-            f"{count_nouns(len(self.members), 'member')}"
-        ]
-        if self.left_out:
-            lines.append(f"{count_are(self.left_out, 'image')} left out, for want of features")
-        if self.known:
-            lines.append(
-                f"warning: the run has seen {self.known} of these samples in training or validation"
-            )
-        lines += ["", *each_and_together(self.metrics, self.ensemble, "member")]
-        return "\n".join(lines)
 
-
-def evaluate(
-    run: TrainedRun, store: Store, split: str, device: str
-) -> tuple[Evaluation, pd.DataFrame]:
+def evaluate(run: Run, store: Store, split: str, device: str) -> tuple[Evaluation, pd.DataFrame]:
     """Test a run's members and their mean on a split of a store, or on "all" of it.
 
     The second is the content of predictions.csv: id, split, group, label, predicted and the mean's
     ``p_CLASS``, a line a sample. Raises ConfigError where classes are not the run's, or one of them
-    has no sample, or what the run has seen is not told.
+    has no sample, or the run does not record what it has seen.
     """
-    order, seen = _label_order(run, store), read_seen(run.folder)
+    order, seen = _find_label_order(run, store), run.seen
     ensemble = load_ensemble(run, device)
     found = predict_store(run, ensemble, store, None if split == "all" else split)
     parts = [replace(part, pooled={}) for part in found]  # the maps of all would fill the memory
@@ -95,7 +75,7 @@ def evaluate(
         metrics=predictions.summaries(),
         ensemble=together.summaries(),
     )
-    return evaluation, _table(run, samples, labels, together.probabilities[0])
+    return evaluation, _make_table(run, samples, labels, together.probabilities[0])
 
 
 def open_evaluation_folder(folder: Path) -> None:
@@ -105,7 +85,7 @@ def open_evaluation_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ConfigError(
-            f"--out {folder} cannot be written ({error.strerror}): give another folder"
+            f"{folder} cannot be written ({error.strerror}): give another folder", hint="out"
         ) from None
 
 
@@ -116,7 +96,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataF
     write_json(folder / "evaluation.json", evaluation.to_json())
 
 
-def _label_order(run: TrainedRun, store: Store) -> Ints:
+def _find_label_order(run: Run, store: Store) -> Ints:
     """For each label of the store the run's label of the same class."""
     used = used_classes(store.table, store.dataset.classes)
     unknown = [name for name in used if name not in run.classes]
@@ -129,17 +109,18 @@ def _label_order(run: TrainedRun, store: Store) -> Ints:
     return np.array(numbers, dtype=np.int64)
 
 
-def _check_classes(run: TrainedRun, store: Store, split: str, labels: Ints) -> None:
+def _check_classes(run: Run, store: Store, split: str, labels: Ints) -> None:
     absent = [name for k, name in enumerate(run.classes) if not (labels == k).any()]
     if absent:
         where = store.location if split == "all" else f"split {split} of {store.location}"
         raise ConfigError(
             f"{where} holds no readable sample of class {absent[0]!r}, and the metrics need some "
-            "of each" + ("" if split == "all" else ": try --split all")
+            f"of each{'' if split == 'all' else ': try all splits'}",
+            hint="" if split == "all" else "split",
         )
 
 
-def _table(run: TrainedRun, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:
+def _make_table(run: Run, samples: pd.DataFrame, labels: Ints, mean: Floats) -> pd.DataFrame:
     names = np.array(run.classes, dtype=object)
     table = samples[["id", "split", "group"]].assign(
         label=names[labels], predicted=names[mean.argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""``samcache export``: a run as a program of its own, kept only where it gives the same numbers."""
+"""``samcache export``: write a run as a program, and keep it only if it gives the same numbers."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from samcache.cache.files.digest import file_sha256
 from samcache.cache.files.whole_file import replace_file
 from samcache.cache.format.layout import IMAGES, feature_path
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
-from samcache.train.data.prepare_inputs import MapShape, names_by_level, prepare_maps
+from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare_maps
 from samcache.train.data.resize import Resize
 from samcache.train.predict import predict_store
-from samcache.train.runs.ensemble import Ensemble, TrainedRun
+from samcache.train.runs.ensemble import Ensemble
 from samcache.train.runs.program_file import OUTPUT, Arguments, Exportable, Program, write_program
+from samcache.train.runs.run import Run
 
 TOLERANCE = 1e-5  # between the exported program's probabilities and ours
 _SAMPLES = 16  # of a store, at most
@@ -41,7 +41,7 @@ class Trial:
 class Candidate:
     """A program that is kept if no trial's probability differs by more than the tolerance.
 
-    description: of the inputs, and whatever else the reader of the JSON file should know.
+    description: of the inputs, and further entries of the JSON file.
     """
 
     exportable: Exportable
@@ -59,19 +59,11 @@ class Exported:
     tried: Mapping[str, int]  # of what -> how many
     largest_difference: float
 
-    def text(self) -> str:
-        """A line for the terminal."""
-        tried = " and ".join(count_nouns(count, what) for what, count in self.tried.items())
-        return (
-            f"{self.path}: {', '.join(self.members)}; on {tried} the largest difference of a "
-            f"probability from predict is {self.largest_difference:.1g}"
-        )
-
 
 class StoreProgram(nn.Module):
     """From what a store keeps of images to an ensemble's probabilities."""
 
-    def __init__(self, run: TrainedRun, ensemble: Ensemble) -> None:
+    def __init__(self, run: Run, ensemble: Ensemble) -> None:
         super().__init__()
         self.resize = Resize(run.identity.frame_size, run.image_size)
         self.ensemble = ensemble
@@ -84,38 +76,38 @@ class StoreProgram(nn.Module):
         return found
 
 
-def levels_read(run: TrainedRun) -> tuple[str, ...]:
+def list_levels_read(run: Run) -> tuple[str, ...]:
     """The levels whose maps a run reads, for its gates or for its joined head, by depth."""
-    named = names_by_level(run.inputs)
+    named = group_by_level(run.inputs)
     return tuple(level for level in run.identity.levels if level in named)
 
 
 def export_classifier(
-    run: TrainedRun,
+    run: Run,
     ensemble: Ensemble,
     shapes: Mapping[str, MapShape],
     path: Path,
     style: str,
     store: Store | None,
 ) -> Exported:
-    """Write an ensemble as a program, and a JSON file of what it takes.
+    """Write an ensemble as a program, and a JSON file that describes its inputs.
 
-    shapes: (C, h, w) of the maps that a store keeps, of the run's ``levels_read``. style: a key of
-    SUFFIXES. It is tried on random inputs, and on samples of a store of the run's features where
-    one is given: there against what predict makes of them. Raises ConfigError where a probability
-    differs by more than TOLERANCE, and keeps nothing then.
+    shapes: (C, h, w) of the maps that a store keeps, of ``list_levels_read``. style: a key of
+    SUFFIXES. The program is tried on random inputs and, with a store of the run's features,
+    on samples against what predict makes of them. Raises ConfigError, and keeps no program, where a
+    probability differs by more than TOLERANCE.
     """
     program = StoreProgram(run, ensemble)
     batch = Dim("batch")
     exportable = Exportable(
         module=program,
-        example=_random_arguments(run, shapes, 2),
+        example=_draw_arguments(run, shapes, 2),
         dynamic=({0: batch}, {level: {0: batch} for level in shapes}),
         names=[IMAGES, *shapes],
     )
-    trials = [_random_trial(run, program, shapes, count) for count in (1, 3)]
+    trials = [_make_random_trial(run, program, shapes, count) for count in (1, 3)]
     if store:
-        trials += islice(_store_trials(run, ensemble, store, tuple(shapes)), 1)
+        trials += islice(_make_store_trials(run, ensemble, store, tuple(shapes)), 1)
     inputs = {IMAGES: describe_images(run)} | {
         level: describe_level(run, level, shape) for level, shape in shapes.items()
     }
@@ -125,7 +117,7 @@ def export_classifier(
 
 
 def keep_program(
-    run: TrainedRun,
+    run: Run,
     ensemble: Ensemble,
     candidate: Candidate,
     path: Path,
@@ -137,7 +129,7 @@ def keep_program(
         tried[trial.what] = tried.get(trial.what, 0) + len(trial.expected)
     with replace_file(path) as part, replace_file(path.with_name(f"{path.name}.json")) as beside:
         written = write_program(candidate.exportable, part, style)
-        difference = _largest_difference(written, candidate.trials, candidate.tolerance)
+        difference = _measure_difference(written, candidate.trials, candidate.tolerance)
         done = Exported(path, ensemble.names, tried, difference)
         described = {
             "format": style,
@@ -163,27 +155,28 @@ def keep_program(
 
 
 @torch.no_grad()
-def _largest_difference(program: Program, trials: Sequence[Trial], tolerance: float) -> float:
+def _measure_difference(program: Program, trials: Sequence[Trial], tolerance: float) -> float:
     """The greatest difference of a probability; raises ConfigError above the tolerance."""
     gaps = [(program(*trial.arguments) - trial.expected).abs().max() for trial in trials]
     largest = float(torch.stack(gaps).max())
     if not largest <= tolerance:
         raise ConfigError(
             f"the exported program's probabilities differ by {largest:.2g} from the run's, more "
-            f"than {tolerance:g}: it was not kept; try the other --format"
+            f"than {tolerance:g}: it was not kept; try the other format",
+            hint="format",
         )
     return largest
 
 
 @torch.no_grad()
-def _random_trial(
-    run: TrainedRun, program: StoreProgram, shapes: Mapping[str, MapShape], count: int
+def _make_random_trial(
+    run: Run, program: StoreProgram, shapes: Mapping[str, MapShape], count: int
 ) -> Trial:
-    arguments = _random_arguments(run, shapes, count)
+    arguments = _draw_arguments(run, shapes, count)
     return Trial("random input", arguments, program(*arguments))
 
 
-def _random_arguments(run: TrainedRun, shapes: Mapping[str, MapShape], count: int) -> Arguments:
+def _draw_arguments(run: Run, shapes: Mapping[str, MapShape], count: int) -> Arguments:
     generator = torch.Generator().manual_seed(count)
     frame, dtype = run.identity.frame_size, getattr(torch, run.identity.dtype)
     images = torch.randint(256, (count, 3, frame, frame), generator=generator, dtype=torch.uint8)
@@ -194,8 +187,8 @@ def _random_arguments(run: TrainedRun, shapes: Mapping[str, MapShape], count: in
     return images, maps
 
 
-def _store_trials(
-    run: TrainedRun, ensemble: Ensemble, store: Store, levels: tuple[str, ...]
+def _make_store_trials(
+    run: Run, ensemble: Ensemble, store: Store, levels: tuple[str, ...]
 ) -> Iterator[Trial]:
     """For each shard: some rows as the store keeps them, and what predict makes of them."""
     for predicted in predict_store(run, ensemble, store):
@@ -212,7 +205,7 @@ def _store_trials(
         yield Trial("stored sample", (images.permute(0, 3, 1, 2), maps), expected)
 
 
-def describe_images(run: TrainedRun) -> dict[str, Any]:
+def describe_images(run: Run) -> dict[str, Any]:
     """The program's input of a store's images, as plain values."""
     frame = run.identity.frame_size
     return {
@@ -225,7 +218,7 @@ def describe_images(run: TrainedRun) -> dict[str, Any]:
     }
 
 
-def describe_level(run: TrainedRun, level: str, shape: MapShape) -> dict[str, Any]:
+def describe_level(run: Run, level: str, shape: MapShape) -> dict[str, Any]:
     """The program's input of a level's maps, as plain values."""
     identity = run.identity
     pool = "" if identity.pool == 1 else f", averaged over {identity.pool} x {identity.pool} cells"

@@ -1,4 +1,4 @@
-"""What a run says of the images in a store, shard by shard."""
+"""``samcache predict``: a run's probabilities for the images of a store, shard by shard."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
-from samcache.train.data.dataset import read_inputs
-from samcache.train.runs.ensemble import Ensemble, TrainedRun, check_features
+from samcache.train.data.load import read_inputs
+from samcache.train.runs.ensemble import Ensemble, check_features
+from samcache.train.runs.run import Run
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -21,11 +22,11 @@ _BATCH = 64  # images that go through a classifier at once
 
 @dataclass(frozen=True)
 class Predicted:
-    """Samples of one shard and what every member says of them.
+    """Samples of one shard, and every member's probabilities for them.
 
     samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
-    cannot be read. pooled: level -> (r, C, h, w), what the classifiers were given, for the r that
-    can.
+    cannot be read. pooled: level -> (r, C, h, w), the classifiers' inputs, for the r readable
+    images.
     """
 
     samples: pd.DataFrame
@@ -45,12 +46,12 @@ class Predicted:
 
 
 def predict_store(
-    run: TrainedRun, ensemble: Ensemble, store: Store, split: str | None = None
+    run: Run, ensemble: Ensemble, store: Store, split: str | None = None
 ) -> Iterator[Predicted]:
-    """Every sample of a store, or of one split, in the order of its table.
+    """Predict every sample of a store, or of one split, in the order of its table.
 
-    One shard is in memory at a time. Raises StoreError where the store's features are others than
-    the run's, and where objects are damaged, ConfigError where weights give no numbers.
+    One shard is in memory at a time. Raises StoreError where the store's features are not the
+    run's, or objects are damaged, ConfigError where weights give no numbers.
     """
     check_features(run, store)
     table = store.samples if split is None else store.samples[store.samples["split"] == split]
@@ -60,7 +61,7 @@ def predict_store(
 
 @torch.inference_mode()
 def _predict(
-    run: TrainedRun, ensemble: Ensemble, store: Store, shard: int, samples: pd.DataFrame
+    run: Run, ensemble: Ensemble, store: Store, shard: int, samples: pd.DataFrame
 ) -> Predicted:
     shape = len(ensemble.names), len(samples), len(run.classes)
     found = Predicted(samples, np.full(shape, np.nan, np.float32), {})
@@ -79,7 +80,7 @@ def _predict(
     return Predicted(samples, found.probabilities, pooled)
 
 
-def _check_numbers(run: TrainedRun, ensemble: Ensemble, each: Tensor) -> None:
+def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
     """Raise ConfigError where a member's probabilities (M, n, K) are no numbers.
 
     Its training's own were: weights that overflow now were changed since.
@@ -88,5 +89,5 @@ def _check_numbers(run: TrainedRun, ensemble: Ensemble, each: Tensor) -> None:
         if not values.isfinite().all():
             raise ConfigError(
                 f"{run.weights(name)} is damaged, its predictions are no numbers: train the run "
-                "anew"
+                "again"
             )

@@ -1,4 +1,4 @@
-"""``samcache probe``: what each cached level knows by itself, without any training of a network."""
+"""``samcache probe``: fit simple classifiers to each level, without training a network."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,19 +14,16 @@ from sklearn.preprocessing import StandardScaler
 from samcache.cache.format.layout import STATISTICS
 from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.cache.text import count_nouns
 from samcache.train.model.discriminant import Discriminant
 from samcache.train.model.spreads import LEAST_DEVIATION
 from samcache.train.scores.bootstrap import Interval, Predictions
 from samcache.train.scores.metrics import Floats, Ints, macro_auc
-from samcache.train.tasks.splits import readable_samples
 from samcache.train.tasks.trainings import plan_trainings
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
 NEIGHBOURS = (1, 5, 11, 21, 51)
 SHRINKAGES = (1e-3, 1e-2, 1e-1, 0.5, 1.0)
-_SIGNS = {"logistic": "C", "kNN": "k", "LDA": "s"}
-_MOST_CLASSES = 100  # that a regression is fitted to: beyond, that takes hours
+_MOST_CLASSES = 100  # for logistic regression, which takes hours with more
 
 
 @dataclass(frozen=True)
@@ -63,25 +60,6 @@ class ProbeResults:
         """All of it as plain values."""
         return asdict(self)
 
-    def text(self) -> str:
-        """A line a probe, 80 columns wide."""
-        lines = [
-            f"{self.dataset}: test, {count_nouns(self.samples['test'], 'sample')}, "
-            f"{self.majority:.3f} of them in the commonest training class",
-            "",
-            "level   probe             val AUC  test AUC              accuracy",
-        ]
-        for row in self.scores:
-            kind = f"{row.probe} {_SIGNS[row.probe]}={row.chosen:g}"
-            cells = (
-                _cell(row.test_auc, row.auc_interval),
-                _cell(row.test_accuracy, row.accuracy_interval),
-            )
-            lines.append(
-                f"{row.level:<7} {kind:<17} {row.val_auc:>7.3f}  {cells[0]:<20}  {cells[1]}"
-            )
-        return "\n".join(lines)
-
 
 def probe(store: Store) -> ProbeResults:
     """Fit every probe on train, choose it on validation AUC, read test once for the chosen ones.
@@ -89,18 +67,18 @@ def probe(store: Store) -> ProbeResults:
     Raises ConfigError where a split or class cannot be probed, StoreError where data are damaged.
     """
     planned = plan_trainings(store, (0,))
-    samples, classes, (member,) = readable_samples(store), planned.classes, planned.members
+    samples, classes, (member,) = planned.samples, planned.classes, planned.members
     rows = {
         "train": member.train.numpy(),
         "val": member.val.numpy(),
         "test": member.test.numpy(),
     }
     labels = samples["label"].to_numpy()
-    features = _features(store, samples)
+    features = _read_features(store, samples)
     groups = group_codes(samples)[rows["test"]]
     scores = []
     for level, values in features.items():
-        for name, candidates in _candidates(len(rows["train"]), len(classes)).items():
+        for name, candidates in _list_candidates(len(rows["train"]), len(classes)).items():
             chosen, val_auc, test = _fit_and_choose(candidates, values, labels, rows)
             found = Predictions(labels[rows["test"]], groups, test[None], classes, ordered=False)
             plain, resampled = found.plain(), found.resampled()
@@ -121,7 +99,7 @@ def probe(store: Store) -> ProbeResults:
     )
 
 
-def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
+def _read_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     """What is probed, name -> (n, C) float32: each level's means, those of all, all's spreads too.
 
     From the store's statistics, so that no map is read.
@@ -136,7 +114,7 @@ def _features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
 
 
-def _candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMixin]]:
+def _list_candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMixin]]:
     """Probe -> its hyperparameter -> the classifier; of many classes no regression."""
     neighbours: dict[float, ClassifierMixin] = {
         k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train
@@ -163,9 +141,3 @@ def _fit_and_choose(
     chosen = max(fitted, key=lambda value: fitted[value][0])
     area, model = fitted[chosen]
     return chosen, area, model.predict_proba(features[test])
-
-
-def _cell(value: float, interval: Interval | None) -> str:
-    return f"{value:.3f} " + (
-        "" if interval is None else f"({interval.low:.3f}-{interval.high:.3f})"
-    )

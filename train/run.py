@@ -4,172 +4,181 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from samcache.cache.care.stage import stage_store
+from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.data.controls import fill_with_noise, with_others_features
-from samcache.train.data.dataset import (
-    IDENTITY,
-    Sides,
-    TrainingData,
-    image_side,
-    load_training_data,
-    scaled_to,
-    training_bytes,
-)
-from samcache.train.data.residency import choose_residency
+from samcache.train.data.controls import choose_features
+from samcache.train.data.dataset import IDENTITY, TrainingData
+from samcache.train.data.load import InputPlan, choose_image_side, load_where_it_fits
+from samcache.train.data.scaling import scale_for_members
 from samcache.train.fit import distributed
+from samcache.train.fit.build import DrawnBackbone, draw_backbone
 from samcache.train.fit.checkpoint import Checkpoints
-from samcache.train.fit.precision import forbid_tf32, resolved_precision
-from samcache.train.fit.tensorboard import event_writer
+from samcache.train.fit.precision import forbid_tf32, resolve_precision
+from samcache.train.fit.progress import OnTraining, TrainingProgress, ignore_training
+from samcache.train.fit.tensorboard import open_event_writer
 from samcache.train.fit.training import DivergedError, EpochMetrics, MemberResult, train_member
-from samcache.train.model.backbones import build_backbone, weights_sha256
-from samcache.train.model.pooling import given_sides
+from samcache.train.model.backbones import hash_weights
+from samcache.train.model.pooling import choose_sides
 from samcache.train.model.stage_shapes import run_once
-from samcache.train.runs.folder import held, open_run_folder
-from samcache.train.runs.write import Results, summarise, write_run
-from samcache.train.tasks.splits import Member, readable_samples, trained_classes
-from samcache.train.tasks.trainings import plan_trainings, warn
+from samcache.train.runs.folder import lock_folder, open_run_folder
+from samcache.train.runs.write import Results, RunContent, summarise, write_run
+from samcache.train.tasks.splits import Member
+from samcache.train.tasks.trainings import Trainings, plan_trainings
 
 TENSORBOARD = "tensorboard"  # the folder of events in a run's
 
 
-def train(config: TrainConfig, console: Console) -> Results:
-    """Train all members with a progress bar on ``console``; raises SamcacheError.
+def train(
+    config: TrainConfig,
+    on_remark: OnRemark = ignore_remark,
+    on_progress: OnTraining = ignore_training,
+    on_copy: OnProgress = ignore_progress,
+) -> Results:
+    """Train all members and write the run; raises SamcacheError.
 
-    Under torchrun every process calls this and gets the results; the first one writes them.
+    on_copy: called while a store at a URL is copied to the local disk. Under torchrun every process
+    calls this function and gets the results; the first process writes them and is the only one that
+    calls back.
     """
-    with distributed.joined(config.device) as device:
-        console.quiet = console.quiet or distributed.rank() > 0
-        precision = resolved_precision(config.precision, device)
+    with distributed.join_processes(config.device) as device, ExitStack() as locks:
+        if distributed.rank() > 0:
+            on_remark, on_progress, on_copy = ignore_remark, ignore_training, ignore_progress
+        precision = resolve_precision(config.precision, device)
         forbid_tf32()
-        with ExitStack() as holding:
-            resolved = replace(config, device=str(device), precision=precision)
-            return _train(resolved, console, holding)
+        resolved = replace(config, device=str(device), precision=precision)
+        prepared = _prepare(resolved, on_remark, on_copy, locks)
+        return _train(prepared, on_remark, on_progress)
 
 
-def _train(config: TrainConfig, console: Console, holding: ExitStack) -> Results:
-    folder = config.out
-    with distributed.first_alone():
-        store = stage_store(
-            Store(config.store),
-            partial(console.print, markup=False, highlight=False, soft_wrap=True),
-        )
-    taps = config.tapped(store.identity.levels)
+@dataclass(frozen=True)
+class _Prepared:
+    """A run whose options are checked, and whose folder is made and locked.
+
+    drawn: the first member's backbone, which showed that the options can be built; an iterator, so
+    that no finished network stays in memory. decided: what decides a number of the run.
+    """
+
+    config: TrainConfig
+    taps: dict[str, str]
+    members: list[Member]
+    inputs: InputPlan
+    drawn: Iterator[DrawnBackbone]
+    decided: dict[str, Any]
+    checkpoints: Checkpoints
+
+
+def _prepare(
+    config: TrainConfig, on_remark: OnRemark, on_copy: OnProgress, locks: ExitStack
+) -> _Prepared:
+    """Check everything that can be wrong, and only then make the folder."""
+    with distributed.let_first_finish():
+        store = stage_store(Store(config.store), on_remark, on_copy)
     planned = plan_trainings(store, config.seeds, config.folds, config.fractions)
-    members = planned.members
-    warn(console, planned.remarks)
-    with distributed.first_alone():  # what cannot be built is refused before a folder is made
-        sides = given_sides(config, store)
-        check_backbone(config, store)
-        open_run_folder(folder, config.overwrite)
+    for remark in planned.remarks:
+        on_remark(f"warning: {remark}")
+    with distributed.let_first_finish():
+        inputs, first = plan_inputs(config, store, planned)
+        open_run_folder(config.out, config.overwrite)
         if distributed.rank() == 0:
-            holding.enter_context(held(folder))
-        decided = decisive(config, store, members)
-        checkpoints = Checkpoints(folder, decided, config.overwrite)
+            locks.enter_context(lock_folder(config.out))
+        decided = describe_run(config, inputs, planned.members)
+        checkpoints = Checkpoints(config.out, decided, config.overwrite)
         if not checkpoints.resumed:
-            shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+            shutil.rmtree(config.out / TENSORBOARD, ignore_errors=True)
     if config.ordered:
-        grades = " < ".join(planned.classes)
-        console.print(f"grades in order: {grades}", markup=False, highlight=False)
-    started = time.perf_counter()
-    data = loaded(config, store, sides, console).to(torch.device(config.device))
+        on_remark(f"grades in order: {' < '.join(planned.classes)}")
+    taps = config.resolve_taps(store.identity.levels)
+    return _Prepared(config, taps, planned.members, inputs, iter([first]), decided, checkpoints)
+
+
+def plan_inputs(
+    config: TrainConfig, store: Store, planned: Trainings
+) -> tuple[InputPlan, DrawnBackbone]:
+    """What a run's trainings read, and the first member's backbone.
+
+    Raises ConfigError where the backbone cannot be built, or does not take images of that size.
+    """
+    side = choose_image_side(store, config.image_size)
+    first = draw_backbone(config, len(planned.classes), side, planned.members[0].seed)
+    run_once(first.backbone, side)
+    sides = choose_sides(config, store, first.backbone)
+    views = store.identity.views if config.augment else IDENTITY
+    return InputPlan(store, planned.samples, planned.classes, sides, side, views), first
+
+
+def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) -> Results:
+    """Load the data, train every member, and write the run."""
+    config, inputs, started = prepared.config, prepared.inputs, time.perf_counter()
+    data = load_where_it_fits(inputs, config, on_remark)
     load_seconds = time.perf_counter() - started
-    trained: list[MemberResult] = []
-    with _epoch_progress(config, folder, len(members), console) as begin:
-        for number, member in enumerate(members):
-            inputs = given_maps(scaled_to(data, store, member.train), member, config)
-            on_epoch = begin(number, member)
-            try:
-                trained.append(train_member(member, inputs, config, taps, on_epoch, checkpoints))
-            except DivergedError:  # nothing to go on with: other options are wanted
-                if distributed.rank() == 0:
-                    checkpoints.remove()
-                raise
-    results = summarise(store, data, trained, config, load_seconds, time.perf_counter() - started)
+    trained = _train_members(prepared, data, on_progress)
+    run = RunContent(
+        config=config,
+        store=inputs.store,
+        taps=prepared.taps,
+        data=data,
+        members=trained,
+        pretrained_sha256=prepared.decided.get("pretrained_sha256"),
+        load_seconds=load_seconds,
+        total_seconds=time.perf_counter() - started,
+    )
+    results = summarise(run)
     if distributed.rank() == 0:
-        weights = decided.get("pretrained_sha256")
-        write_run(folder, config, store, taps, data, trained, results, weights)
-        checkpoints.remove()
+        write_run(run, results)
+        prepared.checkpoints.remove()
     return results
 
 
-def check_backbone(config: TrainConfig, store: Store) -> None:
-    """Raise ConfigError where a backbone cannot be had, or does not take images of that size."""
-    side, classes = image_side(store, config.image_size), len(trained_classes(store))
-    weights, stem = config.pretrained, config.stem
-    run_once(build_backbone(config.backbone, classes, side, pretrained=weights, stem=stem), side)
+def _train_members(
+    prepared: _Prepared, data: TrainingData, on_progress: OnTraining
+) -> list[MemberResult]:
+    """Train every member in turn; one that is finished already is read from its checkpoint."""
+    config, checkpoints = prepared.config, prepared.checkpoints
+    write_event = _open_events(config)
+    total = len(prepared.members) * config.epochs
+    trained: list[MemberResult] = []
+    scaled = scale_for_members(data, prepared.inputs.store, prepared.members)
+    for number, (member, inputs) in enumerate(scaled):
+        begun = number * config.epochs
+        on_progress(TrainingProgress(begun, total))
+
+        def on_epoch(line: EpochMetrics, member: Member = member, begun: int = begun) -> None:
+            on_progress(TrainingProgress(begun + line.epoch, total, line))
+            write_event(member.name, line)
+
+        given = choose_features(inputs, member, config.attention)
+        drawn = next(prepared.drawn, None)  # every other member draws its own
+        try:
+            trained.append(
+                train_member(member, given, config, prepared.taps, on_epoch, checkpoints, drawn)
+            )
+        except DivergedError:  # nothing to go on with: other options are wanted
+            if distributed.rank() == 0:
+                checkpoints.remove()
+            raise
+    on_progress(TrainingProgress(total, total))
+    return trained
 
 
-def loaded(config: TrainConfig, store: Store, sides: Sides, console: Console) -> TrainingData:
-    """The store's data, read once for all trainings, where there is room; says so."""
-    device = torch.device(config.device)
-    views = store.identity.views if config.augment else IDENTITY
-    loading = store, sides, config.image_size
-    need = training_bytes(*loading, views)
-    residency = choose_residency(need, device, config.residency, distributed.processes_here())
-    place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
-    console.print(f"images and features: {decimal(need)}, {place[residency]}", highlight=False)
-    data = load_training_data(*loading, residency, views, device)
-    if config.attention == "random":
-        fill_with_noise(data)
-    return data
+def _open_events(config: TrainConfig) -> Callable[[str, EpochMetrics], None]:
+    """A function that writes a member's epoch to TensorBoard, or nowhere."""
+    if config.tensorboard and distributed.rank() == 0:
+        return open_event_writer(config.out / TENSORBOARD)
+    return lambda _name, _line: None
 
 
-def given_maps(data: TrainingData, member: Member, config: TrainConfig) -> TrainingData:
-    """The data with the maps that a member's kind of attention is given."""
-    anothers = config.attention in ("shuffled", "random")  # another row's noise is another noise
-    return with_others_features(data, member) if anothers else data
-
-
-Begin = Callable[[int, Member], Callable[[EpochMetrics], None]]
-
-
-@contextmanager
-def _epoch_progress(
-    config: TrainConfig, folder: Path, members: int, console: Console
-) -> Iterator[Begin]:
-    """A bar over all epochs of the members; each gets what it calls after an epoch."""
-    first = distributed.rank() == 0
-    write = event_writer(folder / TENSORBOARD) if config.tensorboard and first else None
-    with _progress(console) as progress:
-        task = progress.add_task("", total=members * config.epochs, auc="")
-
-        def begin(number: int, member: Member) -> Callable[[EpochMetrics], None]:
-            progress.update(task, completed=number * config.epochs)
-
-            def on_epoch(line: EpochMetrics) -> None:
-                label = f"seed {line.seed}{_part(line)}, epoch {line.epoch}"
-                auc = f"validation AUC {line.val_auc:.3f}"
-                done = number * config.epochs + line.epoch  # more than were run here, if resumed
-                progress.update(task, completed=done, description=label, auc=auc)
-                if write:
-                    write(member.name, line)
-
-            return on_epoch
-
-        yield begin
-        progress.update(task, completed=members * config.epochs)
-
-
-def _part(line: EpochMetrics) -> str:
-    fold = "" if line.fold is None else f", fold {line.fold}"
-    return fold if line.fraction == 1 else f"{fold}, {line.fraction:g} of the training rows"
-
-
-def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[str, Any]:
+def describe_run(
+    config: TrainConfig, inputs: InputPlan, members: Sequence[Member]
+) -> dict[str, Any]:
     """Everything that decides a number of the run: a resumed run must agree in all of it."""
     options = config.to_json()
     options["device"] = torch.device(config.device).type  # torchrun's processes have a GPU each
@@ -179,26 +188,15 @@ def decisive(config: TrainConfig, store: Store, members: list[Member]) -> dict[s
     for member in members:
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
-    table = {"samples": _digest(store), "rows": rows.hexdigest()[:16]}
-    if weights := weights_sha256(config.pretrained):
+    table = {"samples": _hash_samples(inputs), "rows": rows.hexdigest()[:16]}
+    if weights := hash_weights(config.pretrained):
         table["pretrained_sha256"] = weights
-    return {**options, "fingerprint": store.fingerprint[:16], **table, "torch": torch.__version__}
+    fingerprint = inputs.store.fingerprint[:16]
+    return {**options, "fingerprint": fingerprint, **table, "torch": torch.__version__}
 
 
-def _digest(store: Store) -> str:
+def _hash_samples(inputs: InputPlan) -> str:
     """Of the classes, and of every readable sample: another data set has the same fingerprint."""
-    told = readable_samples(store)[["id", "label", "split", "group", "sha256"]]
-    text = json.dumps(trained_classes(store)) + told.to_csv(index=False)
+    table = inputs.samples[["id", "label", "split", "group", "sha256"]]
+    text = json.dumps(inputs.classes) + table.to_csv(index=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[auc]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-    )

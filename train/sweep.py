@@ -5,29 +5,35 @@ The test split has no part in it: what is trained here has no test rows.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
-from rich.console import Console
 
 from samcache.cache.care.stage import stage_store
 from samcache.cache.errors import ConfigError
+from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.train.config import GATES_ALONE, TrainConfig
-from samcache.train.data.dataset import Sides, TrainingData, scaled_to
-from samcache.train.fit.distributed import own_device
+from samcache.train.data.controls import choose_features
+from samcache.train.data.dataset import IDENTITY, TrainingData
+from samcache.train.data.load import InputPlan, Sides, choose_image_side, load_where_it_fits
+from samcache.train.data.scaling import scale_inputs
+from samcache.train.fit.build import draw_backbone
+from samcache.train.fit.distributed import choose_device
 from samcache.train.fit.memory import TooLargeError
-from samcache.train.fit.precision import forbid_tf32, resolved_precision
+from samcache.train.fit.precision import forbid_tf32, resolve_precision
 from samcache.train.fit.training import DivergedError, EpochMetrics, train_member
-from samcache.train.model.pooling import given_sides
-from samcache.train.run import check_backbone, decisive, given_maps, loaded
+from samcache.train.model.pooling import choose_sides
+from samcache.train.model.stage_shapes import run_once
+from samcache.train.run import describe_run
 from samcache.train.search.dimensions import DEFAULT_SEARCH, Dimension, parse_search
-from samcache.train.search.trials import Pruned, Trials, TrialsTable
-from samcache.train.tasks.splits import Member
-from samcache.train.tasks.trainings import plan_trainings, warn
+from samcache.train.search.trials import OnSweep, Pruned, Trials, TrialsTable, ignore_sweep
+from samcache.train.tasks.trainings import Trainings, plan_trainings
 
 _BACKBONE = ("backbone", "stem")
+_READING = ("taps", "kernel", "join")
+_SHAPING = _BACKBONE + _READING  # the options that decide which maps a trial reads
 _PROGRAMS = 1024  # that --compile makes in all; by torch's default what two or three designs take
 
 
@@ -40,80 +46,93 @@ class SweepConfig:
     trials: int  # finished ones to reach, whoever runs them
 
 
-def sweep(config: SweepConfig, console: Console) -> TrialsTable:
-    """Run trials until so many are finished; raises SamcacheError."""
-    store = stage_store(
-        Store(config.base.store),
-        partial(console.print, markup=False, highlight=False, soft_wrap=True),
-    )
-    dimensions = _dimensions(config)
-    base, device = config.base, own_device(config.base.device)
-    precision = resolved_precision(base.precision, device)
+def sweep(
+    config: SweepConfig,
+    on_remark: OnRemark = ignore_remark,
+    on_progress: OnSweep = ignore_sweep,
+    on_copy: OnProgress = ignore_progress,
+) -> TrialsTable:
+    """Run trials until so many are finished; raises SamcacheError.
+
+    on_copy: called while a store at a URL is copied to the local disk.
+    """
+    store = stage_store(Store(config.base.store), on_remark, on_copy)
+    dimensions, device = _choose_dimensions(config), choose_device(config.base.device)
+    precision = resolve_precision(config.base.precision, device)
+    base = replace(config.base, device=str(device))
     forbid_tf32()
     if base.compile:  # whose machinery takes a second to import
         torch._dynamo.config.recompile_limit = _PROGRAMS
-    trainings = plan_trainings(store, base.seeds)
-    warn(console, trainings.remarks)
-    (planned,) = trainings.members
-    member = replace(planned, test=planned.test[:0])
-    _check_buildable(base, dimensions, store)
-    held = _HeldInputs(store, member, console)
-    description = decisive(base, store, [member]) | {"search": [str(d) for d in dimensions]}
+    planned = plan_trainings(store, base.seeds)
+    for remark in planned.remarks:
+        on_remark(f"warning: {remark}")
+    (member,) = planned.members
+    planned = replace(planned, members=[replace(member, test=member.test[:0])])
+    inputs = _SharedInputs(store, planned, base, dimensions, on_remark)
+    description = inputs.describe() | {"search": [str(d) for d in dimensions]}
 
-    def train(asked: TrainConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
-        options = replace(asked, device=str(device), precision=precision)
-        data, taps = held.inputs(options), options.tapped(store.identity.levels)
+    def train(options: TrainConfig, on_epoch: Callable[[EpochMetrics], None]) -> None:
+        options = replace(options, device=base.device, precision=precision)
+        data, taps = inputs.load(options), options.resolve_taps(store.identity.levels)
         try:
-            train_member(member, data, options, taps, on_epoch)
+            train_member(inputs.member, data, options, taps, on_epoch)
         except (DivergedError, TooLargeError) as error:
             raise Pruned(str(error)) from None  # without what its frames hold of the GPU's memory
 
-    return Trials(base, dimensions, description, console).run(config.trials, train)
+    return Trials(config.base, dimensions, description).run(config.trials, train, on_progress)
 
 
-def _dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
+def _choose_dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
     """What varies; raises ConfigError where it could change nothing."""
     attention = config.base.attention
     idle = {"none": GATES_ALONE, "global": ("kernel",), "per-location": ("kernel",)}
     without = idle.get(attention, ())
     for dimension in config.dimensions:
         if dimension.name in without:
-            raise ConfigError(f"--search {dimension.name}: nothing with --attention {attention}")
+            raise ConfigError(
+                f"a search over {dimension.name} changes nothing with attention {attention}",
+                hint="search attention",
+            )
     defaults = (d for d in parse_search(DEFAULT_SEARCH) if d.name not in without)
     return config.dimensions or tuple(defaults)
 
 
-def _check_buildable(base: TrainConfig, dimensions: tuple[Dimension, ...], store: Store) -> None:
-    """Raise ConfigError before the first trial where a classifier of the search cannot be built."""
-    for options in _varied(base, dimensions, _BACKBONE):
-        check_backbone(options, store)
-    for options in _varied(base, dimensions, (*_BACKBONE, "taps", "kernel")):
-        given_sides(options, store)
+_Choice = tuple[Any, ...]  # values of _SHAPING
 
 
-def _varied(
-    base: TrainConfig, dimensions: tuple[Dimension, ...], names: tuple[str, ...]
-) -> Iterator[TrainConfig]:
-    """Every combination of what a search has of some options."""
-    values = {dimension.name: dimension.values for dimension in dimensions}
-    for chosen in product(*(values.get(name, (getattr(base, name),)) for name in names)):
-        yield replace(base, **dict(zip(names, chosen, strict=True)))
+class _SharedInputs:
+    """The images, read once for all trials, and each level's maps, once for every side.
 
+    Raises ConfigError where a classifier of the search cannot be built.
+    """
 
-class _HeldInputs:
-    """The images, read once for all trials, and each level's maps, once for every side."""
-
-    def __init__(self, store: Store, member: Member, console: Console) -> None:
-        self._store, self._member, self._console = store, member, console
+    def __init__(
+        self,
+        store: Store,
+        planned: Trainings,
+        base: TrainConfig,
+        dimensions: tuple[Dimension, ...],
+        on_remark: OnRemark,
+    ) -> None:
+        (self.member,) = planned.members
+        self._on_remark, self._base = on_remark, base
+        side = choose_image_side(store, base.image_size)
+        views = store.identity.views if base.augment else IDENTITY
+        self._plan = InputPlan(store, planned.samples, planned.classes, {}, side, views)
+        self._sides = dict(self._find_sides(dimensions))
         self._images: TrainingData | None = None
         self._maps: dict[tuple[str, int], TrainingData] = {}
 
-    def inputs(self, options: TrainConfig) -> TrainingData:
+    def describe(self) -> dict[str, Any]:
+        """Everything but the search that decides a trial's result."""
+        return describe_run(self._base, self._plan, [self.member])
+
+    def load(self, options: TrainConfig) -> TrainingData:
         """What a trial with these options is given."""
-        wanted = given_sides(options, self._store)
+        wanted = self._sides[_read_choice(options, _SHAPING)]
         missing = {level: side for level, side in wanted.items() if (level, side) not in self._maps}
         if self._images is None or missing:
-            data = self._loaded(options, missing)
+            data = self._load_missing(options, missing)
             self._images = self._images or replace(data, pooled={}, scales={})
             self._maps |= dict.fromkeys(missing.items(), data)
         held = {level: self._maps[level, side] for level, side in wanted.items()}
@@ -123,9 +142,32 @@ class _HeldInputs:
             scales={level: data.scales[level] for level, data in held.items()},
         )
 
-    def _loaded(self, options: TrainConfig, sides: Sides) -> TrainingData:
-        data = loaded(options, self._store, sides, self._console).to(torch.device(options.device))
+    def _load_missing(self, options: TrainConfig, sides: Sides) -> TrainingData:
+        data = load_where_it_fits(replace(self._plan, sides=sides), options, self._on_remark)
         if self._images is not None:  # they are the same
             data = replace(data, images=self._images.images)
-        data = scaled_to(data, self._store, self._member.train)
-        return given_maps(data, self._member, options)
+        data = scale_inputs(data, self._plan.store, self.member.train)
+        return choose_features(data, self.member, options.attention)
+
+    def _find_sides(self, dimensions: tuple[Dimension, ...]) -> Iterator[tuple[_Choice, Sides]]:
+        """The sides of every trial's maps, each backbone of the search built once."""
+        plan, seed = self._plan, self.member.seed
+        for design in _vary(self._base, dimensions, _BACKBONE):
+            drawn = draw_backbone(design, len(plan.classes), plan.image_side, seed)
+            run_once(drawn.backbone, plan.image_side)
+            for options in _vary(design, dimensions, _READING):
+                sides = choose_sides(options, plan.store, drawn.backbone)
+                yield _read_choice(options, _SHAPING), sides
+
+
+def _vary(
+    base: TrainConfig, dimensions: tuple[Dimension, ...], names: tuple[str, ...]
+) -> Iterator[TrainConfig]:
+    """Every combination of the values that a search has of some options."""
+    values = {dimension.name: dimension.values for dimension in dimensions}
+    for chosen in product(*(values.get(name, (getattr(base, name),)) for name in names)):
+        yield replace(base, **dict(zip(names, chosen, strict=True)))
+
+
+def _read_choice(options: TrainConfig, names: tuple[str, ...]) -> _Choice:
+    return tuple(getattr(options, name) for name in names)

@@ -12,18 +12,19 @@ import numpy as np
 import pandas as pd
 import torch
 from experiment import Dataset, Experiment, missing_images, options
-from rich.console import Console
 
+from samcache.cache.progress import ignore_remark
 from samcache.cache.store import Store
 from samcache.commands.options import Device
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import scaled_to
-from samcache.train.fit.precision import resolved_precision
+from samcache.train.data.load import load_where_it_fits
+from samcache.train.data.scaling import scale_inputs
+from samcache.train.fit.precision import resolve_precision
 from samcache.train.fit.training import train_member
-from samcache.train.model.pooling import given_sides
-from samcache.train.run import loaded
+from samcache.train.run import plan_inputs
 from samcache.train.scores.metrics import accuracy, macro_auc
-from samcache.train.tasks.splits import Member, plan_members, readable_samples
+from samcache.train.tasks.splits import Member, plan_members, select_readable
+from samcache.train.tasks.trainings import Trainings
 
 CHOICES = "choices.csv"
 COLUMNS = ("dataset", "arm", "candidate", "options", "fold", "auc", "accuracy", "seconds")
@@ -77,7 +78,7 @@ def chosen(experiment: Experiment, dataset: Dataset, arm: str, work: Path) -> st
 
 def untested_members(store: Store, folds: int) -> list[Member]:
     """Cross-validation over train and val rows; ``test`` of a member is its held-out fold."""
-    samples = readable_samples(store)
+    samples = select_readable(store)
     places = np.flatnonzero((samples["split"] != "test").to_numpy())
     untested = samples.iloc[places].reset_index(drop=True)
     rows = torch.from_numpy(places)
@@ -92,13 +93,15 @@ def _score(
 ) -> None:
     """Train a candidate on some folds and append what it reached on the held-out parts."""
     device = torch.device(Device().convert("auto", None, None))  # as the command chooses it
-    precision = resolved_precision(setting.precision, device)
+    precision = resolve_precision(setting.precision, device)
     config = replace(setting, device=str(device), precision=precision)
-    taps = config.tapped(store.identity.levels)
-    data = loaded(config, store, given_sides(config, store), Console(quiet=True)).to(device)
+    taps = config.resolve_taps(store.identity.levels)
+    planned = Trainings(select_readable(store), members, store.dataset.classes, ())
+    inputs, _ = plan_inputs(config, store, planned)
+    data = load_where_it_fits(inputs, config, ignore_remark)
     labels = data.labels.cpu().numpy()
     for member in members:
-        scaled = scaled_to(data, store, member.train)
+        scaled = scale_inputs(data, store, member.train)
         result = train_member(member, scaled, config, taps, lambda _: None)
         held_out = member.test.numpy()
         given = labels[held_out], result.probabilities[held_out]

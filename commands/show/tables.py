@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import click
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 _PIPED_WIDTH = 400  # columns; a terminal has its own width
 
 
-def make_table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> Table:
+def make_table(
+    rows: Iterable[Sequence[object]], header: Sequence[str] = (), right: Collection[int] = ()
+) -> Table:
     """Rows in columns without lines; numbers are aligned to the right.
 
-    Texts are shown as they are: ``[red]`` in a name is a part of the name.
+    Texts are shown as they are: ``[red]`` in a name is a part of the name. right: the places of
+    columns of formatted numbers, which are aligned as numbers are.
     """
     from rich.markup import escape
     from rich.table import Table
@@ -29,7 +32,7 @@ def make_table(rows: Iterable[Sequence[object]], header: Sequence[str] = ()) -> 
     cells = [list(row) for row in rows]
     table = Table(box=None, show_header=bool(header), padding=(0, 2, 0, 0), header_style="")
     for place in range(max(map(len, (header, *cells)), default=0)):
-        numbers = all(isinstance(row[place], int | float) for row in cells)
+        numbers = place in right or all(isinstance(row[place], int | float) for row in cells)
         name = escape(header[place]) if header else ""
         table.add_column(name, justify="right" if numbers else "left", no_wrap=not numbers)
     for row in cells:

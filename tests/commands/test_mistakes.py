@@ -183,4 +183,4 @@ def test_weights_that_cannot_be_downloaded_are_told_how_to_get(
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 1, result.output
     assert "cannot be downloaded (no route to host)" in result.stderr
-    assert "give the file with --pretrained FILE" in result.stderr
+    assert "give the file (--pretrained)" in result.stderr

@@ -193,7 +193,7 @@ def test_ctrl_c_in_train_goes_on_after_the_last_epoch(
         interrupted(stopped, "samcache.train.fit.training:_Training:run_epoch", after=2)
         result = samcache(*words)
     assert result.exit_code == 130
-    assert "goes on after the last saved epoch" in result.stderr
+    assert "resume after the last saved epoch" in result.stderr
     again = samcache(*words)
     assert again.exit_code == 0
     assert "epoch 3" in again.stderr

@@ -1,10 +1,7 @@
 """Trainings that take a second, for tests."""
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
-
-from rich.console import Console
 
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
@@ -20,4 +17,4 @@ def quick(store: Store, out: Path, **changes: object) -> TrainConfig:
 
 
 def run(config: TrainConfig) -> Results:
-    return train(config, Console(file=StringIO()))
+    return train(config)

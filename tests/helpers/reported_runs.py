@@ -1,7 +1,6 @@
 """A small store with hostile names and runs trained from it, made once for all tests of reports."""
 
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
@@ -42,14 +40,13 @@ def reported_runs(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) ->
     options = ExtractOptions(
         _manifest(root / "images"), store, "vit_tiny", checkpoint, pool=2, batch_size=8
     )
-    quiet = Console(file=StringIO())
     extract(options)
     made = ReportedRuns(store, *(root / name for name in ("slca", "none", "folds", "single")))
     torch.set_num_threads(1)
-    train(_config(made.store, made.slca, fractions=(0.5, 1.0)), quiet)
-    train(_config(made.store, made.none, fractions=(0.5, 1.0), attention="none", epochs=1), quiet)
-    train(_config(made.store, made.folds, folds=2, seeds=(3,), epochs=1), quiet)
-    train(_config(made.store, made.single, seeds=(3,), epochs=1, join=True), quiet)
+    train(_config(made.store, made.slca, fractions=(0.5, 1.0)))
+    train(_config(made.store, made.none, fractions=(0.5, 1.0), attention="none", epochs=1))
+    train(_config(made.store, made.folds, folds=2, seeds=(3,), epochs=1))
+    train(_config(made.store, made.single, seeds=(3,), epochs=1, join=True))
     return made
 
 
@@ -91,5 +88,5 @@ def with_classes(run: ReportedRun, names: tuple[str, ...]) -> ReportedRun:
     scored += ["auc", "accuracy", "balanced_accuracy", "f1", "ece"]
     metrics = dict.fromkeys(scored, Summary(0.5, 0.01, Interval(0.4, 0.6, 9)))
     scores = replace(run.scores, metrics=metrics, ensemble=metrics, test_samples=len(labels))
-    known = replace(run.run, classes=names, tests={1.0: pd.concat(tables)})
-    return replace(run, run=known, fractions=(scores,))
+    known = replace(run.run, config={**run.config, "classes": list(names)})
+    return replace(run, run=known, tests={1.0: pd.concat(tables)}, fractions=(scores,))

@@ -1,11 +1,9 @@
 """Small sweeps, and trainings replaced by scores of their options."""
 
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from tiny_extraction import write_npz
 
 from samcache.cache.store import Store
@@ -40,7 +38,7 @@ def options(store: Store, out: Path, trials: int, search: tuple[str, ...] = SEAR
 
 
 def run(config: SweepConfig) -> TrialsTable:
-    return sweep(config, Console(file=StringIO()))
+    return sweep(config)
 
 
 def interrupted(config: SweepConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class Trained:
     def train(self, out: Path, **changes: object) -> Path:
         """Another run from the same store."""
         config = TrainConfig(self.store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8)
-        train(replace(config, **changes), QUIET)  # type: ignore[arg-type]
+        train(replace(config, **changes))  # type: ignore[arg-type]
         return out
 
     def extract(self, store: Path, source: Path | None = None, **changes: object) -> Path:

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from shown import text_of
 
 from samcache.cache.errors import ConfigError
-from samcache.train.compare import compare, render
-from samcache.train.runs import read as run_files
+from samcache.commands.show.comparison import describe_comparison
+from samcache.commands.show.trainings import list_each_and_ensemble
+from samcache.train.compare import compare
+from samcache.train.runs import run as run_files
 from samcache.train.scores.bootstrap import Interval, Summary
-from samcache.train.scores.results import each_and_together, interval_text
+from samcache.train.scores.format import format_interval
 
 
 def write_run(
@@ -111,10 +114,13 @@ def test_patients_are_drawn_whole(tmp_path: Path) -> None:
 def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
     runs = (write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.7))
     rows = compare(runs, None, ("auc", "auc:b"))
-    table = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    table = list(csv.DictReader(io.StringIO(text_of(describe_comparison(rows, "csv")))))
     assert len(table) == 4
     assert table[0]["difference"] == ""
-    text, markdown = render(rows, "text"), render(rows, "markdown")
+    text, markdown = (
+        text_of(describe_comparison(rows, "text")),
+        text_of(describe_comparison(rows, "markdown")),
+    )
     assert text.splitlines()[0].split()[:2] == ["run", "metric"]
     assert "baseline" in text
     assert markdown.splitlines()[1] == "| --- | --- | --- | --- | --- | --- |"
@@ -126,12 +132,13 @@ def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
 
 
 def test_an_interval_that_reaches_below_zero_has_no_dash_for_to() -> None:
-    assert interval_text(Interval(0.841, 0.944, 2000)) == "0.841-0.944"
-    assert interval_text(Interval(-0.13, 0.101, 2000)) == "-0.130 to 0.101"
+    assert format_interval(Interval(0.841, 0.944, 2000)) == "0.841-0.944"
+    assert format_interval(Interval(-0.13, 0.101, 2000)) == "-0.130 to 0.101"
     below = Summary(-0.01, 0.05, Interval(-0.13, 0.101, 2000))
     above = Summary(0.9, 0.05, Interval(0.841, 0.944, 2000))
     each = {"kappa": below, "auc": above}
-    head, *lines = each_and_together(each, {"kappa": above, "auc": below}, "seed")[:3]
+    parts = list_each_and_ensemble(each, {"kappa": above, "auc": below}, "seed")
+    head, *lines = text_of(parts).splitlines()[:3]
     assert lines[0].index("0.900") == lines[1].index("-0.010") == head.index("ensemble")
 
 
@@ -142,18 +149,18 @@ def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:
     assert [(row.fraction, row.difference is None) for row in rows] == [
         (0.1, True), (0.1, False), (1.0, True), (1.0, False),
     ]  # fmt: skip
-    assert render(rows, "text").splitlines()[0].split()[1] == "fraction"
+    assert text_of(describe_comparison(rows, "text")).splitlines()[0].split()[1] == "fraction"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"fingerprint": "other"}, "from stores of other features"),
-        ({"seeds": (0, 1)}, "train both with the same --seeds"),
+        ({"seeds": (0, 1)}, "other seeds: train both with the same"),
         ({"count": 198}, "other test samples"),
-        ({"fractions": (0.5,)}, "other --fractions"),
+        ({"fractions": (0.5,)}, "other fractions"),
         ({"classes": ["b", "a"]}, "other classes"),
-        ({"folds": 5}, "other --folds"),
+        ({"folds": 5}, "other folds"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(
@@ -169,7 +176,7 @@ def test_what_is_no_run_or_no_metric_is_named(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", 0.5)
     with pytest.raises(ConfigError, match="holds no finished run"):
         compare((run, tmp_path), None, ("auc",))
-    with pytest.raises(ConfigError, match=r"--metric recall: .* has accuracy, "):
+    with pytest.raises(ConfigError, match=r"no metric 'recall': .* has accuracy, "):
         compare((run,), None, ("recall",))
     (run / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match="cannot be read as a run"):
@@ -202,7 +209,7 @@ def test_a_run_without_its_options_or_results_is_refused(
     run = write_run(tmp_path / "run", 0.5)
     (run / name).write_bytes(content)
     told = message.format(name)
-    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{told}.*: train it anew"):
+    with pytest.raises(ConfigError, match=f"cannot be read as a run .*{told}.*: train it again"):
         compare((run,), None, ("auc",))
 
 

@@ -82,13 +82,13 @@ def test_samples_that_the_run_has_seen_are_counted_and_told(
 ) -> None:
     result = samcache("evaluate", trained.run, trained.store, "--split", "all")
     assert "44 samples, 2 members" in result.stdout
-    assert "has seen 32 of these samples in training or validation" in result.stdout
+    assert "the run used 32 of these samples in training or validation" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     draw_images(tmp_path / "others", seed=4)
     shutil.copy(trained.images / "train/malign/malign02.png", tmp_path / "others/test/malign/x.png")
     others = trained.extract(tmp_path / "others.zarr", tmp_path / "others")
     told = samcache("evaluate", trained.run, others).stdout
-    assert "has seen 1 of these samples" in told
+    assert "used 1 of these samples" in told
 
 
 def test_unreadable_images_are_left_out_and_counted(trained: Trained, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_unreadable_images_are_left_out_and_counted(trained: Trained, tmp_path: 
     told = samcache("evaluate", trained.run, others).stdout
     assert "11 samples" in told
     assert "warning" not in told
-    assert "1 image is left out, for want of features" in told
+    assert "1 image is left out, without features" in told
 
 
 def test_what_cannot_be_is_told_before_anything_is_predicted(
@@ -112,4 +112,4 @@ def test_what_cannot_be_is_told_before_anything_is_predicted(
     run = copied(trained.run, tmp_path / "run")
     (run / "seen.csv").unlink()
     line = one_line(samcache("evaluate", run, trained.store))
-    assert re.search(r"cannot be read as a run \(.*seen.csv'\): train it anew", line)
+    assert re.search(r"cannot be read as a run \(.*seen.csv'\): train it again", line)

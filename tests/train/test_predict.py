@@ -15,10 +15,10 @@ from tiny_encoder import save_tiny_checkpoint
 from trained_run import Trained, one_line, own_predictions, samcache, windowed
 
 from samcache.cache.store import Store
-from samcache.train.pictures.heat_maps import file_name
+from samcache.train.pictures.heat_maps import make_file_name
 from samcache.train.predict import predict_store
-from samcache.train.runs.ensemble import load_ensemble, open_run
-from samcache.train.tasks.splits import member_name
+from samcache.train.runs.ensemble import load_ensemble, open_predictor
+from samcache.train.tasks.splits import name_member
 
 P = ["p_benign", "p_malign"]
 
@@ -60,14 +60,14 @@ def test_live_images_and_the_store_give_what_the_run_has_written(trained: Traine
 def test_every_member_predicts_what_it_has_written(
     trained: Trained, tmp_path: Path, options: dict[str, object]
 ) -> None:
-    run = open_run(trained.train(tmp_path / "run", **options))
+    run = open_predictor(trained.train(tmp_path / "run", **options))
     ensemble = load_ensemble(run)
     parts = list(predict_store(run, ensemble, Store(trained.store)))
     ids = np.concatenate([part.samples["id"] for part in parts])
     each = np.concatenate([part.probabilities for part in parts], axis=1)
     written = pd.read_csv(run.folder / "predictions.csv")
     for (seed, fold), own in written.groupby(["seed", "fold"], dropna=False):
-        name = member_name(seed, None if np.isnan(fold) else int(fold), 1)
+        name = name_member(seed, None if np.isnan(fold) else int(fold), 1)
         found = pd.DataFrame(each[ensemble.names.index(name)], ids, P)
         np.testing.assert_allclose(found.loc[own["id"]], own[P], atol=1e-5)
 
@@ -265,7 +265,7 @@ def test_without_attention_there_are_no_heat_maps(trained: Trained, tmp_path: Pa
 
 def test_ids_from_outside_make_no_paths() -> None:
     hostile = ["../../etc/passwd", "/abs", "a/b", "a_b", "", "..", "x" * 999, "Ä\0\n", "-rf"]
-    names = [file_name(name) for name in hostile]
+    names = [make_file_name(name) for name in hostile]
     assert len(set(names)) == len(hostile)
     assert not any("/" in name or name.startswith((".", "-")) for name in names)
     assert max(map(len, names)) < 128

@@ -64,11 +64,11 @@ def test_files_give_the_rows_and_the_predictions_of_the_store(
 def test_other_frames_are_refused(runs: OfFrames) -> None:
     middle, every = runs.of["middle"], runs.of["all"]
     told = one_line(samcache("predict", middle.run, runs.cines, "--frames", "first"))
-    assert "was trained on images read with --frames middle, found --frames first" in told
+    assert "was trained on images read with frames middle, found frames first" in told
     for command in ("evaluate", "predict"):
         told = one_line(samcache(command, middle.run, every.store))
-        assert "was read with --frames all" in told
-        assert "trained on images read with --frames middle" in told
+        assert "holds all frames of its files" in told
+        assert "was trained on middle" in told
 
 
 def test_runs_that_record_nothing_read_as_they_are_asked_to(runs: OfFrames, tmp_path: Path) -> None:

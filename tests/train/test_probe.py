@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shown import text_of
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.store import Store
+from samcache.commands.show.trainings import describe_probe
 from samcache.train.probe import probe
 
 
@@ -28,7 +30,7 @@ def test_every_level_is_probed_by_both_and_brightness_is_found(store: Store) -> 
         assert row.auc_interval.low <= row.test_auc <= row.auc_interval.high
     assert results.majority == 0.5
     assert json.loads(json.dumps(results.to_json()))["samples"]["train"] == 60
-    lines = results.text().splitlines()
+    lines = text_of(describe_probe(results)).splitlines()
     assert len(lines) == 3 + 14
     assert max(map(len, lines)) <= 80
 

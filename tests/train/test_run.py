@@ -1,33 +1,38 @@
 """Training reads a store once, writes a whole run folder, and repeats itself bit for bit."""
 
 import json
+from collections import Counter
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from image_files import draw
+from loading import find_sides, load_scaled
 from PIL import Image
 from quick_training import quick, run
-from rich.console import Console
 from safetensors.torch import load_file
+from shown import text_of
 from store_content import uncommit
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.commands.show.trainings import describe_results
 from samcache.extract.sources.options import SourceOptions
-from samcache.train import run as run_module
-from samcache.train.data.dataset import load_training_data
+from samcache.train.data import load as load_module
+from samcache.train.data import scaling
+from samcache.train.data.load import load_training_data
+from samcache.train.fit import build
 from samcache.train.fit import training as loop
-from samcache.train.model.pooling import given_sides
 from samcache.train.run import train
-from samcache.train.runs.ensemble import load_ensemble, open_run
+from samcache.train.runs.ensemble import load_ensemble, open_predictor
 from samcache.train.scores.metrics import accuracy, macro_auc
-from samcache.train.scores.results import text
+from samcache.train.tasks import trainings
 
 
 @pytest.fixture
@@ -79,22 +84,22 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
     assert ensemble["accuracy"].mean == accuracy(labels, together)
     assert ensemble["auc"].mean == pytest.approx(macro_auc(labels, together))
     assert ensemble["auc"].sd is None
-    assert f"{macro_auc(labels, together):.3f} (" in text(results)
+    assert f"{macro_auc(labels, together):.3f} (" in text_of(describe_results(results))
 
 
 def test_one_seed_has_no_ensemble(store: Store, tmp_path: Path) -> None:
     results = run(quick(store, tmp_path / "run", seeds=(3,)))
     assert results.fractions[0].ensemble is None
-    assert "ensemble" not in text(results)
+    assert "ensemble" not in text_of(describe_results(results))
 
 
 def test_saved_weights_give_the_saved_predictions(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     config = quick(store, out, seeds=(3,))
     run(config)
-    data = load_training_data(store, given_sides(config, store), config.image_size)
+    data = load_scaled(store, find_sides(config, store), config.image_size)
     with torch.no_grad():
-        probabilities = load_ensemble(open_run(out))(data.images, data.pooled)
+        probabilities = load_ensemble(open_predictor(out))(data.images, data.pooled)
     saved = pd.read_csv(out / "predictions.csv")
     rows = data.samples["id"].isin(saved["id"]).to_numpy()
     assert saved["split"].value_counts().to_dict() == {"val": 8, "test": 8}
@@ -128,9 +133,48 @@ def test_the_store_is_read_once_for_all_seeds(
         loads.append(args)
         return load_training_data(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run_module, "load_training_data", counted)
+    monkeypatch.setattr(load_module, "load_training_data", counted)
     run(quick(store, tmp_path / "run", seeds=(0, 1, 2), epochs=1))
     assert len(loads) == 1
+
+
+def test_each_step_on_the_way_is_done_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+
+        def counted(*args: Any, **named: Any) -> Any:
+            counts[name] += 1
+            return function(*args, **named)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(build, "build_backbone")
+    count(scaling, "scale_inputs")
+    for module in (trainings, load_module):
+        count(module, "select_readable")
+    run(quick(store, tmp_path / "run", seeds=(0, 1, 2), epochs=1))
+    assert counts == {"build_backbone": 3, "scale_inputs": 1, "select_readable": 1}
+
+
+def test_members_of_one_seed_begin_with_equal_backbones_of_their_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    begin = loop._Training.__init__
+
+    def note(self: loop._Training, *args: Any) -> None:
+        begin(self, *args)
+        begun.append((self.model, {k: v.clone() for k, v in self.model.state_dict().items()}))
+
+    monkeypatch.setattr(loop._Training, "__init__", note)
+    run(quick(store, tmp_path / "run", seeds=(0,), folds=2, epochs=1))
+    (first, weights), (second, others) = begun
+    assert first is not second
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 def test_training_learns_what_the_images_show(store: Store, tmp_path: Path) -> None:
@@ -158,7 +202,7 @@ def test_the_configuration_tells_the_pooling_that_was_at_work(
     told = json.loads((tmp_path / "run" / "config.json").read_text())
     shapes = {level: [*shape] for level, shape in store.layout.level_shapes.items()}
     expected = {
-        level: [shapes[level][0], side, side] for level, side in given_sides(config, store).items()
+        level: [shapes[level][0], side, side] for level, side in find_sides(config, store).items()
     }
     assert told["inputs"] == expected
 
@@ -192,10 +236,9 @@ def test_the_order_of_grades_is_told_before_they_are_trained_on(
             for number, colour in enumerate(own.reshape(-1, 3)):
                 Image.new("RGB", (8, 8), tuple(colour)).save(folder / f"{split}{number}.png")
     store, _ = run_extract(source=tmp_path / "fundus")
-    console = Console(file=StringIO(), width=120)
-    train(quick(store, tmp_path / "run", seeds=(0,), epochs=1, ordered=True), console)
-    told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "grades in order: [none] < mild < severe\n" in told
+    remarks: list[str] = []
+    train(quick(store, tmp_path / "run", seeds=(0,), epochs=1, ordered=True), remarks.append)
+    assert "grades in order: [none] < mild < severe" in remarks
 
 
 def test_a_training_stops_when_patience_runs_out(
@@ -215,15 +258,15 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
     monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
     config = quick(store, tmp_path / "run", seeds=(0,), epochs=3, keep="last")
     assert run(config).members[0].kept_epoch == 3
-    with pytest.raises(ConfigError, match="leave it out with --keep last"):
+    with pytest.raises(ConfigError, match=r"patience stops a training .* give one of the two"):
         replace(config, patience=2)
 
 
 def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path: Path) -> None:
     uncommit(store, 1)
-    output = StringIO()
-    results = train(quick(store, tmp_path / "run", epochs=1), Console(file=output))
-    assert "8 of 40 images of" in output.getvalue()
+    remarks: list[str] = []
+    results = train(quick(store, tmp_path / "run", epochs=1), remarks.append)
+    assert "8 of 40 images of" in remarks[0]
     assert results.missing == 8
     assert results.members[0].samples["train"] == 16
 
@@ -256,7 +299,9 @@ def test_patients_in_two_splits_are_told_with_every_result(
     options = {"seeds": (0,), "epochs": 1, "attention": "none"}
     results = run(quick(parted, tmp_path / "run", **options))
     assert results.parted_groups == 6, "every second pair is one of val and test"
-    assert "warning: 6 groups (patients) stand in more than one split" in text(results)
+    assert "warning: 6 groups (patients) occur in more than one split" in text_of(
+        describe_results(results)
+    )
     folds = run(quick(parted, tmp_path / "folds", **options, folds=2))
     assert folds.parted_groups == 0, "folds keep them whole"
-    assert "warning" not in text(folds)
+    assert "warning" not in text_of(describe_results(folds))

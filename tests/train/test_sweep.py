@@ -2,21 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from shown import text_of
 from sweeping import interrupted, options, run, score_in_place_of_training, sweep_store
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.cli import cli
-from samcache.train import run as run_module
+from samcache.commands.show.trainings import describe_trials
 from samcache.train import sweep as sweep_module
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import TrainingData, load_training_data
+from samcache.train.data import load as load_module
+from samcache.train.data.dataset import TrainingData
+from samcache.train.data.load import InputPlan, load_training_data
 from samcache.train.fit.training import DivergedError, EpochMetrics
 from samcache.train.model.classifier import Classifier
 from samcache.train.tasks.splits import Member
@@ -37,11 +41,11 @@ def test_a_sweep_trains_from_one_load_and_tells_the_best(
 ) -> None:
     loads = []
 
-    def counted(*args: object) -> TrainingData:
-        loads.append(args[1])
-        return load_training_data(*args)  # type: ignore[arg-type]
+    def counted(plan: InputPlan, *place: Any) -> TrainingData:
+        loads.append(plan.sides)
+        return load_training_data(plan, *place)
 
-    monkeypatch.setattr(run_module, "load_training_data", counted)
+    monkeypatch.setattr(load_module, "load_training_data", counted)
     search = "lr=2e-3..2e-2", "kernel=2|4", "fusion=gate|residual", "taps=neck:stage4|late:stage3"
     found = run(options(store, tmp_path / "sweep", 3, search))
     held = [item for sides in loads for item in sides.items()]
@@ -57,7 +61,7 @@ def test_a_sweep_trains_from_one_load_and_tells_the_best(
     best = written[written["state"] == "finished"].iloc[0]
     assert f"--lr {best['lr']}" in found.command
     assert f"--taps {best['taps']}" in found.command
-    assert found.command in found.text()
+    assert found.command in text_of(describe_trials(found))
     words = found.command.split()[1:]
     assert CliRunner().invoke(cli, [*words, "--epochs", "1", "--seeds", "0"]).exit_code == 0
 
@@ -100,7 +104,7 @@ def test_a_trial_is_worth_what_the_epoch_is_that_train_would_keep(
     [
         ("backbone=timm:test_resnet|nope", "no backbone 'nope'"),
         ("taps=neck:stage4|neck:stage9", "no stage 'stage9'"),
-        ("stem=standard|small", "--stem small is for ResNets"),
+        ("stem=standard|small", "a small stem is for ResNets"),
     ],
 )
 def test_what_cannot_be_built_is_refused_before_the_first_trial(
@@ -187,7 +191,7 @@ def test_a_trial_that_a_gpu_has_no_memory_for_is_cut_short(
 
 def test_options_that_change_nothing_are_not_searched(store: Store, tmp_path: Path) -> None:
     config = options(store, tmp_path / "sweep", 1, ("fusion=gate|residual",))
-    with pytest.raises(ConfigError, match="--search fusion: nothing with --attention none"):
+    with pytest.raises(ConfigError, match="search over fusion changes nothing with attention none"):
         run(replace(config, base=replace(config.base, attention="none")))
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from samcache.train.config import TrainConfig
 
 
-def ordered_batches(
+def order_batches(
     labels: Tensor,
     rows: Tensor,
     config: TrainConfig,
@@ -27,13 +27,13 @@ def ordered_batches(
     return [batch for batch in torch.split(order, config.batch_size) if len(batch) >= least]
 
 
-def moved(batches: list[Tensor], device: torch.device) -> list[Tensor]:
+def move_batches(batches: list[Tensor], device: torch.device) -> list[Tensor]:
     """The same rows on a device, by one copy: each copy makes the host wait for a GPU."""
     sizes = [len(batch) for batch in batches]
     return list(torch.split(torch.cat(batches).to(device), sizes))
 
 
-def mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[float]:
+def draw_mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[float]:
     """For every batch the share of each sample that is its own, at least a half; 1 without mixup.
 
     Drawn from Beta(alpha, alpha) as in Zhang et al. 2018.
@@ -44,6 +44,6 @@ def mixing_shares(alpha: float, batches: int, seed: int, epoch: int) -> list[flo
     return [float(share) for share in np.maximum(drawn, 1 - drawn)]
 
 
-def mixed(values: Tensor, partners: Tensor, share: float) -> Tensor:
+def mix_samples(values: Tensor, partners: Tensor, share: float) -> Tensor:
     """Each sample of (B, …) with its partner's: share of its own, the rest of the partner's."""
     return torch.lerp(values[partners], values, share)

@@ -14,13 +14,14 @@ from samcache.train.tasks.splits import Member
 
 _RANDOM_SEED = 0
 _CHUNK = 256
+_EXCHANGED = ("shuffled", "random")
 
 
 def fill_with_noise(data: TrainingData) -> None:
     """Replace every row's maps by Gaussian noise, which trainings then deal out, each by its seed.
 
     Mean and deviation of each channel are those of the pooled maps of all samples. The maps are
-    overwritten where they lie, so that no second set of them needs room.
+    overwritten in place, so that no second set of them needs room.
     """
     generator = torch.Generator().manual_seed(_RANDOM_SEED)
     for maps in data.pooled.values():
@@ -33,7 +34,13 @@ def fill_with_noise(data: TrainingData) -> None:
             part.copy_(mean.float() + std * drawn.to(part.device))
 
 
-def with_others_features(data: TrainingData, member: Member) -> TrainingData:
+def choose_features(data: TrainingData, member: Member, attention: str) -> TrainingData:
+    """The data with the maps that a kind of attention gives to a member's samples."""
+    # of the noise, too, each seed gives a sample another one
+    return exchange_features(data, member) if attention in _EXCHANGED else data
+
+
+def exchange_features(data: TrainingData, member: Member) -> TrainingData:
     """Every sample takes the maps of another one of the same part of the member's rows.
 
     A random cycle through the samples of train, of val and of test, so that none keeps its own.

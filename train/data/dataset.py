@@ -1,36 +1,16 @@
-"""A store in memory, ready for many trainings: images, pooled maps, labels, splits."""
+"""A store's images, maps and labels, ready for many trainings."""
 
-import math
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
-from samcache.cache.care.verify import verify
-from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.format.layout import EXTENTS, IMAGES
-from samcache.cache.format.statistics import Moments, read_moments
-from samcache.cache.store import Store
-from samcache.train.data.prepare_inputs import MapShape, names_by_level, prepare_map
-from samcache.train.data.residency import allocate
-from samcache.train.data.resize import shared_resize
-from samcache.train.data.views import turned_images
-from samcache.train.model.spreads import is_spread, level_of
-from samcache.train.tasks.splits import Rows, readable_samples, trained_classes
+from samcache.cache.format.layout import IMAGES
+from samcache.train.data.views import turn_images
 
 IDENTITY = ("identity",)  # the view that every store has, first
-Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
-
-_CPU = torch.device("cpu")
-_DEFAULT_IMAGE_SIZE = 224
-_READERS = 4
-_COUNTED = 1024  # images whose values are counted at a time
-_PREPARED = 16  # samples whose maps are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -107,7 +87,7 @@ class TrainingData:
         if drawn is not None and self.extents is not None:
             places = places + drawn.to(places.device)
             extents = self.extents[rows.to(self.device)]
-            images = turned_images(images, extents, self.views, drawn.to(self.device))
+            images = turn_images(images, extents, self.views, drawn.to(self.device))
         maps = {
             level: self.scales[level].apply(maps[places.to(maps.device)].to(self.device))
             for level, maps in self.pooled.items()
@@ -131,168 +111,3 @@ class TrainingData:
             labels=self.labels.to(device),
             extents=None if self.extents is None else self.extents.to(device),
         )
-
-
-def training_bytes(
-    store: Store,
-    sides: Sides,
-    image_size: int | None,
-    views: tuple[str, ...] = IDENTITY,
-) -> int:
-    """Bytes of the images and maps that ``load_training_data`` returns."""
-    side = image_side(store, image_size)
-    shapes = [_map_shape(store, level, side) for level, side in sides.items()]
-    maps = np.dtype(store.identity.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
-    return len(readable_samples(store)) * (3 * side**2 + len(views) * maps)
-
-
-def load_training_data(
-    store: Store,
-    sides: Sides,
-    image_size: int | None,
-    residency: str = "memory",
-    views: tuple[str, ...] = IDENTITY,
-    device: torch.device = _CPU,
-) -> TrainingData:
-    """Read a store's images and what ``sides`` names, averaged to so many cells, shard by shard.
-
-    views: the first, or all, of the store's. With residency "device" images and maps are read to
-    the device; ``TrainingData.to`` brings the rest there. The scales are those of the training
-    split; ``scaled_to`` takes those of other rows. Raises ConfigError where the store has no cached
-    images, StoreError where objects are damaged.
-    """
-    damage = verify(store, fast=True)
-    if damage:
-        raise StoreError(
-            f"{store.location}: {damage[0].key} {damage[0].problem} (damaged objects in all: "
-            f"{len(damage)}): samcache cache verify lists them"
-        )
-    samples = readable_samples(store)
-    side = image_side(store, image_size)
-    place = residency, device
-    images = allocate((len(samples), 3, side, side), torch.uint8, *place)
-    dtype, shown = getattr(torch, store.identity.dtype), len(samples) * len(views)
-    pooled = {
-        name: allocate((shown, *_map_shape(store, name, cells)), dtype, *place)
-        for name, cells in sides.items()
-    }
-    rows = samples["row"].to_numpy()
-
-    def fill(shard: int) -> None:
-        start, stop = store.commits[shard].rows
-        first, last = np.searchsorted(rows, (start, stop))
-        keep = torch.from_numpy(rows[first:last] - start)
-        raw = torch.from_numpy(store.read_images(start, stop))
-        images[first:last] = _resized(raw[keep], side)
-        for level, wanted in names_by_level(sides).items():
-            maps = torch.from_numpy(store.read_features(level, start, stop))
-            chosen = maps[keep, : len(views)].flatten(0, 1)
-            for name in wanted:
-                own = pooled[name][first * len(views) : last * len(views)]
-                targets, parts = torch.split(own, _PREPARED), torch.split(chosen, _PREPARED)
-                for target, part in zip(targets, parts, strict=True):
-                    target.copy_(prepare_map(name, part, sides[name]))
-
-    with ThreadPoolExecutor(_READERS) as pool:
-        list(pool.map(fill, store.commits))
-    train = torch.from_numpy(np.flatnonzero((samples["split"] == "train").to_numpy()))
-    labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
-    unscaled = TrainingData(
-        samples, trained_classes(store), images, Scale.none(3), pooled, {}, labels, residency, views
-    )
-    if len(views) > 1:
-        unscaled = replace(unscaled, extents=_extents(store, rows, side))
-    return scaled_to(unscaled, store, train)
-
-
-def scaled_to(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
-    """The same data in units of some rows (m,) int64, the ones a member is trained on."""
-    moments = read_moments(store, data.samples["row"].to_numpy()[rows.cpu().numpy()])
-    device = data.device
-    return replace(
-        data,
-        image_scale=_image_scale(data.images, rows).to(device),
-        scales={
-            name: (
-                _spread_scale(values, rows * len(data.views))
-                if is_spread(name)
-                else _level_scale(moments[name])
-            ).to(device)
-            for name, values in data.pooled.items()
-        },
-    )
-
-
-def read_inputs(
-    store: Store, shard: int, rows: Rows, shapes: Mapping[str, MapShape], side: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Images and maps of some rows of a committed shard, as ``load_training_data`` has them.
-
-    rows: (n,) of the arrays' first axis; shapes: the (C, h, w) of what is wanted.
-    Returns (n, 3, side, side) uint8 and name -> (n, C, h, w) in the store's dtype. Raises
-    StoreError where objects are damaged.
-    """
-    start, stop = store.commits[shard].rows
-    keep = torch.from_numpy(rows - start)
-    images = _resized(torch.from_numpy(store.read_images(start, stop))[keep], side)
-    pooled = {}
-    for level, names in names_by_level(shapes).items():
-        maps = torch.from_numpy(store.read_features(level, start, stop))[keep, 0]
-        for name in names:
-            parts = [prepare_map(name, p, shapes[name][1]) for p in torch.split(maps, _PREPARED)]
-            pooled[name] = torch.cat(parts)
-    return images, pooled
-
-
-def _map_shape(store: Store, name: str, side: int) -> MapShape:
-    return store.layout.level_shapes[level_of(name)][0], side, side
-
-
-def image_side(store: Store, image_size: int | None) -> int:
-    """The side of the classifier's images; None means the cache's, up to 224.
-
-    Raises ConfigError where the store has no cached images.
-    """
-    if not store.identity.frame_size:
-        raise ConfigError(
-            f"{store.location} holds no images (--no-images): extract it anew with them"
-        )
-    return image_size or min(store.identity.frame_size, _DEFAULT_IMAGE_SIZE)
-
-
-def _extents(store: Store, rows: npt.NDArray[np.int64], side: int) -> Tensor:
-    """Height and width of some rows' images in squares of ``side``, (n, 2) int64.
-
-    Exact at the cache's own size; at another, an edge is rounded to a whole pixel.
-    """
-    cached = store.read(EXTENTS, 0, store.layout.rows)[rows]
-    scaled = cached * (side / store.identity.frame_size)
-    return torch.from_numpy(scaled.round().clip(1, side).astype(np.int64))
-
-
-def _resized(images: Tensor, side: int) -> Tensor:
-    """(n, F, F, 3) uint8 -> (n, 3, side, side) uint8."""
-    resized: Tensor = shared_resize(images.shape[1], side)(images.permute(0, 3, 1, 2))
-    return resized
-
-
-def _image_scale(images: Tensor, rows: Tensor) -> Scale:
-    """The scale of some rows of (n, 3, s, s) uint8 images, from exact counts of their values."""
-    counts = torch.zeros(3, 256, dtype=torch.int64)
-    for part in torch.split(rows.to(images.device), _COUNTED):
-        planes = images[part].unbind(1)
-        counts += torch.stack([torch.bincount(c.flatten(), minlength=256) for c in planes]).cpu()
-    values = torch.arange(256)
-    total, squares = (counts * values).sum(dim=1), (counts * values**2).sum(dim=1)
-    mean = total.double() / counts.sum(dim=1)
-    return Scale.of(mean, (squares / counts.sum(dim=1) - mean**2).clamp(min=0).sqrt())
-
-
-def _spread_scale(spreads: Tensor, rows: Tensor) -> Scale:
-    """The scale of some rows of (n, C, 1, 1) spreads."""
-    values = spreads[rows.to(spreads.device)].flatten(1).float()
-    return Scale.of(values.mean(dim=0), values.std(dim=0, correction=0))
-
-
-def _level_scale(moments: Moments) -> Scale:
-    return Scale.of(torch.from_numpy(moments.mean), torch.from_numpy(np.sqrt(moments.variance)))

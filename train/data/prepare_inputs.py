@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 from torch.nn import functional as F
 
-from samcache.train.model.spreads import is_spread, level_of, log_spreads
+from samcache.train.model.spreads import compute_spreads, find_level, is_spread
 
 MapShape = tuple[int, int, int]  # C, h, w
 
@@ -17,19 +17,19 @@ def prepare_map(name: str, maps: Tensor, side: int) -> Tensor:
     of the maps.
     """
     if is_spread(name):
-        return log_spreads(maps).to(maps.dtype)
+        return compute_spreads(maps).to(maps.dtype)
     factor = maps.shape[-1] // side
     return maps if factor == 1 else F.avg_pool2d(maps.float(), factor).to(maps.dtype)
 
 
 def prepare_maps(maps: Mapping[str, Tensor], shapes: Mapping[str, MapShape]) -> dict[str, Tensor]:
     """``prepare_map`` for every name in shapes, the (C, h, w) of a run's inputs; maps by level."""
-    return {name: prepare_map(name, maps[level_of(name)], shapes[name][1]) for name in shapes}
+    return {name: prepare_map(name, maps[find_level(name)], shapes[name][1]) for name in shapes}
 
 
-def names_by_level(names: Iterable[str]) -> dict[str, list[str]]:
+def group_by_level(names: Iterable[str]) -> dict[str, list[str]]:
     """Level -> the inputs made of its maps."""
     levels: dict[str, list[str]] = {}
     for name in names:
-        levels.setdefault(level_of(name), []).append(name)
+        levels.setdefault(find_level(name), []).append(name)
     return levels

@@ -1,4 +1,4 @@
-"""Where features and images lie while they are trained on: on the device, in memory, or on disk."""
+"""Choose where the training data are kept: on the device, in memory, or on disk."""
 
 import logging
 import math
@@ -9,15 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from rich.filesize import decimal
 from torch import Tensor
 
 from samcache.cache.care.stage import FOLDER, stage_root
 from samcache.cache.errors import ConfigError
 from samcache.cache.memory import free_memory
+from samcache.cache.text import describe_bytes
 
 _log = logging.getLogger(__name__)
-RESIDENCIES = ("device", "memory", "disk")
 _SHARE = 0.5  # of what is free; the rest is for the model, its activations and other programs
 
 
@@ -28,19 +27,22 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
     its own. Raises ConfigError where the disk has no room either, or a GPU that was asked for.
     """
     places: list[tuple[str, Callable[[], int]]] = [
-        ("device", lambda: free_on_gpu(device)),
+        ("device", lambda: measure_free_memory(device)),
         ("memory", free_memory),
     ]
     for residency, free in places[0 if device.type == "cuda" else 1 :]:
         room = free()
-        _log.info("%s has %s free, %s wanted", residency, decimal(room), decimal(need))
+        _log.info(
+            "%s has %s free, %s wanted", residency, describe_bytes(room), describe_bytes(need)
+        )
         copies = 1 if residency == "device" else processes
         if asked is None and need * copies <= _SHARE * room:
             return residency
         if asked == residency == "device" and need > room:
             raise ConfigError(
-                f"features and images have {decimal(need)}, {device} has {decimal(room)} free: "
-                "leave --residency out"
+                f"features and images need {describe_bytes(need)}, {device} has "
+                f"{describe_bytes(room)} free: let train choose a place",
+                hint="residency",
             )
     if asked in ("device", "memory"):
         return asked if device.type != "cpu" else "memory"
@@ -48,10 +50,11 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(root).free
     if need * processes > free_bytes:
-        have, left = decimal(need * processes), decimal(free_bytes)
+        wanted, left = describe_bytes(need * processes), describe_bytes(free_bytes)
         raise ConfigError(
-            f"features and images have {have}, {root} has {left} left: set "
-            f"{FOLDER} to a larger disk, or choose a larger --kernel or fewer --taps"
+            f"features and images need {wanted}, {root} has {left} left: set {FOLDER} to a larger "
+            "disk, or choose a larger kernel or fewer taps",
+            hint="kernel taps",
         )
     return "disk"
 
@@ -74,7 +77,7 @@ def allocate(
         return torch.from_numpy(np.memmap(file, kind, "w+", shape=shape))
 
 
-def free_on_gpu(device: torch.device) -> int:
+def measure_free_memory(device: torch.device) -> int:
     """Bytes of a GPU's memory that are free, or held by torch for what it may still allocate."""
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + held

@@ -51,7 +51,7 @@ class Resize(nn.Module):
 
 
 @lru_cache
-def shared_resize(frame: int, side: int) -> Resize:
+def share_resize(frame: int, side: int) -> Resize:
     """A ``Resize`` on the CPU, made once for all shards of a store."""
     return Resize(frame, side)
 

@@ -9,14 +9,14 @@ from torch import Tensor
 from samcache.cache.format.views import VIEWS
 
 
-def turned_images(images: Tensor, extents: Tensor, views: tuple[str, ...], drawn: Tensor) -> Tensor:
+def turn_images(images: Tensor, extents: Tensor, views: tuple[str, ...], drawn: Tensor) -> Tensor:
     """Each image of (B, 3, s, s) as its own view has it, pixel for pixel ``cache.views``'s.
 
     extents: (B, 2) int64, height and width of each image from the upper left corner of its square;
     drawn: (B,) int64, its place in views. Pixels change places and no value changes: padding stays
     below and to the right.
     """
-    flags = _flags(views, images.device)[drawn]
+    flags = _list_flags(views, images.device)[drawn]
     transpose, flip_v, flip_h = flags.T.unsqueeze(-1)  # B, 1 each
     height, width = extents.T.unsqueeze(-1)
     height, width = torch.where(transpose, width, height), torch.where(transpose, height, width)
@@ -31,6 +31,6 @@ def turned_images(images: Tensor, extents: Tensor, views: tuple[str, ...], drawn
 
 
 @cache
-def _flags(views: tuple[str, ...], device: torch.device) -> Tensor:
+def _list_flags(views: tuple[str, ...], device: torch.device) -> Tensor:
     """Whether each view transposes, flips v, flips h, (V, 3) bool; copied once, as copies wait."""
     return torch.tensor([astuple(VIEWS[view]) for view in views], device=device)

@@ -1,4 +1,4 @@
-"""What lets a killed run go on: each member's state after its last saved epoch."""
+"""Checkpoints of a run: each member's state after its last saved epoch."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ class Checkpoints:
     """The checkpoints of one run, in ``checkpoints`` of its folder until the run is finished."""
 
     def __init__(self, run_folder: Path, run: Mapping[str, Any], overwrite: bool) -> None:
-        """Open the checkpoints of an unfinished run, or begin anew.
+        """Open the checkpoints of an unfinished run, or begin new ones.
 
         run: everything that decides a number of the run, as JSON values. Raises ConfigError where
         the unfinished run in the folder was another one, unless it may be overwritten.
@@ -41,9 +41,10 @@ class Checkpoints:
         if not self.resumed:
             if found is not None and not overwrite:
                 raise ConfigError(
-                    f"--out {run_folder} holds an unfinished run with other options "
-                    f"({differences(found, expected)}): give the same to resume it, another "
-                    "folder, or --overwrite"
+                    f"{run_folder} holds an unfinished run with other options "
+                    f"({describe_differences(found, expected)}): give the same options to resume "
+                    "it, give another folder, or overwrite it",
+                    hint="out overwrite",
                 )
             self.remove()
             self._folder.mkdir(parents=True)
@@ -80,7 +81,7 @@ class Checkpoints:
 
     def _unusable(self, name: str) -> ConfigError:
         return ConfigError(
-            f"{self._path(name)} cannot be read: remove it, and its member starts anew"
+            f"{self._path(name)} cannot be read: remove it, and its member is trained again"
         )
 
     @property
@@ -121,12 +122,12 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (IrregularFileError, ValueError):
         found = None
     if not isinstance(found, dict):
-        raise ConfigError(f"{path} is damaged: remove {path.parent} to train anew")
+        raise ConfigError(f"{path} is damaged: remove {path.parent} to train from the beginning")
     return found
 
 
-def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """In which options two descriptions differ, and how."""
+def describe_differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """The options in which two descriptions differ, and their values in each."""
     names = [k for k in expected.keys() | found.keys() if found.get(k) != expected.get(k)]
-    told = [f"{k} is {found.get(k)} there, {expected.get(k)} here" for k in sorted(names)]
-    return "; ".join(told)
+    lines = [f"{k} is {found.get(k)} there, {expected.get(k)} here" for k in sorted(names)]
+    return "; ".join(lines)

@@ -35,31 +35,41 @@ def _by_torchrun() -> bool:
     return all(name in os.environ for name in _TORCHRUN)
 
 
-def own_device(name: str) -> torch.device:
-    """A device by name; of "cuda", under torchrun, the GPU of this process's local rank."""
-    device = torch.device(name)
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" is a GPU where there is one, else the CPU.
+
+    Of "cuda", under torchrun, it is the GPU of this process's local rank.
+    """
+    device = _parse_device(name)
     if device == torch.device("cuda") and _by_torchrun():
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return device
 
 
+def _parse_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() and torch.cuda.device_count() else "cpu"
+    return torch.device(name)
+
+
 @contextmanager
-def joined(device: str) -> Iterator[torch.device]:
+def join_processes(device: str) -> Iterator[torch.device]:
     """Join torchrun's processes, over NCCL on GPUs and Gloo elsewhere; this one's own device.
 
     Raises ConfigError where there are more of them than GPUs.
     """
-    own = torch.device(device)
+    own = _parse_device(device)
     if not _by_torchrun():
         yield own
         return
     if own.type == "cuda":
         if processes_here() > torch.cuda.device_count():
             raise ConfigError(
-                f"{processes_here()} processes, {torch.cuda.device_count()} GPUs: give torchrun "
-                "--nproc-per-node the number of GPUs"
+                f"{processes_here()} processes share {torch.cuda.device_count()} GPUs: start one "
+                "process a GPU with torchrun",
+                hint="nproc_per_node",
             )
-        own = own_device("cuda")
+        own = choose_device("cuda")
         torch.cuda.set_device(own)
     gpu = own if own.type == "cuda" else None
     distributed.init_process_group("nccl" if gpu else "gloo", timeout=_PATIENCE, device_id=gpu)
@@ -78,30 +88,30 @@ def size() -> int:
 
 
 @contextmanager
-def first_alone() -> Iterator[None]:
+def let_first_finish() -> Iterator[None]:
     """The body runs in process 0, and then in the others; where it fails there, they end at once.
 
     They say nothing: the first one's error is the one that counts.
     """
     if rank() > 0:
-        if _told(failed=False):
+        if _share_failure(failed=False):
             raise SystemExit(1)
         yield
         return
     try:
         yield
     except Exception:
-        _told(failed=True)
+        _share_failure(failed=True)
         raise
-    _told(failed=False)
+    _share_failure(failed=False)
 
 
-def _told(failed: bool) -> bool:
+def _share_failure(failed: bool) -> bool:
     """Whether process 0 has failed, in every process, as process 0 says."""
-    told = [failed]
+    shared = [failed]
     if size() > 1:
-        distributed.broadcast_object_list(told)
-    return told[0]
+        distributed.broadcast_object_list(shared)
+    return shared[0]
 
 
 def share(rows: Tensor) -> Tensor:
@@ -109,7 +119,7 @@ def share(rows: Tensor) -> Tensor:
     return rows[rank() :: size()]
 
 
-def gathered(values: Tensor, total: int, device: torch.device) -> Tensor:
+def gather_rows(values: Tensor, total: int, device: torch.device) -> Tensor:
     """The values (total, K) of all rows, on the CPU, from each process's values of its share."""
     if size() == 1:
         return values
@@ -132,14 +142,14 @@ def mean(value: Tensor) -> Tensor:
     return value
 
 
-def wrapped(model: nn.Module, device: torch.device) -> nn.Module:
+def wrap_model(model: nn.Module, device: torch.device) -> nn.Module:
     """The model as it is trained: gradients are averaged over the processes."""
     if size() == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
-def with_common_norm(net: nn.Module, device: torch.device) -> nn.Module:
+def synchronise_norm(net: nn.Module, device: torch.device) -> nn.Module:
     """The network with batch norm that sees all GPUs' batches; on CPUs each process's own part.
 
     It has the same parameters under the same names, but other modules.

@@ -1,4 +1,4 @@
-"""What is said where a GPU, or the machine, has no memory for a training."""
+"""The error of a training for which a GPU, or the machine, has no memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class TooLargeError(ConfigError):
 
 
 @contextmanager
-def within_memory(member: str, data: TrainingData, config: TrainConfig) -> Iterator[None]:
+def report_memory_errors(member: str, data: TrainingData, config: TrainConfig) -> Iterator[None]:
     """Raise TooLargeError with what a step was, and what to do, where it does not fit."""
     try:
         yield
@@ -23,8 +23,9 @@ def within_memory(member: str, data: TrainingData, config: TrainConfig) -> Itera
             raise
         side, lighter = data.images.shape[-1], ""
         if data.residency == "device":
-            lighter = ", or --residency memory"
+            lighter = ", or keep the data in memory"
         raise TooLargeError(
             f"{member}: a step of {config.batch_size} images of {side} pixels does not fit into "
-            f"the memory of {data.device}: use a smaller --batch-size{lighter}"
+            f"the memory of {data.device}: use a smaller batch size{lighter}",
+            hint="batch_size residency" if lighter else "batch_size",
         ) from None

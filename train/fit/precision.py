@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager
 import torch
 
 from samcache.cache.errors import ConfigError
+from samcache.train.config import Precision
 
 _AMPERE = 8  # the first generation of GPUs with bfloat16
 
 
-def resolved_precision(asked: str, device: torch.device) -> str:
-    """The precision that was asked for; for "auto" bfloat16 on GPUs that have it, else float32.
+def resolve_precision(asked: Precision, device: torch.device) -> Precision:
+    """The precision asked for; for "auto" bfloat16 on GPUs that have it, else float32.
 
     Raises ConfigError where bfloat16 is asked of a GPU without it.
     """
@@ -18,7 +19,7 @@ def resolved_precision(asked: str, device: torch.device) -> str:
         return "float32"
     has = device.type != "cuda" or torch.cuda.get_device_properties(device).major >= _AMPERE
     if not has and asked == "bfloat16":
-        raise ConfigError(f"--precision bfloat16: {device} does not have it; leave it out")
+        raise ConfigError(f"{device} has no bfloat16: choose auto or float32", hint="precision")
     return "bfloat16" if has else "float32"
 
 
@@ -30,7 +31,7 @@ def forbid_tf32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
+def compute_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Weights stay float32; in bfloat16, torch chooses which operations use it."""
     enabled = precision == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 from samcache.train.config import TrainConfig
 
 
-def scheduler(optimizer: Optimizer, config: TrainConfig, samples: int) -> LRScheduler:
+def make_scheduler(optimizer: Optimizer, config: TrainConfig, samples: int) -> LRScheduler:
     """Up to ``lr`` and down again, or down from it, over all steps on so many samples."""
     steps = math.ceil(samples / config.batch_size) * config.epochs
     if config.schedule == "onecycle":

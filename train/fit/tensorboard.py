@@ -9,7 +9,7 @@ from samcache.train.fit.training import EpochMetrics
 _CURVES = ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc", "seconds")
 
 
-def event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
+def open_event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
     """A function that writes one member's epoch (name, metrics) to ``folder/name``.
 
     Raises ConfigError where the extra is not installed.
@@ -18,7 +18,8 @@ def event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError(
-            "--tensorboard needs the package tensorboard: pip install 'samcache[tensorboard]'"
+            "events need the package tensorboard: pip install 'samcache[tensorboard]'",
+            hint="tensorboard",
         ) from error
     writers: dict[str, SummaryWriter] = {}
 

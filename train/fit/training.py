@@ -1,10 +1,10 @@
-"""One training: epochs of AdamW, the best by validation AUC or the last, its predictions."""
+"""Train one member: epochs of AdamW, the epoch that is kept, and its predictions."""
 
 import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,15 @@ from torch.nn import functional as F
 from samcache.cache.errors import ConfigError
 from samcache.train.config import TrainConfig
 from samcache.train.data.augment import Photometric
-from samcache.train.data.batches import mixed, mixing_shares, moved, ordered_batches
+from samcache.train.data.batches import draw_mixing_shares, mix_samples, move_batches, order_batches
 from samcache.train.data.dataset import Scale, TrainingData
 from samcache.train.fit import distributed
+from samcache.train.fit.build import DrawnBackbone, build_classifier
 from samcache.train.fit.checkpoint import Checkpoints
-from samcache.train.fit.memory import within_memory
+from samcache.train.fit.memory import report_memory_errors
 from samcache.train.fit.objective import Objective
-from samcache.train.fit.precision import computing_in
-from samcache.train.fit.schedule import scheduler
-from samcache.train.model.backbones import build_backbone
-from samcache.train.model.classifier import Classifier, Design
+from samcache.train.fit.precision import compute_in
+from samcache.train.fit.schedule import make_scheduler
 from samcache.train.scores.metrics import accuracy, macro_auc
 from samcache.train.tasks.splits import Member
 
@@ -55,7 +54,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class MemberResult:
-    """What one member gave: its kept epoch's weights and its probabilities for what they judge.
+    """A trained member: the kept epoch's weights, and their probabilities for its samples.
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
     samples that are neither validation nor test; scales: those of its training rows, as
@@ -77,22 +76,24 @@ def train_member(
     taps: dict[str, str],
     on_epoch: Callable[[EpochMetrics], None],
     checkpoints: Checkpoints | None = None,
+    drawn: DrawnBackbone | None = None,
 ) -> MemberResult:
     """Train one member on the data's device; same seed, same CPU, same bits.
 
-    With checkpoints it goes on after the last epoch that they hold, to the same result as without
-    the interruption on a CPU, and a finished member is not trained again. Raises DivergedError
-    where the loss is no longer finite, TooLargeError where a GPU has no memory for it.
+    With checkpoints, training resumes after the last saved epoch, to the same result as without the
+    interruption on a CPU, and a finished member is not trained again. drawn: the member's untrained
+    backbone, where it is built already. Raises DivergedError where the loss is no longer finite,
+    TooLargeError where a GPU has no memory for a step.
     """
     saved = checkpoints.load(member.name) if checkpoints else None
     if checkpoints and saved and "probabilities" in saved:
         with checkpoints.reading(member.name):
-            return _finished(member, data, saved)
+            return _restore_finished(member, data, saved)
     own_gpu = [data.device] if data.device.type == "cuda" else []
     # by default fork_rng would open every GPU of the machine
-    with torch.random.fork_rng(own_gpu), within_memory(member.name, data, config):
+    with torch.random.fork_rng(own_gpu), report_memory_errors(member.name, data, config):
         torch.manual_seed(member.seed)
-        training = _Training(member, data, config, taps)
+        training = _Training(member, data, config, taps, drawn)
         if checkpoints and saved:
             with checkpoints.reading(member.name):
                 training.restore(saved)
@@ -110,7 +111,7 @@ def train_member(
         return result
 
 
-def _finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> MemberResult:
+def _restore_finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> MemberResult:
     """The result of a member that was finished before the run was interrupted."""
     epochs = [EpochMetrics(**line) for line in saved["epochs"]]
     best = saved["kept_epoch"], epochs, saved["kept_weights"]
@@ -118,22 +119,27 @@ def _finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> Memb
 
 
 class _Training:
-    """A member on its way: everything that its next epoch depends on."""
+    """A member in training: everything that its next epoch depends on."""
 
     def __init__(
-        self, member: Member, data: TrainingData, config: TrainConfig, taps: dict[str, str]
+        self,
+        member: Member,
+        data: TrainingData,
+        config: TrainConfig,
+        taps: dict[str, str],
+        drawn: DrawnBackbone | None,
     ) -> None:
         self.member, self.data, self.config = member, data, config
-        self.model = build_classifier(config, data, taps).to(data.device)
+        self.model = build_classifier(config, data, taps, drawn).to(data.device)
         self.model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
         if config.compile:
             self.model.compile()
-        self.trained = distributed.wrapped(self.model, data.device)
+        self.trained = distributed.wrap_model(self.model, data.device)
         self.shuffle = torch.Generator().manual_seed(member.seed)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
-        self.scheduler = scheduler(self.optimizer, config, len(member.train))
+        self.scheduler = make_scheduler(self.optimizer, config, len(member.train))
         trained_on = data.labels[member.train.to(data.device)]
         self.loss = Objective.of(config, trained_on, len(data.classes))
         self.epochs: list[EpochMetrics] = []
@@ -154,7 +160,7 @@ class _Training:
         loss = self._train(epoch)
         rows = self.member.val
         distributed.share_buffers(self.model)
-        with computing_in(self.config.precision, self.data.device):
+        with compute_in(self.config.precision, self.data.device):
             logits = self._predict(rows)
         self._refuse_divergence(loss, logits)
         scores = _validate(logits, self.data.labels[rows])
@@ -175,9 +181,10 @@ class _Training:
         finite = float(logits.isfinite().float().mean())
         raise DivergedError(
             f"{self.member.name} diverged: in epoch {len(self.epochs) + 1} its loss is {loss:.3g}, "
-            f"and {finite:.0%} of its validation logits are numbers: try a lower --lr than "
-            f"{self.config.lr:g}, --fusion residual, or a longer --epochs, which warms up more "
-            f"slowly; {self._level_statistics()}"
+            f"and {finite:.0%} of its validation logits are numbers: try a learning rate below "
+            f"{self.config.lr:g}, residual fusion, or more epochs, which warm up more slowly; "
+            f"{self._describe_levels()}",
+            hint="lr fusion epochs",
         )
 
     def _is_best(self) -> bool:
@@ -189,28 +196,31 @@ class _Training:
     def _train(self, epoch: int) -> float:
         """One pass over the training rows, of each batch this process's part; the mean loss."""
         config, data, device = self.config, self.data, self.data.device
-        # drawn anew from seed and epoch, so that nothing of them needs to be saved
+        # drawn from seed and epoch, so that a checkpoint need not hold their state
         seed = self.member.seed * 1_000_003 + epoch + distributed.rank() * _RANKS_APART
         draws = torch.Generator(device).manual_seed(seed)
         if distributed.rank() > 0:
             torch.manual_seed(seed)  # each process drops out its own
         augment = Photometric() if config.augment else None
         least = 2 * distributed.size()  # batch norm cannot take a single sample
-        batches = ordered_batches(data.labels, self.member.train, config, self.shuffle, least)
+        batches = order_batches(data.labels, self.member.train, config, self.shuffle, least)
         if not batches:
             few = min(config.batch_size, len(self.member.train))
-            more = "larger --fractions" if few < config.batch_size else "a larger --batch-size"
+            short = few < config.batch_size
             raise ConfigError(
                 f"{self.member.name} has {few} samples for a step, which needs {least} at least: "
-                f"give {more}"
+                f"give {'larger fractions' if short else 'a larger batch size'}",
+                hint="fractions" if short else "batch_size",
             )
-        shares = mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
-        here, beside_images = (moved(batches, where) for where in (device, data.images.device))
+        shares = draw_mixing_shares(config.mixup, len(batches), self.member.seed, epoch)
+        here, beside_images = (
+            move_batches(batches, where) for where in (device, data.images.device)
+        )
         self.trained.train()
         losses = []
         for batch, places, share in zip(here, beside_images, shares, strict=True):
             rows = distributed.share(batch)
-            drawn = self._drawn_views(len(rows), draws)
+            drawn = self._draw_views(len(rows), draws)
             images, maps = data.inputs(distributed.share(places), drawn)
             if augment:
                 images = augment(images, draws)
@@ -218,9 +228,11 @@ class _Training:
             partners = None
             if share < 1:
                 partners = torch.randperm(len(rows), generator=draws, device=device)
-                images = mixed(images, partners, share)
-                maps = {level: mixed(values, partners, share) for level, values in maps.items()}
-            with computing_in(config.precision, device):
+                images = mix_samples(images, partners, share)
+                maps = {
+                    level: mix_samples(values, partners, share) for level, values in maps.items()
+                }
+            with compute_in(config.precision, device):
                 logits = self.trained(images, maps)  # heads, B, K
             loss = self.loss(logits, labels, whole)
             if partners is not None:
@@ -232,7 +244,7 @@ class _Training:
             losses.append(loss.detach())
         return float(distributed.mean(torch.stack(losses).mean()))
 
-    def _drawn_views(self, rows: int, draws: torch.Generator) -> Tensor | None:
+    def _draw_views(self, rows: int, draws: torch.Generator) -> Tensor | None:
         """A view for each of some rows; None where there is but one."""
         count = len(self.data.views)
         if count == 1:
@@ -242,26 +254,26 @@ class _Training:
     def _predict(self, rows: Tensor) -> Tensor:
         """Logits of some rows (m, K) in every process, each having computed its share."""
         own = predict(self.model, self.data, distributed.share(rows), self.config.batch_size)
-        return distributed.gathered(own, len(rows), self.data.device)
+        return distributed.gather_rows(own, len(rows), self.data.device)
 
     @torch.no_grad()
-    def _level_statistics(self) -> str:
+    def _describe_levels(self) -> str:
         """Mean, deviation and largest value of every level's maps and gates, of some images."""
         rows = self.member.train[: self.config.batch_size].to(self.data.images.device)
         images, maps = self.data.inputs(rows)
         values = {"images": images, **maps}
         for level, gates in self.model.gates(maps).items():
             values[f"{level} gates"] = gates
-        told = [
+        statistics = [
             f"{name} {x.mean():.3g}, {x.std():.3g}, {x.abs().max():.3g}"
             for name, x in values.items()
         ]
-        return f"mean, deviation and largest value now: {'; '.join(told)}"
+        return f"mean, deviation and largest value now: {'; '.join(statistics)}"
 
     def result(self) -> MemberResult:
-        """The kept epoch's weights and what they say of validation and test, in float32.
+        """The kept epoch's weights and their probabilities for validation and test, in float32.
 
-        So says whoever predicts with them later, in whatever precision they were trained.
+        Predict computes in float32 too, whatever the precision of the training was.
         """
         self.model.load_state_dict(self.kept_weights)
         shape = len(self.data.labels), len(self.data.classes)
@@ -273,14 +285,15 @@ class _Training:
             if lost := int((~logits.isfinite()).any(dim=1).sum()):
                 raise DivergedError(
                     f"{self.member.name} gives {lost} of {len(logits)} {part} samples no number: "
-                    f"try a lower --lr than {self.config.lr:g}, --fusion residual"
+                    f"try a learning rate below {self.config.lr:g}, or residual fusion",
+                    hint="lr fusion",
                 )
             probabilities[rows] = logits.softmax(1)
         best = self.kept_epoch, self.epochs, self.kept_weights
         return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
 
     def summary(self) -> dict[str, Any]:
-        """What of a finished member is kept."""
+        """What a checkpoint keeps of a finished member."""
         return {
             "epochs": [asdict(line) for line in self.epochs],
             "kept_epoch": self.kept_epoch,
@@ -298,7 +311,7 @@ class _Training:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
         self.kept_epoch, self.kept_weights = state["kept_epoch"], state["kept_weights"]
         for name in ("model", "optimizer", "scheduler"):
@@ -307,23 +320,6 @@ class _Training:
         torch.set_rng_state(state["random"])
         if "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"], self.data.device)
-
-
-def build_classifier(config: TrainConfig, data: TrainingData, taps: dict[str, str]) -> Classifier:
-    """The untrained classifier of a configuration."""
-    channels = {level: maps.shape[1] for level, maps in data.pooled.items()}
-    side = data.images.shape[-1]
-    backbone = build_backbone(
-        config.backbone,
-        len(data.classes),
-        side,
-        pretrained=config.pretrained,
-        stem=config.stem,
-    )
-    # before there are taps: they are hooks of modules, which are exchanged here
-    backbone = replace(backbone, net=distributed.with_common_norm(backbone.net, data.device))
-    design = Design(taps, config.reduction, config.fusion, config.join)
-    return Classifier(backbone, design, channels, side)
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ class Backbone:
             near = difflib.get_close_matches(stage, {*self.stages, *names}, cutoff=0.5)
             raise ConfigError(
                 f"no stage {stage!r} in the backbone: expected one of {', '.join(self.stages)}, or "
-                f"a module's path{_like(near)}"
+                f"a module's path{_suggest(near)}"
             )
         return path
 
@@ -73,9 +73,9 @@ def build_backbone(
     """
     download = pretrained == DOWNLOAD
     if name.startswith(TIMM):
-        backbone = _from_timm(name, classes, image_size, download)
+        backbone = _build_from_timm(name, classes, image_size, download)
     else:
-        backbone = _from_torchvision(name, classes)
+        backbone = _build_from_torchvision(name, classes)
         if download:
             default = models.get_model_weights(name).DEFAULT
             with _report_download(name):
@@ -97,13 +97,13 @@ def _report_download(name: str) -> Iterator[None]:
         if ran_out_of_memory(error):
             raise
         raise ConfigError(
-            f"--pretrained download: the weights of {name} cannot be downloaded "
-            f"({first_line(error)[:200]}): get them on a machine with a network, and give the file "
-            "with --pretrained FILE"
+            f"the weights of {name} cannot be downloaded ({first_line(error)[:200]}): get them on "
+            "a machine with a network, and give the file",
+            hint="pretrained",
         ) from None
 
 
-def _from_torchvision(name: str, classes: int) -> Backbone:
+def _build_from_torchvision(name: str, classes: int) -> Backbone:
     if name not in BACKBONES:
         known = [*BACKBONES, *(TIMM + each for each in timm.list_models())]
         near = difflib.get_close_matches(name, known) or difflib.get_close_matches(
@@ -111,7 +111,7 @@ def _from_torchvision(name: str, classes: int) -> Backbone:
         )
         raise ConfigError(
             f"no backbone {name!r}: expected one of {', '.join(BACKBONES)}, or timm:NAME"
-            f"{_like(near)}"
+            f"{_suggest(near)}"
         )
     net = models.get_model(name, weights=None, num_classes=classes)
     swin = name in _SWINS
@@ -119,11 +119,11 @@ def _from_torchvision(name: str, classes: int) -> Backbone:
     return Backbone(net, dict(zip(STAGES, paths, strict=True)), classes, nhwc=swin)
 
 
-def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Backbone:
+def _build_from_timm(name: str, classes: int, image_size: int, download: bool) -> Backbone:
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         near = [TIMM + each for each in difflib.get_close_matches(short, timm.list_models())]
-        advice = _like(near) or ": timm.list_models() names them"
+        advice = _suggest(near) or ": timm.list_models() names them"
         raise ConfigError(f"timm {timm.__version__} has no model {short!r}{advice}")
     options: dict[str, Any] = {"num_classes": classes, "pretrained": download}
     with _report_download(name) if download else nullcontext():
@@ -145,7 +145,7 @@ def _from_timm(name: str, classes: int, image_size: int, download: bool) -> Back
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """A state dict from a safetensors or torch file, without unpickling objects."""
     if not path.is_file():
-        raise ConfigError(f"no weights at {path}: give --pretrained a file, or download")
+        raise ConfigError(f"no weights at {path}: give a file, or download", hint="pretrained")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -163,7 +163,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def weights_sha256(pretrained: str | None) -> str | None:
+def hash_weights(pretrained: str | None) -> str | None:
     """SHA-256 of a file of pretrained weights; None of what a library downloads and checks."""
     return None if pretrained is None or pretrained == DOWNLOAD else file_sha256(Path(pretrained))
 
@@ -171,7 +171,7 @@ def weights_sha256(pretrained: str | None) -> str | None:
 def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Load weights; those of the last layer stay as drawn where the classes differ in number."""
     own = net.state_dict()
-    head = [key for key in own if key.rpartition(".")[0] == _last_linear(net)]
+    head = [key for key in own if key.rpartition(".")[0] == _find_last_linear(net)]
     new_head = any(key in state and state[key].shape != own[key].shape for key in head)
     wanted = {key for key in own if not key.endswith("num_batches_tracked")}
     wanted -= set(head) if new_head else set()
@@ -182,12 +182,13 @@ def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) ->
         raise ConfigError(
             f"the weights of {source} are another network's: {count_are(len(lacking), 'tensor')} "
             f"missing, {len(surplus)} too many, {len(misfits)} of another shape, such as "
-            f"{[*lacking, *surplus, *misfits][0]}; name their backbone with --backbone"
+            f"{[*lacking, *surplus, *misfits][0]}; name their backbone",
+            hint="backbone",
         )
     net.load_state_dict(usable, strict=False)
 
 
-def _last_linear(net: nn.Module) -> str:
+def _find_last_linear(net: nn.Module) -> str:
     names: list[str] = [n for n, module in net.named_modules() if isinstance(module, nn.Linear)]
     return names[-1]
 
@@ -196,11 +197,13 @@ def _make_stem_small(net: nn.Module, name: str) -> None:
     """3x3 stride 1 for a ResNet's 7x7 stride 2, and no max pooling (He et al. 2016, 4.2, CIFAR)."""
     first = getattr(net, "conv1", None)
     if not isinstance(first, nn.Conv2d) or not hasattr(net, "maxpool"):
-        raise ConfigError(f"--stem small is for ResNets, and {name} has no such stem: leave it out")
+        raise ConfigError(
+            f"a small stem is for ResNets, and {name} has no such stem: leave it out", hint="stem"
+        )
     net.conv1 = nn.Conv2d(3, first.out_channels, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
     net.maxpool = nn.Identity()
 
 
-def _like(near: list[str]) -> str:
+def _suggest(near: list[str]) -> str:
     return f"; did you mean {', '.join(near)}?" if near else ""

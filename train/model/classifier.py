@@ -1,4 +1,4 @@
-"""A backbone whose tapped stages are gated by pooled frozen maps, and the head beside it."""
+"""A backbone whose tapped stages are gated by pooled frozen maps, and its joined head."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from samcache.train.model.backbones import Backbone
 from samcache.train.model.joined_head import JoinedHead
 from samcache.train.model.slca import SLCA
-from samcache.train.model.stage_shapes import output_shapes
+from samcache.train.model.stage_shapes import find_output_shapes
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone.net
         paths = {level: backbone.path(stage) for level, stage in design.taps.items()}
-        shapes = output_shapes(backbone, set(paths.values()), image_size)
+        shapes = find_output_shapes(backbone, set(paths.values()), image_size)
         how = design.reduction, design.fusion
         self.attention = nn.ModuleDict(
             {level: SLCA(channels[level], shapes[path][0], *how) for level, path in paths.items()}

@@ -1,4 +1,4 @@
-"""A second head beside the backbone's, which reads the frozen features by themselves."""
+"""A second head, which classifies the spreads of the frozen features."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a classifier is given of each level: its maps, how finely, and its spreads."""
+"""How finely a classifier reads each level: cells of its maps, and its spreads."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,82 +6,85 @@ from dataclasses import replace
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import Sides, image_side
-from samcache.train.model.backbones import build_backbone
-from samcache.train.model.spreads import spread_name
-from samcache.train.model.stage_shapes import output_shapes
-from samcache.train.tasks.splits import trained_classes
+from samcache.train.data.load import Sides, choose_image_side
+from samcache.train.model.backbones import Backbone
+from samcache.train.model.spreads import name_spread
+from samcache.train.model.stage_shapes import find_output_shapes
 
 _LEAST = 4  # cells; with fewer there are hardly places
 
 
-def given_sides(config: TrainConfig, store: Store) -> Sides:
-    """Name -> side in cells of everything that a classifier is given: maps to gate by, spreads.
+def choose_sides(config: TrainConfig, store: Store, backbone: Backbone) -> Sides:
+    """Name -> side in cells of everything that a classifier reads: maps to gate by, spreads.
 
-    Raises ConfigError where the store's pool does not allow what the options ask for.
+    backbone: of the configuration; by default each map has as many cells as the stage it gates.
+    Raises ConfigError where the store's pool does not allow the options.
     """
-    levels = config.tapped(store.identity.levels)
-    sides = _map_sides(config, store, levels)
+    levels = config.resolve_taps(store.identity.levels)
+    sides = _choose_map_sides(config, store, backbone, levels)
     if config.join:
-        read = levels or replace(config, attention="slca").tapped(store.identity.levels)
-        sides |= {spread_name(level): 1 for level in read}
+        read = levels or replace(config, attention="slca").resolve_taps(store.identity.levels)
+        sides |= {name_spread(level): 1 for level in read}
     return sides
 
 
-def _map_sides(config: TrainConfig, store: Store, levels: Iterable[str]) -> Sides:
+def _choose_map_sides(
+    config: TrainConfig, store: Store, backbone: Backbone, taps: dict[str, str]
+) -> Sides:
     if config.attention == "global":
-        return dict.fromkeys(levels, 1)
+        return dict.fromkeys(taps, 1)
     if config.attention == "per-location":
-        return _every_cell(store, levels)
+        return _keep_every_cell(store, taps)
     if config.kernel is not None:
-        return kernel_sides(store, levels, config.kernel)
-    stages = _stage_sides(config, store)
-    stored = _stored_sides(store, levels)
-    return {level: coarsest(side, max(stages[level], _LEAST)) for level, side in stored.items()}
+        return divide_by_kernel(store, taps, config.kernel)
+    side = choose_image_side(store, config.image_size)
+    stages = _find_stage_sides(backbone, taps, side)
+    stored = _list_stored_sides(store, taps)
+    return {
+        level: choose_coarsest(side, max(stages[level], _LEAST)) for level, side in stored.items()
+    }
 
 
-def kernel_sides(store: Store, levels: Iterable[str], kernel: int) -> Sides:
+def divide_by_kernel(store: Store, levels: Iterable[str], kernel: int) -> Sides:
     """Level -> side once averaged over kernel x kernel of the encoder's own cells.
 
     Raises ConfigError where the store's pool does not divide the kernel, or the kernel a map.
     """
-    pool, sides = store.identity.pool, _stored_sides(store, levels)
+    pool, sides = store.identity.pool, _list_stored_sides(store, levels)
     for level, side in sides.items():
         if kernel % pool or side % (kernel // pool):
             raise ConfigError(
-                f"--kernel {kernel} does not fit the store: its maps are pooled by {pool}, and "
-                f"level {level} is {side * pool} cells wide before that; give a multiple of {pool} "
-                "that divides it, or auto"
+                f"a kernel of {kernel} cells does not fit the store: its maps are pooled by "
+                f"{pool}, and level {level} is {side * pool} cells wide before that; give a "
+                f"multiple of {pool} that divides {side * pool}, or auto",
+                hint="kernel",
             )
     return {level: side * pool // kernel for level, side in sides.items()}
 
 
-def coarsest(side: int, least: int) -> int:
+def choose_coarsest(side: int, least: int) -> int:
     """The smallest side of at least ``least`` cells that equal blocks of a map's cells make."""
     return next((cells for cells in range(least, side) if side % cells == 0), side)
 
 
-def _stored_sides(store: Store, levels: Iterable[str]) -> Sides:
+def _list_stored_sides(store: Store, levels: Iterable[str]) -> Sides:
     return {level: store.layout.level_shapes[level][1] for level in levels}
 
 
-def _every_cell(store: Store, levels: Iterable[str]) -> Sides:
+def _keep_every_cell(store: Store, levels: Iterable[str]) -> Sides:
     pool = store.identity.pool
     if pool > 1:
         raise ConfigError(
-            f"--attention per-location needs every cell, and {store.location} holds maps pooled by "
-            f"{pool}: extract with --pool 1; the finest that this store allows is --attention slca "
-            f"--kernel {pool}"
+            f"attention per-location needs every cell, and {store.location} holds maps pooled by "
+            f"{pool}: extract the store with pool 1; the finest that this store allows is "
+            f"attention slca with kernel {pool}",
+            hint="attention kernel",
         )
-    return _stored_sides(store, levels)
+    return _list_stored_sides(store, levels)
 
 
-def _stage_sides(config: TrainConfig, store: Store) -> Sides:
+def _find_stage_sides(backbone: Backbone, taps: dict[str, str], image_side: int) -> Sides:
     """Level -> side of the stage that it gates."""
-    taps = config.tapped(store.identity.levels)
-    side = image_side(store, config.image_size)
-    classes = len(trained_classes(store))
-    backbone = build_backbone(config.backbone, classes, side, stem=config.stem)
     paths = {level: backbone.path(stage) for level, stage in taps.items()}
-    shapes = output_shapes(backbone, set(paths.values()), side)
+    shapes = find_output_shapes(backbone, set(paths.values()), image_side)
     return {level: max(shapes[path][1:]) for level, path in paths.items()}

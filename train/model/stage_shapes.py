@@ -13,7 +13,9 @@ Shape = tuple[int, int, int]  # C, H, W
 
 
 @torch.no_grad()
-def output_shapes(backbone: Backbone, paths: AbstractSet[str], image_size: int) -> dict[str, Shape]:
+def find_output_shapes(
+    backbone: Backbone, paths: AbstractSet[str], image_size: int
+) -> dict[str, Shape]:
     """Path -> (C, H, W) of the module's output, from a pass of one black image.
 
     Raises ConfigError where an output is no map, and for modules that are never run.
@@ -57,7 +59,8 @@ def run_once(backbone: Backbone, image_size: int) -> None:
             raise
         raise ConfigError(
             f"the backbone cannot take images of {image_size} pixels ({first_line(error)}): give "
-            "another --image-size, or another backbone"
+            "another image size, or another backbone",
+            hint="image_size backbone",
         ) from error
     finally:
         backbone.net.train(training)

@@ -9,7 +9,7 @@ from samcache.train.model.classifier import Classifier
 
 
 @torch.no_grad()
-def attention_maps(model: Classifier, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def compute_attention_maps(model: Classifier, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Each tapped level's attention, averaged over the channels that it gates.
 
     pooled: level -> standardised pooled maps (B, C_l, h, w), as ``Classifier.forward`` takes them.

@@ -8,20 +8,21 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.pictures.overlay import Map, write_panel
 from samcache.train.predict import Predicted
-from samcache.train.runs.ensemble import Ensemble, TrainedRun
+from samcache.train.runs.ensemble import Ensemble
+from samcache.train.runs.run import Run
 
 _LONGEST = 80  # letters of an id in a file name
 
 
-def open_heat_map_folder(folder: Path, run: TrainedRun) -> None:
+def open_heat_map_folder(folder: Path, run: Run) -> None:
     """Make the folder; raises ConfigError where the run has no attention."""
     if not run.design.taps:
-        raise ConfigError(f"{run.folder} was trained with --attention none: it has no heat maps")
+        raise ConfigError(f"{run.folder} was trained without attention: it has no heat maps")
     folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_heat_maps(
-    folder: Path, run: TrainedRun, ensemble: Ensemble, store: Store, predicted: Predicted
+    folder: Path, run: Run, ensemble: Ensemble, store: Store, predicted: Predicted
 ) -> list[str]:
     """Write a picture for every readable sample of a shard; their file names, in order.
 
@@ -36,7 +37,7 @@ def write_heat_maps(
     for place, (name, row) in enumerate(zip(readable["id"], readable["row"], strict=True)):
         winner = int(means[place].argmax())
         heading = f"{name}: {run.classes[winner]}, {means[place, winner]:.3f}"
-        names.append(file_name(name))
+        names.append(make_file_name(name))
         maps = _attention(ensemble, predicted, place)
         write_panel(folder / names[-1], images[row - start], maps, heading)
     return names
@@ -49,8 +50,8 @@ def _attention(ensemble: Ensemble, predicted: Predicted, place: int) -> dict[str
     return {level: maps[0].numpy() for level, maps in ensemble.attention(own).items()}
 
 
-def file_name(sample_id: str) -> str:
-    """A file name for a sample, whatever its id holds: its plain letters, and a hash of all."""
+def make_file_name(sample_id: str) -> str:
+    """A file name for any sample id: the id's plain letters, and a hash of the id."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", sample_id)[-_LONGEST:].strip("._-")
     digest = hashlib.sha256(sample_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain or 'image'}-{digest}.png"

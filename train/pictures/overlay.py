@@ -34,17 +34,17 @@ _INCHES = 2.2  # a picture's side in a file of its own
 _LETTERS_PER_INCH = 13
 
 
-def gate_range(gates: Map) -> str:
+def describe_range(gates: Map) -> str:
     """A level's gates in words, such as "0.449 to 0.555"."""
     return f"{gates.min():.3f} to {gates.max():.3f}"
 
 
-def nearly_constant(gates: Map) -> bool:
+def is_nearly_constant(gates: Map) -> bool:
     """Whether a level's gates differ too little within an image to be shown in colours."""
     return bool(gates.max() - gates.min() < LEAST_RANGE)
 
 
-def panel(
+def draw_panel(
     image: RGB, maps: Mapping[str, Map], heading: str = "", inches: float = _INCHES
 ) -> Figure:
     """A figure of the image and of each level's gates over it, with scale, ranges and caution.
@@ -55,12 +55,12 @@ def panel(
     grows it: nothing finer is known. All colours are on one fixed scale from 0 to 1. inches: a
     picture's side.
     """
-    drawn = {level: gates for level, gates in maps.items() if not nearly_constant(gates)}
+    drawn = {level: gates for level, gates in maps.items() if not is_nearly_constant(gates)}
     columns = min(_COLUMNS, len(drawn) + 1)
     rows = math.ceil((len(drawn) + 1) / columns)
     width = inches * _COLUMNS
     letters = int(width * _LETTERS_PER_INCH)
-    notes = textwrap.wrap(_constant_levels(maps), letters) + textwrap.wrap(CAUTION, letters)
+    notes = textwrap.wrap(_describe_constant(maps), letters) + textwrap.wrap(CAUTION, letters)
     height = (inches + 0.4) * rows + 0.15 * len(notes) + (1 if heading else 0.5)
     figure = Figure((width, height), dpi=_PIXELS_PER_INCH, layout="constrained", facecolor="white")
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -79,9 +79,9 @@ def panel(
     return figure
 
 
-def _constant_levels(maps: Mapping[str, Map]) -> str:
+def _describe_constant(maps: Mapping[str, Map]) -> str:
     """The ranges of the levels that are not drawn, such as "Nearly constant gates: neck …"."""
-    ranges = [f"{level} {gate_range(g)}" for level, g in maps.items() if nearly_constant(g)]
+    ranges = [f"{level} {describe_range(g)}" for level, g in maps.items() if is_nearly_constant(g)]
     return f"Nearly constant gates: {', '.join(ranges)}." if ranges else ""
 
 
@@ -91,7 +91,7 @@ def _draw(axes: Any, image: RGB, title: str) -> None:
 
 
 def _draw_level(axes: Any, image: RGB, level: str, gates: Map) -> None:
-    _draw(axes, image, f"{level}\n{gate_range(gates)}")
+    _draw(axes, image, f"{level}\n{describe_range(gates)}")
     height, width = image.shape[:2]
     axes.imshow(
         gates,
@@ -113,8 +113,8 @@ def _add_scale(figure: Figure, axes: Any) -> None:
 
 
 def write_panel(path: Path, image: RGB, maps: Mapping[str, Map], heading: str) -> None:
-    """Write ``panel`` as PNG."""
-    figure = panel(image, maps, heading)
+    """Write ``draw_panel`` as PNG."""
+    figure = draw_panel(image, maps, heading)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters in ids that the font lacks
         with replace_file(path) as part:

@@ -6,7 +6,7 @@ from typing import Any
 
 from samcache.cache.text import count_nouns
 from samcache.train.report.facts import Facts
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, with_items
+from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, make_finding
 
 _FEW_PATIENTS = 20  # in the test set
 
@@ -53,27 +53,29 @@ _TRAIN_VAL = _Pair(
 
 def train_test_copies(facts: Facts) -> Finding:
     """Images that were learned and then tested."""
-    return _shared(facts, _TRAIN_TEST)
+    return _check_shared(facts, _TRAIN_TEST)
 
 
 def val_test_copies(facts: Facts) -> Finding:
     """Images that chose the epoch and were then tested."""
-    return _shared(facts, _VAL_TEST_LAST if facts.run.config["keep"] == "last" else _VAL_TEST)
+    return _check_shared(facts, _VAL_TEST_LAST if facts.run.config["keep"] == "last" else _VAL_TEST)
 
 
 def train_val_copies(facts: Facts) -> Finding:
     """Images that were learned and then chose the epoch."""
-    return _shared(facts, _TRAIN_VAL)
+    return _check_shared(facts, _TRAIN_VAL)
 
 
-def _shared(facts: Facts, pair: _Pair) -> Finding:
+def _check_shared(facts: Facts, pair: _Pair) -> Finding:
     if facts.run.results["folds"]:
         return Finding(FINE, f"Folds keep all copies of an image out of both {pair.name}")
     shared = [same for same in facts.duplicates if pair.splits <= set(same["splits"])]
     if not shared:
         return Finding(FINE, f"No image is in both {pair.name}")
     title = f"{count_nouns(len(shared), 'image')} in both {pair.name}"
-    return with_items(pair.kind, title, pair.text, [_copies(facts, same) for same in shared])
+    return make_finding(
+        pair.kind, title, pair.text, [_describe_copies(facts, same) for same in shared]
+    )
 
 
 def repeats(facts: Facts) -> Finding:
@@ -94,7 +96,7 @@ def repeats(facts: Facts) -> Finding:
         "A copy counts as another image. Copies in the test make the interval a little narrower "
         "than it should be."
     )
-    return with_items(CAUTION, title, text, [_copies(facts, same) for same in found])
+    return make_finding(CAUTION, title, text, [_describe_copies(facts, same) for same in found])
 
 
 def contradicting_labels(facts: Facts) -> Finding:
@@ -105,7 +107,7 @@ def contradicting_labels(facts: Facts) -> Finding:
         return Finding(FINE, f"No two copies of an image{where} have different classes")
     text = "The same image has two classes, so at least one label is wrong."
     title = f"{count_nouns(len(odd), 'image')} with contradicting labels"
-    return with_items(PROBLEM, title, text, [_copies(facts, same) for same in odd])
+    return make_finding(PROBLEM, title, text, [_describe_copies(facts, same) for same in odd])
 
 
 def unreadable(facts: Facts) -> Finding:
@@ -116,7 +118,7 @@ def unreadable(facts: Facts) -> Finding:
     reasons: dict[str, str] = facts.described.get("unreadable", {})
     text = "Training, validation and test left them out."
     items = [f"{name}: {reason}" for name, reason in reasons.items()]
-    return with_items(CAUTION, f"{count_nouns(count, 'image')} could not be read", text, items)
+    return make_finding(CAUTION, f"{count_nouns(count, 'image')} could not be read", text, items)
 
 
 def missing(facts: Facts) -> Finding:
@@ -166,7 +168,7 @@ _UNKNOWN_PATIENTS = (
 )
 
 
-def _copies(facts: Facts, same: dict[str, Any]) -> str:
+def _describe_copies(facts: Facts, same: dict[str, Any]) -> str:
     """Such as "a.png (train, melanoma) = b.png (test, nevus)"; folds have no such splits."""
     copies = zip(same["ids"], same["splits"], same["labels"], strict=True)
     classes = facts.described["dataset"]["classes"] if facts.described else facts.run.classes

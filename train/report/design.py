@@ -1,10 +1,10 @@
-"""What a run is, told from its options alone: a backbone, its gates, a second head."""
+"""Describe a run by its options: a backbone, its gates, a second head."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from samcache.train.config import GATES_ALONE, TrainConfig
+from samcache.train.config import GATES_ALONE, TrainConfig, name_option
 
 Config = Mapping[str, Any]
 
@@ -51,8 +51,8 @@ class Comparison:
     @property
     def options(self) -> str:
         """The options of ``samcache train`` that make such a run."""
-        join = " --join" if self.join else ""
-        return f"--attention {' or '.join(self.attention)}{join}"
+        join = f" {name_option('join')}" if self.join else ""
+        return f"{name_option('attention')} {' or '.join(self.attention)}{join}"
 
     def is_met_by(self, run: Config, of: Config) -> bool:
         """Whether a run is such a run, and differs from the other in its design alone."""
@@ -61,7 +61,7 @@ class Comparison:
         return designed and all(run.get(name) == of.get(name) for name in kept)
 
 
-def needed_comparisons(config: Config) -> list[Comparison]:
+def list_needed_comparisons(config: Config) -> list[Comparison]:
     """The runs that would show where a run's result comes from; none for a backbone alone."""
     gated, joined = config["attention"] != "none", bool(config["join"])
     needed = []

@@ -11,11 +11,12 @@ from PIL import Image
 
 from samcache.cache.errors import SamcacheError
 from samcache.cache.store import Store
-from samcache.train.data.dataset import read_inputs
-from samcache.train.pictures.overlay import Map, gate_range, panel
+from samcache.train.data.load import read_inputs
+from samcache.train.pictures.overlay import Map, describe_range, draw_panel
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.runs.ensemble import Ensemble, TrainedRun, load_ensemble, open_run
-from samcache.train.tasks.splits import member_name
+from samcache.train.runs.ensemble import Ensemble, check_predictor, load_ensemble
+from samcache.train.runs.run import Run
+from samcache.train.tasks.splits import name_member
 
 _EACH = 2  # images right, and as many wrong, of a class
 _MOST_CLASSES = 10
@@ -69,23 +70,23 @@ class Examples:
         return f"{what}: {self.missing}."
 
 
-def examples(facts: Facts) -> Examples:
+def choose_examples(facts: Facts) -> Examples:
     """Examples of each class; of many classes, those with most test images."""
     run, store = facts.run, facts.store
     if store is None:
         return Examples([], False, facts.no_store)
     if not store.identity.frame_size:
         return Examples([], False, "the store holds no images")
-    answers = _answers(run)
+    answers = _gather_answers(run)
     chosen = _choose(answers, store)
     maps, missing = _gates(run, store, chosen)
     sizes = answers["label"].value_counts()
     names = [name for name in run.classes if name in set(sizes.index[:_MOST_CLASSES])]
-    classes = [_of_class(name, answers, _examples(chosen, store, maps, name)) for name in names]
+    classes = [_gather_class(name, answers, _examples(chosen, store, maps, name)) for name in names]
     return Examples(classes, bool(maps), missing)
 
 
-def _answers(run: ReportedRun) -> pd.DataFrame:
+def _gather_answers(run: ReportedRun) -> pd.DataFrame:
     """The ensemble's answers: columns id, label, group, fold, answer, probability, right."""
     answer = [run.classes[k] for k in run.answers]
     table = run.samples.assign(answer=answer, probability=run.probabilities.max(axis=1))
@@ -103,7 +104,9 @@ def _choose(answers: pd.DataFrame, store: Store) -> pd.DataFrame:
     return table[table.groupby(["label", "right"]).cumcount() < _EACH]
 
 
-def _of_class(name: str, answers: pd.DataFrame, shown: dict[bool, list[Example]]) -> ClassExamples:
+def _gather_class(
+    name: str, answers: pd.DataFrame, shown: dict[bool, list[Example]]
+) -> ClassExamples:
     own = answers[answers["label"] == name]
     return ClassExamples(name, len(own), int(own["right"].sum()), shown[True], shown[False])
 
@@ -116,8 +119,8 @@ def _examples(
     for line in chosen[chosen["label"] == name].to_dict("records"):
         image = store.read_images(line["row"], line["row"] + 1)[0]
         gates = maps.get(line["id"], {})
-        picture = _drawn(image, gates) if gates else _png(image)
-        ranges = [f"; gates of {level} {gate_range(values)}" for level, values in gates.items()]
+        picture = _draw_panel(image, gates) if gates else _png(image)
+        ranges = [f"; gates of {level} {describe_range(values)}" for level, values in gates.items()]
         words = line["id"], line["answer"], float(line["probability"])
         found[line["right"]].append(Example(*words, picture, "".join(ranges)))
     return found
@@ -128,36 +131,37 @@ def _gates(run: ReportedRun, store: Store, chosen: pd.DataFrame) -> tuple[dict[s
     if run.config["attention"] == "none":
         return {}, ""
     try:
-        trained, found = open_run(run.folder), {}
+        trained, found = run.run, {}
+        check_predictor(trained)
         for fold, samples in chosen.groupby("fold"):
             place = None if fold == "" else int(str(fold))
-            names = [member_name(seed, place, 1) for seed in run.seeds]
+            names = [name_member(seed, place, 1) for seed in run.seeds]
             members = [load_ensemble(trained, member=name) for name in names]
             for sample, row in zip(samples["id"], samples["row"], strict=True):
-                found[str(sample)] = _mean_gates(trained, members, store, int(row))
+                found[str(sample)] = _average_gates(trained, members, store, int(row))
     except SamcacheError as error:
         return {}, " ".join(str(error).split())
     return found, ""
 
 
-def _mean_gates(trained: TrainedRun, members: list[Ensemble], store: Store, row: int) -> Maps:
+def _average_gates(trained: Run, members: list[Ensemble], store: Store, row: int) -> Maps:
     shard = row // store.rows_per_shard
     _, pooled = read_inputs(store, shard, np.array([row]), trained.inputs, trained.image_size)
     each = [member.attention(pooled) for member in members]
     return {level: np.mean([maps[level][0].numpy() for maps in each], axis=0) for level in each[0]}
 
 
-def _drawn(image: RGB, gates: Maps) -> str:
+def _draw_panel(image: RGB, gates: Maps) -> str:
     out = io.BytesIO()
-    panel(image, gates, inches=_INCHES).savefig(out, format="png")
-    return _data_uri(out)
+    draw_panel(image, gates, inches=_INCHES).savefig(out, format="png")
+    return _make_data_uri(out)
 
 
 def _png(image: RGB) -> str:
     out = io.BytesIO()
     Image.fromarray(image).save(out, format="PNG")
-    return _data_uri(out)
+    return _make_data_uri(out)
 
 
-def _data_uri(png: io.BytesIO) -> str:
+def _make_data_uri(png: io.BytesIO) -> str:
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""What a report says, read from the run folders and from the store that they name."""
+"""The facts of a report, read from run folders and from their store."""
 
 import re
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from samcache.cache.format.samples import SPLITS
 from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.copies import group_codes
 from samcache.cache.store import Store
-from samcache.train.compare import Row, Run, compare, read_run
-from samcache.train.runs.folder import CONFIG, METRICS, PREDICTIONS, RESULTS
-from samcache.train.runs.read import in_file, open_files, read_table, told_of_run
+from samcache.train.compare import Row, compare_runs
+from samcache.train.runs.errors import in_file, report_run_errors
+from samcache.train.runs.folder import CONFIG, PREDICTIONS, RESULTS
+from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.store import open_run_store
 from samcache.train.runs.write import FractionScores
 from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.format import TITLES
 from samcache.train.scores.metrics import Floats, Ints
-from samcache.train.scores.results import TITLES
 
-_DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
 _CONFIG = (
     *("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions"),
     *("keep", "epochs", "batch_size", "image_size", "augment"),
@@ -48,19 +48,31 @@ COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """A finished run: its options and results as written, every epoch, its test predictions.
+    """What a page says of a run: its trainings, scores and answers at its greatest fraction.
 
-    config, results: the content of config.json and results.json. epochs: metrics.csv. Trainings,
-    scores and predictions are those of the greatest share of the training rows. The report speaks
-    of one classifier: the ensemble, whose probabilities are the mean over the seeds.
+    tests, epochs: the run's. The report speaks of one classifier: the ensemble, whose probabilities
+    are the mean over the seeds.
     """
 
-    folder: Path
     run: Run
-    config: dict[str, Any]
-    results: dict[str, Any]
+    tests: dict[float, pd.DataFrame]
     epochs: pd.DataFrame
     fractions: tuple[FractionScores, ...]  # ascending
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.run.folder
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return self.run.config
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return self.run.results
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,7 +92,7 @@ class ReportedRun:
     @cached_property
     def test(self) -> pd.DataFrame:
         """Every training's predictions for its test samples, sorted by seed and id."""
-        return self.run.tests[self.scores.fraction]
+        return self.tests[self.scores.fraction]
 
     @cached_property
     def seeds(self) -> list[int]:
@@ -143,8 +155,8 @@ class ReportedRun:
 class Facts:
     """Everything that a page is made of.
 
-    others: the runs beside it, the baseline among them. comparison: the metrics of all, those of
-    the baseline first. store: None where none can be read, and then ``no_store`` says why;
+    others: the runs to compare with, with the baseline. comparison: the metrics of all runs, those
+    of the baseline first. store: None where none can be read, and then ``no_store`` says why;
     described: what ``samcache cache info`` says of it, empty without one.
     """
 
@@ -196,8 +208,9 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
     base = others[0] if others else None
     if others and baseline is not None:
         base = others[-1]
-    paths = tuple(unique.values())
-    rows = compare(paths, base.folder if base else None, COMPARED)
+    first = base or run
+    rest = [each.run for each in (run, *others) if each is not first]
+    rows = compare_runs([first.run, *rest], COMPARED)
     for each in (run, *others):
         _check_means(each, rows)
         _check_ensemble(each)
@@ -207,21 +220,20 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
 
 def read_reported(folder: Path) -> ReportedRun:
     """Read everything of a finished run; raises ConfigError where there is none."""
-    run = read_run(folder)
-    with told_of_run(folder):
-        files = open_files(folder)
-        files.check_present()
-        config, results = files.config, files.results
-        _check_told(config, results)
+    run = open_run(folder)
+    tests = run.tests
+    run.check_files()
+    with report_run_errors(folder):
+        _check_complete(run)
         with in_file(RESULTS):
-            scores = convert(results["fractions"], list[FractionScores])
+            scores = convert(run.results["fractions"], list[FractionScores])
             for one in scores:
                 _check_scores(one, run)
-        epochs = read_table(files.path(METRICS), ("fold",), ("seed",), _DRAWN)
         fractions = tuple(sorted(scores, key=lambda one: one.fraction))
-        if not any(member["fraction"] == fractions[-1].fraction for member in results["members"]):
+        members = run.results["members"]
+        if not any(member["fraction"] == fractions[-1].fraction for member in members):
             raise ValueError(f"{RESULTS}: members: expected those of the greatest fraction")
-        return ReportedRun(folder, run, config, results, epochs, fractions)
+    return ReportedRun(run, tests, run.epochs, fractions)
 
 
 def _check_means(run: ReportedRun, rows: list[Row]) -> None:
@@ -247,23 +259,24 @@ def _check_same(run: ReportedRun, metric: str, recorded: float, recomputed: floa
     if not abs(recorded - recomputed) < _ROUNDING:
         raise ConfigError(
             f"{run.folder} cannot be read as a run (results.json has {metric} {recorded:.4g}, its "
-            f"predictions {recomputed:.4g}): train it anew"
+            f"predictions {recomputed:.4g}): train it again"
         )
 
 
-def _check_told(config: dict[str, Any], results: dict[str, Any]) -> None:
+def _check_complete(run: Run) -> None:
     """Raise KeyError where a page would miss something of config.json or results.json.
 
     What came with later versions is not asked for.
     """
-    told: list[tuple[dict[str, Any], tuple[str, ...]]] = [(config, _CONFIG), (results, _RESULTS)]
-    for member in results["members"]:
-        told += [(member, _MEMBER), (member["samples"], SPLITS)]
-        told.append((member["scores"], ("accuracy", "auc")))
-    for values, names in told:
+    needed: list[tuple[dict[str, Any], tuple[str, ...]]]
+    needed = [(run.config, _CONFIG), (run.results, _RESULTS)]
+    for member in run.results["members"]:
+        needed += [(member, _MEMBER), (member["samples"], SPLITS)]
+        needed.append((member["scores"], ("accuracy", "auc")))
+    for values, names in needed:
         for name in names:
             values[name]
-    identity = Identity.from_json(config["identity"])
+    identity = Identity.from_json(run.config["identity"])
     if identity.views not in VIEW_SETS.values():
         raise ValueError(f"{CONFIG}: identity.views: expected a known set of views")
     if identity.window != "auto" and not _WINDOW.fullmatch(identity.window):
@@ -283,7 +296,7 @@ def _check_scores(scores: FractionScores, run: Run) -> None:
 def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict[str, Any], str]:
     """The store, what it says of itself, and why there is none."""
     try:
-        store = open_run_store(run.folder, run.config, asked)
+        store = open_run_store(run.run, asked)
         return store, describe(store), ""
     except (StoreError, OSError) as error:
         if asked:

@@ -9,18 +9,18 @@ from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from samcache.cache.text import count_nouns
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import percent
+from samcache.train.report.finding import format_percent
 from samcache.train.report.svg import (
     FAINT,
     INK,
     SERIES,
     Figure,
-    canvas,
+    add_legend,
     figure,
-    legend_below,
+    open_canvas,
     shown,
 )
-from samcache.train.report.words import over_seeds
+from samcache.train.report.words import name_seeds
 from samcache.train.scores.bootstrap import Summary
 from samcache.train.scores.metrics import CALIBRATION_BINS, Floats, Ints
 
@@ -58,71 +58,73 @@ _CHOICE = {
 }
 
 
-def figures(facts: Facts) -> list[Figure]:
+def draw_figures(facts: Facts) -> list[Figure]:
     """Every figure that the facts allow, in the page's order."""
     run = facts.run
-    answers = confusion(run) if len(run.classes) <= _MOST_NAMES else confused_pairs(run)
-    drawn = [roc(run), precision_recall(run), answers, calibration(run)]
+    answers = draw_confusion(run) if len(run.classes) <= _MOST_NAMES else draw_confused_pairs(run)
+    drawn = [draw_roc(run), draw_precision_recall(run), answers, draw_calibration(run)]
     if len(run.fractions) > 1:
-        drawn.append(data_efficiency(facts))
-    return [*drawn, learning_curves(run)]
+        drawn.append(draw_data_efficiency(facts))
+    return [*drawn, draw_learning_curves(run)]
 
 
-def roc(run: ReportedRun) -> Figure:
+def draw_roc(run: ReportedRun) -> Figure:
     """True positive against false positive rate, a line a class."""
-    chosen = curve_classes(run)
-    with canvas() as (drawing, axes):
+    chosen = choose_curve_classes(run)
+    with open_canvas() as (drawing, axes):
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1.2)
         for label in chosen:
             false, true, _ = roc_curve(run.labels == label, run.probabilities[:, label])
-            text = _label(run, label, "auc", "AUC")
-            axes.plot(false, true, color=_colour(run, label), label=text, **_ONE_OF_SEVERAL)
-        _square(axes, "false alarms (1 − specificity)", "found (sensitivity)")
-        legend_below(drawing)
-        reading = _READING["roc"] + _which(run)
-        return figure(drawing, "ROC curve", _class_list(run, chosen, "auc", "AUC"), reading)
+            text = _make_label(run, label, "auc", "AUC")
+            axes.plot(false, true, color=_choose_colour(run, label), label=text, **_ONE_OF_SEVERAL)
+        _set_axes(axes, "false alarms (1 − specificity)", "found (sensitivity)")
+        add_legend(drawing)
+        reading = _READING["roc"] + _describe_chosen(run)
+        return figure(drawing, "ROC curve", _list_class_values(run, chosen, "auc", "AUC"), reading)
 
 
-def precision_recall(run: ReportedRun) -> Figure:
+def draw_precision_recall(run: ReportedRun) -> Figure:
     """Precision against recall, a line a class, with the class's share as floor."""
-    chosen = [0, 1] if len(run.classes) == 2 else curve_classes(run)
-    finding = _class_list(run, chosen, "ap", "Average precision")
-    with canvas() as (drawing, axes):
+    chosen = [0, 1] if len(run.classes) == 2 else choose_curve_classes(run)
+    finding = _list_class_values(run, chosen, "ap", "Average precision")
+    with open_canvas() as (drawing, axes):
         for label in chosen:
-            colour = _colour(run, label)
+            colour = _choose_colour(run, label)
             share = float((run.labels == label).mean())
             axes.axhline(share, color=colour, linestyle="--", linewidth=1)
             scores = run.probabilities[:, label]
             precision, recall, _ = precision_recall_curve(run.labels == label, scores)
-            text = _label(run, label, "ap", "AP")
+            text = _make_label(run, label, "ap", "AP")
             axes.plot(recall, precision, color=colour, label=text, **_ONE_OF_SEVERAL)
-        _square(axes, "found (recall)", "right among those named (precision)")
-        legend_below(drawing)
-        reading = _READING["precision"] + _which(run)
+        _set_axes(axes, "found (recall)", "right among those named (precision)")
+        add_legend(drawing)
+        reading = _READING["precision"] + _describe_chosen(run)
         return figure(drawing, "Precision and recall", finding, reading)
 
 
-def confusion(run: ReportedRun) -> Figure:
+def draw_confusion(run: ReportedRun) -> Figure:
     """What each class was taken for, in shares of the class and in images."""
     names = [shown(name) for name in run.classes]
     matrix = confusion_matrix(run.labels, run.answers, labels=range(len(names)))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with canvas() as (drawing, axes):
+    with open_canvas() as (drawing, axes):
         _tint(axes, shares)
         _name_cells(axes, names)
         axes.set(xlabel="taken for", ylabel="true class")
         if len(names) <= _MOST_CELLS:
             _write_cells(axes, shares, matrix)
         worst_first = sorted((shares[k, k], name) for k, name in enumerate(names))
-        recalls = [f"{percent(share)} of “{name}”" for share, name in worst_first[:_MOST_TOLD]]
-        finding = f"Recognised: {', '.join(recalls)}{_rest(len(names))}."
+        recalls = [
+            f"{format_percent(share)} of “{name}”" for share, name in worst_first[:_MOST_TOLD]
+        ]
+        finding = f"Recognised: {', '.join(recalls)}{_name_rest(len(names))}."
         reading = _READING["confusion"]
         if len(names) <= _MOST_COUNTED:
             reading += " The number below the share counts these images."
         return figure(drawing, "Confusion matrix", finding, reading)
 
 
-def confused_pairs(run: ReportedRun) -> Figure:
+def draw_confused_pairs(run: ReportedRun) -> Figure:
     """Of many classes the pairs that are confused most often."""
     count = len(run.classes)
     pairs, found = np.unique(run.labels * count + run.answers, return_counts=True)
@@ -130,7 +132,7 @@ def confused_pairs(run: ReportedRun) -> Figure:
     pairs, found = pairs[wrong], found[wrong]
     first = np.argsort(-found, kind="stable")[:_MOST_PAIRS]
     names = [" → ".join(shown(run.classes[k]) for k in divmod(int(p), count)) for p in pairs[first]]
-    with canvas() as (drawing, axes):
+    with open_canvas() as (drawing, axes):
         axes.barh(range(len(names)), found[first], color=SERIES[0])
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0, labelsize=7)
@@ -142,11 +144,11 @@ def confused_pairs(run: ReportedRun) -> Figure:
         return figure(drawing, "Confused classes", finding, _READING["pairs"])
 
 
-def calibration(run: ReportedRun) -> Figure:
+def draw_calibration(run: ReportedRun) -> Figure:
     """Share of right answers against the probability given to them."""
     right, confidence = run.answers == run.labels, run.probabilities.max(axis=1)
     found, said = calibration_curve(right, confidence, n_bins=CALIBRATION_BINS)
-    with canvas(nrows=2, height_ratios=(3, 1), sharex=True) as (drawing, (axes, below)):
+    with open_canvas(nrows=2, height_ratios=(3, 1), sharex=True) as (drawing, (axes, below)):
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1.2)
         axes.plot(said, found, color=SERIES[0], marker="o", markersize=4)
         axes.set(ylabel="share that is right", ylim=(0, 1.02))
@@ -154,17 +156,17 @@ def calibration(run: ReportedRun) -> Figure:
         below.set(xlabel="probability given to the answer", ylabel="answers")
         below.set_xlim(1 / len(run.classes) - 0.02, 1.02)
         finding = (
-            f"Mean probability of the answers {percent(confidence.mean(), 1)}; accuracy "
-            f"{percent(right.mean(), 1)}; calibration error {run.metrics['ece'].mean:.3f}."
+            f"Mean probability of the answers {format_percent(confidence.mean(), 1)}; accuracy "
+            f"{format_percent(right.mean(), 1)}; calibration error {run.metrics['ece'].mean:.3f}."
         )
         return figure(drawing, "Calibration", finding, _READING["calibration"])
 
 
-def data_efficiency(facts: Facts) -> Figure:
+def draw_data_efficiency(facts: Facts) -> Figure:
     """AUC over the seeds with its interval against the training samples, a line a run."""
     runs = facts.runs[:_MOST_CURVES]
     sizes = [scores.train_samples for scores in facts.run.fractions]
-    with canvas() as (drawing, axes):
+    with open_canvas() as (drawing, axes):
         for place, run in enumerate(runs):
             aucs = [scores.metrics["auc"] for scores in run.fractions]
             means = np.array([auc.mean for auc in aucs])
@@ -172,7 +174,7 @@ def data_efficiency(facts: Facts) -> Figure:
             axes.errorbar(
                 np.array(sizes) * beside,
                 means,
-                np.abs(np.transpose([_bounds(auc) for auc in aucs]) - means),
+                np.abs(np.transpose([_find_bounds(auc) for auc in aucs]) - means),
                 color=SERIES[place],
                 label=f"run {shown(run.folder.name)}",
                 **_WITH_BARS,
@@ -180,23 +182,23 @@ def data_efficiency(facts: Facts) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
         axes.minorticks_off()
-        axes.set(xlabel="training images", ylabel=f"AUC{over_seeds(facts.run, ', ')}")
-        legend_below(drawing)
+        axes.set(xlabel="training images", ylabel=f"AUC{name_seeds(facts.run, ', ')}")
+        add_legend(drawing)
         first, last = facts.run.fractions[0].metrics["auc"], facts.run.scores.metrics["auc"]
         finding = (
             f"AUC {first.mean:.3f} with {sizes[0]:.0f} training images, {last.mean:.3f} with "
-            f"{sizes[-1]:.0f}{over_seeds(facts.run, ' (', ')')}."
+            f"{sizes[-1]:.0f}{name_seeds(facts.run, ' (', ')')}."
         )
         return figure(drawing, "Data efficiency", finding, _READING["data"])
 
 
-def learning_curves(run: ReportedRun) -> Figure:
+def draw_learning_curves(run: ReportedRun) -> Figure:
     """Loss of training and validation, and validation AUC, over the epochs; a line a training."""
     epochs = run.epochs[run.epochs["fraction"] == run.scores.fraction]
     trainings = [lines for _, lines in epochs.groupby(["seed", "fold"], dropna=False)]
     kept = [member["kept_epoch"] for member in run.members]
     areas = [member["val_auc"] for member in run.members]
-    with canvas(nrows=2, sharex=True) as (drawing, (losses, area)):
+    with open_canvas(nrows=2, sharex=True) as (drawing, (losses, area)):
         for column, name, colour in (
             ("train_loss", "training", SERIES[0]),
             ("val_loss", "validation", SERIES[1]),
@@ -214,17 +216,17 @@ def learning_curves(run: ReportedRun) -> Figure:
         losses.set(ylabel="loss")
         area.set(xlabel="epoch", ylabel="validation AUC")
         area.xaxis.get_major_locator().set_params(integer=True)
-        legend_below(drawing)
+        add_legend(drawing)
         several = len(kept) > 1
         finding = (
             f"{count_nouns(len(kept), 'training')}. In the {'epochs' if several else 'epoch'} kept "
-            f"({_span(kept, 'd')}), the validation AUC is {_span(areas, '.3f')}."
+            f"({_write_span(kept, 'd')}), the validation AUC is {_write_span(areas, '.3f')}."
         )
         reading = _READING["learning"] + _CHOICE[run.config["keep"]]
         return figure(drawing, "Learning curves", finding, reading)
 
 
-def curve_classes(run: ReportedRun) -> list[int]:
+def choose_curve_classes(run: ReportedRun) -> list[int]:
     """The classes that get a curve: the second of two, else those with most test samples."""
     count = len(run.classes)
     if count == 2:
@@ -233,41 +235,41 @@ def curve_classes(run: ReportedRun) -> list[int]:
     return sorted(np.argsort(-sizes, kind="stable")[:_MOST_CURVES].tolist())
 
 
-def _colour(run: ReportedRun, label: int) -> str:
+def _choose_colour(run: ReportedRun, label: int) -> str:
     """A class's colour, the same in every figure."""
     few = len(run.classes) <= _MOST_CURVES
-    return SERIES[label if few else curve_classes(run).index(label)]
+    return SERIES[label if few else choose_curve_classes(run).index(label)]
 
 
-def _class_list(run: ReportedRun, labels: list[int], kind: str, name: str) -> str:
+def _list_class_values(run: ReportedRun, labels: list[int], kind: str, name: str) -> str:
     named = labels[:_MOST_TOLD]
-    values = [f"{_mean(run, kind, k):.3f} for “{shown(run.classes[k])}”" for k in named]
-    return f"{name} {', '.join(values)}{_rest(len(labels))}."
+    values = [f"{_read_mean(run, kind, k):.3f} for “{shown(run.classes[k])}”" for k in named]
+    return f"{name} {', '.join(values)}{_name_rest(len(labels))}."
 
 
-def _rest(count: int) -> str:
+def _name_rest(count: int) -> str:
     """Says that a sentence does not name all classes."""
     return f" and {count - _MOST_TOLD} more" if count > _MOST_TOLD else ""
 
 
-def _mean(run: ReportedRun, kind: str, label: int) -> float:
+def _read_mean(run: ReportedRun, kind: str, label: int) -> float:
     return run.metrics[f"{kind}:{run.classes[label]}"].mean
 
 
-def _label(run: ReportedRun, label: int, kind: str, name: str) -> str:
+def _make_label(run: ReportedRun, label: int, kind: str, name: str) -> str:
     """A curve's text in the legend."""
     # the number first: matplotlib leaves names out of a legend that begin with an underscore
-    return f"{name} {_mean(run, kind, label):.3f}: {shown(run.classes[label])}"
+    return f"{name} {_read_mean(run, kind, label):.3f}: {shown(run.classes[label])}"
 
 
-def _which(run: ReportedRun) -> str:
+def _describe_chosen(run: ReportedRun) -> str:
     """Which of many classes have a curve."""
     if len(run.classes) <= _MOST_CURVES:
         return ""
     return f" Of {len(run.classes)} classes, the {_MOST_CURVES} with most test images."
 
 
-def _square(axes: Any, below: str, beside: str) -> None:
+def _set_axes(axes: Any, below: str, beside: str) -> None:
     axes.set(xlabel=below, ylabel=beside, xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
 
 
@@ -293,16 +295,16 @@ def _name_cells(axes: Any, names: list[str]) -> None:
 def _write_cells(axes: Any, shares: Floats, counts: Ints) -> None:
     for (true, taken), share in np.ndenumerate(shares):
         count = f"\n{counts[true, taken]}" if len(shares) <= _MOST_COUNTED else ""
-        text, size = f"{percent(float(share))}{count}", 10 if len(shares) <= 6 else 7
+        text, size = f"{format_percent(float(share))}{count}", 10 if len(shares) <= 6 else 7
         axes.text(taken + 0.5, true + 0.5, text, ha="center", va="center", fontsize=size)
 
 
-def _span(values: list[Any], form: str) -> str:
+def _write_span(values: list[Any], form: str) -> str:
     """Such as "0.841 to 0.870", or one value where they are equal."""
     low, high = format(min(values), form), format(max(values), form)
     return low if low == high else f"{low} to {high}"
 
 
-def _bounds(summary: Summary) -> tuple[float, float]:
+def _find_bounds(summary: Summary) -> tuple[float, float]:
     interval = summary.interval
     return (summary.mean, summary.mean) if interval is None else (interval.low, interval.high)

@@ -17,12 +17,12 @@ class Finding:
     more: int = 0  # items left out
 
 
-def with_items(kind: str, title: str, text: str, items: list[str]) -> Finding:
+def make_finding(kind: str, title: str, text: str, items: list[str]) -> Finding:
     """A finding with the first of its items."""
     kept = tuple(items[:_MOST_ITEMS])
     return Finding(kind, title, text, kept, len(items) - len(kept))
 
 
-def percent(share: float, digits: int = 0) -> str:
+def format_percent(share: float, digits: int = 0) -> str:
     """Such as "73.1 %"."""
     return f"{100 * share:.{digits}f} %"

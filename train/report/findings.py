@@ -5,16 +5,17 @@ from collections.abc import Callable
 import numpy as np
 
 from samcache.cache.text import count_nouns
+from samcache.train.config import name_option
 from samcache.train.report.data_checks import DATA_CHECKS
-from samcache.train.report.design import CONTROLS, describe, needed_comparisons
+from samcache.train.report.design import CONTROLS, describe, list_needed_comparisons
 from samcache.train.report.facts import Facts
 from samcache.train.report.finding import (
     CAUTION,
     FINE,
     PROBLEM,
     Finding,
-    percent,
-    with_items,
+    format_percent,
+    make_finding,
 )
 
 _FEW_TEST_SAMPLES = 30  # of a class
@@ -22,7 +23,7 @@ _WIDE_INTERVAL = 0.1  # of the accuracy
 _POOR_CALIBRATION = 0.1
 
 
-def findings(facts: Facts) -> list[Finding]:
+def check_run(facts: Facts) -> list[Finding]:
     """Every check's finding, the gravest first."""
     found = [check(facts) for check in (*DATA_CHECKS, *_CHECKS)]
     return sorted(found, key=lambda finding: (PROBLEM, CAUTION, FINE).index(finding.kind))
@@ -55,7 +56,7 @@ def _rare_classes(facts: Facts) -> Finding:
     if not rare:
         return Finding(FINE, f"Every class has {_FEW_TEST_SAMPLES} test images or more")
     text = "The numbers of these classes rest on few images."
-    return with_items(
+    return make_finding(
         CAUTION, f"Classes with fewer than {_FEW_TEST_SAMPLES} test images", text, rare
     )
 
@@ -72,8 +73,8 @@ def _better_than_constant(facts: Facts) -> Finding:
     else:
         title = "Accuracy is not clearly above that of a constant answer"
     text = (
-        f"The accuracy is {percent(accuracy.mean, 1)}. Always answering “{name}” is right for "
-        f"{percent(share, 1)} of the test images. Look at AUC and at each class instead."
+        f"The accuracy is {format_percent(accuracy.mean, 1)}. Always answering “{name}” is right "
+        f"for {format_percent(share, 1)} of the test images. Look at AUC and at each class instead."
     )
     return Finding(CAUTION, title, text)
 
@@ -100,7 +101,7 @@ def _comparisons(facts: Facts) -> Finding:
     if config["attention"] in CONTROLS:
         text = f"The run is a {describe(config)}. Use its result to compare with other runs only."
         return Finding(CAUTION, "The reported run is a control", text)
-    needed = needed_comparisons(config)
+    needed = list_needed_comparisons(config)
     if not needed:
         return Finding(FINE, "The run uses no features whose part other runs should show")
     absent = [
@@ -114,7 +115,7 @@ def _comparisons(facts: Facts) -> Finding:
         f"The reported run is {describe(config)}. No run among these shows the following. Train "
         "such runs with otherwise equal options, and add them to the report."
     )
-    return with_items(CAUTION, "Runs to compare with are missing", text, absent)
+    return make_finding(CAUTION, "Runs to compare with are missing", text, absent)
 
 
 def _choices(facts: Facts) -> Finding:
@@ -137,7 +138,7 @@ def _length(facts: Facts) -> Finding:
         return Finding(FINE, "No training had its best validation AUC in the last epoch")
     text = (
         "There the validation AUC was highest at the end, and may still have been rising. More "
-        "--epochs may give a better result."
+        f"{name_option('epochs')} may give a better result."
     )
     title = f"{len(last)} of {len(members)} trainings kept the last epoch"
     if len(members) == 1:

@@ -20,11 +20,18 @@ from samcache.cache.text import visible
 
 INK, FAINT, _PAPER = "#010a01", "#010a02", "#010a03"
 SERIES = tuple(f"#010b0{place}" for place in range(1, 9))
+
+
+def _name_variable(name: str) -> str:
+    """A colour of the page's style sheet."""
+    return f"var(--{name})"
+
+
 _PAGE_COLOURS = {
     INK: "currentColor",
-    FAINT: "var(--faint)",
-    _PAPER: "var(--paper)",
-    **{marker: f"var(--series-{place})" for place, marker in enumerate(SERIES, 1)},
+    FAINT: _name_variable("faint"),
+    _PAPER: _name_variable("paper"),
+    **{marker: _name_variable(f"series-{place}") for place, marker in enumerate(SERIES, 1)},
 }
 _INCHES = (4.4, 3.5)
 _LONGEST = 24  # letters of a name in a figure
@@ -63,7 +70,7 @@ class Figure:
 
 
 @contextmanager
-def canvas(**subplots: Any) -> Iterator[Any]:
+def open_canvas(**subplots: Any) -> Iterator[Any]:
     """A matplotlib figure and its axes, in the page's marker colours."""
     style: Any = {**_STYLE, **dict.fromkeys(_INKED, INK)}
     with mpl.rc_context(style), warnings.catch_warnings():
@@ -72,7 +79,7 @@ def canvas(**subplots: Any) -> Iterator[Any]:
         yield drawing, drawing.subplots(**subplots)
 
 
-def legend_below(drawing: Any) -> None:
+def add_legend(drawing: Any) -> None:
     """A legend of all axes below them, where it hides no line; the drawing grows by its height."""
     labels = [text for axes in drawing.axes for text in axes.get_legend_handles_labels()[1]]
     longest = max(map(len, labels)) + 6  # and the line before the text
@@ -104,7 +111,7 @@ def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
         if element.tag == f"{{{_SVG}}}g":
             element.attrib.pop("id", None)  # such as "axes_1": the same in every figure
         if "style" in element.attrib:
-            element.set("style", _coloured(element.attrib["style"]))
+            element.set("style", _apply_colours(element.attrib["style"]))
     for attribute in ("width", "height"):
         del root.attrib[attribute]
     root.set("role", "img")
@@ -113,7 +120,7 @@ def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
     return Figure(title, finding, reading, svg)
 
 
-def _coloured(style: str) -> str:
+def _apply_colours(style: str) -> str:
     for marker, colour in _PAGE_COLOURS.items():
         style = style.replace(marker, colour)
     return style

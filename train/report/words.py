@@ -2,13 +2,13 @@
 
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.text import count_nouns
-from samcache.train.model.spreads import level_of
+from samcache.train.model.spreads import find_level
 from samcache.train.report.data_checks import patients
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import percent
+from samcache.train.report.finding import format_percent
 from samcache.train.scores.bootstrap import RESAMPLES, Summary
-from samcache.train.scores.results import MOST_CLASSES, interval_text
+from samcache.train.scores.format import MOST_CLASSES, format_interval
 
 _MOST_CLASSES = 5  # named in one sentence
 
@@ -30,13 +30,13 @@ DEFINITIONS = {
 }
 
 
-def definition(metric: str) -> str:
+def define_metric(metric: str) -> str:
     """What a metric says, in a sentence or two."""
     kind, colon, _ = metric.partition(":")
     return DEFINITIONS[kind + colon]
 
 
-def over_seeds(run: ReportedRun, before: str = "", after: str = "") -> str:
+def name_seeds(run: ReportedRun, before: str = "", after: str = "") -> str:
     """Names a number's view where it is not the ensemble's; "" for one seed."""
     count = len(run.seeds)
     return f"{before}mean over {count} seeds{after}" if count > 1 else ""
@@ -72,18 +72,22 @@ def resampled(run: ReportedRun) -> str:
     return "test images, patients whole" if known else "test images"
 
 
-def verdict(facts: Facts) -> list[str]:
-    """What the test says, in two or three sentences; class names stand in it as they are."""
+def write_verdict(facts: Facts) -> list[str]:
+    """What the test says, in two or three sentences; class names are written as they are."""
     run = facts.run
-    return [_ranking(run), f"{_answers(run)} {_recognised(run)}", *_difference(facts)]
+    return [
+        _describe_ranking(run),
+        f"{_describe_answers(run)} {_describe_recognised(run)}",
+        *_describe_difference(facts),
+    ]
 
 
-def _ranking(run: ReportedRun) -> str:
+def _describe_ranking(run: ReportedRun) -> str:
     auc, classes = run.metrics["auc"], run.classes
     tested = f"On {count_nouns(run.scores.test_samples, 'test image')}"
     if run.results["folds"]:
         tested = f"On {count_nouns(run.scores.test_samples, 'image')}, each tested once,"
-    value = f"{auc.mean:.3f}{_interval(auc)}"
+    value = f"{auc.mean:.3f}{_write_interval(auc)}"
     if len(classes) != 2:
         return f"{tested} the mean AUC over {len(classes)} classes is {value}."
     return (
@@ -92,26 +96,28 @@ def _ranking(run: ReportedRun) -> str:
     )
 
 
-def _answers(run: ReportedRun) -> str:
+def _describe_answers(run: ReportedRun) -> str:
     accuracy = run.metrics["accuracy"]
     name, share = run.commonest
     return (
-        f"The classifier gives the right class to {percent(accuracy.mean, 1)}"
-        f"{_interval(accuracy, 100)}; always answering “{name}” is right for {percent(share, 1)}."
+        f"The classifier gives the right class to {format_percent(accuracy.mean, 1)}"
+        f"{_write_interval(accuracy, 100)}; always answering “{name}” is right for "
+        f"{format_percent(share, 1)}."
     )
 
 
-def _recognised(run: ReportedRun) -> str:
+def _describe_recognised(run: ReportedRun) -> str:
     """The share of each class that is recognised, of many the worst."""
     right = run.answers == run.labels
     shares = [(float(right[run.labels == k].mean()), name) for k, name in enumerate(run.classes)]
     if len(shares) > _MOST_CLASSES:
         share, name = min(shares)
-        return f"The least recognised class is “{name}”, {percent(share)}."
-    return f"Recognised: {', '.join(f'{percent(share)} of “{name}”' for share, name in shares)}."
+        return f"The least recognised class is “{name}”, {format_percent(share)}."
+    recalls = (f"{format_percent(share)} of “{name}”" for share, name in shares)
+    return f"Recognised: {', '.join(recalls)}."
 
 
-def _interval(summary: Summary, scale: int = 1) -> str:
+def _write_interval(summary: Summary, scale: int = 1) -> str:
     if summary.interval is None:
         return ""
     low, high = scale * summary.interval.low, scale * summary.interval.high
@@ -119,7 +125,7 @@ def _interval(summary: Summary, scale: int = 1) -> str:
     return f" (95 % interval {low:.{digits}f} to {high:.{digits}f})"
 
 
-def _difference(facts: Facts) -> list[str]:
+def _describe_difference(facts: Facts) -> list[str]:
     """The paired difference to the baseline, which is over seeds as ``samcache compare`` has it."""
     if facts.baseline is None:
         return []
@@ -131,20 +137,20 @@ def _difference(facts: Facts) -> list[str]:
     if interval.low > 0 or interval.high < 0:
         chance = "chance alone would rarely give such a difference"
     several = len(facts.run.seeds) > 1
-    start = f"The {over_seeds(facts.run)} of the AUC is" if several else "The AUC is"
+    start = f"The {name_seeds(facts.run)} of the AUC is" if several else "The AUC is"
     than = "above" if mean > 0 else "below"
     return [
         f"{start} {row.summary.mean:.3f}, {abs(mean):.3f} {than} that of the baseline, run "
         f"{base.folder.name} ({describe(base.config)}). The 95 % interval of the difference is "
-        f"{interval_text(interval, '+')}: {chance}."
+        f"{format_interval(interval, '+')}: {chance}."
     ]
 
 
-def model_card(facts: Facts) -> list[tuple[str, str]]:
+def write_model_card(facts: Facts) -> list[tuple[str, str]]:
     """The parts of a model card that every run has: a heading and a paragraph each."""
     run = facts.run
     return [
-        ("What it is", _model(run)),
+        ("What it is", _describe_model(run)),
         (
             "Intended use",
             "Research: to compare ways of classifying images like those of the data set named "
@@ -156,12 +162,12 @@ def model_card(facts: Facts) -> list[tuple[str, str]]:
             "a patient. On images of another origin, scanner or population the numbers may differ.",
         ),
         ("Data", _data(facts)),
-        ("Training", _training(run)),
-        ("Evaluation", f"{_tested(run)} {view(run)} {_intervals(run)}"),
+        ("Training", _describe_training(run)),
+        ("Evaluation", f"{_describe_test(run)} {view(run)} {_describe_intervals(run)}"),
     ]
 
 
-def _intervals(run: ReportedRun) -> str:
+def _describe_intervals(run: ReportedRun) -> str:
     if run.metrics["accuracy"].interval is None:
         return "All test images are of one patient, so the numbers have no intervals."
     return (
@@ -171,7 +177,7 @@ def _intervals(run: ReportedRun) -> str:
     )
 
 
-def _model(run: ReportedRun) -> str:
+def _describe_model(run: ReportedRun) -> str:
     config, identity = run.config, run.config["identity"]
     start = "random weights" if config.get("pretrained") is None else config["pretrained"]
     if weights := config.get("pretrained_sha256"):
@@ -180,7 +186,7 @@ def _model(run: ReportedRun) -> str:
     text = f"{design[0].upper()}{design[1:]}. The backbone started from {start}."
     if not config["inputs"]:
         return text
-    levels = ", ".join(dict.fromkeys(map(level_of, config["inputs"])))
+    levels = ", ".join(dict.fromkeys(map(find_level, config["inputs"])))
     return (
         f"{text} The encoder is {identity['encoder']} at {identity['image_size']} px, and training "
         f"does not change it. Levels used: {levels}."
@@ -189,7 +195,7 @@ def _model(run: ReportedRun) -> str:
 
 def _data(facts: Facts) -> str:
     run = facts.run
-    parts = [f"{run.results['dataset']}, classes {listed(run.classes, ', ', '“', '”')}."]
+    parts = [f"{run.results['dataset']}, classes {list_classes(run.classes, ', ', '“', '”')}."]
     if folds := run.results["folds"]:
         parts.append(f"Cross-validation in {folds} folds.")
     elif facts.store is not None:
@@ -198,7 +204,7 @@ def _data(facts: Facts) -> str:
     return " ".join([*parts, f"{patients(facts).title}."])
 
 
-def listed(
+def list_classes(
     classes: tuple[str, ...], between: str = " / ", before: str = "", after: str = ""
 ) -> str:
     """The names of the classes; of many the first, and how many more there are."""
@@ -207,11 +213,11 @@ def listed(
     return f"{text} and {more} more" if more > 0 else text
 
 
-def _training(run: ReportedRun) -> str:
+def _describe_training(run: ReportedRun) -> str:
     config, members = run.config, run.members
     sizes = [[member["samples"][split] for member in members] for split in SPLITS]
     images = ", ".join(
-        f"{_span(counts)} {name}"
+        f"{_write_span(counts)} {name}"
         for counts, name in zip(sizes, ("training", "validation", "test"), strict=True)
     )
     augmented = "with" if config["augment"] else "without"
@@ -224,12 +230,12 @@ def _training(run: ReportedRun) -> str:
     )
 
 
-def _span(counts: list[int]) -> str:
+def _write_span(counts: list[int]) -> str:
     low, high = min(counts), max(counts)
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _tested(run: ReportedRun) -> str:
+def _describe_test(run: ReportedRun) -> str:
     if folds := run.results["folds"]:
         return f"Each image was tested once, in one of {folds} folds."
     return f"{count_nouns(run.scores.test_samples, 'test image')}; the test split chose nothing."

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write into it, and files that are there whole or not at all."""
+"""The folder of a run: its file names, its lock, and files that are written whole."""
 
 import fcntl
 import json
@@ -28,11 +28,14 @@ _EXPORTS = re.compile(
 def open_run_folder(folder: Path, overwrite: bool) -> None:
     """Make the run folder before any work; raises ConfigError where it is taken."""
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder} is a file: give a folder")
+        raise ConfigError(f"{folder} is a file: give a folder", hint="out")
     if folder.is_dir() and any(folder.iterdir()) and not is_run_folder(folder):
-        raise ConfigError(f"--out {folder} holds other files: give an empty or new folder")
+        raise ConfigError(f"{folder} holds other files: give an empty or new folder", hint="out")
     if (folder / RESULTS).exists() and not overwrite:
-        raise ConfigError(f"--out {folder} holds a finished run: give another, or --overwrite")
+        raise ConfigError(
+            f"{folder} holds a finished run: give another folder, or overwrite the run",
+            hint="out overwrite",
+        )
     refuse_links(folder)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -48,8 +51,9 @@ def refuse_links(folder: Path) -> None:
             path = Path(place, name)
             if path.is_symlink():
                 raise ConfigError(
-                    f"{path} is a symbolic link: nothing is written through links inside "
-                    "a run folder; remove the link, or give another --out"
+                    f"{path} is a symbolic link: nothing is written through links inside a run "
+                    "folder; remove the link, or give another folder",
+                    hint="out",
                 )
 
 
@@ -63,24 +67,26 @@ def refuse_file_of_a_run(path: Path) -> None:
     parts = {RESULTS, CONFIG, METRICS, PREDICTIONS, SEEN}
     own = path.name in parts or _WEIGHTS.fullmatch(path.name)
     if own and is_run_folder(path.parent):
-        raise ConfigError(f"--out {path} is a part of the run in {path.parent}: give another name")
+        raise ConfigError(
+            f"{path} is a part of the run in {path.parent}: give another name", hint="out"
+        )
 
 
 def refuse_run_folder(folder: Path) -> None:
     """Raise ConfigError where a folder for an evaluation's files is a run's."""
     if is_run_folder(folder):
         raise ConfigError(
-            f"--out {folder} holds a run, whose {PREDICTIONS} would be replaced: give another "
-            "folder"
+            f"{folder} holds a run, whose {PREDICTIONS} would be replaced: give another folder",
+            hint="out",
         )
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other writers out of a run folder; raises ConfigError where one is at work in it.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other writers out of a run folder; raises ConfigError where another one has the lock.
 
-    The system gives the folder free when the process ends, however it ends. Where a file system
-    has no locks nothing is kept out.
+    The system releases the lock when the process ends, however it ends. On a file system without
+    locks every writer is let in.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -88,7 +94,7 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"--out {folder}: another command is at work in it: wait, or give another folder"
+                f"another command writes to {folder}: wait, or give another folder", hint="out"
             ) from None
         except OSError:
             pass
@@ -115,13 +121,13 @@ def check_seal(content: dict[str, Any]) -> bool | None:
     return bool(content[CHECKSUM] == checksum(canonical(rest)))
 
 
-def member_files(folder: Path) -> set[str]:
+def list_member_files(folder: Path) -> set[str]:
     """The names of the files of weights in a run folder."""
     return {path.name for path in folder.iterdir() if _WEIGHTS.fullmatch(path.name)}
 
 
 def remove_former(folder: Path, weights: set[str]) -> None:
-    """Remove what a former run left beside these weights, and what was exported of it."""
+    """Remove weights and exported programs of a former run; these weights stay."""
     names = {path.name for path in folder.iterdir()}
     for name in names - weights:
         if _WEIGHTS.fullmatch(name) or _EXPORTS.fullmatch(name):

@@ -16,13 +16,13 @@ Row = dict[str, Any]
 _REASONS = {"missing": "not extracted yet: finish the extraction of its store"}
 
 
-def columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:
+def list_columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:
     """The names of a row's values, in order."""
     names = ["id", "predicted", *(f"p_{name}" for name in classes), "sd", "reason"]
     return [*names, "heatmap"] if heat_maps else names
 
 
-def rows(
+def make_rows(
     predicted: Predicted, classes: tuple[str, ...], heat_maps: list[str] | None
 ) -> Iterator[Row]:
     """One row for every sample; values of images that cannot be read are None, but for the reason.
@@ -35,13 +35,13 @@ def rows(
     facts = zip(samples["id"], samples["status"], samples["reason"], strict=True)
     mean = predicted.mean
     for place, (name, status, reason) in enumerate(facts):
-        row: Row = dict.fromkeys(columns(classes, heat_maps is not None))
+        row: Row = dict.fromkeys(list_columns(classes, heat_maps is not None))
         row["id"] = name
         if status == "ok":
             winner = int(mean[place].argmax())
             row["predicted"] = classes[winner]
-            row |= {f"p_{k}": _short(p) for k, p in zip(classes, mean[place], strict=True)}
-            row["sd"] = _spread(predicted.probabilities[:, place, winner])
+            row |= {f"p_{k}": _round(p) for k, p in zip(classes, mean[place], strict=True)}
+            row["sd"] = _measure_spread(predicted.probabilities[:, place, winner])
             if heat_maps is not None:
                 row["heatmap"] = next(names)
         else:
@@ -51,10 +51,10 @@ def rows(
 
 def write_csv(found: Iterable[Row], names: list[str], file: IO[str]) -> int:
     """Write rows under a head of names as they come; how many have a reason."""
-    failed, begun = 0, _begun(found)
+    failed, started = 0, _start(found)
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    for row in begun:
+    for row in started:
         writer.writerow({name: guard_cell(value) for name, value in row.items()})
         failed += row["reason"] is not None
     return failed
@@ -65,27 +65,27 @@ def write_json(
 ) -> int:
     """Write an object of ``head``, the list ``predictions`` and ``tail``; how many have a reason.
 
-    tail: asked once all rows are written.
+    tail: called once all rows are written.
     """
-    failed, begun = 0, _begun(found)
+    failed, started = 0, _start(found)
     file.write(json.dumps(head)[:-1] + ', "predictions": [')
-    for number, row in enumerate(begun):
+    for number, row in enumerate(started):
         file.write((",\n" if number else "\n") + json.dumps(row, allow_nan=False))
         failed += row["reason"] is not None
     file.write("\n], " + json.dumps(tail())[1:] + "\n")
     return failed
 
 
-def _begun(found: Iterable[Row]) -> Iterator[Row]:
-    """The same rows once the first is there: what is refused, is so before anything is written."""
+def _start(found: Iterable[Row]) -> Iterator[Row]:
+    """The same rows once the first is there: an error comes before anything is written."""
     rest = iter(found)
     return chain(list(islice(rest, 1)), rest)
 
 
-def _spread(values: np.ndarray[Any, Any]) -> float | None:
-    return _short(values.std(ddof=1)) if len(values) > 1 else None
+def _measure_spread(values: np.ndarray[Any, Any]) -> float | None:
+    return _round(values.std(ddof=1)) if len(values) > 1 else None
 
 
-def _short(value: np.floating) -> float:
-    """Seven digits, which is what float32 knows."""
+def _round(value: np.floating) -> float:
+    """Seven digits, the precision of float32."""
     return float(f"{value:.7g}")

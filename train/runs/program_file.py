@@ -59,14 +59,17 @@ def _refuse_onnx(module: nn.Module) -> None:
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
         raise ConfigError(
-            "--format onnx needs onnx, onnxruntime and onnxscript: pip install 'samcache[onnx]'"
+            "ONNX needs the packages onnx, onnxruntime and onnxscript: pip install "
+            "'samcache[onnx]'",
+            hint="format",
         ) from None
     weights = [*module.parameters(), *module.buffers()]
     size = sum(values.numel() * values.element_size() for values in weights)
     if size > _LARGEST_ONNX:
         raise ConfigError(
             f"an ONNX file holds 2 GiB, the program has {size / 2**30:.1f} GiB of weights: use "
-            "--format torch"
+            "the format torch",
+            hint="format",
         )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from msgspec import Meta
 
 from samcache.cache.files.typed_json import Classes, Count, Extent, Text, convert
+from samcache.train.config import Attention
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Score = Annotated[float, Meta(ge=-10, le=10)]  # of any metric, its spread, its bounds
@@ -15,7 +16,6 @@ Samples = Annotated[int, Meta(ge=1, le=1 << 40)]
 MeanCount = Annotated[float, Meta(ge=0, le=1 << 40)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 Side = Annotated[int, Meta(ge=1, le=1 << 12)]  # of an image in pixels
-Attention = Literal["none", "slca", "shuffled", "random", "global", "per-location"]
 Split = Literal["train", "val", "test"]
 
 _MOST_CHANNELS = 1 << 15  # of all inputs; the widest encoder's five levels have a fifth of them
@@ -65,7 +65,7 @@ class Member(TypedDict, total=False):
 
 
 class Copies(TypedDict):
-    """Images in results.json that stand in more than one split."""
+    """Images in results.json that occur in more than one split."""
 
     ids: list[Text]
     splits: list[Split]

@@ -1,4 +1,4 @@
-"""The store that a run was trained from: found where it was, or as it lay beside the run folder."""
+"""Find the store that a run was trained from: where it was, or at its path from the run folder."""
 
 import os
 from pathlib import Path
@@ -7,35 +7,33 @@ from typing import Any
 from samcache.cache.errors import ConfigError, NoStoreError, SamcacheError, StoreError
 from samcache.cache.objects.location import is_remote
 from samcache.cache.store import Store
-from samcache.train.runs.read import read_seen
+from samcache.train.runs.run import Run
 
 STORE_FROM_RUN = "store_from_run"  # of config.json: the path from the run folder to the store
-_DEEP = Path(
-    "/" + "d/" * 256
-)  # stands for the folder of a command whose relative paths are compared
+_DEEP = Path("/" + "d/" * 256)  # the folder of a command whose relative paths are compared
 
 
-def path_from_run(store: str | Path, folder: Path) -> str | None:
+def find_path_from_run(store: str | Path, folder: Path) -> str | None:
     """The path from a run folder to a store, None for a store at a URL."""
     if is_remote(store):
         return None
     return os.path.relpath(Path(store).resolve(), folder.resolve())
 
 
-def open_run_store(folder: Path, config: dict[str, Any], asked: str | None = None) -> Store:
+def open_run_store(run: Run, asked: str | None = None) -> Store:
     """Open the store that a run was trained from, for whose samples the run has predictions.
 
-    config: the run's config.json. asked: where it is; None looks in the recorded places. Raises
-    StoreError with every place and what was found there, ConfigError where ``asked`` is another
-    store, or where the run's list of seen images is damaged.
+    asked: where it is; None looks in the recorded places. Raises StoreError with every place and
+    what was found there, ConfigError where ``asked`` is another store, or where the run's list of
+    seen images is damaged.
     """
-    seen = read_seen(folder)
+    folder, seen = run.folder, run.seen
     if asked is not None:
-        return _open_own(folder, config, asked, seen)
+        return _open_own(run, asked, seen)
     found = []
-    for place in recorded_places(folder, config):
+    for place in list_recorded_places(folder, run.config):
         try:
-            return _open_own(folder, config, place, seen)
+            return _open_own(run, place, seen)
         except NoStoreError:
             found.append(f"{place} (no store)")
         except (SamcacheError, OSError, ValueError) as error:
@@ -43,7 +41,7 @@ def open_run_store(folder: Path, config: dict[str, Any], asked: str | None = Non
     raise StoreError(f"the store of {folder} was not found; looked at {' and '.join(found)}")
 
 
-def recorded_places(folder: Path, config: dict[str, Any]) -> list[str]:
+def list_recorded_places(folder: Path, config: dict[str, Any]) -> list[str]:
     """Where a run's store may be: as recorded, then by its path from the run folder.
 
     Older runs do not record that path. It follows from the paths of store and run, if both are
@@ -62,20 +60,20 @@ def recorded_places(folder: Path, config: dict[str, Any]) -> list[str]:
     return [place for number, place in enumerate(places) if same[number] not in same[:number]]
 
 
-def _open_own(folder: Path, config: dict[str, Any], location: str, seen: set[str]) -> Store:
+def _open_own(run: Run, location: str, seen: set[str]) -> Store:
     """Open a store; raises ConfigError where the run was trained from another.
 
     seen: SHA-256 of the images that the run was trained on.
     """
     store = Store(location)
-    if store.fingerprint != config["fingerprint"]:
+    if store.fingerprint != run.option("fingerprint"):
         raise ConfigError(
-            f"{location} holds other features than those that {folder} was trained from: give the "
-            "run's own store"
+            f"{location} holds other features than those that {run.folder} was trained from: give "
+            "the run's own store"
         )
     # the same features may be another data set's
     if not seen <= set(store.samples["sha256"]):
         raise ConfigError(
-            f"{location} lacks images that {folder} was trained on: give the run's own store"
+            f"{location} lacks images that {run.folder} was trained on: give the run's own store"
         )
     return store

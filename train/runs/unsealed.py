@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from samcache.train.runs.folder import RESULTS, member_files
-from samcache.train.tasks.splits import member_name
+from samcache.train.runs.folder import RESULTS, list_member_files
+from samcache.train.tasks.splits import name_member
 
 _LOWEST = {"kappa": -1.0}  # of a metric; all others are shares
 
@@ -15,8 +15,8 @@ def check_unsealed(folder: Path, results: dict[str, Any]) -> None:
     Every file of weights has a member, every member a fraction, every number a possible value.
     """
     members = results["members"]
-    names = {member_name(m["seed"], m.get("fold"), m["fraction"]) for m in members}
-    if len(names) < len(members) or member_files(folder) - {f"{n}.safetensors" for n in names}:
+    names = {name_member(m["seed"], m.get("fold"), m["fraction"]) for m in members}
+    if len(names) < len(members) or list_member_files(folder) - {f"{n}.safetensors" for n in names}:
         raise ValueError(f"{RESULTS} names other members than the folder has weights of")
     fractions = [entry["fraction"] for entry in results["fractions"]]
     if set(fractions) != {member["fraction"] for member in members}:

@@ -35,9 +35,8 @@ from samcache.train.runs.folder import (
     write_json,
 )
 from samcache.train.runs.records import MeanCount, Samples, Share
-from samcache.train.runs.store import STORE_FROM_RUN, path_from_run
+from samcache.train.runs.store import STORE_FROM_RUN, find_path_from_run
 from samcache.train.scores.bootstrap import Predictions, Summary
-from samcache.train.tasks.splits import readable_samples
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ class Results:
     folds: int | None
     missing: int  # samples of the store that are not extracted yet
     unreadable: int
-    leaks: list[dict[str, Any]]  # images that stand in more than one split
-    parted_groups: int  # that stand in more than one split; folds keep them whole
+    leaks: list[dict[str, Any]]  # images that occur in more than one split
+    parted_groups: int  # in more than one split; folds keep them whole
     fractions: list[FractionScores]
     members: list[MemberScores]
     load_seconds: float
@@ -87,15 +86,26 @@ class Results:
         return asdict(self)
 
 
-def summarise(
-    store: Store,
-    data: TrainingData,
-    trained: list[MemberResult],
-    config: TrainConfig,
-    load_seconds: float,
-    total_seconds: float,
-) -> Results:
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that a finished run's folder is written from.
+
+    taps: level -> stage. pretrained_sha256: of the file of weights that trainings began with.
+    """
+
+    config: TrainConfig
+    store: Store
+    taps: dict[str, str]
+    data: TrainingData
+    members: list[MemberResult]
+    pretrained_sha256: str | None
+    load_seconds: float
+    total_seconds: float
+
+
+def summarise(run: RunContent) -> Results:
     """Score every training on its test rows, and every fraction over all of them."""
+    config, store, data = run.config, run.store, run.data
     status = store.samples["status"]
     return Results(
         dataset=store.dataset.name,
@@ -104,24 +114,24 @@ def summarise(
         folds=config.folds,
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
-        leaks=[asdict(same) for same in find_duplicates(readable_samples(store)) if same.leaks],
-        parted_groups=0 if config.folds else len(split_groups(readable_samples(store))),
+        leaks=[asdict(same) for same in find_duplicates(data.samples) if same.leaks],
+        parted_groups=0 if config.folds else len(split_groups(data.samples)),
         fractions=[
-            _fraction_scores(
-                data, [r for r in trained if r.member.fraction == fraction], config.ordered
+            _score_fraction(
+                data, [r for r in run.members if r.member.fraction == fraction], config.ordered
             )
             for fraction in config.fractions
         ],
-        members=[_member_scores(data, result, config.ordered) for result in trained],
-        load_seconds=load_seconds,
-        total_seconds=total_seconds,
+        members=[_score_member(data, result, config.ordered) for result in run.members],
+        load_seconds=run.load_seconds,
+        total_seconds=run.total_seconds,
     )
 
 
-def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
+def _score_member(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
     member = result.member
     parts = zip(SPLITS, (member.train, member.val, member.test), strict=True)
-    scores = _test_predictions(data, [[result]], ordered).plain()
+    scores = _gather_test(data, [[result]], ordered).plain()
     return MemberScores(
         seed=member.seed,
         fold=member.fold,
@@ -134,12 +144,12 @@ def _member_scores(data: TrainingData, result: MemberResult, ordered: bool) -> M
     )
 
 
-def _fraction_scores(
+def _score_fraction(
     data: TrainingData, trained: list[MemberResult], ordered: bool
 ) -> FractionScores:
     seeds = sorted({result.member.seed for result in trained})  # as comparing has them
     by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
-    predictions = _test_predictions(data, by_seed, ordered)
+    predictions = _gather_test(data, by_seed, ordered)
     return FractionScores(
         fraction=trained[0].member.fraction,
         train_samples=float(np.mean([len(result.member.train) for result in trained])),
@@ -149,7 +159,7 @@ def _fraction_scores(
     )
 
 
-def _test_predictions(
+def _gather_test(
     data: TrainingData, by_seed: list[list[MemberResult]], ordered: bool
 ) -> Predictions:
     """Each seed's probabilities for the test rows of all its folds."""
@@ -165,43 +175,21 @@ def _test_predictions(
     )
 
 
-def write_run(
-    folder: Path,
-    config: TrainConfig,
-    store: Store,
-    taps: dict[str, str],
-    data: TrainingData,
-    trained: list[MemberResult],
-    results: Results,
-    pretrained_sha256: str | None,
-) -> None:
+def write_run(run: RunContent, results: Results) -> None:
     """Write every file of a finished run in place of a former run's.
 
-    pretrained_sha256: of the file of weights that trainings began with. results.json is last, and
-    has the SHA-256 of each of the others.
+    results.json is last, and has the SHA-256 of each of the others.
     """
+    folder, data = run.config.out, run.data
     (folder / RESULTS).unlink(missing_ok=True)
-    resolved = {
-        **config.to_json(),
-        STORE_FROM_RUN: path_from_run(config.store, folder),
-        "taps": taps,
-        "image_size": data.images.shape[-1],
-        "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
-        "fingerprint": store.fingerprint,
-        "identity": asdict(store.identity),
-        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
-        "pretrained_sha256": pretrained_sha256,
-        "classes": data.classes,
-        "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
-    }
-    write_json(folder / CONFIG, resolved)
-    lines = [asdict(line) for result in trained for line in result.epochs]
+    write_json(folder / CONFIG, _describe_run(run))
+    lines = [asdict(line) for result in run.members for line in result.epochs]
     _write_table(folder / METRICS, pd.DataFrame(lines))
-    _write_predictions(folder / PREDICTIONS, data, trained)
-    _write_table(folder / SEEN, _seen(data, trained))
-    weights = {f"{result.member.name}.safetensors": result for result in trained}
+    _write_predictions(folder / PREDICTIONS, data, run.members)
+    _write_table(folder / SEEN, _list_seen(data, run.members))
+    weights = {f"{result.member.name}.safetensors": result for result in run.members}
     for name, result in weights.items():
-        _save(_tensors(result), folder / name)
+        _save(_collect_tensors(result), folder / name)
     remove_former(folder, set(weights))
     remove_parts(folder)
     names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
@@ -209,7 +197,25 @@ def write_run(
     write_json(folder / RESULTS, seal_results({**results.to_json(), "files": sums}))
 
 
-def _seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
+def _describe_run(run: RunContent) -> dict[str, Any]:
+    """The content of config.json: every option as it was resolved, and what it was used on."""
+    store, data = run.store, run.data
+    return {
+        **run.config.to_json(),
+        STORE_FROM_RUN: find_path_from_run(run.config.store, run.config.out),
+        "taps": run.taps,
+        "image_size": data.images.shape[-1],
+        "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
+        "fingerprint": store.fingerprint,
+        "identity": asdict(store.identity),
+        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
+        "pretrained_sha256": run.pretrained_sha256,
+        "classes": data.classes,
+        "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
+    }
+
+
+def _list_seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
     """Id and SHA-256 of every sample that any member has learned from or chosen its epoch by."""
     members = [result.member for result in trained]
     parts = [part.numpy() for member in members for part in (member.train, member.val)]
@@ -230,7 +236,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
             raise cannot_write(path, error) from None
 
 
-def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
+def _collect_tensors(result: MemberResult) -> dict[str, torch.Tensor]:
     """A member's weights and its scales, under the names that train/runs/ensemble.py gives them."""
     tensors = {f"classifier.{name}": tensor for name, tensor in result.weights.items()}
     for name, scale in result.scales.items():
@@ -239,7 +245,7 @@ def _tensors(result: MemberResult) -> dict[str, torch.Tensor]:
 
 
 def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResult]) -> None:
-    """For each training its validation and test samples: what they were, what they were given.
+    """Write each training's validation and test samples with their labels and probabilities.
 
     A training at a time: a table of all would hold the probabilities of all again.
     """

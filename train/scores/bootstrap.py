@@ -7,7 +7,7 @@ import numpy as np
 
 from samcache.cache.files.typed_json import Count
 from samcache.train.runs.records import Score
-from samcache.train.scores.metrics import Floats, Ints, weighted_scores
+from samcache.train.scores.metrics import Floats, Ints, score_weighted
 
 RESAMPLES = 2000
 _BLOCK = 4_000_000  # weights held at a time
@@ -17,7 +17,7 @@ _BLOCK = 4_000_000  # weights held at a time
 class Interval:
     """The middle 95 % of a metric over resamples.
 
-    resamples: how many of RESAMPLES it stands on: those without a class that the metric needs are
+    resamples: how many of RESAMPLES count: those without a class that the metric needs are
     left out.
     """
 
@@ -47,7 +47,7 @@ class Summary:
     def of(cls, values: Floats, resampled: Floats) -> "Summary":
         """From each seed's value (S,) and each resample's (R, S)."""
         spread = float(values.std(ddof=1)) if len(values) > 1 else None
-        return cls(float(values.mean()), spread, Interval.of(mean_over_seeds(resampled)))
+        return cls(float(values.mean()), spread, Interval.of(average_over_seeds(resampled)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Predictions:
     def scores(self, weights: Floats) -> dict[str, Floats]:
         """Every metric of every training under R weightings (R, n), (R, S) each."""
         each = [
-            weighted_scores(self.labels, values, self.classes, weights, self.ordered)
+            score_weighted(self.labels, values, self.classes, weights, self.ordered)
             for values in self.probabilities
         ]
         return {name: np.stack([scores[name] for scores in each], axis=1) for name in each[0]}
@@ -84,7 +84,7 @@ class Predictions:
         """
         if len(np.unique(self.groups)) == 1:
             return {name: np.full((1, len(v)), np.nan) for name, v in self.plain().items()}
-        blocks = [self.scores(weights) for weights in resamples(self.groups)]
+        blocks = [self.scores(weights) for weights in draw_resamples(self.groups)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def summaries(self) -> dict[str, Summary]:
@@ -97,15 +97,15 @@ class Predictions:
         return replace(self, probabilities=self.probabilities.mean(axis=0, keepdims=True))
 
 
-def mean_over_seeds(resampled: Floats) -> Floats:
-    """The mean (R,) of as many seeds as there are, drawn anew in every resample (R, S)."""
+def average_over_seeds(resampled: Floats) -> Floats:
+    """The mean (R,) of as many seeds as there are, drawn again in every resample (R, S)."""
     count = resampled.shape[1]
     drawn = np.random.default_rng(1).integers(0, count, resampled.shape)
     mean: Floats = np.take_along_axis(resampled, drawn, axis=1).mean(axis=1)
     return mean
 
 
-def resamples(groups: Ints) -> Iterator[Floats]:
+def draw_resamples(groups: Ints) -> Iterator[Floats]:
     """Weights of n samples, (r, n) a block and RESAMPLES in all; always the same draws.
 
     As many groups as there are, drawn with replacement (Field and Welsh 2007, cluster bootstrap);

@@ -25,11 +25,11 @@ def macro_auc(labels: Ints, probabilities: Floats) -> float:
 
     For two classes this is the AUC of the second. Every class must occur (medmnist/evaluator.py).
     """
-    areas = _areas(labels, probabilities)
+    areas = _compute_areas(labels, probabilities)
     return float(areas[1] if len(areas) == 2 else areas.mean())
 
 
-def _areas(labels: Ints, probabilities: Floats) -> Floats:
+def _compute_areas(labels: Ints, probabilities: Floats) -> Floats:
     """Each class's one-vs-rest ROC AUC, (K,), from ranks (Mann and Whitney 1947)."""
     samples, classes = probabilities.shape
     areas = np.empty(classes)
@@ -42,7 +42,7 @@ def _areas(labels: Ints, probabilities: Floats) -> Floats:
     return areas
 
 
-def weighted_scores(
+def score_weighted(
     labels: Ints, probabilities: Floats, classes: tuple[str, ...], weights: Floats, ordered: bool
 ) -> dict[str, Floats]:
     """Every metric by name, (R,) float64 each, of R weightings (R, n) of n samples.
@@ -56,19 +56,21 @@ def weighted_scores(
     predicted = probabilities.argmax(axis=1)
     columns = np.ascontiguousarray(weights.T)  # n, R, as the sums below read them
     with np.errstate(invalid="ignore", divide="ignore"):
-        scores = _answer_scores(labels, predicted, count, columns)
-        ranked = [_ranking_scores(labels == k, probabilities[:, k], columns) for k in range(count)]
+        scores = _score_answers(labels, predicted, count, columns)
+        ranked = [_score_ranking(labels == k, probabilities[:, k], columns) for k in range(count)]
         areas = [area for area, _ in ranked]
         scores["auc"] = areas[1] if count == 2 else np.mean(areas, axis=0)
-        scores["ece"] = _calibration_error(labels == predicted, probabilities.max(axis=1), weights)
+        scores["ece"] = _compute_calibration_error(
+            labels == predicted, probabilities.max(axis=1), weights
+        )
         if ordered:
-            scores["kappa"] = _quadratic_kappa(labels, predicted, count, columns)
+            scores["kappa"] = _compute_kappa(labels, predicted, count, columns)
     for name, (area, precision) in zip(classes, ranked, strict=True):
         scores[f"auc:{name}"], scores[f"ap:{name}"] = area, precision
     return scores
 
 
-def _summed(codes: Ints, count: int, columns: Floats) -> Floats:
+def _sum_by_code(codes: Ints, count: int, columns: Floats) -> Floats:
     """The weights (n, R) of the samples of each code below ``count``, (count, R).
 
     Needs memory for the result alone: a table of pairs of classes would have K^2 lines.
@@ -79,11 +81,11 @@ def _summed(codes: Ints, count: int, columns: Floats) -> Floats:
     return summed
 
 
-def _answer_scores(labels: Ints, predicted: Ints, count: int, columns: Floats) -> dict[str, Floats]:
+def _score_answers(labels: Ints, predicted: Ints, count: int, columns: Floats) -> dict[str, Floats]:
     """Accuracy, balanced accuracy and macro F1 of answers (n,) under weights (n, R)."""
     hit = labels == predicted
-    right = _summed(labels[hit], count, columns[hit]).T.copy()  # R, K
-    true, answers = (_summed(codes, count, columns).T.copy() for codes in (labels, predicted))
+    right = _sum_by_code(labels[hit], count, columns[hit]).T.copy()  # R, K
+    true, answers = (_sum_by_code(codes, count, columns).T.copy() for codes in (labels, predicted))
     present = np.where(true > 0, 1.0, np.nan)  # without a sample, neither recall nor F1
     return {
         "accuracy": right.sum(axis=1) / true.sum(axis=1),
@@ -92,13 +94,13 @@ def _answer_scores(labels: Ints, predicted: Ints, count: int, columns: Floats) -
     }
 
 
-def _quadratic_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats) -> Floats:
+def _compute_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats) -> Floats:
     """Cohen's kappa with quadratic weights of answers (n,) under weights (n, R).
 
     The chance of a cost (i - j)^2 follows from the first two moments of either side.
     """
     places = np.arange(count, dtype=np.float64)
-    true, answers = (_summed(codes, count, columns) for codes in (labels, predicted))  # K, R
+    true, answers = (_sum_by_code(codes, count, columns) for codes in (labels, predicted))  # K, R
     total = true.sum(axis=0)
     squares = (places**2 @ true) * answers.sum(axis=0) + total * (places**2 @ answers)
     expected = (squares - 2 * (places @ true) * (places @ answers)) / total
@@ -107,7 +109,7 @@ def _quadratic_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats)
     return kappa
 
 
-def _ranking_scores(positive: npt.NDArray[np.bool_], scores: Floats, columns: Floats) -> Floats:
+def _score_ranking(positive: npt.NDArray[np.bool_], scores: Floats, columns: Floats) -> Floats:
     """ROC AUC and average precision under weights (n, R), (2, R).
 
     Ties count half in the one, as one in the other. Only a positive's place among the negatives
@@ -116,10 +118,10 @@ def _ranking_scores(positive: npt.NDArray[np.bool_], scores: Floats, columns: Fl
     values, code = np.unique(scores[positive], return_inverse=True)  # ascending
     if len(values) == 0:
         return np.full((2, columns.shape[1]), np.nan)
-    hits = _summed(code, len(values), columns[positive])  # distinct scores, R
+    hits = _sum_by_code(code, len(values), columns[positive])  # distinct scores, R
     others, count = scores[~positive], 2 * len(values) + 1
     between = np.searchsorted(values, others, "left") + np.searchsorted(values, others, "right")
-    alarms = _summed(between, count, columns[~positive])  # odd lines: at a positive's score
+    alarms = _sum_by_code(between, count, columns[~positive])  # odd lines: at a positive's score
     positives, negatives = hits.sum(axis=0), alarms.sum(axis=0)
     beaten = alarms.cumsum(axis=0)  # of lower and equal scores
     below = beaten[1::2] - alarms[1::2] / 2
@@ -130,7 +132,9 @@ def _ranking_scores(positive: npt.NDArray[np.bool_], scores: Floats, columns: Fl
     return np.stack([area, (hits * precision).sum(axis=0) / positives])
 
 
-def _calibration_error(right: npt.NDArray[np.bool_], confidence: Floats, weights: Floats) -> Floats:
+def _compute_calibration_error(
+    right: npt.NDArray[np.bool_], confidence: Floats, weights: Floats
+) -> Floats:
     """Expected calibration error over bins (a, b] of equal width (Guo et al. 2017, equation 3)."""
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1
     bins = np.clip(bins, 0, CALIBRATION_BINS - 1)  # 0, and what rounding lifts above 1

@@ -13,7 +13,7 @@ _BUSY = ("locked", "readonly", "unable to open", "disk I/O")
 
 @contextmanager
 def report_database_errors(path: Path) -> Iterator[None]:
-    """Raise ConfigError, or WriteError where the disk is full, for whatever Optuna meets in a file.
+    """Raise ConfigError, or WriteError on a full disk, for every error of Optuna with a file.
 
     A damaged database fails in sqlite, SQLAlchemy, JSON and Optuna alike, so that every error that
     is not this program's own is one of the file's.
@@ -23,21 +23,21 @@ def report_database_errors(path: Path) -> Iterator[None]:
     except (SamcacheError, MemoryError):
         raise
     except Exception as error:
-        causes = list(_causes(error))
-        told = " ".join(map(str, causes))
-        if any(words in told for words in _FULL):
+        causes = list(_list_causes(error))
+        text = " ".join(map(str, causes))
+        if any(words in text for words in _FULL):
             raise WriteError(
                 f"{path} cannot be written (no space left on the disk): make room, and run the "
                 "same command"
             ) from None
         cause = next((c for c in causes if isinstance(c, sqlite3.Error)), causes[-1])
-        advice = "it is damaged: restore it from a copy, or begin the sweep in another --out"
-        if any(words in told for words in _BUSY):
+        advice = "it is damaged: restore it from a copy, or begin the sweep in another folder"
+        if any(words in text for words in _BUSY):
             advice = "let other processes end, and look for the right to write there"
         raise ConfigError(f"{path} cannot be used ({first_line(cause)}): {advice}") from None
 
 
-def _causes(error: BaseException | None) -> Iterator[Exception]:
+def _list_causes(error: BaseException | None) -> Iterator[Exception]:
     """An error, and what led to it."""
     while isinstance(error, Exception):
         yield error

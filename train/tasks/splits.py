@@ -20,8 +20,10 @@ from samcache.cache.store import Store
 
 Rows = npt.NDArray[np.int64]
 
-_SEEDS = 2**32  # what all generators of random numbers take
-_VAL_PARTS = 8  # cross-validation: one part in eight of what is not held out chooses the epoch
+_SEEDS = 2**32  # as many as every random generator accepts
+_VAL_PARTS = (
+    8  # cross-validation: one part in eight of the rows that are not held out chooses the epoch
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Member:
     @property
     def name(self) -> str:
         """The stem of its files."""
-        return member_name(self.seed, self.fold, self.fraction)
+        return name_member(self.seed, self.fold, self.fraction)
 
     def roles(self, count: int) -> npt.NDArray[np.object_]:
         """Each sample's part in this training, (count,): a split's name, or "" for none."""
@@ -53,7 +55,7 @@ class Member:
         return roles
 
 
-def member_name(seed: int, fold: int | None, fraction: float) -> str:
+def name_member(seed: int, fold: int | None, fraction: float) -> str:
     """The stem of a member's files, such as "seed-0" or "seed-0-fold-2-fraction-0.25"."""
     part = "" if fold is None else f"-fold-{fold}"
     short = f"{fraction:g}"
@@ -62,18 +64,18 @@ def member_name(seed: int, fold: int | None, fraction: float) -> str:
     return f"seed-{seed}{part}{share}"
 
 
-def trained_classes(store: Store) -> tuple[str, ...]:
+def list_trained_classes(store: Store) -> tuple[str, ...]:
     """The classes that a training has: those with at least one sample in the store's table."""
     return used_classes(store.table, store.dataset.classes)
 
 
-def readable_samples(store: Store) -> pd.DataFrame:
+def select_readable(store: Store) -> pd.DataFrame:
     """The samples that can be trained on, in the store's order, numbered from 0.
 
-    Their column label indexes ``trained_classes``.
+    Their column label indexes ``list_trained_classes``.
     """
     samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
-    used = trained_classes(store)
+    used = list_trained_classes(store)
     numbers = [used.index(name) if name in used else -1 for name in store.dataset.classes]
     return samples.assign(label=np.array(numbers, np.int64)[samples["label"].to_numpy()])
 
@@ -91,36 +93,36 @@ def plan_members(
     fractions of the training rows, each inside the larger ones. Raises ConfigError, with everything
     that is wrong, where seeds or fractions make no sense and where samples cannot be trained on.
     """
-    problems = wrong_choices(seeds, fractions)
+    problems = find_wrong_choices(seeds, fractions)
     if absent := unused_classes(samples, classes):
         problems.append(f"no readable sample is of class {quote_names(absent)}")
     found = trainability(samples, classes, "source", folds)
     if found.problems:
         problems.append(f"the samples {found.refusal()}")
     if problems:
-        raise ConfigError("; ".join(problems), found.hint)
+        raise ConfigError("; ".join(problems), name_hints(problems, found.hint))
     labels, groups = samples["label"].to_numpy(), group_codes(samples)
     if folds:
-        divisions = _cross_validation(labels, number_units(samples), folds)
+        divisions = _divide_into_folds(labels, number_units(samples), folds)
         _check_folds(labels, classes, divisions)
     else:
-        divisions = _own_splits(samples)
+        divisions = _find_own_splits(samples)
     members = []
     for fraction in fractions:
         for fold, (train, val, test) in enumerate(divisions):
             for seed in seeds:
-                kept = train[nested_subset(labels[train], groups[train], fraction, seed)]
+                kept = train[draw_subset(labels[train], groups[train], fraction, seed)]
                 rows = (torch.from_numpy(part) for part in (kept, val, test))
                 members.append(Member(seed, fold if folds else None, fraction, *rows))
     return members
 
 
-def nested_subset(labels: Rows, groups: Rows, fraction: float, seed: int) -> Rows:
+def draw_subset(labels: Rows, groups: Rows, fraction: float, seed: int) -> Rows:
     """Places (m,) of a share of n samples, ascending: stratified, groups whole.
 
     labels, groups: (n,). A smaller fraction of the same seed is a subset of a larger one, and every
-    class that occurs is kept. Groups stand in line by chance, each in the line of its rarest
-    class, and a line is followed until the fraction of its samples is reached.
+    class that occurs is kept. Groups are queued by chance, each in the queue of its rarest
+    class, and taken from the queue until the fraction of its samples is reached.
     """
     if fraction == 1:
         return np.arange(len(labels))
@@ -139,15 +141,15 @@ def nested_subset(labels: Rows, groups: Rows, fraction: float, seed: int) -> Row
     return np.flatnonzero(np.isin(groups, list(chosen)))
 
 
-def _own_splits(samples: pd.DataFrame) -> list[tuple[Rows, ...]]:
+def _find_own_splits(samples: pd.DataFrame) -> list[tuple[Rows, ...]]:
     return [tuple(np.flatnonzero((samples["split"] == split).to_numpy()) for split in SPLITS)]
 
 
-def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows, ...]]:
-    """Train, val and test rows of each fold, over all samples whatever their splits."""
+def _divide_into_folds(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows, ...]]:
+    """Train, val and test rows of each fold, over the samples of all splits."""
     divisions: list[tuple[Rows, ...]] = []
     for rest, test in _divide(labels, groups, folds):
-        count = min(_VAL_PARTS, _smallest_class(labels[rest], groups[rest]))
+        count = min(_VAL_PARTS, _count_smallest_class(labels[rest], groups[rest]))
         parts = _divide(labels[rest], groups[rest], max(2, count))
         classes = len(set(labels.tolist()))
         whole = [part for part in parts if all(len(set(labels[rest[p]])) == classes for p in part)]
@@ -159,31 +161,37 @@ def _cross_validation(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows
 def _divide(labels: Rows, groups: Rows, parts: int) -> list[tuple[Rows, Rows]]:
     """The rest and the part, for each part: stratified, groups whole, always the same."""
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
-    with warnings.catch_warnings():  # of small classes, which the caller looks for itself
+    with warnings.catch_warnings():  # about small classes, which the caller checks
         warnings.simplefilter("ignore", UserWarning)
         return list(splitter.split(labels, labels, groups))
 
 
-def _smallest_class(labels: Rows, groups: Rows) -> int:
-    """In how many groups the rarest class stands."""
+def _count_smallest_class(labels: Rows, groups: Rows) -> int:
+    """How many groups have the rarest class."""
     table = pd.DataFrame({"label": labels, "group": groups})
     return int(table.groupby("label")["group"].nunique().min())
 
 
-def wrong_choices(seeds: tuple[int, ...], fractions: tuple[float, ...]) -> list[str]:
+def find_wrong_choices(seeds: tuple[int, ...], fractions: tuple[float, ...]) -> list[str]:
     """What is wrong with the options that say which trainings make a run, all of it."""
     found = []
-    for option, values in (("--seeds", seeds), ("--fractions", fractions)):
+    for option, values in (("seeds", seeds), ("fractions", fractions)):
         if not values or len(set(values)) < len(values):
-            found.append(f"{option} '{_listed(values)}' should name at least one, and each once")
+            found.append(f"{option} '{_join(values)}' should name at least one, and each once")
     if not all(0 <= seed < _SEEDS for seed in seeds):
-        found.append(f"--seeds {_listed(seeds)}: each should lie in [0, 2^32)")
+        found.append(f"seeds {_join(seeds)}: each should be in [0, 2^32)")
     if not all(0 < fraction <= 1 for fraction in fractions):
-        found.append(f"--fractions {_listed(fractions)}: each should lie in (0, 1]")
+        found.append(f"fractions {_join(fractions)}: each should be in (0, 1]")
     return found
 
 
-def _listed(values: tuple[Any, ...]) -> str:
+def name_hints(problems: list[str], others: str) -> str:
+    """The options that solve some problems: those that ``find_wrong_choices`` names, and others."""
+    named = [name for name in ("seeds", "fractions") if any(p.startswith(name) for p in problems)]
+    return " ".join([*named, *filter(None, [others])])
+
+
+def _join(values: tuple[Any, ...]) -> str:
     return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 

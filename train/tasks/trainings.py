@@ -1,9 +1,8 @@
-"""What a store can be trained on: all trainings of a run, or everything that stands against it."""
+"""Plan the trainings of a run, or report every reason why a store cannot be trained on."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rich.console import Console
+import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.labels.duplicates import leaks
@@ -12,17 +11,23 @@ from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
 from samcache.train.tasks.splits import (
     Member,
+    find_wrong_choices,
+    list_trained_classes,
+    name_hints,
     plan_members,
-    readable_samples,
-    trained_classes,
-    wrong_choices,
+    select_readable,
 )
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """Every training of a run, its classes, and what a user should know of them, a line each."""
+    """Every training of a run, and the samples and classes that all of them share.
 
+    samples: the n readable samples, which the members' rows count. remarks: what a user should
+    know of them, a line each.
+    """
+
+    samples: pd.DataFrame
     members: list[Member]
     classes: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -41,30 +46,24 @@ def plan_trainings(
     """
     stored = store.samples, store.dataset.classes, store.dataset.split_origin, folds
     found = trainability(*stored, count_missing=False)
-    missing, problems = _missing(store), wrong_choices(seeds, fractions)
+    missing, problems = _describe_missing(store), find_wrong_choices(seeds, fractions)
     if found.problems and missing:
         problems.append(f"{missing}: run the same samcache extract command again to finish")
         found = trainability(*stored, count_missing=True)
     if found.problems:
         problems.append(f"{store.location} {found.refusal()}")
     if problems:
-        raise ConfigError("; ".join(problems), found.hint)
-    samples, classes = readable_samples(store), trained_classes(store)
+        raise ConfigError("; ".join(problems), name_hints(problems, found.hint))
+    samples, classes = select_readable(store), list_trained_classes(store)
     members = plan_members(samples, classes, seeds, folds, fractions)
     remarks = [f"{missing}: left out"] if missing else []
     remarks += found.remarks
     if not folds:  # which keep patients and copies of an image whole
         remarks += leaks(samples, classes)
-    return Trainings(members, classes, tuple(remarks))
+    return Trainings(samples, members, classes, tuple(remarks))
 
 
-def warn(console: Console, remarks: Iterable[str]) -> None:
-    """Print what a user should know before a training, a line each, as it is."""
-    for line in remarks:
-        console.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _missing(store: Store) -> str:
+def _describe_missing(store: Store) -> str:
     """How many images are not extracted yet; "" where all are."""
     missing = int((store.samples["status"] == "missing").sum())
     of = f"{missing} of {count_nouns(len(store.samples), 'image')} of {store.location}"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samcache.train.config import TrainConfig
-from samcache.train.data.batches import mixed, mixing_shares, ordered_batches
+from samcache.train.data.batches import draw_mixing_shares, mix_samples, order_batches
 
 
 def options(size: int, balanced: bool = False) -> TrainConfig:
@@ -19,7 +19,7 @@ def options(size: int, balanced: bool = False) -> TrainConfig:
 def test_every_row_is_in_one_batch(rows: set[int], size: int, seed: int) -> None:
     chosen, labels = torch.tensor(sorted(rows)), torch.zeros(100, dtype=torch.int64)
     generator = torch.Generator().manual_seed(seed)
-    batches = ordered_batches(labels, chosen, options(size), generator)
+    batches = order_batches(labels, chosen, options(size), generator)
     assert all(2 <= len(batch) <= size for batch in batches)
     found = torch.cat(batches).tolist()
     assert len(found) == len(set(found)) == len(rows) - (len(rows) % size == 1)
@@ -29,7 +29,7 @@ def test_every_row_is_in_one_batch(rows: set[int], size: int, seed: int) -> None
 def test_balanced_sampling_draws_every_class_equally_often() -> None:
     labels = (torch.arange(20_000) % 10 == 0).long() + 2 * (torch.arange(20_000) % 50 == 1).long()
     rows = torch.arange(10_000)
-    batches = ordered_batches(labels, rows, options(64, True), torch.Generator().manual_seed(0))
+    batches = order_batches(labels, rows, options(64, True), torch.Generator().manual_seed(0))
     drawn = torch.cat(batches)
     assert drawn.max() < 10_000, "of the training rows alone"
     shares = torch.bincount(labels[drawn]) / len(drawn)
@@ -38,11 +38,13 @@ def test_balanced_sampling_draws_every_class_equally_often() -> None:
 
 def test_mixup_mixes_each_sample_with_its_partner() -> None:
     values, partners = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([1, 2, 0])
-    torch.testing.assert_close(mixed(values, partners, 0.8), torch.tensor([[2.0], [12.0], [16.0]]))
-    shares = mixing_shares(0.4, 500, seed=0, epoch=1)
+    torch.testing.assert_close(
+        mix_samples(values, partners, 0.8), torch.tensor([[2.0], [12.0], [16.0]])
+    )
+    shares = draw_mixing_shares(0.4, 500, seed=0, epoch=1)
     assert min(shares) >= 0.5
     assert max(shares) <= 1
     assert sum(shares) / 500 == pytest.approx(0.85, abs=0.03)
-    assert shares == mixing_shares(0.4, 500, seed=0, epoch=1)
-    assert shares != mixing_shares(0.4, 500, seed=0, epoch=2)
-    assert mixing_shares(0, 3, seed=0, epoch=1) == [1, 1, 1]
+    assert shares == draw_mixing_shares(0.4, 500, seed=0, epoch=1)
+    assert shares != draw_mixing_shares(0.4, 500, seed=0, epoch=2)
+    assert draw_mixing_shares(0, 3, seed=0, epoch=1) == [1, 1, 1]

@@ -2,26 +2,27 @@
 
 import json
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
+from loading import find_sides, load_scaled
+from shown import text_of
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
+from samcache.commands.show.trainings import describe_results
 from samcache.extract.encoders.registry import LEVELS
 from samcache.train.config import TrainConfig
-from samcache.train.data.controls import fill_with_noise, with_others_features
-from samcache.train.data.dataset import TrainingData, load_training_data, scaled_to
-from samcache.train.model.pooling import given_sides, kernel_sides
+from samcache.train.data.controls import exchange_features, fill_with_noise
+from samcache.train.data.dataset import TrainingData
+from samcache.train.data.scaling import scale_inputs
+from samcache.train.model.pooling import divide_by_kernel
 from samcache.train.run import train
 from samcache.train.runs.write import Results
-from samcache.train.scores.results import text
 from samcache.train.tasks.splits import plan_members
 
 
@@ -32,18 +33,18 @@ def store(run_extract: Extract) -> Store:
 
 @pytest.fixture
 def data(store: Store) -> TrainingData:
-    return load_training_data(store, kernel_sides(store, LEVELS, 4), 32)
+    return load_scaled(store, divide_by_kernel(store, LEVELS, 4), 32)
 
 
 def quick(store: Store, out: Path, **changes: object) -> Results:
     options = {"epochs": 1, "seeds": (0, 1), "image_size": 32, "batch_size": 8, **changes}
     config = TrainConfig(store.location, out, **options)  # type: ignore[arg-type]
-    return train(config, Console(file=StringIO()))
+    return train(config)
 
 
 def test_shuffled_features_are_anothers_of_the_same_part(data: TrainingData) -> None:
     first, second = plan_members(data.samples, data.classes, (0, 1))
-    shuffled = with_others_features(data, first)
+    shuffled = exchange_features(data, first)
     for rows in (first.train, first.val, first.test):
         assert shuffled.feature_rows is not None
         given = shuffled.feature_rows[rows]
@@ -54,7 +55,7 @@ def test_shuffled_features_are_anothers_of_the_same_part(data: TrainingData) -> 
     _, others = data.inputs(given)
     assert all(torch.equal(maps[level], others[level]) for level in LEVELS)
     assert torch.equal(shuffled.inputs(rows)[0], data.inputs(rows)[0])
-    again, other = (with_others_features(data, member).feature_rows for member in (first, second))
+    again, other = (exchange_features(data, member).feature_rows for member in (first, second))
     assert again is not None
     assert other is not None
     assert torch.equal(again, shuffled.feature_rows)
@@ -89,7 +90,7 @@ def test_random_features_have_the_channels_mean_and_deviation(data: TrainingData
 
 def test_global_attention_sees_the_mean_of_each_map(store: Store, data: TrainingData) -> None:
     config = TrainConfig(store.location, Path("out"), attention="global")
-    whole = load_training_data(store, given_sides(config, store), 32)
+    whole = load_scaled(store, find_sides(config, store), 32)
     for level, maps in whole.pooled.items():
         assert maps.shape[2:] == (1, 1)
         expected = data.pooled[level].float().mean(dim=(2, 3))
@@ -99,10 +100,12 @@ def test_global_attention_sees_the_mean_of_each_map(store: Store, data: Training
 def test_per_location_needs_maps_that_were_not_pooled(run_extract: Extract) -> None:
     config = TrainConfig("store", Path("out"), attention="per-location")
     pooled, _ = run_extract("pooled")
-    with pytest.raises(ConfigError, match=r"pooled by 2: extract with --pool 1; .* --kernel 2"):
-        given_sides(config, pooled)
+    with pytest.raises(
+        ConfigError, match=r"pooled by 2: extract the store with pool 1; .* kernel 2"
+    ):
+        find_sides(config, pooled)
     whole = run_extract("whole", pool=1)[0]
-    assert given_sides(config, whole) == kernel_sides(whole, whole.identity.levels, 1)
+    assert find_sides(config, whole) == divide_by_kernel(whole, whole.identity.levels, 1)
 
 
 @pytest.mark.parametrize("attention", ["shuffled", "random", "global"])
@@ -115,7 +118,7 @@ def test_every_control_trains(store: Store, tmp_path: Path, attention: str) -> N
 def test_statistics_are_those_of_the_rows_that_are_trained_on(run_extract: Extract) -> None:
     store, _ = run_extract(pool=1, dtype="float32")
     rows = torch.tensor([1, 4, 30, 39])
-    data = scaled_to(load_training_data(store, kernel_sides(store, LEVELS, 1), 32), store, rows)
+    data = scale_inputs(load_scaled(store, divide_by_kernel(store, LEVELS, 1), 32), store, rows)
     images, maps = data.inputs(rows)
     for values in (value.numpy() for value in (images, *maps.values())):
         np.testing.assert_allclose(values.mean(axis=(0, 2, 3)), 0, atol=1e-4)
@@ -136,6 +139,6 @@ def test_folds_and_fractions_in_one_run(store: Store, tmp_path: Path) -> None:
     assert saved["members"][3]["fold"] == 1
     assert (tmp_path / "run" / "seed-1-fold-1-fraction-0.5.safetensors").exists()
     assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 8
-    lines = text(results).splitlines()
+    lines = text_of(describe_results(results)).splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.split()[:2] == ["0.5", "9"] or "0.5" in line for line in lines)

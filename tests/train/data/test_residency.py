@@ -4,22 +4,21 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
+from loading import load_scaled
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data import residency
-from samcache.train.data.dataset import load_training_data, training_bytes
+from samcache.train.data.load import InputPlan
 from samcache.train.data.residency import allocate, choose_residency
-from samcache.train.model.pooling import kernel_sides
+from samcache.train.model.pooling import divide_by_kernel
 from samcache.train.run import train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -36,7 +35,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Set the free bytes of the GPU and of memory."""
 
     def have(gpu: int, memory: int) -> None:
-        monkeypatch.setattr(residency, "free_on_gpu", lambda _: gpu)
+        monkeypatch.setattr(residency, "measure_free_memory", lambda _: gpu)
         monkeypatch.setattr(residency, "free_memory", lambda: memory)
 
     return have
@@ -96,7 +95,7 @@ def test_a_gpu_without_room_is_told_before_anything_is_read(
     room: Callable[[int, int], None],
 ) -> None:
     room(2000, 0)
-    with pytest.raises(ConfigError, match=r"have 2.1 kB, cuda has 2.0 kB free: leave --residency"):
+    with pytest.raises(ConfigError, match=r"need 2.1 kB, cuda has 2.0 kB free: let train choose"):
         choose_residency(2100, CUDA, "device")
 
 
@@ -106,7 +105,7 @@ def test_what_torch_holds_of_a_gpu_and_does_not_use_counts_as_free(
     figures = {"mem_get_info": (100, 1000), "memory_reserved": 50, "memory_allocated": 20}
     for name, figure in figures.items():
         monkeypatch.setattr(torch.cuda, name, lambda _, figure=figure: figure)
-    assert residency.free_on_gpu(CUDA) == 130
+    assert residency.measure_free_memory(CUDA) == 130
 
 
 def test_a_mapped_tensor_leaves_no_file_behind(stage: Path) -> None:
@@ -121,24 +120,25 @@ def test_a_mapped_tensor_leaves_no_file_behind(stage: Path) -> None:
 
 def test_the_bytes_are_known_before_the_data_are_read(run_extract: Extract) -> None:
     store, _ = run_extract()
-    data = load_training_data(store, kernel_sides(store, ("patch", "neck"), 4), 24)
+    data = load_scaled(store, divide_by_kernel(store, ("patch", "neck"), 4), 24)
     held = [data.images, *data.pooled.values()]
     expected = sum(tensor.nbytes for tensor in held)
-    assert training_bytes(store, kernel_sides(store, ("patch", "neck"), 4), 24) == expected
+    plan = InputPlan.of(store, divide_by_kernel(store, ("patch", "neck"), 4), 24)
+    assert plan.count_bytes() == expected
 
 
 def test_every_residency_trains_to_the_same_bits(run_extract: Extract, tmp_path: Path) -> None:
     store: Store = run_extract()[0]
     found, told = {}, {}
     for place in ("memory", "disk"):
-        out, log = tmp_path / place, StringIO()
+        out, log = tmp_path / place, list[str]()
         config = TrainConfig(
             store.location, out, epochs=1, seeds=(0,), image_size=16, batch_size=8,
             backbone="timm:resnet10t", residency=place,
         )  # fmt: skip
-        train(config, Console(file=log))
+        train(config, log.append)
         found[place] = (out / "predictions.csv").read_bytes()
-        told[place] = log.getvalue()
+        told[place] = "\n".join(log)
     assert found["memory"] == found["disk"]
     assert "kB, in memory" in told["memory"]
     assert "kB, on disk" in told["disk"]

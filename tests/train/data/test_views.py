@@ -1,14 +1,13 @@
 """A drawn view's features go with the image turned in the same way, padding and all."""
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from loading import load_scaled
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
 from samcache.cache.format.layout import EXTENTS
@@ -17,10 +16,11 @@ from samcache.cache.store import Store
 from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
-from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
-from samcache.train.data.dataset import Scale, TrainingData, load_training_data, training_bytes
-from samcache.train.model.pooling import kernel_sides
+from samcache.train.data import load as load_module
+from samcache.train.data.dataset import Scale, TrainingData
+from samcache.train.data.load import InputPlan, load_training_data
+from samcache.train.model.pooling import divide_by_kernel
 from samcache.train.run import train
 
 FRAME = 32
@@ -58,7 +58,7 @@ def channels_first(frames: list[np.ndarray]) -> np.ndarray:
 
 
 def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(store: Store) -> None:
-    data = plain(load_training_data(store, kernel_sides(store, LEVELS, 2), FRAME, views=DIHEDRAL))
+    data = plain(load_scaled(store, divide_by_kernel(store, LEVELS, 2), FRAME, views=DIHEDRAL))
     frames, extents = store.read_images(0, 20), store.read(EXTENTS, 0, 20)
     assert len({tuple(extent) for extent in extents}) == len(SIZES)
     rows = torch.arange(20)
@@ -72,7 +72,7 @@ def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(st
 
 
 def test_every_sample_of_a_batch_has_its_own_view(store: Store) -> None:
-    data = plain(load_training_data(store, kernel_sides(store, LEVELS, 4), FRAME, views=DIHEDRAL))
+    data = plain(load_scaled(store, divide_by_kernel(store, LEVELS, 4), FRAME, views=DIHEDRAL))
     rows, drawn = torch.arange(20).flip(0), torch.arange(20) * 3 % 8
     images, maps = data.inputs(rows, drawn)
     for number in range(20):
@@ -82,8 +82,8 @@ def test_every_sample_of_a_batch_has_its_own_view(store: Store) -> None:
 
 
 def test_without_a_draw_every_sample_is_as_in_a_store_without_views(store: Store) -> None:
-    data = load_training_data(store, kernel_sides(store, LEVELS, 4), 24, views=DIHEDRAL)
-    first = load_training_data(store, kernel_sides(store, LEVELS, 4), 24)
+    data = load_scaled(store, divide_by_kernel(store, LEVELS, 4), 24, views=DIHEDRAL)
+    first = load_scaled(store, divide_by_kernel(store, LEVELS, 4), 24)
     rows = torch.arange(20)
     (images, maps), (others, their) = data.inputs(rows), first.inputs(rows)
     assert torch.equal(images, others)
@@ -94,7 +94,7 @@ def test_without_a_draw_every_sample_is_as_in_a_store_without_views(store: Store
 
 def test_at_another_size_images_are_turned_as_closely_as_pixels_allow(store: Store) -> None:
     side = FRAME // 2
-    data = plain(load_training_data(store, {}, side, views=DIHEDRAL))
+    data = plain(load_scaled(store, {}, side, views=DIHEDRAL))
     frames, extents = store.read_images(0, 20), store.read(EXTENTS, 0, 20)
     even = torch.from_numpy(np.flatnonzero((extents % 2 == 0).all(axis=1)))
     assert len(even) == 12
@@ -135,13 +135,13 @@ def test_training_draws_every_view_and_validation_none(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = spied(monkeypatch)
-    train(quick(store, tmp_path / "a"), Console(file=StringIO()))
+    train(quick(store, tmp_path / "a"))
     drawn = [views for views in seen["train"] if views is not None]
     assert len(drawn) == len(seen["train"]) > 0
     assert set(torch.cat(drawn).tolist()) == set(range(8))
     assert seen["eval"]
     assert not any(views is not None for views in seen["eval"])
-    train(quick(store, tmp_path / "b"), Console(file=StringIO()))
+    train(quick(store, tmp_path / "b"))
     again = [views for views in seen["train"][len(drawn) :] if views is not None]
     assert torch.equal(torch.cat(again), torch.cat(drawn)), "drawn from the seed"
     files = [(tmp_path / name / "predictions.csv").read_bytes() for name in "ab"]
@@ -157,9 +157,9 @@ def test_without_augmentation_the_first_view_alone_is_loaded(
         loaded.append(load_training_data(*args))  # type: ignore[arg-type]
         return loaded[-1]
 
-    monkeypatch.setattr(run_module, "load_training_data", kept)
+    monkeypatch.setattr(load_module, "load_training_data", kept)
     seen = spied(monkeypatch)
-    train(quick(store, tmp_path / "run", augment=False, epochs=1), Console(file=StringIO()))
+    train(quick(store, tmp_path / "run", augment=False, epochs=1))
     assert loaded[0].views == ("identity",)
     assert loaded[0].pooled["neck"].shape[0] == 20
     assert seen["train"]
@@ -167,12 +167,11 @@ def test_without_augmentation_the_first_view_alone_is_loaded(
 
 
 def test_the_bytes_of_all_views_are_known_before_they_are_read(store: Store) -> None:
-    data = load_training_data(store, kernel_sides(store, ("patch", "neck"), 4), 24, views=DIHEDRAL)
+    data = load_scaled(store, divide_by_kernel(store, ("patch", "neck"), 4), 24, views=DIHEDRAL)
     held = [data.images, *data.pooled.values()]
     expected = sum(tensor.nbytes for tensor in held)
-    assert (
-        training_bytes(store, kernel_sides(store, ("patch", "neck"), 4), 24, DIHEDRAL) == expected
-    )
+    plan = InputPlan.of(store, divide_by_kernel(store, ("patch", "neck"), 4), 24, DIHEDRAL)
+    assert plan.count_bytes() == expected
 
 
 @pytest.mark.parametrize("attention", ["none", "shuffled", "random", "global"])
@@ -180,4 +179,4 @@ def test_views_go_with_every_kind_of_attention(
     store: Store, tmp_path: Path, attention: str
 ) -> None:
     config = quick(store, tmp_path / "run", attention=attention, epochs=1)
-    assert 0 <= train(config, Console(file=StringIO())).members[0].scores["auc"] <= 1
+    assert 0 <= train(config).members[0].scores["auc"] <= 1

@@ -90,12 +90,12 @@ def test_a_refusal_is_said_once(store: Store, tmp_path: Path) -> None:
 def test_alone_nothing_is_exchanged() -> None:
     rows, values = torch.arange(5), torch.rand(5, 2)
     assert torch.equal(distributed.share(rows), rows)
-    assert torch.equal(distributed.gathered(values, 5, torch.device("cpu")), values)
-    with distributed.joined("cpu") as device:
+    assert torch.equal(distributed.gather_rows(values, 5, torch.device("cpu")), values)
+    with distributed.join_processes("cpu") as device:
         assert device == torch.device("cpu")
         assert (distributed.rank(), distributed.size()) == (0, 1)
     model = torch.nn.Linear(2, 2)
-    assert distributed.wrapped(model, torch.device("cpu")) is model
+    assert distributed.wrap_model(model, torch.device("cpu")) is model
 
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:densenet121", "timm:test_efficientnet"])
@@ -108,7 +108,7 @@ def test_common_batch_norm_changes_neither_the_network_nor_what_is_tapped(
     with torch.no_grad():
         expected = backbone.net.eval()(images)
     monkeypatch.setattr(distributed, "size", lambda: 2)
-    common = replace(backbone, net=distributed.with_common_norm(backbone.net, cuda))
+    common = replace(backbone, net=distributed.synchronise_norm(backbone.net, cuda))
     norms = [
         m for m in common.net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
     ]
@@ -123,21 +123,21 @@ def test_common_batch_norm_changes_neither_the_network_nor_what_is_tapped(
 
 
 def test_a_sweeps_processes_take_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert distributed.own_device("cuda") == torch.device("cuda")
+    assert distributed.choose_device("cuda") == torch.device("cuda")
     for name in NAMES:
         monkeypatch.setenv(name, "1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert distributed.own_device("cuda") == torch.device("cuda:1")
-    assert distributed.own_device("cuda:0") == torch.device("cuda:0"), "asked for by its number"
-    assert distributed.own_device("cpu") == torch.device("cpu")
+    assert distributed.choose_device("cuda") == torch.device("cuda:1")
+    assert distributed.choose_device("cuda:0") == torch.device("cuda:0"), "asked for by its number"
+    assert distributed.choose_device("cpu") == torch.device("cpu")
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, "4")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    refused = pytest.raises(ConfigError, match="4 processes, 2 GPUs")
-    with refused, distributed.joined("cuda"):
+    refused = pytest.raises(ConfigError, match="4 processes share 2 GPUs")
+    with refused, distributed.join_processes("cuda"):
         pass
 
 
@@ -151,10 +151,10 @@ def test_each_process_binds_to_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr(group, "init_process_group", lambda _, **more: told.update(more))
     monkeypatch.setattr(group, "destroy_process_group", lambda: told.update(left=True))
-    with distributed.joined("cuda") as device:
+    with distributed.join_processes("cuda") as device:
         assert device == told["device_id"] == torch.device("cuda:1")
     assert told.pop("left")
-    with pytest.raises(ConfigError), distributed.joined("cuda"):
+    with pytest.raises(ConfigError), distributed.join_processes("cuda"):
         raise ConfigError("of this process alone")
     assert "left" not in told, "leaving waits for all, and they may wait elsewhere"
 

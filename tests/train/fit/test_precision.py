@@ -1,19 +1,17 @@
 """What a training computes in, and that a compiled one computes the same."""
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.train.config import TrainConfig
-from samcache.train.fit.precision import computing_in, resolved_precision
+from samcache.train.fit.precision import compute_in, resolve_precision
 from samcache.train.run import train
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -38,21 +36,21 @@ def test_auto_is_bfloat16_where_a_gpu_has_it(
     monkeypatch: pytest.MonkeyPatch, asked: str, device: torch.device, has: bool, expected: str
 ) -> None:
     generation(monkeypatch, 8 if has else 7)
-    assert resolved_precision(asked, device) == expected
+    assert resolve_precision(asked, device) == expected
 
 
 def test_a_gpu_without_bfloat16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     generation(monkeypatch, 7)
-    with pytest.raises(ConfigError, match="--precision bfloat16: cuda does not have it"):
-        resolved_precision("bfloat16", CUDA)
+    with pytest.raises(ConfigError, match="cuda has no bfloat16: choose auto or float32"):
+        resolve_precision("bfloat16", CUDA)
 
 
 def test_bfloat16_computes_so_and_keeps_weights_in_float32() -> None:
     layer = torch.nn.Linear(4, 2)
-    with computing_in("bfloat16", CPU):
+    with compute_in("bfloat16", CPU):
         out = layer(torch.rand(3, 4))
     assert (out.dtype, layer.weight.dtype) == (torch.bfloat16, torch.float32)
-    with computing_in("float32", CPU):
+    with compute_in("float32", CPU):
         assert layer(torch.rand(3, 4)).dtype == torch.float32
 
 
@@ -80,7 +78,7 @@ def losses(
         "plain": {}, "bfloat16": {"precision": "bfloat16"}, "compiled": {"compile": True},
     }  # fmt: skip
     for name, changes in ways.items():
-        train(quick(store, tmp_path / name, **changes), Console(file=StringIO()))
+        train(quick(store, tmp_path / name, **changes))
         found[name] = float(pd.read_csv(tmp_path / name / "metrics.csv")["train_loss"][0])
     return found
 

@@ -9,11 +9,11 @@ from samcache.train.data.dataset import Scale
 from samcache.train.fit.objective import Objective
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier, Design
-from samcache.train.model.spreads import spread_name
+from samcache.train.model.spreads import name_spread
 
 SIDE = 64
 SHAPES = {"early": (128, 8, 8), "neck": (256, 4, 4)}
-SHAPES |= {spread_name(level): (shape[0], 1, 1) for level, shape in SHAPES.items()}
+SHAPES |= {name_spread(level): (shape[0], 1, 1) for level, shape in SHAPES.items()}
 TAPS = {"early": "stage1", "neck": "stage4"}
 
 

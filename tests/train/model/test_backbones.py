@@ -103,7 +103,7 @@ def test_a_gate_is_at_the_same_place_in_an_nhwc_network() -> None:
 def test_the_small_stem_keeps_the_images_size() -> None:
     net = build_backbone("resnet18", 3, SIDE, stem="small").net
     assert net.layer1(net.maxpool(net.conv1(IMAGES))).shape == (2, 64, SIDE, SIDE)
-    with pytest.raises(ConfigError, match="--stem small is for ResNets, and swin_v2_t"):
+    with pytest.raises(ConfigError, match="a small stem is for ResNets, and swin_v2_t"):
         build_backbone("swin_v2_t", 3, SIDE, stem="small")
 
 

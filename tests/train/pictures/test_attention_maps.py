@@ -10,8 +10,8 @@ from PIL import Image
 
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier, Design
-from samcache.train.pictures.attention_maps import attention_maps
-from samcache.train.pictures.overlay import CAUTION, Map, panel, write_panel
+from samcache.train.pictures.attention_maps import compute_attention_maps
+from samcache.train.pictures.overlay import CAUTION, Map, draw_panel, write_panel
 
 CHANNELS = {"patch": 8, "neck": 16}
 TAPS = {"patch": "stem", "neck": "stage4"}
@@ -26,7 +26,7 @@ def test_a_map_is_the_mean_of_the_gates_of_its_level(backbone: str) -> None:
         level: torch.randn((3, count, 4, 4), generator=generator)
         for level, count in CHANNELS.items()
     }
-    maps = attention_maps(model, pooled)
+    maps = compute_attention_maps(model, pooled)
     assert list(maps) == ["patch", "neck"]
     for level, found in maps.items():
         assert found.shape == (3, 4, 4)
@@ -38,7 +38,7 @@ def test_a_map_is_the_mean_of_the_gates_of_its_level(backbone: str) -> None:
 
 def test_a_classifier_without_attention_has_no_maps() -> None:
     model = Classifier(build_backbone("resnet18", 2, 32), Design({}, 4, "gate"), {}, 32)
-    assert attention_maps(model, {}) == {}
+    assert compute_attention_maps(model, {}) == {}
 
 
 IMAGE = np.full((8, 8, 3), 100, np.uint8)
@@ -46,7 +46,7 @@ IMAGE = np.full((8, 8, 3), 100, np.uint8)
 
 def axes_of(maps: dict[str, Map]) -> list[Any]:
     """The axes of a panel: the image, each level, and the scale last."""
-    return panel(IMAGE, maps).axes
+    return draw_panel(IMAGE, maps).axes
 
 
 def test_a_cell_of_the_map_covers_its_own_part_of_the_image() -> None:
@@ -70,7 +70,7 @@ def test_colours_are_on_one_scale_from_shut_to_open(low: float, high: float) -> 
 
 @pytest.mark.parametrize(("spread", "coloured"), [(0.049, False), (0.051, True)])
 def test_gates_that_hardly_differ_are_written_and_not_drawn(spread: float, coloured: bool) -> None:
-    figure = panel(IMAGE, {"late": np.array([[0.5, 0.5 + spread]])})
+    figure = draw_panel(IMAGE, {"late": np.array([[0.5, 0.5 + spread]])})
     written = f"0.500 to {0.5 + spread:.3f}"
     assert len(figure.axes) == (3 if coloured else 1)  # the image, the level, the scale
     assert (f"Nearly constant gates: late {written}." in figure.get_supxlabel()) is not coloured
@@ -79,7 +79,7 @@ def test_gates_that_hardly_differ_are_written_and_not_drawn(spread: float, colou
 
 
 def test_the_caution_is_inside_the_picture() -> None:
-    assert CAUTION in panel(IMAGE, {"neck": np.full((2, 2), 0.5)}).get_supxlabel()
+    assert CAUTION in draw_panel(IMAGE, {"neck": np.full((2, 2), 0.5)}).get_supxlabel()
 
 
 def test_a_panel_is_a_picture_whatever_the_id_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from reported_runs import SCRIPT, ReportedRuns, with_classes
 from samcache.cache.text import visible
 from samcache.train.report.examples import Examples
 from samcache.train.report.facts import read_facts
-from samcache.train.report.findings import findings
+from samcache.train.report.findings import check_run
 from samcache.train.report.page import render, write_report
 
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
@@ -107,7 +107,7 @@ def long_names_file(reported_runs: ReportedRuns, tmp_path_factory: pytest.TempPa
     counts = {split: dict.fromkeys(names, 123_456) for split in ("train", "val", "test")}
     run = with_classes(facts.run, names)
     facts = replace(facts, run=run, described={**facts.described, "counts": counts})
-    html = render(facts, findings(facts), Examples([], False, "not drawn"), [])
+    html = render(facts, check_run(facts), Examples([], False, "not drawn"), [])
     out = tmp_path_factory.mktemp("long") / "report.html"
     out.write_text(html, encoding="utf-8")
     return out

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from reported_runs import ReportedRuns
 
-from samcache.train.report.design import needed_comparisons
+from samcache.train.report.design import list_needed_comparisons
 from samcache.train.report.examples import Examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
-from samcache.train.report.findings import findings
+from samcache.train.report.findings import check_run
 from samcache.train.report.page import render
-from samcache.train.report.words import model_card, verdict
+from samcache.train.report.words import write_model_card, write_verdict
 
 # attention, join -> what every description says, and what none says
 SAID = {
@@ -42,7 +42,8 @@ def facts(reported_runs: ReportedRuns) -> Facts:
 
 
 def designed(run: ReportedRun, attention: str, join: bool) -> ReportedRun:
-    return replace(run, config={**run.config, "attention": attention, "join": join})
+    changed = {**run.config, "attention": attention, "join": join}
+    return replace(run, run=replace(run.run, config=changed))
 
 
 def check(text: str, attention: str, join: bool) -> None:
@@ -56,7 +57,7 @@ def test_a_reported_run_is_described_as_what_it_is(
     facts: Facts, attention: str, join: bool
 ) -> None:
     one = replace(facts, run=designed(facts.run, attention, join))
-    page = render(one, findings(one), Examples([], False, "not drawn"), [])
+    page = render(one, check_run(one), Examples([], False, "not drawn"), [])
     places = {
         "header": re.findall(r'<p class="sub">Report of the run slca: (.*)</p>', page),
         "comparison": re.findall(r'slca \(this report\)<br><span class="sub">(.*?)</span>', page),
@@ -64,9 +65,9 @@ def test_a_reported_run_is_described_as_what_it_is(
     for found in places.values():
         assert len(found) == 1
         check(found[0].replace("&#39;", "'"), attention, join)
-    card = dict(model_card(one))["What it is"]
+    card = dict(write_model_card(one))["What it is"]
     check(card.replace("Control", "control").partition(" The backbone")[0], attention, join)
-    told = [f.text for f in findings(one) if "compare with" in f.title or "control" in f.title]
+    told = [f.text for f in check_run(one) if "compare with" in f.title or "control" in f.title]
     assert len(told) == ((attention, join) != ("none", False))
     for text in told:
         assert "is control" not in text
@@ -76,7 +77,7 @@ def test_a_reported_run_is_described_as_what_it_is(
 @every_design
 def test_a_baseline_is_described_as_what_it_is(facts: Facts, attention: str, join: bool) -> None:
     base = designed(facts.others[0], attention, join)
-    sentence = verdict(replace(facts, others=[base], baseline=base))[-1]
+    sentence = write_verdict(replace(facts, others=[base], baseline=base))[-1]
     check(sentence[sentence.index("(") : sentence.index(")")], attention, join)
     assert sentence.startswith("The mean over 2 seeds of the AUC")
 
@@ -101,7 +102,7 @@ def test_a_baseline_is_described_as_what_it_is(facts: Facts, attention: str, joi
 def test_the_runs_to_compare_with_follow_from_the_design(
     attention: str, join: bool, options: list[str]
 ) -> None:
-    needed = needed_comparisons({"attention": attention, "join": join})
+    needed = list_needed_comparisons({"attention": attention, "join": join})
     assert [each.options for each in needed] == options
 
 
@@ -111,5 +112,5 @@ def test_a_joined_run_without_gates_has_examples_without_gates(
     """No page speaks of gates that a run does not have."""
     facts = read_facts((reported_runs.none,), None, None)
     one = replace(facts, run=designed(facts.run, "none", True))
-    page = render(one, findings(one), Examples([], False, ""), [])
+    page = render(one, check_run(one), Examples([], False, ""), [])
     assert "Yellow is 1" not in page

@@ -11,8 +11,8 @@ from reported_runs import DOLLAR, SCRIPT, ReportedRuns, with_classes
 
 from samcache.cache.text import visible
 from samcache.train.report.facts import Facts, read_facts
-from samcache.train.report.figures import figures
-from samcache.train.report.svg import SERIES, canvas, figure, shown
+from samcache.train.report.figures import draw_figures
+from samcache.train.report.svg import SERIES, figure, open_canvas, shown
 
 
 def facts_of(folder: Path) -> Facts:
@@ -21,7 +21,7 @@ def facts_of(folder: Path) -> Facts:
 
 def test_a_name_in_a_figure_is_never_markup_nor_mathematics() -> None:
     names = [SCRIPT, "$\\frac{", "_hidden", "肺\x01\ud83d", "a" * 99]
-    with canvas() as (drawing, axes):
+    with open_canvas() as (drawing, axes):
         for name in names:
             axes.text(0, 0, shown(name))
         drawn = figure(drawing, "Title", f"shows {SCRIPT}", "")
@@ -34,7 +34,7 @@ def test_a_name_in_a_figure_is_never_markup_nor_mathematics() -> None:
 
 def test_figures_take_the_pages_colours_and_repeat_themselves(reported_runs: ReportedRuns) -> None:
     facts = facts_of(reported_runs.slca)
-    first, second = figures(facts), figures(facts)
+    first, second = draw_figures(facts), draw_figures(facts)
     assert [str(drawn.svg) for drawn in first] == [str(drawn.svg) for drawn in second]
     for drawn in first:
         assert "currentColor" in drawn.svg
@@ -49,7 +49,9 @@ def test_confusion_counts_what_the_predictions_say(reported_runs: ReportedRuns) 
     test = table[(table["split"] == "test") & (table["fraction"] == 1)]
     means = test[test["label"] == DOLLAR].groupby("id")[[f"p_{SCRIPT}", f"p_{DOLLAR}"]].mean()
     share = 100 * float((means.to_numpy().argmax(axis=1) == 1).mean())
-    matrix = next(drawn for drawn in figures(facts_of(run.folder)) if "Confusion" in drawn.title)
+    matrix = next(
+        drawn for drawn in draw_figures(facts_of(run.folder)) if "Confusion" in drawn.title
+    )
     assert f"{share:.0f} % of “{shown(DOLLAR)}”" in matrix.finding
 
 
@@ -58,7 +60,8 @@ def test_any_number_of_classes_can_be_drawn(reported_runs: ReportedRuns, count: 
     facts = facts_of(reported_runs.none)
     names = tuple(f"class {place}" for place in range(count))
     drawn = {
-        each.title: each for each in figures(replace(facts, run=with_classes(facts.run, names)))
+        each.title: each
+        for each in draw_figures(replace(facts, run=with_classes(facts.run, names)))
     }
     legend = re.findall(r">AUC [\d.]+: class \d+<", drawn["ROC curve"].svg)
     assert len(legend) == min(count, len(SERIES))

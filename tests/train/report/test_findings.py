@@ -10,7 +10,7 @@ from reported_runs import ReportedRuns
 
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding
-from samcache.train.report.findings import findings
+from samcache.train.report.findings import check_run
 from samcache.train.scores.bootstrap import Interval, Summary
 
 
@@ -20,11 +20,11 @@ def facts(reported_runs: ReportedRuns) -> Facts:
 
 
 def kinds(facts: Facts) -> dict[str, str]:
-    return {finding.title: finding.kind for finding in findings(facts)}
+    return {finding.title: finding.kind for finding in check_run(facts)}
 
 
 def about(facts: Facts, words: str) -> Finding:
-    (found,) = [finding for finding in findings(facts) if words in finding.title]
+    (found,) = [finding for finding in check_run(facts) if words in finding.title]
     return found
 
 
@@ -32,12 +32,16 @@ def changed(facts: Facts, change: Callable[[ReportedRun], ReportedRun]) -> Facts
     return replace(facts, run=change(facts.run))
 
 
+def with_run(run: ReportedRun, **changes: Any) -> ReportedRun:
+    return replace(run, run=replace(run.run, **changes))
+
+
 def with_results(facts: Facts, **results: Any) -> Facts:
-    return changed(facts, lambda run: replace(run, results={**run.results, **results}))
+    return changed(facts, lambda run: with_run(run, results={**run.results, **results}))
 
 
 def with_config(facts: Facts, **config: Any) -> Facts:
-    return changed(facts, lambda run: replace(run, config={**run.config, **config}))
+    return changed(facts, lambda run: with_run(run, config={**run.config, **config}))
 
 
 def with_groups(facts: Facts, groups: list[str]) -> Facts:
@@ -45,7 +49,7 @@ def with_groups(facts: Facts, groups: list[str]) -> Facts:
 
     def change(run: ReportedRun) -> ReportedRun:
         test = run.test.assign(group=groups * len(run.seeds))
-        return replace(run, run=replace(run.run, tests={1.0: test}))
+        return replace(run, tests={1.0: test})
 
     return replace(changed(facts, change), store=None, described={})
 
@@ -70,7 +74,7 @@ def test_a_copy_in_two_splits_did_what_its_splits_do(
 ) -> None:
     one = with_config(replace(facts, described={}), keep=keep)
     found = [
-        f for f in findings(with_results(one, leaks=copies(*splits))) if " in both " in f.title
+        f for f in check_run(with_results(one, leaks=copies(*splits))) if " in both " in f.title
     ]
     (told,) = [finding for finding in found if finding.kind != FINE]
     assert told.title == f"1 image in both {title}"
@@ -186,7 +190,7 @@ def test_a_run_to_compare_with_differs_in_its_design_alone(reported_runs: Report
     missing = about(unequal, "Runs to compare with are missing").items
     assert any("--attention none" in item for item in missing)
     (none,) = unequal.others
-    equal = replace(none, config={**none.config, "epochs": unequal.run.config["epochs"]})
+    equal = with_run(none, config={**none.config, "epochs": unequal.run.config["epochs"]})
     missing = about(replace(unequal, others=[equal]), "Runs to compare with").items
     assert not any("--attention none" in item for item in missing)
     assert any("--attention shuffled or random" in item for item in missing)

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,18 @@ from typing import Any
 import click
 import pytest
 from reported_runs import DOLLAR, EVIL_FILE, SCRIPT, ReportedRuns
+from shown import text_of
 from trained_run import copied, write_results
 
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.text import visible
 from samcache.cli import cli
+from samcache.commands.show.trainings import describe_report
 from samcache.train.config import TrainConfig
 from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.page import write_report
-from samcache.train.report.reproduction import commands, train_command
+from samcache.train.report.reproduction import make_commands, read_config
 from samcache.train.report.svg import shown
 
 
@@ -194,7 +196,7 @@ def test_without_its_store_a_run_is_reported_without_examples(
     written = write_report((run,), None, None, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
     assert "was not found; looked at" in written.no_store
-    assert "was not found" not in written.text()  # the command warns of it
+    assert "was not found" not in text_of(describe_report(written))  # the command warns of it
     assert "There are no examples: the store of" in page.text
     assert not page.all("img")
     assert "1 image in both training and test" in page.text
@@ -213,7 +215,7 @@ def test_weights_that_are_gone_cost_the_overlays_alone(
     written = write_report((run,), None, None, tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text())
     assert "Gates cannot be shown" in page.text
-    assert "\nGates cannot be shown: " in written.text()
+    assert "\nGates cannot be shown: " in text_of(describe_report(written))
     assert page.all("img")
 
 
@@ -244,7 +246,9 @@ def test_a_run_that_lacks_what_a_page_says_is_refused(
     run = copied(reported_runs.none, tmp_path / "run")
     text = (run / "results.json").read_text().replace(f'"{lacks}":', '"another":')
     write_results(run, json.loads(text))
-    with pytest.raises(ConfigError, match=f"cannot be read as a run .no '{lacks}'.: train it anew"):
+    with pytest.raises(
+        ConfigError, match=f"cannot be read as a run .no '{lacks}'.: train it again"
+    ):
         facts_of(run)
 
 
@@ -261,21 +265,9 @@ def test_the_shown_command_trains_the_same(reported_runs: ReportedRuns, tmp_path
     identity = {"levels": ["patch", "late", "neck"]}
     plain = {**json.loads(json.dumps(config.to_json())), "identity": identity}
     plain["taps"] = {"late": "stage3", "neck": "stage4"}  # as config.json has them
-    words = shlex.split(shlex.join(train_command(plain)))
-    assert _parsed(words) == config
-    default = json.loads((reported_runs.slca / "config.json").read_text())
-    assert "--taps" not in train_command(default)
-    assert "--taps" not in train_command(
-        json.loads((reported_runs.none / "config.json").read_text())
-    )
-
-
-def _parsed(words: list[str]) -> TrainConfig:
-    train = cli.commands["train"]
-    with train.make_context("train", words[2:]) as context:
-        names = {field.name for field in fields(TrainConfig)}
-        options = {name: value for name, value in context.params.items() if name in names}
-        return replace(TrainConfig(**options), device="cpu")
+    assert read_config(plain) == replace(config, device="auto"), "the device is the reader's own"
+    for run in (reported_runs.slca, reported_runs.none):
+        assert read_config(json.loads((run / "config.json").read_text())).taps is None
 
 
 def test_the_shown_commands_are_commands(reported_runs: ReportedRuns, tmp_path: Path) -> None:
@@ -284,7 +276,7 @@ def test_the_shown_commands_are_commands(reported_runs: ReportedRuns, tmp_path: 
         for run in (reported_runs.slca, reported_runs.none)
     ]
     facts = facts_of(*moved)
-    lines = [shlex.split(line) for line in commands(facts, tmp_path / "report.html")]
+    lines = [shlex.split(line) for line in make_commands(facts, tmp_path / "report.html")]
     assert [words[1] for words in lines] == ["extract", "train", "train", "report"]
     outs = [words[words.index("--out") + 1] for words in lines[1:3]]
     assert lines[3][2:4] == outs

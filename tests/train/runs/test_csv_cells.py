@@ -15,7 +15,7 @@ from PIL import Image
 from samcache.cli import cli
 from samcache.train.compare import compare
 from samcache.train.runs.csv_cells import guard_cell, guard_cells, read_cell
-from samcache.train.runs.read import read_table
+from samcache.train.runs.tables import read_table
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d")
 

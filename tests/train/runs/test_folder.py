@@ -15,7 +15,7 @@ from trained_run import Trained, copied, one_line, samcache
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.fit.checkpoint import Checkpoints
-from samcache.train.runs.folder import held, is_run_folder, open_run_folder
+from samcache.train.runs.folder import is_run_folder, lock_folder, open_run_folder
 from samcache.train.scores.bootstrap import Predictions
 
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
@@ -58,7 +58,10 @@ def test_a_folder_of_others_is_not_taken_for_a_runs(store: Store, tmp_path: Path
 
 def test_a_second_training_in_the_same_folder_is_refused(store: Store, tmp_path: Path) -> None:
     open_run_folder(tmp_path / "run", overwrite=False)
-    with held(tmp_path / "run"), pytest.raises(ConfigError, match="another command is at work"):
+    with (
+        lock_folder(tmp_path / "run"),
+        pytest.raises(ConfigError, match="another command writes to"),
+    ):
         run(quick(store, tmp_path / "run", **ONE))
     run(quick(store, tmp_path / "run", **ONE))
     assert is_run_folder(tmp_path / "run")
@@ -96,7 +99,7 @@ def test_nothing_is_written_over_the_files_of_a_run(trained: Trained, tmp_path: 
     ):
         result = samcache(*words)
         assert result.exit_code == 1
-        assert "give another" in one_line(result)
+        assert "another" in one_line(result)
     assert content(folder) == before
 
 
@@ -135,7 +138,7 @@ def test_a_store_without_images_is_told_before_a_folder_is_made(
     run_extract: Extract, tmp_path: Path
 ) -> None:
     bare, _ = run_extract("bare", frame_size=0)
-    with pytest.raises(ConfigError, match="holds no images"):
+    with pytest.raises(ConfigError, match="was extracted without images"):
         run(quick(bare, tmp_path / "run", **ONE, image_size=None))
     assert not (tmp_path / "run").exists()
 

@@ -17,11 +17,11 @@ from samcache.cache.files.digest import file_sha256
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.report import words
 from samcache.train.report.facts import read_facts
-from samcache.train.report.findings import findings
-from samcache.train.report.reproduction import commands
-from samcache.train.runs.ensemble import load_ensemble, open_run
+from samcache.train.report.findings import check_run
+from samcache.train.report.reproduction import make_commands
+from samcache.train.runs.ensemble import load_ensemble, open_predictor
 from samcache.train.runs.folder import is_run_folder
-from samcache.train.runs.read import read_seen
+from samcache.train.runs.run import open_run
 
 CONFIG, RESULTS = "config.json", "results.json"
 TABLES = ("predictions.csv", "metrics.csv", "seen.csv")
@@ -30,14 +30,18 @@ TABLES = ("predictions.csv", "metrics.csv", "seen.csv")
 def read_report(run: Path) -> None:
     """All of a report but its figures."""
     facts = read_facts((run,), None, None)
-    findings(facts)
-    words.verdict(facts)
-    words.model_card(facts)
-    commands(facts, run)
+    check_run(facts)
+    words.write_verdict(facts)
+    words.write_model_card(facts)
+    make_commands(facts, run)
+
+
+def read_seen(run: Path) -> set[str]:
+    return open_run(run).seen
 
 
 def read_all(run: Path) -> list[str]:
-    readers: tuple[Callable[[Path], object], ...] = (read_report, open_run, read_seen)
+    readers: tuple[Callable[[Path], object], ...] = (read_report, open_predictor, read_seen)
     return [read_or_refuse(lambda read=read: read(run)) for read in readers]  # type: ignore[misc]
 
 
@@ -97,7 +101,7 @@ def test_anything_in_place_of_a_file_is_refused_at_once(
     FILES[how](run / name)
     is_run_folder(run)
     if name == "seed-0.safetensors":
-        assert read_or_refuse(lambda: load_ensemble(open_run(run), member="seed-0"))
+        assert read_or_refuse(lambda: load_ensemble(open_predictor(run), member="seed-0"))
     else:
         assert any(read_all(run))
 

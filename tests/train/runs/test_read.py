@@ -41,7 +41,7 @@ def test_one_bit_of_the_weights_is_noticed(trained: Trained, run: Path, command:
     words = (command, run) if command == "export" else (command, run, trained.store)
     line = one_line(samcache(*words))
     assert "holds no weights of this run (seed-1.safetensors was changed since" in line
-    assert line.endswith("bring it from where the run was trained, or train it anew")
+    assert line.endswith("bring it from where the run was trained, or train it again")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_
         assert "no finished run" in line
         assert advice in line
     old = copied(trained.run, tmp_path / "old", inputs=None)
-    assert "train it anew" in one_line(samcache("predict", old, trained.store))
+    assert "train it again" in one_line(samcache("predict", old, trained.store))
     swapped = copied(trained.run, tmp_path / "swapped")
     (swapped / "seed-1.safetensors").write_bytes(b"x")
     assert "seed-1.safetensors holds no weights of this run (seed-1.safetensors was changed" in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from trained_run import Trained, copied, samcache
 
-from samcache.train.runs.store import recorded_places
+from samcache.train.runs.store import list_recorded_places
 
 
 @pytest.fixture
@@ -97,4 +97,4 @@ def test_a_store_of_the_same_name_is_not_taken_for_the_runs(
     ],
 )
 def test_places_of_a_store(config: dict[str, str], places: list[str]) -> None:
-    assert recorded_places(Path("/new/runs/a"), config) == places
+    assert list_recorded_places(Path("/new/runs/a"), config) == places

@@ -10,10 +10,10 @@ from samcache.train.scores.bootstrap import (
     RESAMPLES,
     Interval,
     Predictions,
-    mean_over_seeds,
-    resamples,
+    average_over_seeds,
+    draw_resamples,
 )
-from samcache.train.scores.metrics import Floats, Ints, accuracy, macro_auc, weighted_scores
+from samcache.train.scores.metrics import Floats, Ints, accuracy, macro_auc, score_weighted
 
 
 def draw(count: int, classes: int, seed: int, digits: int = 8) -> tuple[Ints, Floats]:
@@ -57,7 +57,7 @@ def test_every_metric_is_scikit_learns_for_any_weights(
     drawn[:classes] += 1  # every class keeps a sample
     weights = np.stack([np.ones(count), drawn])
     names = tuple("abcde"[:classes])
-    found = weighted_scores(labels, probabilities, names, weights, ordered=True)
+    found = score_weighted(labels, probabilities, names, weights, ordered=True)
     predicted = probabilities.argmax(axis=1)
     for row, w in enumerate(weights):
         given = {"sample_weight": w}
@@ -83,7 +83,7 @@ def test_every_metric_is_scikit_learns_for_any_weights(
 def test_calibration_error_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.92, 0.08], [0.4, 0.6], [0.0, 1.0]])
     labels = np.array([0, 1, 1, 1])
-    scores = weighted_scores(labels, probabilities, ("a", "b"), np.ones((1, 4)), ordered=False)
+    scores = score_weighted(labels, probabilities, ("a", "b"), np.ones((1, 4)), ordered=False)
     # bins of 1/15: 0.9 and 0.92 share one with half of them right; 0.6 and 1.0 stand alone
     expected = (abs(1 - 0.9 - 0.92) + (1 - 0.6) + 0) / 4
     assert scores["ece"][0] == pytest.approx(expected)
@@ -93,7 +93,7 @@ def test_calibration_error_by_hand() -> None:
 def test_a_resample_without_a_class_has_no_metric_that_needs_it() -> None:
     labels, probabilities = draw(12, 3, 0)
     weights = np.stack([np.ones(12), (labels != 2) * 1.0])
-    scores = weighted_scores(labels, probabilities, ("a", "b", "c"), weights, ordered=True)
+    scores = score_weighted(labels, probabilities, ("a", "b", "c"), weights, ordered=True)
     for name in ("auc", "balanced_accuracy", "f1", "auc:c", "ap:c"):
         assert np.isfinite(scores[name]).tolist() == [True, False], name
     for name in ("accuracy", "ece", "kappa", "auc:a"):
@@ -106,21 +106,21 @@ def test_a_resample_without_a_class_has_no_metric_that_needs_it() -> None:
 
 def test_groups_are_drawn_whole_and_the_draws_repeat_themselves() -> None:
     groups = np.array([0, 0, 1, 2, 2, 2])
-    weights = np.concatenate(list(resamples(groups)))
+    weights = np.concatenate(list(draw_resamples(groups)))
     assert weights.shape == (RESAMPLES, 6)
     for group in range(3):
         members = weights[:, groups == group]
         assert (members == members[:, :1]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
-    np.testing.assert_array_equal(weights, np.concatenate(list(resamples(groups))))
+    np.testing.assert_array_equal(weights, np.concatenate(list(draw_resamples(groups))))
 
 
 def test_seeds_are_drawn_in_every_resample() -> None:
     lucky = np.tile([0.0, 0.0, 3.0], (RESAMPLES, 1))
-    means = mean_over_seeds(lucky)
+    means = average_over_seeds(lucky)
     assert set(means.round(6)) == {0.0, 1.0, 2.0, 3.0}
     assert means.mean() == pytest.approx(1.0, abs=0.1)
-    np.testing.assert_array_equal(mean_over_seeds(lucky[:, 2:]), 3.0)
+    np.testing.assert_array_equal(average_over_seeds(lucky[:, 2:]), 3.0)
 
 
 def test_the_interval_of_an_accuracy_is_the_binomials() -> None:

@@ -30,7 +30,7 @@ def test_a_search_that_says_nothing_is_refused(text: str, message: str) -> None:
 def test_flags_are_searched_by_true_and_false() -> None:
     (dimension,) = parse_search(("join=true|false",))
     assert dimension.values == (True, False)
-    assert dimension.recorded(False) == "false"
+    assert dimension.record(False) == "false"
 
 
 def test_what_can_be_searched_is_an_option_of_training() -> None:

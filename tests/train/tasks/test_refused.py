@@ -33,7 +33,7 @@ def store(run_extract: Extract) -> Store:
         ({"backbone": "vgg"}, "no backbone 'vgg'"),
         ({"backbone": "vgg", "attention": "none"}, "no backbone 'vgg'"),
         ({"pretrained": "none.pth"}, "no weights at none.pth"),
-        ({"kernel": 3}, "--kernel 3 does not fit the store"),
+        ({"kernel": 3}, "a kernel of 3 cells does not fit the store"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -48,7 +48,7 @@ def test_a_diverging_loss_stops_with_its_epoch(store: Store, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"seed-0 diverged: in epoch \d its loss") as caught:
         run(quick(store, tmp_path / "run", lr=1e30, epochs=6))
     told = str(caught.value)
-    assert "try a lower --lr than 1e+30" in told
+    assert "try a learning rate below 1e+30" in told
     assert "neck gates nan" in told
     assert re.search(r"neck -?[\d.e-]+, [\d.]+, [\d.]+;", told), "the maps themselves are finite"
 
@@ -66,13 +66,13 @@ def test_a_step_that_a_gpu_has_no_memory_for_is_told_with_advice(
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "told"), [(4, "a larger --batch-size"), (64, "larger --fractions")]
+    ("batch_size", "told"), [(4, "a larger batch size"), (64, "larger fractions")]
 )
 def test_steps_too_small_for_the_processes_are_told_with_advice(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, told: str
 ) -> None:
     """As under torchrun, where every process needs two samples of each batch."""
-    monkeypatch.setattr(loop, "ordered_batches", lambda *_: [])
+    monkeypatch.setattr(loop, "order_batches", lambda *_: [])
     with pytest.raises(ConfigError, match=f"samples for a step, which needs 2 .*: give {told}"):
         run(quick(store, tmp_path / "run", batch_size=batch_size))
 
@@ -104,9 +104,9 @@ def test_test_samples_that_get_no_number_are_not_scored(
 
 
 def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--taps names none"):
+    with pytest.raises(ConfigError, match="no taps were given"):
         TrainConfig("store", tmp_path, taps=())
-    with pytest.raises(ConfigError, match="do the same: give one"):
+    with pytest.raises(ConfigError, match="make up for rare classes: give one"):
         TrainConfig("store", tmp_path, class_weights=True, balanced_sampling=True)
 
 
@@ -117,7 +117,7 @@ def test_options_of_gates_are_refused_where_nothing_is_gated(
     tmp_path: Path, option: dict[str, object]
 ) -> None:
     (name,) = option
-    with pytest.raises(ConfigError, match=f"--{name} .*: leave it out with --attention none"):
+    with pytest.raises(ConfigError, match=f"{name} is an option of SLCA's gates, .*: leave it out"):
         TrainConfig("store", tmp_path, attention="none", **option)  # type: ignore[arg-type]
     TrainConfig("store", tmp_path, attention="none", join=True)
 
@@ -176,5 +176,5 @@ def test_missing_objects_are_refused_before_training(store: Store, tmp_path: Pat
 
 def test_a_store_without_images_cannot_be_trained_on(run_extract: Extract, tmp_path: Path) -> None:
     store, _ = run_extract(frame_size=0)
-    with pytest.raises(ConfigError, match="holds no images"):
+    with pytest.raises(ConfigError, match="was extracted without images"):
         run(quick(store, tmp_path / "run"))

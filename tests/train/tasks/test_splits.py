@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.labels.copies import group_codes
-from samcache.train.tasks.splits import Member, member_name, nested_subset, plan_members
+from samcache.train.tasks.splits import Member, draw_subset, name_member, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -40,7 +40,7 @@ def test_without_folds_the_splits_are_the_stores() -> None:
 
 
 def test_fractions_that_are_nearly_the_same_have_files_of_their_own() -> None:
-    names = [member_name(0, None, fraction) for fraction in (0.25, 0.3333331, 0.3333332, 1.0)]
+    names = [name_member(0, None, fraction) for fraction in (0.25, 0.3333331, 0.3333332, 1.0)]
     assert names[:2] == ["seed-0-fraction-0.25", "seed-0-fraction-0.3333331"]
     assert names[2:] == ["seed-0-fraction-0.3333332", "seed-0"]
 
@@ -90,7 +90,7 @@ def test_fractions_are_nested_whole_in_groups_and_keep_every_class(
 ) -> None:
     label = np.array(labels)
     group = np.random.default_rng(seed).integers(0, groups, len(label))
-    subsets = [set(nested_subset(label, group, f, seed).tolist()) for f in FRACTIONS]
+    subsets = [set(draw_subset(label, group, f, seed).tolist()) for f in FRACTIONS]
     for smaller, larger in pairwise(subsets):
         assert smaller <= larger
     for subset in subsets:
@@ -106,7 +106,7 @@ def test_a_fraction_of_samples_without_groups_is_stratified(
     sizes: list[int], fraction: float
 ) -> None:
     label = np.repeat(np.arange(len(sizes)), sizes)
-    counts = np.bincount(label[nested_subset(label, np.arange(len(label)), fraction, 0)])
+    counts = np.bincount(label[draw_subset(label, np.arange(len(label)), fraction, 0)])
     for size, count in zip(sizes, counts, strict=True):
         assert abs(count - fraction * size) <= 1
 
@@ -136,13 +136,13 @@ def test_what_a_sample_is_in_a_member() -> None:
 @pytest.mark.parametrize(
     ("seeds", "folds", "fractions", "message"),
     [
-        ((), None, (1.0,), "--seeds '' should name at least one"),
+        ((), None, (1.0,), "seeds '' should name at least one"),
         ((1, 1), None, (1.0,), "each once"),
-        ((1,), None, (0.0, 1.0), r"--fractions 0,1: each should lie in"),
-        ((1,), None, (1.5,), r"--fractions 1.5: each"),
+        ((1,), None, (0.0, 1.0), r"fractions 0,1: each should be in"),
+        ((1,), None, (1.5,), r"fractions 1.5: each"),
         ((1,), 30, (1.0,), "at most . folds"),
-        ((-1,), None, (1.0,), r"--seeds -1: each should lie in"),
-        ((2**32,), None, (1.0,), r"--seeds 4294967296: each should lie in"),
+        ((-1,), None, (1.0,), r"seeds -1: each should be in"),
+        ((2**32,), None, (1.0,), r"seeds 4294967296: each should be in"),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(

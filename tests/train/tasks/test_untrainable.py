@@ -261,7 +261,7 @@ def test_everything_that_is_wrong_with_a_request_is_told_at_once(
     (tmp_path / "s.zarr/commits/00000001/zarr.json").unlink()
     with pytest.raises(
         ConfigError,
-        match=r"--seeds -1: each .*; --fractions 2: each .*; 8 of 24 .*; .* val is empty",
+        match=r"seeds -1: each .*; fractions 2: each .*; 8 of 24 .*; .* val is empty",
     ):
         run(quick(Store(options.store), tmp_path / "run", seeds=(-1,), fractions=(2.0,)))
 

@@ -1,14 +1,13 @@
 """What ``train`` gives to a training, and what a training makes of its options."""
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
+from loading import find_sides, load_scaled
 from tiny_extraction import Extract
 from torch import Tensor
 
@@ -16,9 +15,9 @@ from samcache.cache.store import Store
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
 from samcache.train.data.controls import fill_with_noise
-from samcache.train.data.dataset import TrainingData, load_training_data, scaled_to
+from samcache.train.data.dataset import TrainingData
+from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit import training as loop
-from samcache.train.model.pooling import given_sides
 from samcache.train.run import train
 from samcache.train.tasks.splits import Member
 
@@ -37,7 +36,7 @@ def config(store: Store, tmp_path: Path) -> TrainConfig:
 
 
 def run(config: TrainConfig) -> None:
-    train(config, Console(file=StringIO()))
+    train(config)
 
 
 class Stop(Exception):  # noqa: N818  (no error: the test has seen what it wants)
@@ -61,7 +60,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def loaded(config: TrainConfig, store: Store) -> TrainingData:
-    return load_training_data(store, given_sides(config, store), config.image_size)
+    return load_scaled(store, find_sides(config, store), config.image_size)
 
 
 def maps_of(data: TrainingData, rows: Tensor) -> dict[str, Tensor]:
@@ -104,7 +103,7 @@ def test_scales_are_those_of_the_members_own_training_rows(
     config: TrainConfig, store: Store, begun: Any, changes: dict[str, Any]
 ) -> None:
     member, data = begun(replace(config, join=True, **changes))
-    own = scaled_to(loaded(replace(config, join=True), store), store, member.train)
+    own = scale_inputs(loaded(replace(config, join=True), store), store, member.train)
     splits = loaded(replace(config, join=True), store)
     for name, scale in own.all_scales().items():
         found = data.all_scales()[name]
@@ -137,7 +136,7 @@ def test_mixup_asks_for_both_partners_labels(
         asked.append(labels)
         return whole(self, logits, labels, batch)
 
-    monkeypatch.setattr(loop, "mixing_shares", lambda _, batches, *__: [0.75] * batches)
+    monkeypatch.setattr(loop, "draw_mixing_shares", lambda _, batches, *__: [0.75] * batches)
     monkeypatch.setattr(loop.Objective, "__call__", note)
     run(replace(config, epochs=1))
     assert len(asked) == 2 * 3

@@ -1,0 +1,53 @@
+"""Metrics in words and figures: their names, values, deviations and intervals."""
+
+from collections.abc import Mapping
+
+from samcache.train.scores.bootstrap import Interval, Summary
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC (macro)",
+    "f1": "F1 (macro)",
+    "kappa": "quadratic kappa",
+    "ece": "calibration error",
+    "auc:": "AUC of ",
+    "ap:": "AP of ",
+}
+MOST_CLASSES = 20  # whose own metrics are shown; of more, those with the lowest AUC
+
+
+def name_metric(metric: str) -> str:
+    """A metric's name for people, such as "AUC of melanoma"."""
+    kind, colon, name = metric.partition(":")
+    return TITLES[kind + colon] + name
+
+
+def choose_shown(metrics: Mapping[str, Summary]) -> tuple[list[str], int]:
+    """The metrics to show, in order, and how many classes are left out: not the worst by AUC."""
+    aucs = {name[4:]: summary.mean for name, summary in metrics.items() if name[:4] == "auc:"}
+    worst = sorted(aucs, key=lambda name: aucs[name])[:MOST_CLASSES]
+    own = {f"{kind}:{name}" for name in worst for kind in ("auc", "ap")}
+    shown = [name for name in metrics if ":" not in name or name in own]
+    return shown, len(aucs) - len(worst)
+
+
+def format_mean(summary: Summary) -> str:
+    """Such as "0.895 ± 0.012"; the mean alone for one seed."""
+    return f"{summary.mean:.3f}" + ("" if summary.sd is None else f" ± {summary.sd:.3f}")
+
+
+def format_summary(summary: Summary) -> str:
+    """Such as "0.895 ± 0.012 (0.841-0.944)"."""
+    return f"{format_mean(summary)} ({format_interval(summary.interval)})"
+
+
+def format_interval(interval: Interval | None, sign: str = "") -> str:
+    """Such as "0.841-0.944", or "-0.130 to 0.101"; a dash where there is none.
+
+    sign: "+" shows it of either end.
+    """
+    if interval is None:
+        return "-"
+    to = " to " if sign or interval.low < 0 else "-"
+    return f"{interval.low:{sign}.3f}{to}{interval.high:{sign}.3f}"
