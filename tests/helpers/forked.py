@@ -52,7 +52,7 @@ class ForkedProcess:
 def start_server() -> ForkServerContext:
     """The context of the server, which the first process starts."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed_extract", "tiny_cli"])
+    context.set_forkserver_preload(["killed_extract", "killed_train", "shared_sweep", "tiny_cli"])
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")])
     return context
 

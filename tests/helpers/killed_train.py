@@ -1,15 +1,10 @@
-"""Train in a process that is killed, with SIGKILL, right after its n-th epoch, each of them saved.
-
-python killed_train.py STORE OUT EPOCHS_UNTIL_DEATH
-"""
+"""Train in a process that SIGKILL ends right after its n-th epoch; every epoch is saved."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from samcache.train.config import TrainConfig
 from samcache.train.fit.checkpoint import Checkpoints
@@ -24,8 +19,9 @@ def config(store: str, out: str) -> TrainConfig:
     )  # fmt: skip
 
 
-def main() -> None:
-    store, out, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def train_until_killed(store: str, out: str, epochs: str) -> None:
+    """Train in this process, which dies after so many epochs."""
+    left = int(epochs)
     torch.set_num_threads(1)
     save = Checkpoints.save
 
@@ -38,8 +34,4 @@ def main() -> None:
 
     Checkpoints.save = counted  # type: ignore[method-assign, assignment]
     Checkpoints.due = True  # type: ignore[method-assign, assignment]
-    train(config(store, out), Console(stderr=True))
-
-
-if __name__ == "__main__":
-    main()
+    train(config(store, out))

@@ -1,11 +1,8 @@
 """A killed training goes on after its last saved epoch, to the numbers of an unbroken one."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import killed_train
@@ -13,8 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from forked import ForkedProcess
 from killed_train import config
-from rich.console import Console
 from safetensors.torch import load_file
 from tiny_extraction import Extract
 
@@ -23,13 +20,12 @@ from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.train import run as run_module
 from samcache.train.config import TrainConfig
+from samcache.train.data.load import InputPlan
 from samcache.train.fit import training as loop
 from samcache.train.fit.checkpoint import Checkpoints
-from samcache.train.run import decisive, train
+from samcache.train.run import describe_run, train
 from samcache.train.runs.write import Results
 from samcache.train.tasks.splits import plan_members
-
-SCRIPT = Path(killed_train.__file__)
 
 
 @pytest.fixture
@@ -44,13 +40,14 @@ def one_thread() -> None:
 
 
 def run(config: TrainConfig) -> Results:
-    return train(config, Console(file=StringIO()))
+    return train(config)
 
 
 def killed_after(epochs: int, store: Store, out: Path) -> None:
-    words = [sys.executable, str(SCRIPT), store.location, str(out), str(epochs)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    words = [store.location, str(out), str(epochs)]
+    process = ForkedProcess(killed_train.train_until_killed, words, out.with_name("printed"))
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
 
 
 def numbers(out: Path) -> pd.DataFrame:
@@ -137,8 +134,9 @@ def test_a_run_is_the_same_on_every_gpu_and_another_on_a_cpu(store: Store) -> No
     """Under torchrun each process has a GPU of its own, and all of them open the same run."""
     settings = config(store.location, "run")
     members = plan_members(store.samples, store.dataset.classes, (0,))
+    inputs = InputPlan.of(store, {}, None)
     first, second, cpu = (
-        decisive(replace(settings, device=device), store, members)
+        describe_run(replace(settings, device=device), inputs, members)
         for device in ("cuda:0", "cuda:1", "cpu")
     )
     assert first == second != cpu
@@ -187,4 +185,4 @@ def test_an_interrupted_command_says_how_to_go_on(
     words = ["train", store.location, "--out", str(tmp_path / "run"), "--image-size", "16"]
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 130
-    assert "the same command goes on after the last saved epoch" in result.stderr
+    assert "run the same command again to resume after the last saved epoch" in result.stderr
