@@ -11,7 +11,7 @@ from documented_commands import ROOT, pages
 from samcache.extract.doctor import examine
 from samcache.extract.extras import PURPOSES, find_extras, required_packages
 
-FOLDERS = ("cache", "commands", "demo", "extract", "train")
+FOLDERS = ("api", "cache", "commands", "demo", "extract", "train")
 _FOR_DEVELOPERS = {"dev", "docs"}
 
 
