@@ -74,6 +74,13 @@ class OvertakenError(StoreError):
     """Another process has changed the store first; nothing of it is lost."""
 
 
+class UnknownNameError(SamcacheError, KeyError):
+    """A split, level or view that is not in a store; the message names those that are."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show its repr
+
+
 class WriteError(SamcacheError):
     """An output file cannot be written; a former file stays as it was."""
 

@@ -64,6 +64,13 @@ class Store:
         self.dataset: Dataset = self.description.dataset
         self.provenance = self.description.provenance
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything that was read so far, but not the connection: each process opens its own."""
+        return {name: value for name, value in vars(self).items() if name != "objects"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, objects=open_objects(state["location"]))
+
     @cached_property
     def generation(self) -> Generation:
         """The record of the sample table."""

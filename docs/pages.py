@@ -1,8 +1,9 @@
-"""Add pages from outside docs/ and the help of every command to the site.
+"""Add pages from outside docs/, notebooks and the help of every command to the site.
 
 MkDocs calls on_files and on_page_markdown by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ WIDTH = 92
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the benchmarks, the change log, the contributing guide and the page of commands."""
+    """Add benchmarks, change log, contributing guide, notebooks and the page of commands."""
     places = {ROOT / name: place for name, place in ELSEWHERE.items()}
     places |= {path: f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.md")}
     for path, place in places.items():
         files.append(File.generated(config, place, content=path.read_text(encoding="utf-8")))
     files.append(File.generated(config, "cli.md", content=render_commands_page()))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"{path.stem}.md", content=render_notebook(path)))
     return files
 
 
@@ -33,6 +36,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return markdown.replace("](../docs/", "](../")
     for name, place in ELSEWHERE.items():
         markdown = markdown.replace(f"](../{name})", f"]({place})")
+    markdown = re.sub(r"\]\(notebooks/([\w-]+)\.ipynb\)", r"](\1.md)", markdown)
     return re.sub(r"\]\((?:\.\./|docs/)", "](", markdown)
 
 
@@ -46,6 +50,13 @@ def render_commands_page() -> str:
         parts.append(f"{'#' * min(3, 1 + len(words))} {' '.join(words)}")
         parts.append(f"```text\n{_render_help(words, command)}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def render_notebook(path: Path) -> str:
+    """Render the cells of a notebook as a page: text, and code without its outputs."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    return "\n\n".join(f"```python\n{t}\n```" if kind == "code" else t for kind, t in texts) + "\n"
 
 
 def _list_commands(

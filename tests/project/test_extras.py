@@ -10,7 +10,7 @@ from documented_commands import ROOT, pages
 
 from samcache.extract.doctor import PURPOSES_OF_EXTRAS, examine, find_extras, required_packages
 
-FOLDERS = ("cache", "commands", "demo", "extract", "train")
+FOLDERS = ("api", "cache", "commands", "demo", "extract", "train")
 _FOR_DEVELOPERS = {"dev", "docs"}
 
 

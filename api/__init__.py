@@ -1,0 +1,1 @@
+"""What ``import samcache`` offers: stores, datasets and runs for other programs."""
