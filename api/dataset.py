@@ -19,7 +19,7 @@ from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store as StoredFeatures
 from samcache.train.data.dataset import Scale
-from samcache.train.data.views import turned_images
+from samcache.train.data.views import turn_images
 
 if TYPE_CHECKING:
     from samcache.api.store import Store
@@ -136,7 +136,7 @@ class FeatureDataset(Dataset[Item]):
             found[name] = maps if scale is None else scale.apply(maps)
         if self._turns:
             extents = torch.from_numpy(read[EXTENTS].astype(np.int64))
-            found[IMAGES] = turned_images(found[IMAGES], extents, self.views, drawn)
+            found[IMAGES] = turn_images(found[IMAGES], extents, self.views, drawn)
         return found
 
     def _check_process(self) -> None:

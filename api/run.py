@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from PIL import Image, ImageOps
-from rich.console import Console
 
 from samcache.api.store import Store
 from samcache.cache.errors import ConfigError
@@ -24,12 +23,13 @@ from samcache.extract.images.colour import Window, parse_window, to_rgb
 from samcache.extract.images.decode import pixels_to_image
 from samcache.extract.live import open_live_encoder
 from samcache.extract.sources.base import Source, SourceImage
-from samcache.extract.sources.files.source import SourceOptions
 from samcache.extract.sources.inputs import Inputs, open_inputs
+from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.recorded_reading import follow_run
 from samcache.train.predict import predict_store
-from samcache.train.runs.ensemble import Ensemble, TrainedRun, load_ensemble, open_run
-from samcache.train.runs.predictions import columns, rows
+from samcache.train.runs.ensemble import Ensemble, load_ensemble, open_predictor
+from samcache.train.runs.predictions import list_columns, make_rows
+from samcache.train.runs.run import Run as FinishedRun
 
 OneImage = str | Path | Image.Image | npt.NDArray[np.uint8]
 
@@ -46,7 +46,7 @@ def load_run(
     takes a GPU if there is one. batch_size: images that are encoded at a time; None is what fits.
     """
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    run = open_run(Path(folder))
+    run = open_predictor(Path(folder))
     weights = None if checkpoint is None else Path(checkpoint)
     return Run(run, load_ensemble(run, place), weights, place, batch_size)
 
@@ -55,7 +55,7 @@ def load_run(
 class Run:
     """A finished run with the weights of its members, the classifiers that it averages."""
 
-    _run: TrainedRun
+    _run: FinishedRun
     _ensemble: Ensemble
     _checkpoint: Path | None
     _device: str
@@ -93,9 +93,9 @@ class Run:
             row
             for store in self._open_stores(images)
             for part in predict_store(self._run, self._ensemble, store, split)
-            for row in rows(part, self.classes, None)
+            for row in make_rows(part, self.classes, None)
         ]
-        return pd.DataFrame(found, columns=columns(self.classes, False))
+        return pd.DataFrame(found, columns=list_columns(self.classes, False))
 
     def _open_stores(self, images: Any) -> Iterator[StoredFeatures]:
         """The store, or the images in temporary stores, one after another."""
@@ -108,7 +108,7 @@ class Run:
             inputs = self._open_inputs(given)
             run, size = self._run, self._batch_size
             encoder = open_live_encoder(run.identity, self._checkpoint, self._device, size)
-            yield from encoder.stores(inputs, Console(quiet=True), bar=False)
+            yield from encoder.fill_stores(inputs)
 
     def _open_inputs(self, given: list[Any]) -> list[Inputs]:
         window = parse_window(self._run.identity.window)

@@ -10,12 +10,14 @@ import pytest
 import torch
 from store_content import IDENTITY, content, create, full_store
 from torch.utils.data import DataLoader
+from turned_frame import turned_frame
 
 import samcache
-from samcache.cache.format.views import VIEW_SETS, turned_frame
+from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.store import Store as StoredFeatures
 from samcache.cache.writer import commit_shard
-from samcache.train.data.dataset import load_training_data
+from samcache.train.data.load import InputPlan, load_training_data
+from samcache.train.data.scaling import scale_inputs
 
 FLIPS = VIEW_SETS["flips"]
 
@@ -48,7 +50,9 @@ def test_items_and_batches_hold_what_the_store_holds(features: StoredFeatures) -
 
 
 def test_standardized_values_are_those_that_train_uses(features: StoredFeatures) -> None:
-    data = load_training_data(features, {"neck": 2, "patch": 6}, 8)
+    plan = InputPlan.of(features, {"neck": 2, "patch": 6}, 8)
+    data = load_training_data(plan)
+    data = scale_inputs(data, features, data.rows("train"))
     images, maps = data.inputs(data.rows("test"))
     dataset = samcache.open(features.location).dataset("test", ["neck", "patch"])
     (batch,) = DataLoader(dataset, 100)

@@ -9,9 +9,10 @@ import torch
 from loading import load_scaled
 from PIL import Image
 from torch import Tensor
+from turned_frame import turned_frame
 
 from samcache.cache.format.layout import EXTENTS
-from samcache.cache.format.views import VIEW_SETS, turned_frame
+from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.store import Store
 from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.options import ExtractOptions
