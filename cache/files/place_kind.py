@@ -10,9 +10,14 @@ _RUN_OPTIONS = "config.json"
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder holds a store, sound or damaged; other Zarr groups are no stores."""
+    """Whether a folder holds a store, sound or damaged; other Zarr groups are no stores.
+
+    Raises PermissionError where the folder may not be read.
+    """
     try:
         return names_samcache(read_regular(path / "zarr.json", LARGEST_RECORD))
+    except PermissionError:
+        raise
     except OSError:
         return False
     except ValueError:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -173,23 +172,6 @@ def test_a_reader_can_paste_the_commands_of_a_page(page: Path, run: Run, made: P
     for command in listed:
         assert command.is_samcache or command.words[0] == "export", command
         run(command)
-
-
-def test_a_reader_can_run_the_python_of_the_pages(run: Run, made: Path) -> None:
-    blocks = [
-        block
-        for page in pages()
-        if page.name != "python.md"  # tests/api runs it
-        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    ]
-    prepare({"team.zarr"}, run, made)
-    for block in blocks:
-        names: dict[str, Any] = {}
-        exec(block, names)
-        shapes = {path: values.shape for path, values in names["batch"].items()}
-        assert shapes["features/neck"] == (3, *names["neck"].shape[1:])
-        assert shapes["images"][0] == 3
-    assert blocks
 
 
 def test_every_samcache_command_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

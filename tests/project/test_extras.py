@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from documented_commands import ROOT, pages
 
-from samcache.extract.doctor import PURPOSES_OF_EXTRAS, examine, find_extras, required_packages
+from samcache.extract.doctor import (
+    PURPOSES_OF_EXTRAS,
+    examine_machine,
+    find_extras,
+    required_packages,
+)
 
 FOLDERS = ("api", "cache", "commands", "demo", "extract", "train")
 _FOR_DEVELOPERS = {"dev", "docs"}
@@ -39,7 +44,7 @@ def test_a_message_names_the_extra_that_holds_what_is_missing() -> None:
     for path, text in texts():
         joined = re.sub(r'"\s*f?"', "", text) if path.suffix == ".py" else ""
         for needed, extra in re.findall(
-            r"needs ([^.`]*?): pip install 'samcache\[(\w+)\]'", joined
+            r"needs? ([^.`]*?): pip install 'samcache\[(\w+)\]'", joined
         ):
             found.add(extra)
             packages = {package.name for package in required_packages(extra)}
@@ -54,13 +59,13 @@ def test_no_message_asks_for_a_package_by_another_way() -> None:
 
 
 def test_doctor_lists_extras_and_a_missing_one_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samcache.extract.doctor._installed", lambda _: "")
+    monkeypatch.setattr("samcache.extract.doctor._find_installed", lambda _: "")
     missing = dict(find_extras())
     assert missing["sweep"] == "samcache sweep: not installed; pip install 'samcache[sweep]'"
-    found = {one.subject: one for one in examine((), ())}
+    found = {one.subject: one for one in examine_machine((), ())}
     assert all(found[f"extra {name}"].ok for name in PURPOSES_OF_EXTRAS)
 
 
 def test_doctor_names_what_an_extra_has_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samcache.extract.doctor._installed", lambda _: "1.2")
+    monkeypatch.setattr("samcache.extract.doctor._find_installed", lambda _: "1.2")
     assert dict(find_extras())["sweep"] == "samcache sweep: filelock 1.2, optuna 1.2"

@@ -18,7 +18,7 @@ def open_event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError(
-            "events need the package tensorboard: pip install 'samcache[tensorboard]'",
+            "TensorBoard events need tensorboard: pip install 'samcache[tensorboard]'",
             hint="tensorboard",
         ) from error
     writers: dict[str, SummaryWriter] = {}

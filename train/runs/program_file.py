@@ -59,8 +59,8 @@ def _refuse_onnx(module: nn.Module) -> None:
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError:
         raise ConfigError(
-            "ONNX needs the packages onnx, onnxruntime and onnxscript: pip install "
-            "'samcache[onnx]'",
+            "ONNX needs the packages onnx, onnxruntime and onnxscript: "
+            "pip install 'samcache[onnx]'",
             hint="format",
         ) from None
     weights = [*module.parameters(), *module.buffers()]
