@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit, commit_key
+from samcache.cache.format.commit_record import Commit, commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
 from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
 from samcache.cache.format.records import checksum

@@ -22,7 +22,13 @@ from samcache.cache.create import (
     write_metadata,
 )
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name, spare_key
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    commit_key,
+    shard_name,
+    spare_key,
+)
 from samcache.cache.format.description import Description
 from samcache.cache.format.shards import encode_shard, row_sums
 from samcache.cache.objects.base import LARGEST_RECORD, Objects

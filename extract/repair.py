@@ -9,7 +9,7 @@ from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.care.damage.restore import restore_columns, restore_records, write_spares
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import ObjectRecord, commit_key, spare_key
 from samcache.cache.format.reading import Reading
 from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store

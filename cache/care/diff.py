@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit
+from samcache.cache.format.commit_record import Commit
 from samcache.cache.store import Store
 
 

@@ -22,7 +22,7 @@ from samcache.cache.care.transfer.shards import (
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.errors import StoreError
 from samcache.cache.files.regular_file import check_regular, read_regular
-from samcache.cache.format.commits import commit_key
+from samcache.cache.format.commit_record import commit_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.objects.base import Objects, in_parallel
 from samcache.cache.objects.location import open_objects

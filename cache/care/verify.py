@@ -14,7 +14,7 @@ import numpy.typing as npt
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.create import find_left_behind, find_stale_metadata
 from samcache.cache.errors import AccessError, StoreError, UnreachableError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.records import checksum
 from samcache.cache.format.shards import CHECKSUM, DamagedShardError, count_index_bytes, crc32c

@@ -21,7 +21,7 @@ from zarr.storage import MemoryStore
 
 from samcache.cache.errors import StoreError
 from samcache.cache.files.typed_json import Count, Text, convert
-from samcache.cache.format.commits import ObjectRecord
+from samcache.cache.format.commit_record import ObjectRecord
 from samcache.cache.format.records import checksum, seal, unseal
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.text import count_nouns

@@ -12,7 +12,7 @@ from samcache.cache.care.damage.restore import correct_object, restore_commit_re
 from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claim
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commits import Commit, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, commit_key, spare_key
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store

@@ -12,13 +12,13 @@ from samcache.extract.sources.base import Source, check_names
 from samcache.extract.sources.files.file_source import FileSource, read_file
 from samcache.extract.sources.files.frames import choose_frames
 from samcache.extract.sources.files.listing import list_images
-from samcache.extract.sources.files.manifest import (
+from samcache.extract.sources.files.manifest_table import (
     describe_missing_column,
     number_lines,
     read_table,
     refuse_spreadsheet,
 )
-from samcache.extract.sources.files.source import check_below_root, list_names_below
+from samcache.extract.sources.files.open_files import check_below_root, list_names_below
 from samcache.extract.sources.open import (
     describe_missing,
     find_source_kind,

@@ -11,7 +11,7 @@ from samcache.extract.sources.arrays import hdf5
 from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
 from samcache.extract.sources.arrays.npz import open_npz
 from samcache.extract.sources.base import Source
-from samcache.extract.sources.files import manifest as manifests
+from samcache.extract.sources.files import manifest_table
 from samcache.extract.sources.files.frames import choose_frames
 from samcache.extract.sources.files.listing import (
     is_image,
@@ -19,9 +19,9 @@ from samcache.extract.sources.files.listing import (
     list_loose_files,
     list_subfolders,
 )
-from samcache.extract.sources.files.manifest import refuse_spreadsheet
+from samcache.extract.sources.files.manifest_table import refuse_spreadsheet
 from samcache.extract.sources.files.near_names import suggest_name
-from samcache.extract.sources.files.source import open_folder, open_manifest
+from samcache.extract.sources.files.open_files import open_folder, open_manifest
 from samcache.extract.sources.options import SourceOptions
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -117,7 +117,7 @@ def find_source_kind(path: Path) -> Kind:
         return "hdf5"
     if suffix == ".npz":
         return "npz"
-    return "manifest" if suffix in manifests.SUFFIXES else "file"
+    return "manifest" if suffix in manifest_table.SUFFIXES else "file"
 
 
 def _is_hdf5_folder(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from store_content import SHAPES, content, create, full_store, samples
 
 from samcache.cache.create import store_exists
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit, commit_key
+from samcache.cache.format.commit_record import Commit, commit_key
 from samcache.cache.format.layout import Layout, check_extents
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.samples import generation_key

@@ -13,7 +13,7 @@ from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation, create_store, store_exists, write_metadata
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commits import commit_key, spare_key
+from samcache.cache.format.commit_record import commit_key, spare_key
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 

@@ -9,7 +9,7 @@ from store_content import content, create, everything, samples, uncommit
 from samcache.cache import writer as writing
 from samcache.cache.claims import claim_key
 from samcache.cache.errors import OvertakenError
-from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.format.commit_record import commit_key, shard_name
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.writer import Writer, commit_shard, replace_objects

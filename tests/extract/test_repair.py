@@ -12,7 +12,7 @@ from tiny_extraction import Extract
 from samcache.cache.care.damage.open_damaged import open_damaged
 from samcache.cache.care.verify import report, verify
 from samcache.cache.errors import CheckpointError, SamcacheError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import describe_repair

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.create import create_store
-from samcache.cache.format.commits import commit_key, spare_key
+from samcache.cache.format.commit_record import commit_key, spare_key
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.objects.base import Objects

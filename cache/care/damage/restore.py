@@ -7,7 +7,7 @@ from samcache.cache.care.damage.one_bit import correct_row, correct_small, is_se
 from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.claims import Claim
 from samcache.cache.create import write_metadata
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.samples import generation_key

@@ -26,7 +26,7 @@ from samcache.cache.care.hdf5.output import KeepingFile, create_hdf5
 from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.files.whole_file import replace_file
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, shard_name
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, shard_name
 from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.format.layout import ArraySpec, is_same_metadata
 from samcache.cache.format.samples import generation_key

@@ -14,7 +14,7 @@ import numpy as np
 
 from samcache.cache.claims import Claim
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from samcache.cache.care.transfer.shards import DamageFoundError, fetch, is_at
 from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import ObjectRecord
+from samcache.cache.format.commit_record import ObjectRecord
 from samcache.cache.format.description import ROOT, SPARE, read_description
 from samcache.cache.format.layout import is_same_metadata
 from samcache.cache.format.samples import (

@@ -16,7 +16,7 @@ from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.format.commit_record import commit_key, shard_name
 from samcache.cache.objects import bucket as objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store

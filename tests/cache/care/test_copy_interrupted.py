@@ -25,7 +25,7 @@ from samcache.cache.care.verify import verify
 from samcache.cache.claims import ClaimRecord, Claims, claim_key
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import StoreError, UnfinishedError
-from samcache.cache.format.commits import commit_key, shard_name
+from samcache.cache.format.commit_record import commit_key, shard_name
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects

@@ -15,7 +15,7 @@ from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.claims import Claims, claim_key
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key, shard_name, spare_key
+from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects

@@ -14,7 +14,7 @@ from store_content import create, everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import Commit, ObjectRecord, commit_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.store import Store

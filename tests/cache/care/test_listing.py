@@ -16,7 +16,7 @@ from store_content import content, create, full_store
 
 from samcache.cache.care.listing import StoreRow, list_stores
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key
+from samcache.cache.format.commit_record import commit_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store

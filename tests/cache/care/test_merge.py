@@ -16,7 +16,7 @@ from samcache.cache.care.merge import merge_stores
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.format.commits import Commit, commit_key, shard_name
+from samcache.cache.format.commit_record import Commit, commit_key, shard_name
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.shards import DamagedShardError

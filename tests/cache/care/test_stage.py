@@ -15,7 +15,7 @@ from samcache.cache.care import stage
 from samcache.cache.care.stage import stage_folder, stage_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key
+from samcache.cache.format.commit_record import commit_key
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard

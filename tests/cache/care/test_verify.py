@@ -10,7 +10,7 @@ from store_content import content, create, full_store, uncommit
 
 from samcache.cache.care.verify import report, verify
 from samcache.cache.errors import UnreachableError
-from samcache.cache.format.commits import commit_key, spare_key
+from samcache.cache.format.commit_record import commit_key, spare_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard

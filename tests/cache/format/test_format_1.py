@@ -17,7 +17,7 @@ from samcache.cache.care.merge import merge_stores
 from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key, spare_key
+from samcache.cache.format.commit_record import commit_key, spare_key
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samcache.cache.format.commits import Commit
+from samcache.cache.format.commit_record import Commit
 from samcache.cache.format.records import seal, unseal
 
 VALUES = st.recursive(

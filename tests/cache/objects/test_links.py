@@ -16,7 +16,7 @@ from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commits import commit_key
+from samcache.cache.format.commit_record import commit_key
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
 from samcache.extract.options import ExtractOptions

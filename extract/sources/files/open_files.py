@@ -19,7 +19,7 @@ from samcache.extract.sources.files.listing import (
     list_loose_files,
     list_subfolders,
 )
-from samcache.extract.sources.files.manifest import (
+from samcache.extract.sources.files.manifest_table import (
     describe_missing_column,
     number_lines,
     read_table,
