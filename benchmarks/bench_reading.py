@@ -30,7 +30,7 @@ from pydicom.data import get_testdata_file
 
 from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract.images.decode import decode_image
-from samcache.extract.images.dicom.file import is_meant_as_dicom
+from samcache.extract.images.dicom.file import has_dicom_bytes
 from samcache.extract.images.preprocess import fit_shape, to_frame
 
 SIZES = ((256, 256), (1024, 768), (3000, 2000), (6000, 4000))
@@ -55,7 +55,7 @@ def with_samcache(data: bytes, side: int) -> None:
 
 def with_libraries(data: bytes, side: int) -> None:
     """The same without a look at what kind of image it is, or how a viewer would show it."""
-    if is_meant_as_dicom(data):
+    if has_dicom_bytes(data):
         values = pydicom.dcmread(io.BytesIO(data)).pixel_array
         image = Image.fromarray((values >> 4).astype(np.uint8)).convert("RGB")
     else:

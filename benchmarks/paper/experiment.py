@@ -9,7 +9,7 @@ from pathlib import Path
 from candidates import CANDIDATES, SHARED, Fields
 
 from samcache.cache.store import Store
-from samcache.train.config import GATES_ALONE, TrainConfig
+from samcache.train.config import GATES_ALONE, TrainConfig, make_command
 
 _UNGATED: Fields = {"attention": "none", **{n: getattr(TrainConfig, n) for n in GATES_ALONE}}
 ARMS: dict[str, Fields] = {  # what each changes in its setting, which but for none is slca's
@@ -71,7 +71,7 @@ class Experiment:
 
 def options(setting: TrainConfig) -> str:
     """The options of ``samcache train`` that make a setting, without its arm and folders."""
-    words = shlex.split(replace(setting, attention=TrainConfig.attention).command())
+    words = make_command(replace(setting, attention=TrainConfig.attention))
     return shlex.join(words[5:])  # behind samcache train STORE --out RUN
 
 

@@ -16,7 +16,7 @@ from choosing import chosen
 from experiment import CURVE, RUNS, Dataset, Experiment, samcache
 from machine import machine
 
-from samcache.train.config import TrainConfig
+from samcache.train.config import TrainConfig, make_command
 from samcache.train.runs.folder import RESULTS
 
 
@@ -48,7 +48,7 @@ def note_of(run: Path) -> Path:
 
 
 def _train(config: TrainConfig, work: Path) -> None:
-    run, command = work / config.out, config.command()
+    run, command = work / config.out, shlex.join(make_command(config))
     note = note_of(run)
     if note.exists():
         begun = json.loads(note.read_text("utf-8"))["command"]

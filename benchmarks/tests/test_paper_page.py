@@ -1,7 +1,6 @@
 """The paper's experiment: its targets, its page, and that its commands exist."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ from extraction import command as words
 from verdicts import saving, verdicts
 
 from samcache.cli import cli
+from samcache.train.config import make_command
 
 PAPER = Path(__file__).parents[2] / "benchmarks" / "paper"
 PAGE = Path(__file__).parents[2] / "benchmarks" / "experiment.md"
@@ -113,8 +113,8 @@ def test_both_arms_have_as_many_candidates_and_every_command_is_one() -> None:
     train = cli.commands["train"]
     for arm in ARMS:
         for name in experiment.candidates.get(arm, experiment.candidates["slca"]):
-            line = experiment.setting(experiment.datasets[1], arm, name).command()
-            train.make_context("train", shlex.split(line)[2:])
+            words = make_command(experiment.setting(experiment.datasets[1], arm, name))
+            train.make_context("train", words[2:])
 
 
 def test_the_stores_are_extracted_by_a_command_that_exists(
