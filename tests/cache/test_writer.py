@@ -9,7 +9,7 @@ from store_content import content, create, everything, samples, uncommit
 from samcache.cache import writer as writing
 from samcache.cache.claims import claim_key
 from samcache.cache.errors import OvertakenError
-from samcache.cache.format.commit_record import commit_key, shard_name
+from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.writer import Writer, commit_shard, replace_objects
@@ -19,6 +19,8 @@ def test_a_shard_that_was_committed_meanwhile_is_not_claimed(tmp_path: Path) -> 
     store = create(tmp_path / "s.zarr")
     with Writer(store.location) as writer:
         commit_shard(store, 0, content(store, 0))  # by another process, after `store` was opened
+        assert writer.claim_pending(store, 0) is None
+        store.objects.delete([spare_key(0)])  # nor without its spare
         assert writer.claim_pending(store, 0) is None
         assert writer.claim(0), "the claim was given up"
         pending = writer.claim_pending(store, 1)
