@@ -15,7 +15,7 @@ _GROUP = Path("/sys/fs/cgroup")  # a container's or a batch job's own limit
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports too little memory, for whatever purpose."""
+    """Whether an error reports too little memory, of the system or of a device."""
     named = any(words in str(error) for words in _WORDS)
     kinds = {kind.__name__ for kind in type(error).__mro__}  # torch's own, without torch
     return bool(named or kinds & {"MemoryError", "OutOfMemoryError"})

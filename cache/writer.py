@@ -180,10 +180,11 @@ def _create_object(store: Store, shard: int, key: str, data: bytes, still_ours: 
 
 
 def remove_unmatched_commit(store: Store, shard: int) -> Commit | None:
-    """A shard's commit record, None where it has none; a record that matches no data is removed.
+    """Find a shard's commit record; remove a record that does not match its objects.
 
     A writer that slept through its claim may have replaced an object, or written its record too
-    late. Whoever detects that removes the record: the shard is pending again, never wrong.
+    late. The process that detects this removes the record, so that the shard is pending again.
+    Returns None for a shard without a record.
     """
     standing = store.find_commit(shard)
     if standing is None or store.is_whole(standing):

@@ -111,9 +111,10 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     samcache cache verify s3://team/breast.zarr --fast
     """
     from samcache.cache.care.verify import report
-    from samcache.commands.show.stores import describe_report, show_progress
+    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.stores import describe_report
 
-    with show_progress(console()) as on_progress:
+    with show_progress(console(), unit="shards") as on_progress:
         result = report(store, fast, on_progress)
     _print(result.to_json(), describe_report(result), as_json)
     if result.damage:
@@ -176,10 +177,11 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     """
     from samcache.cache.care.copy import copy_store
     from samcache.cache.store import Store
-    from samcache.commands.show.stores import describe_copy, show_progress
+    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.stores import describe_copy
 
     refuse_other_format(destination, "a store", STORE_SUFFIXES)
-    with show_progress(console(), in_bytes=True) as on_progress:
+    with show_progress(console(), unit="bytes") as on_progress:
         summary = copy_store(Store(source), destination, on_progress)
     _print(summary.to_json(), describe_copy(summary), as_json)
     if summary.damaged:
@@ -216,12 +218,12 @@ def merge(
     """
     from samcache.cache.care.merge import merge_stores
     from samcache.cache.store import Store
-    from samcache.commands.show.stores import show_progress
+    from samcache.commands.show.progress import show_progress
 
     refuse_other_format(out, "a store", STORE_SUFFIXES)
     opened = [Store(store) for store in stores]
     remarks = console()
-    with show_progress(remarks) as on_progress:
+    with show_progress(remarks, unit="shards") as on_progress:
         merged = merge_stores(opened, out, allow_split_groups, prefixes, on_progress)
     _show_made(merged, as_json, remarks)
 
@@ -263,10 +265,10 @@ def export(store: str, file: Path, as_json: bool) -> None:
     """
     from samcache.cache.care.hdf5.store import export_store
     from samcache.cache.store import Store
-    from samcache.commands.show.stores import show_progress
+    from samcache.commands.show.progress import show_progress
 
     refuse_other_format(file, "HDF5", HDF5, strict=True)
-    with show_progress(console()) as on_progress:
+    with show_progress(console(), unit="shards") as on_progress:
         export_store(Store(store), file, on_progress)
     size = file.stat().st_size
     _print({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB", as_json)
@@ -284,11 +286,11 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     samcache cache import breast.h5 breast.zarr
     """
     from samcache.cache.care.hdf5.store import import_store
-    from samcache.commands.show.stores import show_progress
+    from samcache.commands.show.progress import show_progress
 
     refuse_other_format(store, "a store", STORE_SUFFIXES)
     remarks = console()
-    with show_progress(remarks) as on_progress:
+    with show_progress(remarks, unit="shards") as on_progress:
         made = import_store(file, store, on_progress)
     _show_made(made, as_json, remarks)
 

@@ -50,7 +50,7 @@ def export(
 
     The program takes images and maps as a store keeps them, in batches of any size, and returns
     probabilities. With --with-encoder it takes one RGB image of any size, and its default name is
-    RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file beside the program describes its inputs,
+    RUN/ensemble-with-encoder.pt2 or .onnx. A JSON file in the same folder describes inputs,
     output and classes. Export compares the program with predict, and keeps the program only if
     the probabilities agree to 1e-5, with the encoder to 1e-3. docs/predict.md has scripts that
     run the program.

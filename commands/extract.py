@@ -158,10 +158,9 @@ def extract(
 def _run(options: ExtractOptions, as_json: bool) -> None:
     from samcache.commands.show.extraction import (
         describe_summary,
-        show_remarks,
         summary_to_json,
     )
-    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.progress import show_progress, show_remarks
     from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.run import extract
 
@@ -184,9 +183,8 @@ def _plan(options: ExtractOptions, as_json: bool) -> None:
     from samcache.commands.show.extraction import (
         describe_plan,
         plan_to_json,
-        show_remarks,
     )
-    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.progress import show_progress, show_remarks
     from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.plan import plan_run
 
@@ -207,9 +205,8 @@ def _check(
     from samcache.commands.show.extraction import (
         describe_report,
         report_to_json,
-        show_remarks,
     )
-    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.progress import show_progress, show_remarks
     from samcache.extract.check import check_source
     from samcache.extract.sources.open import open_source
     from samcache.extract.sources.recorded_reading import follow_store

@@ -5,14 +5,13 @@ Heavy imports are inside the command, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from samcache.commands.options import At, FilePath, option
-from samcache.commands.terminal.group import console, remark, resumable
+from samcache.commands.terminal.group import console, resumable
 from samcache.commands.training_options import training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
@@ -44,6 +43,7 @@ def sweep(
     samcache sweep breast.zarr --out sweeps/b --search lr=1e-4..1e-2 --search 'kernel=4|8' \\
         --search 'taps=late:stage3|late:stage3,neck:stage4'
     """
+    from samcache.commands.show.progress import show_remarks
     from samcache.commands.show.tables import print_parts
     from samcache.commands.show.trainings import describe_trials, show_sweep_progress
     from samcache.train.config import TrainConfig
@@ -56,5 +56,5 @@ def sweep(
     config = SweepConfig(base, parse_search(search), trials)
     remarks = console()
     with show_sweep_progress(remarks) as (show, copy):
-        found = run(config, partial(remark, remarks), show, copy)
+        found = run(config, show_remarks(remarks), show, copy)
     print_parts(describe_trials(found))

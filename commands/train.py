@@ -5,7 +5,6 @@ Heavy imports are inside the command, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
@@ -40,6 +39,7 @@ def train(**options: Any) -> None:
     samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
     samcache train breast.zarr --out runs/folds --folds 5
     """
+    from samcache.commands.show.progress import show_remarks
     from samcache.commands.show.tables import print_parts
     from samcache.commands.show.trainings import describe_results, show_training_progress
     from samcache.train.config import TrainConfig
@@ -49,7 +49,7 @@ def train(**options: Any) -> None:
     refuse_other_format(options["out"], "a run folder", FOLDER)
     remarks = console()
     with show_training_progress(remarks) as (show, copy):
-        results = run(TrainConfig(**options), partial(remark, remarks), show, copy)
+        results = run(TrainConfig(**options), show_remarks(remarks), show, copy)
     if launched_rank() == 0:
         print_parts(describe_results(results))
         remark(remarks, next_for_run(str(options["out"])))

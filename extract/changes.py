@@ -25,7 +25,7 @@ class Changes:
     removed: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()  # another class, split or group
     changed: tuple[str, ...] = ()  # other bytes
-    mended: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
+    readable_again: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
     unreachable: tuple[str, ...] = ()  # readable when they were stored, and not now
     uncompared: int = 0  # stored images whose bytes were not compared with the source's
 
@@ -89,7 +89,7 @@ def compare(samples: pd.DataFrame, store: Store) -> Changes:
         added=tuple(now.index.difference(before.index, sort=False)),
         removed=tuple(before.index.difference(now.index, sort=False)),
         relabelled=tuple(shared[differs.to_numpy()]),
-        mended=tuple(lost[lost.isin(now.index)]),
+        readable_again=tuple(lost[lost.isin(now.index)]),
     )
 
 
@@ -114,7 +114,7 @@ def compare_bytes(
     return replace(
         changes,
         changed=tuple(known["id"][readable & other]),
-        mended=tuple(known["id"][~readable & other]),
+        readable_again=tuple(known["id"][~readable & other]),
         unreachable=tuple(known["id"][readable & ~reached]),
     )
 
@@ -132,7 +132,7 @@ def next_table(
     New samples, and samples to encode again, get rows past all shards that exist, so that nothing
     committed changes.
     """
-    again = {*changes.mended, *(changes.changed if prune else ())}
+    again = {*changes.readable_again, *(changes.changed if prune else ())}
     table = store.table
     kept = table[~table["id"].isin(again | (set(changes.removed) if prune else set()))]
     if prune and changes.relabelled:
@@ -158,7 +158,7 @@ def find_places(store: Store, samples: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def _is_same(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether two tables have the same values, whatever text type their columns have."""
+    """Whether two tables have equal values, also in columns of different text types."""
     if len(first) != len(second):
         return False
     return all((first[name].to_numpy() == second[name].to_numpy()).all() for name in second)

@@ -13,9 +13,9 @@ from samcache.cache.errors import ImageError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.duplicates import Duplicates, find_duplicates, split_groups
-from samcache.cache.progress import OnProgress, ignore_progress
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
-from samcache.extract.sources.base import OnRemark, Remark, Source, ignore_remark
+from samcache.extract.sources.base import Source
 from samcache.extract.sources.known_splits import keep_copies_together
 from samcache.extract.sources.training_remarks import describe_training
 

@@ -14,7 +14,7 @@ from samcache.cache.create import store_exists
 from samcache.cache.format.layout import ArraySpec, Layout
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.location import open_objects
-from samcache.cache.progress import OnProgress, ignore_progress
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.extract.changes import Changes, compare, count_tried, fit_to_store, next_table
 from samcache.extract.options import ExtractOptions
@@ -24,7 +24,7 @@ from samcache.extract.pipeline.ranks import count_reading_threads, find_division
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
-from samcache.extract.sources.base import OnRemark, Remark, Source, ignore_remark
+from samcache.extract.sources.base import Source
 from samcache.extract.sources.source_hashes import read_hashes
 from samcache.extract.sources.training_remarks import describe_training
 from samcache.extract.target import Target, open_limited, open_store, prepare_target

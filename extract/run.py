@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import partial
 
 from samcache.cache.create import find_stale_metadata, store_exists
+from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import open_objects
-from samcache.cache.progress import OnProgress, ignore_progress
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.cache.writer import Writer
 from samcache.extract.changes import (
@@ -26,7 +27,6 @@ from samcache.extract.pipeline.progress import job_progress
 from samcache.extract.pipeline.ranks import Division, find_division
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
-from samcache.extract.sources.base import OnRemark, Remark, ignore_remark
 from samcache.extract.sources.known_splits import ReadHashes
 from samcache.extract.sources.source_hashes import SourceHashes
 from samcache.extract.sources.training_remarks import describe_training
@@ -38,7 +38,6 @@ from samcache.extract.target import (
     open_limited,
     open_store,
     prepare_target,
-    refuse_split_groups,
 )
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 
 from samcache.cache.format.precision import Precision
 from samcache.cache.labels.duplicates import Duplicates, find_duplicates
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.extract.changes import Changes
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.sources.base import Remark, Source
+from samcache.extract.sources.base import Source
 from samcache.extract.sources.training_remarks import describe_training
 
 

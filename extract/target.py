@@ -14,10 +14,9 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.precision import Precision
 from samcache.cache.format.reading import PROVENANCE
 from samcache.cache.format.views import VIEW_SETS
-from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import is_remote
 from samcache.cache.store import Store
-from samcache.cache.text import count_are
 from samcache.extract.encoders.load import Encoder, Shapes, load_encoder, pool_shapes
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.encoders.precision import resolve_precision
@@ -134,17 +133,6 @@ def open_store(store: Store, target: Target) -> Store:
         )
     refuse_other_reading(target.source, store.provenance, store.location)
     return store
-
-
-def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:
-    """Raise SourceError for a group in two splits, which makes the test split too easy."""
-    divided = split_groups(samples)
-    for group, splits in divided.items():
-        raise SourceError(
-            f"{where}{count_are(len(divided), 'group')} in more than one split, first {group!r} in "
-            f"{' and '.join(splits)}: correct the splits, or accept such groups",
-            hint="allow_split_groups",
-        )
 
 
 def _refuse_store_within(options: ExtractOptions) -> None:

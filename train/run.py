@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from samcache.cache.care.stage import stage_store
-from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.controls import choose_features
@@ -84,7 +84,7 @@ def _prepare(
         store = stage_store(Store(config.store), on_remark, on_copy)
     planned = plan_trainings(store, config.seeds, config.folds, config.fractions)
     for remark in planned.remarks:
-        on_remark(f"warning: {remark}")
+        on_remark(Remark(f"warning: {remark}"))
     with distributed.let_first_finish():
         inputs, first = plan_inputs(config, store, planned)
         open_run_folder(config.out, config.overwrite)
@@ -95,7 +95,7 @@ def _prepare(
         if not checkpoints.resumed:
             shutil.rmtree(config.out / TENSORBOARD, ignore_errors=True)
     if config.ordered:
-        on_remark(f"grades in order: {' < '.join(planned.classes)}")
+        on_remark(Remark(f"grades in order: {' < '.join(planned.classes)}"))
     taps = config.resolve_taps(store.identity.levels)
     return _Prepared(config, taps, planned.members, inputs, iter([first]), decided, checkpoints)
 

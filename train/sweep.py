@@ -12,7 +12,7 @@ import torch
 
 from samcache.cache.care.stage import stage_store
 from samcache.cache.errors import ConfigError
-from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.train.config import GATES_ALONE, TrainConfig
 from samcache.train.data.controls import choose_features
@@ -65,7 +65,7 @@ def sweep(
         torch._dynamo.config.recompile_limit = _PROGRAMS
     planned = plan_trainings(store, base.seeds)
     for remark in planned.remarks:
-        on_remark(f"warning: {remark}")
+        on_remark(Remark(f"warning: {remark}"))
     (member,) = planned.members
     planned = replace(planned, members=[replace(member, test=member.test[:0])])
     inputs = _SharedInputs(store, planned, base, dimensions, on_remark)

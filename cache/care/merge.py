@@ -16,7 +16,7 @@ from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.format.samples import COLUMNS, describe_difference
 from samcache.cache.labels.classes import used_classes
-from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import ShardContent, Store
@@ -60,9 +60,9 @@ def merge_stores(
     prefixes: one for each store, put before its ids and groups with a "/", so that equal names in
     two stores are two samples and two groups; without prefixes names stay as they are.
 
-    Raises ConfigError for prefixes that do not fit, and StoreError where stores differ in identity,
-    lack images, contradict each other, or divide a group between splits (unless
-    ``allow_split_groups``), or where the destination holds something else.
+    Raises ConfigError for prefixes that do not fit, SourceError for a group in two splits (unless
+    ``allow_split_groups``), and StoreError where stores differ in identity, lack images or
+    contradict each other, or where the destination holds something else.
     """
     plan = plan_merge(stores, allow_split_groups, prefixes)
     objects = open_objects(destination)
@@ -98,7 +98,7 @@ def plan_merge(
         tables = [_add_prefix(*pair) for pair in zip(tables, prefixes, strict=True)]
     table = _drop_repeated(pd.concat(tables, ignore_index=True), stores)
     if not allow_split_groups:
-        _refuse_split_groups(table)
+        refuse_split_groups(table, "in the merged table, ")
     description = Description(
         first.identity,
         Dataset(
@@ -213,16 +213,6 @@ def _drop_repeated(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
     readable_first = table.sort_values("status", key=lambda status: status != "ok", kind="stable")
     kept = readable_first.drop_duplicates("id").set_index("id", drop=False)
     return kept.loc[order].reset_index(drop=True)
-
-
-def _refuse_split_groups(table: pd.DataFrame) -> None:
-    divided = split_groups(table)
-    for group, splits in divided.items():
-        raise StoreError(
-            f"{count_nouns(len(divided), 'group')} would be in more than one split, first "
-            f"{group!r} in {' and '.join(splits)}: correct the splits, or allow such groups",
-            hint="allow_split_groups",
-        )
 
 
 def _join_texts(texts: Iterable[str]) -> str:

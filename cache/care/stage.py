@@ -26,7 +26,7 @@ from samcache.cache.format.commit_record import commit_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.objects.base import Objects, in_parallel
 from samcache.cache.objects.location import open_objects
-from samcache.cache.progress import OnProgress, OnRemark, ignore_progress, ignore_remark
+from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.cache.text import count_are, describe_bytes
 from samcache.cache.writer import Writer
@@ -109,12 +109,12 @@ def _update_stage(store: Store, folder: Path, on_remark: OnRemark, on_progress: 
     """Copy what the stage lacks; one process at a time, while the others wait."""
     objects = open_objects(folder)
     if _compare_stage(store, objects).current:
-        on_remark(f"using the staged copy of {store.location}")
+        on_remark(Remark(f"using the staged copy of {store.location}"))
         return
     with _hold_lock(folder.with_name(f"{folder.name}.copying"), on_remark):
         state = _compare_stage(store, objects)
         if state.current:
-            on_remark(f"using the staged copy of {store.location}")
+            on_remark(Remark(f"using the staged copy of {store.location}"))
             return
         _make_room(folder, count_committed_bytes(store, [*state.whole, *state.lacking]), on_remark)
         _copy(store, objects, state.lacking, on_remark, on_progress)
@@ -129,7 +129,11 @@ def _copy(
 ) -> None:
     """Copy table and shards; raises StoreError where any of it is damaged at the source."""
     size = count_committed_bytes(store, shards)
-    on_remark(f"staging {store.location} ({describe_bytes(size)}) in {objects.name} for later runs")
+    on_remark(
+        Remark(
+            f"staging {store.location} ({describe_bytes(size)}) in {objects.name} for later runs"
+        )
+    )
     copy_table(store, objects)
     objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
     with Writer(objects.name, objects) as writer:
@@ -176,7 +180,8 @@ def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:
             )
         for path in sorted(others, key=_read_last_use):
             if need + sum(sizes.values()) > limit and _evict(path):
-                on_remark(f"removed the staged copy {path} ({describe_bytes(sizes.pop(path))})")
+                removed = f"{path} ({describe_bytes(sizes.pop(path))})"
+                on_remark(Remark(f"removed the staged copy {removed}"))
         if need + sum(sizes.values()) > limit:
             raise StoreError(
                 f"the store has {describe_bytes(need)}, stages in use have "
@@ -269,6 +274,6 @@ def _hold_lock(path: Path, on_remark: OnRemark) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            on_remark("another process is staging: waiting for it")
+            on_remark(Remark("another process is staging: waiting for it"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

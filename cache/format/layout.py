@@ -153,7 +153,7 @@ def _make_metadata(
 
 
 def is_same_metadata(found: bytes, expected: bytes) -> bool:
-    """Whether two ``zarr.json`` mean the same, whatever version of zarr-python wrote them.
+    """Whether two ``zarr.json`` mean the same, even from different versions of zarr-python.
 
     A missing key has the default of Zarr. A key that Zarr ignores is a misspelt key, and so a
     difference.

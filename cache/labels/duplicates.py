@@ -1,8 +1,11 @@
-"""Identical images, found from the hashes of their source bytes."""
+"""Identical images, and groups in two splits, found from the sample table."""
 
 from dataclasses import dataclass
 
 import pandas as pd
+
+from samcache.cache.errors import SourceError
+from samcache.cache.text import count_are
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,17 @@ def leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
             f"{' and '.join(splits)}"
         )
     return lines
+
+
+def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:
+    """Raise SourceError for a group in two splits, which makes the test split too easy.
+
+    where: the beginning of the message, which names the table.
+    """
+    divided = split_groups(samples)
+    for group, splits in divided.items():
+        raise SourceError(
+            f"{where}{count_are(len(divided), 'group')} in more than one split, first {group!r} in "
+            f"{' and '.join(splits)}: correct the splits, or accept such groups",
+            hint="allow_split_groups",
+        )

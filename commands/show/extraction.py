@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from samcache.cache.text import count_are, count_nouns, describe_bytes, list_first
 from samcache.commands.show.tables import make_table
-from samcache.commands.terminal.group import remark
 from samcache.commands.terminal.hints import add_options
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from samcache.cache.format.precision import Precision
@@ -23,16 +21,10 @@ if TYPE_CHECKING:
     from samcache.extract.images.oddities import Oddities, Tally
     from samcache.extract.plan import Plan
     from samcache.extract.repair import RepairSummary
-    from samcache.extract.sources.base import Remark
     from samcache.extract.summary import ExtractSummary
 
 _SHOWN = 20  # lines of each kind of trouble; the JSON has all
 _MOST_ACROSS = 10  # classes in one row
-
-
-def show_remarks(console: Console) -> Callable[[Remark], None]:
-    """Give an ``on_remark`` that prints remarks, with the options that change them."""
-    return lambda one: remark(console, add_options(one.text, one.hint))
 
 
 # run
@@ -82,7 +74,7 @@ def describe_changes(found: ExtractSummary | Plan) -> list[str]:
         gone: changes.removed,
         f"with other bytes in the source: {redone}": changes.changed,
         f"with another class, split or group in the source: {followed}": changes.relabelled,
-        "unreadable before, and changed or back since: read again": changes.mended,
+        "unreadable before, but changed or restored: read again": changes.readable_again,
         "cannot be read now: kept unchanged": changes.unreachable,
     }
     lines = [

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Table
 
 from samcache.cache.format.precision import Precision
@@ -26,46 +16,17 @@ from samcache.cache.format.reading import Reading
 from samcache.cache.text import count_nouns, describe_bytes, list_first
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from samcache.cache.care.copy import CopySummary
     from samcache.cache.care.damage.open_damaged import Damage
     from samcache.cache.care.diff import Difference
     from samcache.cache.care.gc import Garbage
     from samcache.cache.care.listing import StoreRow
     from samcache.cache.care.verify import Report
-    from samcache.cache.progress import OnProgress
 
 _SHOWN = 10  # ids or keys of each kind; the JSON has all
 _MOST_ACROSS = 10  # classes in one row
 _MOST_CLASSES = 20  # with a line of their own
 _HASH = 64  # characters of a SHA-256
-_BYTES = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    DownloadColumn(),
-    TransferSpeedColumn(),
-    TimeRemainingColumn(),
-)
-
-
-@contextmanager
-def show_progress(console: Console, in_bytes: bool = False) -> Iterator[OnProgress]:
-    """Yield an ``OnProgress`` that shows a bar, from its first call on."""
-    columns: Sequence[ProgressColumn] = _BYTES if in_bytes else Progress.get_default_columns()
-    bar = Progress(*columns, console=console)
-
-    def show(work: str, done: int, total: int) -> None:
-        if not bar.task_ids:
-            bar.start()
-            bar.add_task(work)
-        bar.update(bar.task_ids[0], completed=done, total=total)
-
-    try:
-        yield show
-    finally:
-        if bar.task_ids:  # else rich ends a bar that nobody has seen with an empty line
-            bar.stop()
 
 
 def make_info(description: dict[str, Any]) -> Group:

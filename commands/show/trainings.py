@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samcache.cache.text import count_are, count_nouns, describe_bytes
-from samcache.commands.show.stores import show_progress
+from samcache.commands.show.progress import show_progress
 from samcache.commands.show.tables import make_table
 from samcache.train.scores.format import (
     choose_shown,
@@ -97,7 +97,7 @@ def _show_bar(
     before = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     bar = Progress(*before, *after, console=console)
     with ExitStack() as copying:
-        copy = copying.enter_context(show_progress(console, in_bytes=True))
+        copy = copying.enter_context(show_progress(console, unit="bytes"))
 
         def show(done: int, total: int, label: str, note: str) -> None:
             if not bar.task_ids:

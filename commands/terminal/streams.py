@@ -1,4 +1,4 @@
-"""Escape control characters on standard output and standard error, whoever prints them."""
+"""Escape control characters that any code prints to standard output or standard error."""
 
 from __future__ import annotations
 

@@ -22,6 +22,6 @@ _DAMAGED = "cannot be decoded: the pixel data are damaged"
 
 
 def explain_reason(error: Exception) -> str:
-    """The sentence for whatever a decoder raised."""
+    """The sentence for any error that a decoder raises."""
     text = f"{type(error).__name__}: {error}"
     return next((reason for pattern, reason in _REASONS if pattern.search(text)), _DAMAGED)

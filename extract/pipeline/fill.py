@@ -187,8 +187,7 @@ def _refuse_if_strict(work: Work, row: Row) -> Row:
     if work.strict and row.reason:
         name = work.store.table.set_index("row")["id"][row.number]
         raise ImageError(
-            f"{name}: {row.reason}; repair or remove the image, or run without strict to record "
-            "unreadable images",
+            f"{name}: {row.reason}; repair or remove the image, or switch strict off",
             hint="strict",
         )
     return row

@@ -1,4 +1,4 @@
-"""How far an extraction is: one count for a job, whatever the number of its processes."""
+"""Count the progress of an extraction: one count for all processes of a job."""
 
 import threading
 import time

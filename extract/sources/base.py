@@ -4,7 +4,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,21 +12,7 @@ from PIL import Image
 from samcache.cache.errors import SourceError
 from samcache.cache.format.description import Dataset
 from samcache.cache.format.reading import Reading
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that a user should read, and the parameter that changes it, if there is one."""
-
-    text: str
-    hint: str = ""
-
-
-OnRemark: TypeAlias = Callable[[Remark], None]
-
-
-def ignore_remark(remark: Remark) -> None:
-    """An OnRemark for callers that show nothing."""
+from samcache.cache.progress import Remark
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from samcache.cache.format.description import Dataset
 from samcache.cache.labels.trainable import trainability
-from samcache.extract.sources.base import Remark
+from samcache.cache.progress import Remark
 
 _WHOLE = "extract the whole source, without a limit"
 

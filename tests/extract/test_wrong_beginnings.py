@@ -13,6 +13,7 @@ from tiny_extraction import Extract
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.progress import Remark
 from samcache.commands.show.extraction import describe_summary
 from samcache.extract.changes import Changes, compare, next_table
 from samcache.extract.check import check_source
@@ -20,7 +21,6 @@ from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.fill import Work
 from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
-from samcache.extract.sources.base import Remark
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.target import open_limited

@@ -20,7 +20,7 @@ def stage_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stage_it(url: str) -> tuple[Store, str]:
     """The staged store and what was said."""
     said: list[str] = []
-    return stage_store(Store(url), said.append), "".join(f"{line}\n" for line in said)
+    return stage_store(Store(url), said.append), "".join(f"{one.text}\n" for one in said)
 
 
 def stages(root: Path) -> set[str]:

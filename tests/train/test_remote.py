@@ -9,16 +9,17 @@ from store_content import uncommit
 from tiny_extraction import Extract
 
 from samcache.cache.care.verify import verify
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
 
 
 def quick(store: str, out: Path) -> tuple[str, float]:
-    remarks: list[str] = []
+    remarks: list[Remark] = []
     config = TrainConfig(store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8)
     results = train(config, remarks.append)
-    return "\n".join(remarks), results.members[0].scores["auc"]
+    return "\n".join(one.text for one in remarks), results.members[0].scores["auc"]
 
 
 @pytest.mark.slow

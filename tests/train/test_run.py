@@ -21,6 +21,7 @@ from store_content import uncommit
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.commands.show.trainings import describe_results
 from samcache.extract.sources.options import SourceOptions
@@ -236,9 +237,9 @@ def test_the_order_of_grades_is_told_before_they_are_trained_on(
             for number, colour in enumerate(own.reshape(-1, 3)):
                 Image.new("RGB", (8, 8), tuple(colour)).save(folder / f"{split}{number}.png")
     store, _ = run_extract(source=tmp_path / "fundus")
-    remarks: list[str] = []
+    remarks: list[Remark] = []
     train(quick(store, tmp_path / "run", seeds=(0,), epochs=1, ordered=True), remarks.append)
-    assert "grades in order: [none] < mild < severe" in remarks
+    assert Remark("grades in order: [none] < mild < severe") in remarks
 
 
 def test_a_training_stops_when_patience_runs_out(
@@ -264,9 +265,9 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
 
 def test_an_unfinished_store_trains_on_what_is_committed(store: Store, tmp_path: Path) -> None:
     uncommit(store, 1)
-    remarks: list[str] = []
+    remarks: list[Remark] = []
     results = train(quick(store, tmp_path / "run", epochs=1), remarks.append)
-    assert "8 of 40 images of" in remarks[0]
+    assert "8 of 40 images of" in remarks[0].text
     assert results.missing == 8
     assert results.members[0].samples["train"] == 16
 

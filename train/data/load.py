@@ -1,7 +1,7 @@
 """From a store to training data: what is read, how much memory it takes, and the reading itself."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.format.layout import EXTENTS
+from samcache.cache.progress import OnRemark, Remark
 from samcache.cache.store import Store
 from samcache.cache.text import describe_bytes
 from samcache.train.config import TrainConfig
@@ -122,9 +123,7 @@ def load_training_data(
     return data
 
 
-def load_where_it_fits(
-    plan: InputPlan, config: TrainConfig, on_remark: Callable[[str], None]
-) -> TrainingData:
+def load_where_it_fits(plan: InputPlan, config: TrainConfig, on_remark: OnRemark) -> TrainingData:
     """Read a plan's data, once for all trainings, to the first place with room; says where.
 
     For the control "random" the maps are noise. Raises ConfigError where no place has room.
@@ -132,7 +131,7 @@ def load_where_it_fits(
     device, need = torch.device(config.device), plan.count_bytes()
     residency = choose_residency(need, device, config.residency, processes_here())
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
-    on_remark(f"images and features: {describe_bytes(need)}, {place[residency]}")
+    on_remark(Remark(f"images and features: {describe_bytes(need)}, {place[residency]}"))
     data = load_training_data(plan, residency, device)
     if config.attention == "random":
         fill_with_noise(data)

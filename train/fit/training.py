@@ -273,7 +273,7 @@ class _Training:
     def result(self) -> MemberResult:
         """The kept epoch's weights and their probabilities for validation and test, in float32.
 
-        Predict computes in float32 too, whatever the precision of the training was.
+        Predict always computes in float32, too.
         """
         self.model.load_state_dict(self.kept_weights)
         shape = len(self.data.labels), len(self.data.classes)

@@ -254,7 +254,7 @@ def _is_complete(commit: Commit, sizes: dict[str, int]) -> bool:
 
 
 def _is_same_shard(standing: bytes, commit: Commit) -> bool:
-    """Whether a record names the same objects and rows, whatever version wrote it."""
+    """Whether two records name the same objects and rows, even from different versions."""
     try:
         found = Commit.from_bytes(standing, commit.shard)
     except StoreError:

@@ -66,7 +66,7 @@ def regular_file(data: bytes) -> bytes:
 
 
 def read_header(file: IO[bytes], keyword: str) -> "Dataset":
-    """A DICOM file's header with one element of it; raises whatever pydicom or the disk does."""
+    """Read a DICOM file's header with one element; raises the errors of pydicom and of the disk."""
     import pydicom
 
     size = file.seek(0, io.SEEK_END)

@@ -106,7 +106,7 @@ def _count_frames(header: "Dataset", size: int) -> int:
 def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
     """A regular file's data set with everything that its pixels need.
 
-    size: bytes of the file before it was unpacked. Raises ImageError, and whatever pydicom does.
+    size: bytes of the file before it was unpacked. Raises ImageError and the errors of pydicom.
     """
     from pydicom import dcmread
 

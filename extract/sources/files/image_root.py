@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from samcache.extract.sources.base import Remark
+from samcache.cache.progress import Remark
 
 _TRIED = 20  # names of a manifest
 _MOST_FOLDERS = 200  # that are tried

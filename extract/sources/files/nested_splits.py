@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from samcache.cache.progress import Remark
 from samcache.cache.text import list_first
-from samcache.extract.sources.base import Remark
 from samcache.extract.sources.files.listing import list_subfolders
 from samcache.extract.sources.splits import find_split
 

@@ -7,9 +7,10 @@ import pandas as pd
 
 from samcache.cache.errors import SourceError
 from samcache.cache.format.description import DRAWN
+from samcache.cache.progress import Remark
 from samcache.cache.text import count_nouns
 from samcache.extract.images.dicom import frames as dicom
-from samcache.extract.sources.base import Remark, check_names, index_classes
+from samcache.extract.sources.base import check_names, index_classes
 from samcache.extract.sources.files.file_source import FileSource, is_link_out
 from samcache.extract.sources.files.image_root import describe_wrong_root
 from samcache.extract.sources.files.listing import (

@@ -15,7 +15,7 @@ from samcache.cache.care import merge as merging
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, create_store
-from samcache.cache.errors import ConfigError, StoreError
+from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.format.commit_record import Commit, commit_key, shard_name
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
@@ -206,7 +206,9 @@ def test_a_sample_of_other_source_bytes_is_refused(tmp_path: Path) -> None:
 def test_a_group_in_two_splits_is_refused_unless_allowed(tmp_path: Path) -> None:
     a = made(tmp_path / "a", ["p"], group=lambda _: "patient 7")
     b = made(tmp_path / "b", ["q"], group=lambda _: "patient 7", split=lambda _: "test")
-    with pytest.raises(StoreError, match="'patient 7' in test and train"):
+    with pytest.raises(
+        SourceError, match="in the merged table, 1 group is .* 'patient 7' in test and train"
+    ):
         merge_stores([a, b], tmp_path / "m", False)
     assert len(merge_stores([a, b], tmp_path / "m", True).table) == 2
 

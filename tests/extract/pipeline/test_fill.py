@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.extract.encoders.vit import ViTLevels
 from samcache.extract.pipeline.devices.batch_size import BatchSize
@@ -21,7 +22,6 @@ from samcache.extract.pipeline.ranks import Division
 from samcache.extract.pipeline.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.arrays.npz import NpzSource
-from samcache.extract.sources.base import Remark
 
 OUT_OF_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory"),

@@ -16,6 +16,7 @@ from trained_run import samcache
 from samcache.cache.care.info import describe
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import ConfigError
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import (
     describe_plan,
@@ -31,7 +32,6 @@ from samcache.extract.check import check_source
 from samcache.extract.options import ExtractOptions
 from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
-from samcache.extract.sources.base import Remark
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 from samcache.train.probe import probe
