@@ -207,7 +207,7 @@ def test_a_group_in_two_splits_is_refused_unless_allowed(tmp_path: Path) -> None
     a = made(tmp_path / "a", ["p"], group=lambda _: "patient 7")
     b = made(tmp_path / "b", ["q"], group=lambda _: "patient 7", split=lambda _: "test")
     with pytest.raises(
-        SourceError, match="in the merged table, 1 group is .* 'patient 7' in test and train"
+        SourceError, match=r"in the merged table, 1 group is .* 'patient 7' in test and train"
     ):
         merge_stores([a, b], tmp_path / "m", False)
     assert len(merge_stores([a, b], tmp_path / "m", True).table) == 2
