@@ -13,6 +13,7 @@ from loading import load_scaled
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data import residency
@@ -131,14 +132,14 @@ def test_every_residency_trains_to_the_same_bits(run_extract: Extract, tmp_path:
     store: Store = run_extract()[0]
     found, told = {}, {}
     for place in ("memory", "disk"):
-        out, log = tmp_path / place, list[str]()
+        out, log = tmp_path / place, list[Remark]()
         config = TrainConfig(
             store.location, out, epochs=1, seeds=(0,), image_size=16, batch_size=8,
             backbone="timm:resnet10t", residency=place,
         )  # fmt: skip
         train(config, log.append)
         found[place] = (out / "predictions.csv").read_bytes()
-        told[place] = "\n".join(log)
+        told[place] = "\n".join(one.text for one in log)
     assert found["memory"] == found["disk"]
     assert "kB, in memory" in told["memory"]
     assert "kB, on disk" in told["disk"]
