@@ -19,13 +19,16 @@ from samcache.extract.sources.source_hashes import read_hashes
 
 @dataclass(frozen=True)
 class Changes:
-    """Ids of samples by what has changed in the source since the samples were stored."""
+    """Ids of samples by what has changed in the source since the samples were stored.
+
+    The fields are keys of the plan's JSON, which programs read.
+    """
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     relabelled: tuple[str, ...] = ()  # another class, split or group
     changed: tuple[str, ...] = ()  # other bytes
-    readable_again: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
+    mended: tuple[str, ...] = ()  # unreadable when they were stored, and other bytes now
     unreachable: tuple[str, ...] = ()  # readable when they were stored, and not now
     uncompared: int = 0  # stored images whose bytes were not compared with the source's
 
@@ -89,7 +92,7 @@ def compare(samples: pd.DataFrame, store: Store) -> Changes:
         added=tuple(now.index.difference(before.index, sort=False)),
         removed=tuple(before.index.difference(now.index, sort=False)),
         relabelled=tuple(shared[differs.to_numpy()]),
-        readable_again=tuple(lost[lost.isin(now.index)]),
+        mended=tuple(lost[lost.isin(now.index)]),
     )
 
 
@@ -114,7 +117,7 @@ def compare_bytes(
     return replace(
         changes,
         changed=tuple(known["id"][readable & other]),
-        readable_again=tuple(known["id"][~readable & other]),
+        mended=tuple(known["id"][~readable & other]),
         unreachable=tuple(known["id"][readable & ~reached]),
     )
 
@@ -132,7 +135,7 @@ def next_table(
     New samples, and samples to encode again, get rows past all shards that exist, so that nothing
     committed changes.
     """
-    again = {*changes.readable_again, *(changes.changed if prune else ())}
+    again = {*changes.mended, *(changes.changed if prune else ())}
     table = store.table
     kept = table[~table["id"].isin(again | (set(changes.removed) if prune else set()))]
     if prune and changes.relabelled:

@@ -74,7 +74,7 @@ def describe_changes(found: ExtractSummary | Plan) -> list[str]:
         gone: changes.removed,
         f"with other bytes in the source: {redone}": changes.changed,
         f"with another class, split or group in the source: {followed}": changes.relabelled,
-        "unreadable before, but changed or restored: read again": changes.readable_again,
+        "unreadable before, but changed or restored: read again": changes.mended,
         "cannot be read now: kept unchanged": changes.unreachable,
     }
     lines = [

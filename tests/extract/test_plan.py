@@ -227,7 +227,9 @@ def test_without_a_readable_image_there_is_no_estimate(
     told = plan(options, source=tmp_path / "labels.csv")
     assert told.seconds is None
     assert "about" not in text_of(describe_plan(told))
-    assert json.dumps(plan_to_json(told))
+    data = json.loads(json.dumps(plan_to_json(told)))
+    keys = "added removed relabelled changed mended unreachable uncompared"  # programs read them
+    assert list(data["changes"]) == keys.split()
 
 
 class Synthetic(Source):
