@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.errors import StoreError, UnknownNameError
-from samcache.cache.format.layout import IMAGES, feature_path
-from samcache.cache.labels.classes import used_classes
+from samcache.cache.format.layout import IMAGES, make_feature_path
+from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store as StoredFeatures
 from samcache.cache.text import count_nouns, describe_bytes
@@ -73,7 +73,7 @@ class Store:
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes that have samples."""
-        return used_classes(self._features.table, self._features.dataset.classes)
+        return list_used_classes(self._features.table, self._features.dataset.classes)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -205,7 +205,7 @@ class FeatureArray:
 
 def array_path(features: StoredFeatures, level: str) -> str:
     """The path of a level's array, or of the images; raises KeyError if the store has neither."""
-    path = level if level == IMAGES else feature_path(level)
+    path = level if level == IMAGES else make_feature_path(level)
     if path not in features.arrays:
         there = [*features.identity.levels, *([IMAGES] if IMAGES in features.arrays else [])]
         raise unknown_name("level", level, there)

@@ -72,10 +72,10 @@ class Trial:
         store = Store(location)
         commits = store.commits
         for shard in before - commits.keys():
-            self.lost += len(range(*store.layout.rows_of(shard)))
+            self.lost += len(range(*store.layout.find_rows(shard)))
         damaged = {row for damage in verify(store) for row in damage.rows}
         for shard in commits:
-            rows = range(*store.layout.rows_of(shard))
+            rows = range(*store.layout.find_rows(shard))
             if damaged & set(rows):
                 self.wrong += len(rows)
                 continue

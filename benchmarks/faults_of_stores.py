@@ -33,7 +33,7 @@ from samcache.cache.care.info import describe
 from samcache.cache.care.listing import list_stores
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.care.verify import verify
-from samcache.cache.errors import SamcacheError, first_line
+from samcache.cache.errors import SamcacheError, read_first_line
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
@@ -152,7 +152,7 @@ def exchanged_objects(
         path, merged = folder / f"exchanged-{number}.zarr", folder / f"merged-{number}.zarr"
         shutil.copytree(whole, path)
         spec = rng.choice(list(store.arrays.values()))
-        first, second = (path / spec.key(s) for s in rng.sample(sorted(store.commits), 2))
+        first, second = (path / spec.make_key(s) for s in rng.sample(sorted(store.commits), 2))
         content = first.read_bytes(), second.read_bytes()
         first.write_bytes(content[1])
         second.write_bytes(content[0])
@@ -265,7 +265,7 @@ def run_command(command: Callable[[], object], outcome: Outcome) -> bool:
     except SamcacheError:
         return False
     except Exception as error:  # a user would see any of them
-        print(f"{type(error).__name__}: {first_line(error)[:100]}", file=sys.stderr)
+        print(f"{type(error).__name__}: {read_first_line(error)[:100]}", file=sys.stderr)
         outcome.tracebacks += 1
         return False
     finally:

@@ -64,7 +64,7 @@ def write(folder: Path, images: int) -> Store:
     store = create_store(location, open_objects(location), made, samples)
     generator = np.random.default_rng(0)
     for shard in range(store.layout.shards):
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         blocks = {}
         for path, spec in store.arrays.items():
             shape = (stop - start, *spec.row)

@@ -86,7 +86,7 @@ def fill(location: Path, step: int) -> None:
     store = Store(location)
 
     def commit(shard: int) -> None:
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         blocks = {
             path: np.ones((stop - start, *spec.row), spec.dtype)
             for path, spec in store.arrays.items()
@@ -94,7 +94,7 @@ def fill(location: Path, step: int) -> None:
         commit_shard(store, shard, ShardContent(blocks, tuple(map(sha256, range(start, stop))), {}))
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(commit, store.pending()[::step]))
+        list(pool.map(commit, store.list_pending()[::step]))
 
 
 def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]:

@@ -121,7 +121,7 @@ class Claims:
             started=_read_start(os.getpid()),
             expires=time.time() + self._expiry,
         )
-        if not self.objects.create(claim_key(name, record.attempt), seal(asdict(record))):
+        if not self.objects.create(make_claim_key(name, record.attempt), seal(asdict(record))):
             return None
         with self._lock:
             self._records[name] = record
@@ -133,13 +133,13 @@ class Claims:
             record = self._records.pop(name)
             listed = _list_attempts(self.objects, name) if record.attempt else []
             former = [attempt for attempt in listed if attempt < record.attempt]
-            self.objects.delete(claim_key(name, n) for n in (record.attempt, *former))
+            self.objects.delete(make_claim_key(name, n) for n in (record.attempt, *former))
 
     def _renew(self) -> None:
         while not self._ended.wait(self._expiry / _RENEWALS):
             with self._lock:
                 for name, record in self._records.items():
-                    key = claim_key(name, record.attempt)
+                    key = make_claim_key(name, record.attempt)
                     fresh = replace(record, expires=time.time() + self._expiry)
                     try:
                         # a claim that expired while this machine slept is not renewed
@@ -149,7 +149,7 @@ class Claims:
                         continue  # the other side cannot be reached: the work will report it
 
 
-def claim_key(name: str, attempt: int) -> str:
+def make_claim_key(name: str, attempt: int) -> str:
     """The object of one attempt."""
     return f"{CLAIMS}/{name}.{attempt:04d}/zarr.json"
 
@@ -160,7 +160,7 @@ def find_newest_claim(objects: Objects, name: str) -> ClaimRecord | None:
     if not attempts:
         return None
     attempt = max(attempts)
-    data = objects.find(claim_key(name, attempt), LARGEST_RECORD)
+    data = objects.find(make_claim_key(name, attempt), LARGEST_RECORD)
     if data is None:
         return None
     try:
@@ -171,7 +171,7 @@ def find_newest_claim(objects: Objects, name: str) -> ClaimRecord | None:
 
 def _list_attempts(objects: Objects, name: str) -> list[int]:
     """The attempts at a piece of work that a store has."""
-    parts = (_parse_attempt(key, name) for key in objects.listing(CLAIMS))
+    parts = (_parse_attempt(key, name) for key in objects.list_objects(CLAIMS))
     return [int(part) for part in parts if _ATTEMPT.fullmatch(part)]
 
 

@@ -16,7 +16,7 @@ from samcache.cache.format.samples import (
     SAMPLES,
     Generation,
     create_columns,
-    generation_key,
+    make_generation_key,
     parse_generation,
     read_newest_generation,
 )
@@ -34,13 +34,13 @@ def store_exists(objects: Objects) -> bool:
 
     The rest of an interrupted creation counts as nothing, and may be overwritten.
     """
-    if objects.size(ROOT) is not None:
+    if objects.find_size(ROOT) is not None:
         return True
     if objects.folder is not None and objects.folder.is_file():
         raise StoreError(f"{objects.name} is a file: choose another place")
-    prefixes, keys = objects.children("")
-    begun = objects.children("commits")[0]
-    if objects.size(ROOT) is not None:
+    prefixes, keys = objects.list_children("")
+    begun = objects.list_children("commits")[0]
+    if objects.find_size(ROOT) is not None:
         return True  # another process has just created it
     foreign = [*keys, *(prefix for prefix in prefixes if prefix.rstrip("/") not in _TOP)]
     if foreign:
@@ -82,7 +82,7 @@ def _complete_creation(location: str | Path, objects: Objects) -> Store:
     Raises UnfinishedError where the copy came without the columns: from a copy that was cut off.
     """
     decided = read_description(objects, SPARE)
-    if objects.size(ROOT) is None and not _has_columns(objects, decided):
+    if objects.find_size(ROOT) is None and not _has_columns(objects, decided):
         raise UnfinishedError(
             f"{objects.name} holds what a copy or an import began: run that command again to go "
             "on, or choose another place"
@@ -91,9 +91,9 @@ def _complete_creation(location: str | Path, objects: Objects) -> Store:
         following = _make_metadata(decided, decided.table)
         for key, data in following.items():
             objects.create(key, data)
-        if not objects.create(generation_key(0), decided.table.to_bytes()):
+        if not objects.create(make_generation_key(0), decided.table.to_bytes()):
             # an older version was stopped here, which wrote its record before anything was decided
-            objects.put(generation_key(0), decided.table.to_bytes())
+            objects.put(make_generation_key(0), decided.table.to_bytes())
     objects.create(ROOT, decided.to_bytes())
     return write_metadata(Store(location, objects))
 
@@ -104,7 +104,7 @@ def _has_columns(objects: Objects, decided: Description) -> bool:
         table = decided.table or read_newest_generation(objects)
     except StoreError:
         return False
-    return all(objects.size(key) == record.bytes for key, record in table.objects.items())
+    return all(objects.find_size(key) == record.bytes for key, record in table.objects.items())
 
 
 def _complete_columns(objects: Objects, columns: dict[str, bytes]) -> None:
@@ -125,7 +125,7 @@ def add_generation(store: Store, samples: pd.DataFrame) -> Store:
     """
     number = store.generation.number + 1
     generation, columns = create_columns(store.objects, number, samples, store.generation.extent)
-    created = store.objects.create(generation_key(number), generation.to_bytes())
+    created = store.objects.create(make_generation_key(number), generation.to_bytes())
     if created:
         _complete_columns(store.objects, columns)
     renewed = write_metadata(Store(store.location, store.objects))
@@ -188,7 +188,7 @@ def make_metadata(store: Store) -> dict[str, bytes]:
 def _make_metadata(description: Description, generation: Generation) -> dict[str, bytes]:
     return {
         BEGUN: PLAIN_GROUP,
-        **make_array_metadata(description.layout(generation.extent), description.identity),
+        **make_array_metadata(description.make_layout(generation.extent), description.identity),
         NEWEST: generation.to_bytes(),
         SPARE: description.to_bytes(),
     }

@@ -85,9 +85,9 @@ class WriteError(SamcacheError):
     """An output file cannot be written; a former file stays as it was."""
 
 
-def cannot_write(path: object, error: Exception) -> WriteError:
+def make_write_error(path: object, error: Exception) -> WriteError:
     """The error for a file that a full disk, missing rights or a library's writer refuses."""
-    reason, advice = first_line(error), "make room, and run the same command"
+    reason, advice = read_first_line(error), "make room, and run the same command"
     if isinstance(error, OSError):
         reason = error.strerror or reason
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -97,11 +97,11 @@ def cannot_write(path: object, error: Exception) -> WriteError:
 
 def describe_os_error(error: OSError) -> str:
     """A line on what the system refused: the path, its reason in words, and what to do."""
-    reason = error.strerror or first_line(error)
+    reason = error.strerror or read_first_line(error)
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{reason}: {_ADVICE.get(error.errno or 0, 'check the path and the disk')}"
 
 
-def first_line(error: Exception) -> str:
+def read_first_line(error: Exception) -> str:
     """The first line of another library's error, or its kind where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

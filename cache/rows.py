@@ -28,8 +28,8 @@ class RowReader:
         self._whole: set[str] = set()  # objects without checksums of rows, found to be whole
         self._numbers = np.full(store.layout.rows, -1)  # of a row among those its objects hold
         for shard, commit in store.commits.items():
-            start, stop = store.layout.rows_of(shard)
-            numbers = number_rows(commit.present(store.rows_per_shard))
+            start, stop = store.layout.find_rows(shard)
+            numbers = number_rows(commit.mark_present(store.rows_per_shard))
             self._numbers[start:stop] = numbers[: stop - start]
 
     def read(self, rows: Ints) -> dict[str, Array]:
@@ -66,7 +66,7 @@ class RowReader:
         flat = out.reshape(len(out), -1).view(np.uint8)
         sums = np.empty((len(places), CHECKSUM), np.uint8)
         offsets = numbers * (spec.row_bytes + CHECKSUM)
-        key = spec.key(shard)
+        key = spec.make_key(shard)
         parts = [
             (offset, [flat[place].data, total.data])
             for offset, place, total in zip(offsets.tolist(), places.tolist(), sums, strict=True)
@@ -76,7 +76,7 @@ class RowReader:
             check_rows(flat, places, self._find_committed_sums(spec, shard, numbers, sums))
         except (DamagedShardError, FileNotFoundError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
-            raise self._store.damaged(key, reason) from None
+            raise self._store.make_damage_error(key, reason) from None
 
     def _find_committed_sums(
         self, spec: ArraySpec, shard: int, numbers: Ints, found: Array
@@ -85,7 +85,7 @@ class RowReader:
 
         Older records have none: the object is then compared as a whole, once, and its own are used.
         """
-        commit, key = self._store.commits[shard], spec.key(shard)
+        commit, key = self._store.commits[shard], spec.make_key(shard)
         if commit.row_sums:
             return np.frombuffer(commit.row_sums[key], np.uint8).reshape(-1, CHECKSUM)[numbers]
         if key not in self._whole:

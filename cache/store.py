@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import Commit, commit_key
+from samcache.cache.format.commit_record import Commit, make_commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
-from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
-from samcache.cache.format.records import checksum
+from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, make_feature_path
+from samcache.cache.format.records import compute_checksum
 from samcache.cache.format.samples import Generation, read_newest_generation, read_samples
 from samcache.cache.format.shards import (
     CHECKSUM,
@@ -24,7 +24,7 @@ from samcache.cache.format.shards import (
     ShardBuffers,
     count_shard_bytes,
 )
-from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.objects.base import LARGEST_RECORD, Objects, run_in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 
 Array = npt.NDArray[Any]
@@ -60,7 +60,7 @@ class Store:
         self.objects = objects or open_objects(location)
         self.description = description or read_description(self.objects)
         self.identity = self.description.identity
-        self.fingerprint = self.identity.fingerprint()
+        self.fingerprint = self.identity.compute_fingerprint()
         self.dataset: Dataset = self.description.dataset
         self.provenance = self.description.provenance
 
@@ -79,12 +79,12 @@ class Store:
     @cached_property
     def layout(self) -> Layout:
         """The extents of the arrays that the sample table needs."""
-        return self.description.layout(self.generation.extent)
+        return self.description.make_layout(self.generation.extent)
 
     @cached_property
     def arrays(self) -> dict[str, ArraySpec]:
         """Every array with one row an image, by path."""
-        return self.layout.arrays(self.identity)
+        return self.layout.list_arrays(self.identity)
 
     @property
     def remote(self) -> bool:
@@ -119,37 +119,37 @@ class Store:
     def commits(self) -> dict[int, Commit]:
         """Every commit record, by shard; raises StoreError at the first that is damaged."""
         if self.objects.listable:
-            shards: list[int] = self.committed()
+            shards: list[int] = self.list_committed()
             return dict(zip(shards, self._read_commits(shards), strict=True))
-        found = in_parallel(self.find_commit, range(self.layout.shards))
+        found = run_in_parallel(self.find_commit, range(self.layout.shards))
         return {commit.shard: commit for commit in found if commit is not None}
 
     def _read_commits(self, shards: list[int]) -> list[Commit]:
         if self.remote:
-            return list(in_parallel(self.read_commit, shards))
+            return list(run_in_parallel(self.read_commit, shards))
         return [self.read_commit(shard) for shard in shards]
 
-    def committed(self) -> list[int]:
+    def list_committed(self) -> list[int]:
         """Shards that have a commit record now, in order."""
         if not self.objects.listable:
             return sorted(self.commits)
-        keys = self.objects.listing("commits")
-        return [shard for shard in range(self.layout.shards) if commit_key(shard) in keys]
+        keys = self.objects.list_objects("commits")
+        return [shard for shard in range(self.layout.shards) if make_commit_key(shard) in keys]
 
     def find_commit(self, shard: int) -> Commit | None:
         """A shard's commit record, None where it has none; raises StoreError where damaged."""
-        data = self.objects.find(commit_key(shard), LARGEST_RECORD)
+        data = self.objects.find(make_commit_key(shard), LARGEST_RECORD)
         return None if data is None else self.parse_commit(data, shard)
 
     def parse_commit(self, data: bytes, shard: int) -> Commit:
         """A commit record from its bytes; raises StoreError where it does not fit this store."""
         commit = Commit.from_bytes(data, shard)
-        start, stop = self.layout.rows_of(shard)
+        start, stop = self.layout.find_rows(shard)
         if commit.rows[0] != start or not start < commit.rows[1] <= stop:
             raise StoreError(f"commit record of shard {shard} covers rows {commit.rows}: damaged")
-        present = commit.present(self.layout.rows_per_shard)
+        present = commit.mark_present(self.layout.rows_per_shard)
         expected = {
-            spec.key(shard): count_shard_bytes(present, spec.row_bytes)
+            spec.make_key(shard): count_shard_bytes(present, spec.row_bytes)
             for spec in self.arrays.values()
         }
         if {key: record.bytes for key, record in commit.objects.items()} != expected:
@@ -166,9 +166,9 @@ class Store:
             raise StoreError(f"{self.location}: commit record of shard {shard} is gone")
         return commit
 
-    def pending(self) -> list[int]:
+    def list_pending(self) -> list[int]:
         """Shards that hold a sample and have no commit, in order."""
-        committed = set(self.committed())
+        committed = set(self.list_committed())
         used = {int(shard) for shard in np.unique(self.generation.rows // self.rows_per_shard)}
         return sorted(used - committed)
 
@@ -177,7 +177,7 @@ class Store:
         """R, the places in each shard."""
         return self.layout.rows_per_shard
 
-    def readable_commit(self, data: bytes | None, shard: int) -> Commit | None:
+    def parse_if_readable(self, data: bytes | None, shard: int) -> Commit | None:
         """A commit record from its bytes, None where there are none or they are damaged."""
         try:
             return None if data is None else self.parse_commit(data, shard)
@@ -187,8 +187,8 @@ class Store:
     def is_whole(self, commit: Commit) -> bool:
         """Whether every object of a shard is the one that its commit record names."""
         for key, entry in commit.objects.items():
-            found = self.objects.find(key) if self.objects.size(key) == entry.bytes else None
-            if found is None or checksum(found) != entry.checksum:
+            found = self.objects.find(key) if self.objects.find_size(key) == entry.bytes else None
+            if found is None or compute_checksum(found) != entry.checksum:
                 return False
         return True
 
@@ -216,14 +216,17 @@ class Store:
         """Raise StoreError where an object has another size than in its record."""
         commit = self.commits.get(shard)
         if commit is not None:
-            found, expected = self.objects.size(spec.key(shard)), commit.objects[spec.key(shard)]
+            found, expected = (
+                self.objects.find_size(spec.make_key(shard)),
+                commit.objects[spec.make_key(shard)],
+            )
             if found != expected.bytes:
                 state = "is missing" if found is None else f"has {found} bytes"
-                raise self.damaged(spec.key(shard), state)
+                raise self.make_damage_error(spec.make_key(shard), state)
 
     def _read_part(self, spec: ArraySpec, shard: int, start: int, out: Array) -> None:
         """Fill the rows of ``out``, whose first is ``start``, that a shard holds."""
-        first, last = self.layout.rows_of(shard)
+        first, last = self.layout.find_rows(shard)
         lower, upper = max(start, first), min(start + len(out), last)
         part = out[lower - start : upper - start]
         commit = self.commits.get(shard)
@@ -237,18 +240,18 @@ class Store:
             self.read_shard(spec, commit, whole)
         except (DamagedShardError, FileNotFoundError, ValueError) as error:
             reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
-            raise self.damaged(spec.key(shard), reason) from None
+            raise self.make_damage_error(spec.make_key(shard), reason) from None
         if whole is not part:
             part[:] = whole[lower - first : upper - first]
 
     def read_shard(self, spec: ArraySpec, commit: Commit, out: Array) -> None:
         """Fill ``out`` with the rows of one object; raises as ``ShardBuffers.check``."""
-        buffers = ShardBuffers(out, commit.present(self.rows_per_shard))
-        key = spec.key(commit.shard)
-        self.objects.read_into(key, buffers.views())
+        buffers = ShardBuffers(out, commit.mark_present(self.rows_per_shard))
+        key = spec.make_key(commit.shard)
+        self.objects.read_into(key, buffers.open_views())
         buffers.check(commit.objects[key].checksum)
 
-    def damaged(self, key: str, reason: str) -> StoreError:
+    def make_damage_error(self, key: str, reason: str) -> StoreError:
         """The error for an object that cannot be read, to be raised."""
         return StoreError(
             f"{self.location}/{key}: {reason}: the store is damaged there; samcache cache verify "
@@ -257,7 +260,7 @@ class Store:
 
     def read_features(self, level: str, start: int, stop: int) -> Array:
         """Rows of one level's maps, (n, V, C, h, w); raises StoreError as ``read``."""
-        return self.read(feature_path(level), start, stop)
+        return self.read(make_feature_path(level), start, stop)
 
     def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""

@@ -31,7 +31,7 @@ def list_first(names: Sequence[str], shown: int = _SHOWN) -> str:
     return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
 
 
-def visible(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Text in which controls are visible escapes such as ``\x1b``; safe for a terminal.
 
     Line ends and tabs stay. A carriage return stays at the beginning, as progress bars write it.

@@ -25,12 +25,12 @@ from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commit_record import (
     Commit,
     ObjectRecord,
-    commit_key,
-    shard_name,
-    spare_key,
+    make_commit_key,
+    make_shard_name,
+    make_spare_key,
 )
 from samcache.cache.format.description import Description
-from samcache.cache.format.shards import encode_shard, row_sums
+from samcache.cache.format.shards import compute_row_sums, encode_shard
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
@@ -63,14 +63,16 @@ class Writer:
 
     def claim(self, shard: int) -> Claim | None:
         """Claim a shard; None while another process writes it."""
-        return self._claims.take(shard_name(shard))
+        return self._claims.take(make_shard_name(shard))
 
     def claim_pending(self, store: Store, shard: int) -> Claim | None:
         """Claim a shard that is not committed; None also where its spare record restores it."""
         claim = self.claim(shard)
         if claim is None:
             return None
-        if self.objects.size(commit_key(shard)) is None and not restore_commit(store, shard):
+        if self.objects.find_size(make_commit_key(shard)) is None and not restore_commit(
+            store, shard
+        ):
             return claim
         claim.release()
         return None
@@ -135,9 +137,9 @@ def commit_objects(
     shard = record.shard
     placed = all(_create_object(store, shard, key, data, still_ours) for key, data in objects)
     if placed and still_ours():
-        created = store.objects.create(commit_key(shard), record_bytes)
+        created = store.objects.create(make_commit_key(shard), record_bytes)
         if created and still_ours():
-            store.objects.put(spare_key(shard), record_bytes)
+            store.objects.put(make_spare_key(shard), record_bytes)
             return True
     standing = remove_unmatched_commit(store, shard)
     return standing is not None and standing.objects == record.objects
@@ -147,17 +149,19 @@ def encode_content(
     store: Store, shard: int, content: ShardContent
 ) -> tuple[Commit, dict[str, bytes]]:
     """A shard's commit record and its objects by key; writes nothing."""
-    start, _ = store.layout.rows_of(shard)
+    start, _ = store.layout.find_rows(shard)
     rows = start, start + len(content.sources)
     commit = Commit(shard, rows, {}, content.sources, content.failures, content.holes)
-    present = commit.present(store.rows_per_shard)
+    present = commit.mark_present(store.rows_per_shard)
     objects = {
-        spec.key(shard): encode_shard(content.blocks[path].astype(spec.dtype), present)
+        spec.make_key(shard): encode_shard(content.blocks[path].astype(spec.dtype), present)
         for path, spec in store.arrays.items()
     }
     records = {key: ObjectRecord.of(data) for key, data in objects.items()}
     sums = {
-        spec.key(shard): row_sums(objects[spec.key(shard)], present, spec.row_bytes)
+        spec.make_key(shard): compute_row_sums(
+            objects[spec.make_key(shard)], present, spec.row_bytes
+        )
         for spec in store.arrays.values()
     }
     return replace(commit, objects=records, row_sums=sums), objects
@@ -171,7 +175,7 @@ def _create_object(store: Store, shard: int, key: str, data: bytes, still_ours: 
     if store.objects.create(key, data):
         return True
     for _ in range(_REPLACEMENTS):
-        if store.objects.size(commit_key(shard)) is not None or not still_ours():
+        if store.objects.find_size(make_commit_key(shard)) is not None or not still_ours():
             return False
         store.objects.delete([key])
         if store.objects.create(key, data):
@@ -195,17 +199,17 @@ def remove_unmatched_commit(store: Store, shard: int) -> Commit | None:
 
 def remove_commit(store: Store, shard: int) -> None:
     """Remove a shard's record and spare; a spare that matches, of a faster process, is restored."""
-    store.objects.delete([commit_key(shard)])
+    store.objects.delete([make_commit_key(shard)])
     if not restore_commit(store, shard):
-        store.objects.delete([spare_key(shard)])
+        store.objects.delete([make_spare_key(shard)])
 
 
 def restore_commit(store: Store, shard: int) -> bool:
     """Restore a lost commit record from a spare that every object matches; under a claim."""
-    spare = store.objects.find(spare_key(shard), LARGEST_RECORD)
-    commit = store.readable_commit(spare, shard)
+    spare = store.objects.find(make_spare_key(shard), LARGEST_RECORD)
+    commit = store.parse_if_readable(spare, shard)
     whole = commit is not None and store.is_whole(commit)
-    return whole and store.objects.create(commit_key(shard), spare or b"")
+    return whole and store.objects.create(make_commit_key(shard), spare or b"")
 
 
 def replace_objects(store: Store, objects: Mapping[str, bytes], claim: Claim) -> None:

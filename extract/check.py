@@ -12,7 +12,7 @@ import pandas as pd
 from samcache.cache.errors import ImageError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.duplicates import Duplicates, find_duplicates, split_groups
+from samcache.cache.labels.duplicates import Duplicates, find_duplicates, find_split_groups
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
 from samcache.extract.sources.base import Source
@@ -71,7 +71,7 @@ def check_source(
         sizes={str(size): int(count) for size, count in sizes.items()},
         unreadable=dict(zip(bad["id"], bad["reason"], strict=True)),
         duplicates=find_duplicates(samples),
-        groups=split_groups(samples),
+        groups=find_split_groups(samples),
         passed_over=source.passed_over,
         oddities=oddities,
         remarks=tuple(

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from samcache.cache.care.stage import stage_root
 from samcache.cache.errors import SamcacheError
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cache.objects.location import open_objects
 from samcache.cache.text import count_nouns, describe_bytes
 from samcache.extract.encoders.precision import multiplies_bfloat16
@@ -142,7 +142,7 @@ def _examine_checkpoints(paths: tuple[Path, ...]) -> Iterator[Finding]:
         if not path.is_file():
             yield Finding(path.name, f"no file at {path}", "check the path")
             continue
-        digest = file_sha256(path)
+        digest = hash_file(path)
         if known := name_official_file(digest):
             yield Finding(path.name, known)
         elif path in standing:
@@ -158,9 +158,9 @@ def _examine_store(location: str) -> Finding:
     try:
         objects = open_objects(location)
         if objects.listable:
-            prefixes, keys = objects.children("")
+            prefixes, keys = objects.list_children("")
             return Finding(location, f"reached; {len(prefixes) + len(keys)} entries")
-        objects.size("zarr.json")
+        objects.find_size("zarr.json")
         return Finding(location, "reached; a web server, for reading")
     except (SamcacheError, OSError) as error:
         return Finding(location, "not reached", " ".join(str(error).split()))

@@ -92,7 +92,7 @@ def plan_run(
     table, store, changes = _plan_table(target)
     size = store.rows_per_shard if store else options.shard_rows
     numbers = table["row"].to_numpy() // size
-    passed = store.committed() if store else []
+    passed = store.list_committed() if store else []
     if options.limit is not None:  # a shard with images beyond the limit is left for another run
         passed = [*passed, *numbers[~table["id"].isin(target.samples["id"])]]
     todo = table[~np.isin(numbers, passed)]
@@ -102,7 +102,9 @@ def plan_run(
     looking = partial(on_progress, "looking for known images")
     copied = _count_known(todo, target, KnownRows(known), looking) if known and len(todo) else 0
     rows = len(todo) - copied
-    arrays = Layout(int(table["row"].iloc[-1]) + 1, size, target.shapes).arrays(target.identity)
+    arrays = Layout(int(table["row"].iloc[-1]) + 1, size, target.shapes).list_arrays(
+        target.identity
+    )
     return Plan(
         store=str(options.store),
         exists=store is not None,

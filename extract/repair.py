@@ -9,7 +9,7 @@ from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.care.damage.restore import restore_columns, restore_records, write_spares
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import ObjectRecord, make_commit_key, make_spare_key
 from samcache.cache.format.reading import Reading
 from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store
@@ -84,7 +84,7 @@ def repair(options: RepairOptions) -> RepairSummary:
 def _open_source(store: Store, options: RepairOptions) -> Source:
     """The source, read as the store's images were; raises SourceError where it cannot be."""
     reading = replace(options.reading, window=parse_window(store.identity.window))
-    recorded = Reading.recorded(store.provenance)
+    recorded = Reading.from_record(store.provenance)
     source = open_source(options.source, follow_reading(reading, recorded, store.location))
     refuse_other_reading(source, store.provenance, store.location)
     return source
@@ -94,12 +94,14 @@ def _damaged_shards(store: Store, damage: list[Damage]) -> list[int]:
     """Shards whose rows, commit record or spare is damaged, in order."""
     keys = {one.key for one in damage}
     of_rows = {row // store.rows_per_shard for one in damage for row in one.rows}
-    records = {s for s in range(store.layout.shards) if {commit_key(s), spare_key(s)} & keys}
+    records = {
+        s for s in range(store.layout.shards) if {make_commit_key(s), make_spare_key(s)} & keys
+    }
     return sorted(of_rows | records)
 
 
 def _with_a_record(store: Store, shards: list[int]) -> list[int]:
-    committed = set(store.committed())
+    committed = set(store.list_committed())
     return [shard for shard in shards if shard in committed]
 
 

@@ -99,7 +99,7 @@ def update_table(
             target.samples, source, store, options.reading.split_seed, read_hashes
         )
         changes = compare(samples, store)
-        if compared and store.committed():
+        if compared and store.list_committed():
             changes = compare_bytes(changes, samples, source, store, on_images)
         elif not options.assume_unchanged:
             changes = replace(changes, uncompared=count_tried(store))

@@ -124,7 +124,7 @@ def describe_store(target: Target, read_hashes: ReadHashes) -> tuple[Description
 
 def open_store(store: Store, target: Target) -> Store:
     """The store, if it fits the target; raises StoreError naming what differs."""
-    differences = store.identity.differences(target.identity)
+    differences = store.identity.list_differences(target.identity)
     if differences:
         raise StoreError(
             f"{store.location} was made with other settings: {'; '.join(differences)}. Use the "

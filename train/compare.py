@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.copies import number_groups
 from samcache.train.runs.run import Run, open_run
 from samcache.train.scores.bootstrap import (
     RESAMPLES,
@@ -91,7 +91,7 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
     columns = [f"p_{name}" for name in run.classes]
     predictions = Predictions(
         labels=seeds[0]["label"].map(run.classes.index).to_numpy(),
-        groups=group_codes(seeds[0]),
+        groups=number_groups(seeds[0]),
         probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
         classes=run.classes,
         ordered=run.ordered,

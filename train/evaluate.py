@@ -10,8 +10,8 @@ import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.whole_file import replace_file
-from samcache.cache.labels.classes import used_classes
-from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.classes import list_used_classes
+from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.predict import predict_store
 from samcache.train.runs.csv_cells import guard_cells
@@ -59,7 +59,7 @@ def evaluate(run: Run, store: Store, split: str, device: str) -> tuple[Evaluatio
     labels = order[samples["label"].to_numpy(dtype=np.int64)]
     _check_classes(run, store, split, labels)
     each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
-    groups = group_codes(samples)
+    groups = number_groups(samples)
     predictions = Predictions(labels, groups, each, run.classes, run.ordered)
     together = predictions.ensemble()
     evaluation = Evaluation(
@@ -98,7 +98,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, predictions: pd.DataF
 
 def _find_label_order(run: Run, store: Store) -> Ints:
     """For each label of the store the run's label of the same class."""
-    used = used_classes(store.table, store.dataset.classes)
+    used = list_used_classes(store.table, store.dataset.classes)
     unknown = [name for name in used if name not in run.classes]
     if unknown:
         raise ConfigError(

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cache.files.whole_file import replace_file
-from samcache.cache.format.layout import IMAGES, feature_path
+from samcache.cache.format.layout import IMAGES, make_feature_path
 from samcache.cache.store import Store
 from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare_maps
 from samcache.train.data.resize import Resize
@@ -134,7 +134,7 @@ def keep_program(
         described = {
             "format": style,
             "file": path.name,
-            "sha256": file_sha256(part),
+            "sha256": hash_file(part),
             "members": done.members,
             **candidate.description,
             "output": {
@@ -146,7 +146,7 @@ def keep_program(
             "classes": run.classes,
             "identity": asdict(run.identity),
             "reading": run.reading.to_json(),
-            "fingerprint": run.identity.fingerprint(),
+            "fingerprint": run.identity.compute_fingerprint(),
             "checked": {"tried": tried, "largest_difference": difference},
             "versions": {name: version(name) for name in ("samcache", "torch", "pillow")},
         }
@@ -226,6 +226,6 @@ def describe_level(run: Run, level: str, shape: MapShape) -> dict[str, Any]:
         "shape": ["batch", *shape],
         "dtype": identity.dtype,
         "range": "finite numbers",
-        "what": f"the rows of the store's array {feature_path(level)!r}, the first view: level "
-        f"{level} of the encoder of 'identity'{pool}; not standardised",
+        "what": f"the rows of the store's array {make_feature_path(level)!r}, the first view: "
+        f"level {level} of the encoder of 'identity'{pool}; not standardised",
     }

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from samcache.cache.format.layout import STATISTICS
-from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.model.discriminant import Discriminant
 from samcache.train.model.spreads import LEAST_DEVIATION
@@ -75,7 +75,7 @@ def probe(store: Store) -> ProbeResults:
     }
     labels = samples["label"].to_numpy()
     features = _read_features(store, samples)
-    groups = group_codes(samples)[rows["test"]]
+    groups = number_groups(samples)[rows["test"]]
     scores = []
     for level, values in features.items():
         for name, candidates in _list_candidates(len(rows["train"]), len(classes)).items():
@@ -105,7 +105,7 @@ def _read_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     From the store's statistics, so that no map is read.
     """
     rows = samples["row"].to_numpy()
-    shards = [store.layout.rows_of(shard) for shard in sorted(store.commits)]
+    shards = [store.layout.find_rows(shard) for shard in sorted(store.commits)]
     kept = [rows[(rows >= start) & (rows < stop)] - start for start, stop in shards]
     parts = [store.read(STATISTICS, *shard)[own] for shard, own in zip(shards, kept, strict=True)]
     means, variances = np.concatenate(parts).swapaxes(0, 1)

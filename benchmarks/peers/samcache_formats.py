@@ -12,7 +12,7 @@ from samcache.cache.care.stage import stage_root, stage_store
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.layout import feature_path
+from samcache.cache.format.layout import make_feature_path
 from samcache.cache.objects.location import open_objects
 from samcache.cache.rows import RowReader
 from samcache.cache.store import ShardContent, Store
@@ -40,11 +40,13 @@ class Samcache(Format):
         table = pd.DataFrame({"id": ids, "label": features.labels, "split": "train", "group": ""})
         place = folder / NAME
         store = create_store(place, open_objects(place), made, table)
-        blocks = {feature_path(level): values[:, None] for level, values in features.maps.items()}
+        blocks = {
+            make_feature_path(level): values[:, None] for level, values in features.maps.items()
+        }
         channels = sum(shape[0] for shape in shapes.values())
         blocks["statistics"] = np.zeros((len(ids), 2, channels), np.float32)
         for shard in range(store.layout.shards):
-            start, stop = store.layout.rows_of(shard)
+            start, stop = store.layout.find_rows(shard)
             part = {path: values[start:stop] for path, values in blocks.items()}
             commit_shard(store, shard, ShardContent(part, ("0" * 64,) * (stop - start), {}))
 
@@ -60,7 +62,7 @@ class Samcache(Format):
             stage_root().mkdir(parents=True, exist_ok=True)
             maps[level] = allocate(full, torch.float16, self.residency, torch.device("cpu"))
             for shard in store.commits:
-                start, stop = store.layout.rows_of(shard)
+                start, stop = store.layout.find_rows(shard)
                 values = store.read_features(level, start, stop)
                 maps[level][start:stop] = torch.from_numpy(values[:, 0])
 
@@ -89,7 +91,7 @@ class SamcacheRows(Format):
 
     def open(self, location: str) -> Epoch:
         store = Store(f"{location}/{NAME}")
-        reader = RowReader(store, [feature_path(level) for level in store.identity.levels])
+        reader = RowReader(store, [make_feature_path(level) for level in store.identity.levels])
 
         def read(rows: np.ndarray) -> dict[str, Tensor]:
             return {

@@ -11,7 +11,7 @@ from typing import Any
 
 from samcache.cache.care.transfer.shards import DamageFoundError, Outcome, Transfer
 from samcache.cache.care.transfer.table import copy_table
-from samcache.cache.objects.base import in_parallel
+from samcache.cache.objects.base import run_in_parallel
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
@@ -116,12 +116,12 @@ def _find_lacking(source: Store, transfer: Transfer) -> tuple[list[int], int, in
 
     def look(shard: int) -> tuple[int, int | DamageFoundError | None]:
         try:
-            return shard, transfer.lacking(shard)
+            return shard, transfer.count_lacking_bytes(shard)
         except DamageFoundError as error:
             return shard, error
 
-    committed = source.committed() if source.objects.listable else range(source.layout.shards)
-    for shard, found in in_parallel(look, committed):
+    committed = source.list_committed() if source.objects.listable else range(source.layout.shards)
+    for shard, found in run_in_parallel(look, committed):
         if isinstance(found, DamageFoundError):
             damaged[found.key] = found.problem
         elif found:

@@ -130,7 +130,7 @@ def _compare_features(a: Store, b: Store) -> tuple[dict[str, list[str]], int]:
             paths = [
                 path
                 for path, spec in a.arrays.items()
-                if old.objects[spec.key(shard)] != new.objects[spec.key(shard)]
+                if old.objects[spec.make_key(shard)] != new.objects[spec.make_key(shard)]
             ]
             if paths and not (_holds_only(a, old, ids) and _holds_only(b, new, ids)):
                 continue
@@ -149,4 +149,4 @@ def _group_readable(store: Store) -> "dict[int, pd.Series[str]]":
 
 def _holds_only(store: Store, commit: Commit, ids: Sized) -> bool:
     """Whether a shard has the data of these samples alone, and of none that was dropped."""
-    return int(commit.present(store.rows_per_shard).sum()) == len(ids)
+    return int(commit.mark_present(store.rows_per_shard).sum()) == len(ids)

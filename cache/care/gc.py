@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from samcache.cache.claims import CLAIMS, Claims, claim_key, find_newest_claim
+from samcache.cache.claims import CLAIMS, Claims, find_newest_claim, make_claim_key
 from samcache.cache.create import TABLE, make_metadata
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
 from samcache.cache.format.description import ROOT
 from samcache.cache.format.layout import EXTENTS, IMAGES, STATISTICS
 from samcache.cache.format.samples import (
     NEWEST,
     SAMPLES,
-    generation_key,
+    make_generation_key,
     parse_generation,
     read_newest_generation,
 )
@@ -70,7 +70,7 @@ def find_garbage(store: Store) -> list[Garbage]:
     StoreError where the store cannot be listed or its root record or newest table is damaged.
     """
     store = Store(store.location, store.objects)
-    sizes = store.objects.listing("")
+    sizes = store.objects.list_objects("")
     explained = _list_explained(store, sizes)
     found = [
         Garbage(key, size, why)
@@ -137,18 +137,18 @@ def _order(one: Garbage) -> tuple[bool, str, bool, str]:
 def _list_explained(store: Store, sizes: dict[str, int]) -> set[str]:
     """Every key that a record names, or that every store has."""
     keys = {ROOT, *make_metadata(store)}
-    keys |= {generation_key(store.generation.number), *store.generation.objects}
+    keys |= {make_generation_key(store.generation.number), *store.generation.objects}
     for key in sizes:
         shard = _parse_committed_shard(key)
         if shard is not None:  # also of a damaged record: repair may need its objects
-            keys |= {key, *(spec.key(shard) for spec in store.arrays.values())}
+            keys |= {key, *(spec.make_key(shard) for spec in store.arrays.values())}
     return keys
 
 
 def _explain(store: Store, key: str) -> str:
     """The reason why an unexplained object is garbage; empty where it is none."""
     top, _, rest = key.partition("/")
-    if top not in _OURS or not rest or store.objects.link_on(key):
+    if top not in _OURS or not rest or store.objects.find_link(key):
         return _FOREIGN
     if table := _TABLE.fullmatch(key):
         number, newest = int(table[1]), store.generation.number
@@ -164,7 +164,7 @@ def _name_claim(key: str) -> str:
     """The claim that a writer of an object needs; empty where it needs none."""
     shard = _parse_shard(key)
     if shard is not None:
-        return shard_name(shard)
+        return make_shard_name(shard)
     if key.startswith(f"{SAMPLES}/"):
         return TABLE
     return _parse_claim(key)
@@ -173,7 +173,7 @@ def _name_claim(key: str) -> str:
 def _parse_claim(key: str) -> str:
     """The piece of work in a claim's key, empty for other keys."""
     match = _CLAIM.fullmatch(key)
-    return match[1] if match and claim_key(match[1], int(match[2])) == key else ""
+    return match[1] if match and make_claim_key(match[1], int(match[2])) == key else ""
 
 
 def _parse_shard(key: str) -> int | None:
@@ -185,14 +185,14 @@ def _parse_shard(key: str) -> int | None:
 def _is_chunk(store: Store, key: str) -> bool:
     """Whether an object is what a shard's commit record would name."""
     shard = _parse_shard(key)
-    return shard is not None and any(key == spec.key(shard) for spec in store.arrays.values())
+    return shard is not None and any(key == spec.make_key(shard) for spec in store.arrays.values())
 
 
 def _parse_committed_shard(key: str) -> int | None:
     """The shard of a commit record or of the spare of one, which may be all that is left."""
     match = _COMMIT.fullmatch(key)
     shard = int(match[1]) if match else 0
-    return shard if key in (commit_key(shard), spare_key(shard)) else None
+    return shard if key in (make_commit_key(shard), make_spare_key(shard)) else None
 
 
 def _is_live(store: Store, name: str) -> bool:
@@ -204,10 +204,10 @@ def _is_explained_now(store: Store, key: str) -> bool:
     """Whether a record that explains an object was written since; under its claim."""
     shard = _parse_shard(key)
     if shard is not None and _is_chunk(store, key):
-        return store.objects.size(commit_key(shard)) is not None
+        return store.objects.find_size(make_commit_key(shard)) is not None
     if key.startswith(f"{SAMPLES}/"):
         newest = read_newest_generation(store.objects)
-        return key in {generation_key(newest.number), *newest.objects}
+        return key in {make_generation_key(newest.number), *newest.objects}
     return False
 
 
@@ -222,9 +222,9 @@ def _is_hint_valid(store: Store) -> bool:
 
 def _find_temporary(store: Store) -> Iterator[Garbage]:
     """Temporary files of killed writers that nothing has touched for an hour."""
-    for key in store.objects.leftovers():
+    for key in store.objects.find_leftovers():
         match, folder = _TEMPORARY.fullmatch(key), store.objects.folder
-        if not match or folder is None or store.objects.link_on(key):
+        if not match or folder is None or store.objects.find_link(key):
             continue
         if match[1] != ROOT and key.partition("/")[0] not in _OURS:
             continue

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from samcache.cache.format.layout import IMAGES, feature_path
+from samcache.cache.format.layout import IMAGES, make_feature_path
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.classes import unused_classes
+from samcache.cache.labels.classes import list_unused_classes
 from samcache.cache.labels.duplicates import find_duplicates
 from samcache.cache.store import Store
 
@@ -24,7 +24,7 @@ def describe(store: Store) -> dict[str, Any]:
     splits = [split for split in SPLITS if (samples["split"] == split).any()]
     failed = samples[samples["status"] == "unreadable"]
     duplicates = find_duplicates(samples)
-    emptied = unused_classes(samples, store.dataset.classes)
+    emptied = list_unused_classes(samples, store.dataset.classes)
     return {
         "location": store.location,
         "dataset": asdict(store.dataset),
@@ -38,15 +38,15 @@ def describe(store: Store) -> dict[str, Any]:
             "total": layout.shards,
             "rows_each": layout.rows_per_shard,
             "committed": len(store.commits),
-            "missing": store.pending(),
+            "missing": store.list_pending(),
         },
         "counts": {split: _count_classes(store, usable, split, emptied) for split in splits},
         "classes_without_images": emptied,
         "levels": {
             level: {
-                "shape": [layout.rows, *store.arrays[feature_path(level)].row],
+                "shape": [layout.rows, *store.arrays[make_feature_path(level)].row],
                 "dtype": store.identity.dtype,
-                "bytes": count_bytes(store, feature_path(level)),
+                "bytes": count_bytes(store, make_feature_path(level)),
             }
             for level in store.identity.levels
         },
@@ -64,7 +64,9 @@ def describe(store: Store) -> dict[str, Any]:
 def count_bytes(store: Store, path: str) -> int:
     """Committed bytes of one array, by its path in the store."""
     spec = store.arrays[path]
-    return sum(commit.objects[spec.key(shard)].bytes for shard, commit in store.commits.items())
+    return sum(
+        commit.objects[spec.make_key(shard)].bytes for shard, commit in store.commits.items()
+    )
 
 
 def _count_classes(

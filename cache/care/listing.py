@@ -18,7 +18,7 @@ from samcache.cache.errors import (
 )
 from samcache.cache.files.place_kind import names_samcache
 from samcache.cache.format.description import ROOT, SPARE
-from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
+from samcache.cache.objects.base import LARGEST_RECORD, Objects, run_in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 from samcache.cache.store import Store
 
@@ -80,7 +80,7 @@ def list_stores(root: str | Path) -> list[StoreRow]:
         if not Path(root).is_dir():
             raise StoreError(f"{root} is no folder: give one that holds stores")
         found = _find_below_folder(Path(root), set())
-    return list(in_parallel(_describe_found, sorted(found)))
+    return list(run_in_parallel(_describe_found, sorted(found)))
 
 
 def _describe_found(found: tuple[str, str]) -> StoreRow:
@@ -96,7 +96,7 @@ def describe_store(location: str) -> StoreRow:
     """The row of one store; of a damaged store its location and the reason."""
     try:
         store = Store(location)
-        shards = store.committed()
+        shards = store.list_committed()
         last = store.read_commit(shards[-1]).written if shards else None
         missing = len(_list_used_shards(store) - set(shards))
         return StoreRow(
@@ -155,7 +155,7 @@ def _is_entered(entry: os.DirEntry[str]) -> bool:
 
 def _find_below_prefix(objects: Objects, prefix: str) -> Iterator[_Found]:
     """Stores at or below a prefix of a bucket."""
-    prefixes, keys = objects.children(prefix)
+    prefixes, keys = objects.list_children(prefix)
     names = {path.rstrip("/").rpartition("/")[2] for path in (*prefixes, *keys)}
     location = f"{objects.name}/{prefix}".rstrip("/")
     if ROOT in names or names >= _OURS:

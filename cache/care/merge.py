@@ -15,7 +15,7 @@ from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.reading import PROVENANCE, Reading, join_readings
 from samcache.cache.format.samples import COLUMNS, describe_difference
-from samcache.cache.labels.classes import used_classes
+from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
@@ -70,11 +70,11 @@ def merge_stores(
     with Writer(destination, objects) as writer:
         store = _begin(plan, writer)
         rows = _SourceRows(plan)
-        pending = store.pending()
+        pending = store.list_pending()
         for number, shard in enumerate(pending, 1):
             _merge_shard(plan, rows, store, shard, writer)
             on_progress("merging", number, len(pending))
-        left = store.pending()
+        left = store.list_pending()
     if left:
         raise StoreError(
             f"{store.location}: another process is writing {count_nouns(len(left), 'shard')}: run "
@@ -162,7 +162,7 @@ def _list_classes(store: Store) -> tuple[str, ...]:
     """The classes that a store's samples have; labels without a class are refused later."""
     labels = store.table["label"]
     known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
-    return used_classes(known, store.dataset.classes)
+    return list_used_classes(known, store.dataset.classes)
 
 
 def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
@@ -235,7 +235,7 @@ def _record_provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[d
 
 
 def _record_reading(stores: list[Store]) -> dict[str, Any]:
-    joined = join_readings(Reading.recorded(store.provenance) for store in stores)
+    joined = join_readings(Reading.from_record(store.provenance) for store in stores)
     return {} if joined is None else {PROVENANCE: joined.to_json()}
 
 
@@ -266,7 +266,7 @@ def _merge_shard(plan: Plan, rows: "_SourceRows", store: Store, shard: int, writ
     if claim is None:
         return
     with claim:
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         part = plan.table.iloc[start:stop]
         failed = part[part["status"] == "unreadable"]
         content = ShardContent(

@@ -22,9 +22,9 @@ from samcache.cache.care.transfer.shards import (
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.errors import StoreError
 from samcache.cache.files.regular_file import check_regular, read_regular
-from samcache.cache.format.commit_record import commit_key
+from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.format.description import ROOT
-from samcache.cache.objects.base import Objects, in_parallel
+from samcache.cache.objects.base import Objects, run_in_parallel
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
@@ -135,7 +135,7 @@ def _copy(
         )
     )
     copy_table(store, objects)
-    objects.delete(map(commit_key, shards))  # a record without its objects, or a damaged one
+    objects.delete(map(make_commit_key, shards))  # a record without its objects, or a damaged one
     with Writer(objects.name, objects) as writer:
         outcomes = copy_shards(
             Transfer(store, writer), shards, size, partial(on_progress, "staging")
@@ -161,9 +161,11 @@ def _compare_stage(store: Store, objects: Objects) -> _State:
         whole = find_complete_shards(local)
         table = local.generation == store.generation
     if store.objects.listable:
-        return _State(whole, [shard for shard in store.committed() if shard not in whole], table)
+        return _State(
+            whole, [shard for shard in store.list_committed() if shard not in whole], table
+        )
     absent = [shard for shard in range(store.layout.shards) if shard not in whole]
-    found = in_parallel(store.find_commit, absent)
+    found = run_in_parallel(store.find_commit, absent)
     return _State(whole, [commit.shard for commit in found if commit is not None], table)
 
 

@@ -14,11 +14,16 @@ import numpy.typing as npt
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.create import find_left_behind, find_stale_metadata
 from samcache.cache.errors import AccessError, StoreError, UnreachableError
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    make_commit_key,
+    make_spare_key,
+)
 from samcache.cache.format.layout import ArraySpec
-from samcache.cache.format.records import checksum
+from samcache.cache.format.records import compute_checksum
 from samcache.cache.format.shards import CHECKSUM, DamagedShardError, count_index_bytes, crc32c
-from samcache.cache.objects.base import LARGEST_RECORD, in_parallel
+from samcache.cache.objects.base import LARGEST_RECORD, run_in_parallel
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 
@@ -56,7 +61,7 @@ def report(
     """Verify the store at a location."""
     started = time.perf_counter()
     store, damage = open_damaged(location)
-    amount, done, total = 0, 0, len(store.committed())
+    amount, done, total = 0, 0, len(store.list_committed())
 
     def count(commit: Commit) -> None:
         nonlocal amount, done
@@ -67,7 +72,7 @@ def report(
     damage += verify(store, fast, count)
     return Report(
         location=store.location,
-        shards=len(store.committed()),
+        shards=len(store.list_committed()),
         bytes=amount,
         seconds=time.perf_counter() - started,
         fast=fast,
@@ -110,7 +115,7 @@ def _read_commits(
     """The commit records, or their spares; unreadable records are added to ``found``."""
 
     def read(shard: int) -> tuple[Commit | None, Damage | None]:
-        key = commit_key(shard)
+        key = make_commit_key(shard)
         try:
             found, problem = store.find_commit(shard), "is missing"
         except (AccessError, UnreachableError):
@@ -119,12 +124,14 @@ def _read_commits(
             found, problem = None, str(error)
         if found is not None:
             return found, None
-        spare = store.readable_commit(store.objects.find(spare_key(shard), LARGEST_RECORD), shard)
+        spare = store.parse_if_readable(
+            store.objects.find(make_spare_key(shard), LARGEST_RECORD), shard
+        )
         if spare is not None:
             return spare, Damage(key, f"{problem}; its spare is whole")
         return None, Damage(key, problem, _list_rows(store, shard))
 
-    records = in_parallel(read, shards) if store.remote else map(read, shards)
+    records = run_in_parallel(read, shards) if store.remote else map(read, shards)
     for shard, (commit, damage) in zip(shards, records, strict=True):
         if damage is not None:
             found.append(damage)
@@ -141,12 +148,12 @@ def _list_sizes(store: Store) -> dict[str, int] | None:
     if store.objects.folder is not None or not store.objects.listable:
         return None
     tops = {path.split("/")[0] for path in store.arrays}
-    return {key: size for top in tops for key, size in store.objects.listing(top).items()}
+    return {key: size for top in tops for key, size in store.objects.list_objects(top).items()}
 
 
 def _check_sizes(store: Store, commit: Commit, sizes: dict[str, int] | None) -> Iterator[Damage]:
     for key, record in commit.objects.items():
-        size = store.objects.size(key) if sizes is None else sizes.get(key)
+        size = store.objects.find_size(key) if sizes is None else sizes.get(key)
         if size != record.bytes:
             problem = "is missing" if size is None else f"has {size} bytes, not {record.bytes}"
             yield Damage(key, problem, _list_rows(store, commit.shard))
@@ -174,20 +181,22 @@ def _ends_as_committed(store: Store, commit: Commit, key: str) -> bool:
 def _list_recorded(store: Store) -> list[int]:
     """Shards that have a commit record or the spare of one, in order, from one listing."""
     if not store.objects.listable:
-        return store.committed()
-    keys = store.objects.listing("commits")
+        return store.list_committed()
+    keys = store.objects.list_objects("commits")
     shards = range(store.layout.shards)
-    return [shard for shard in shards if commit_key(shard) in keys or spare_key(shard) in keys]
+    return [
+        shard for shard in shards if make_commit_key(shard) in keys or make_spare_key(shard) in keys
+    ]
 
 
 def _check_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iterator[Damage]:
-    spare = store.objects.find(spare_key(commit.shard), LARGEST_RECORD)
-    standing = store.objects.find(commit_key(commit.shard))
-    readable = store.readable_commit(standing, commit.shard) is not None
+    spare = store.objects.find(make_spare_key(commit.shard), LARGEST_RECORD)
+    standing = store.objects.find(make_commit_key(commit.shard))
+    readable = store.parse_if_readable(standing, commit.shard) is not None
     if readable and spare is not None and spare != standing:
-        yield Damage(spare_key(commit.shard), "is no copy of the commit record")
+        yield Damage(make_spare_key(commit.shard), "is no copy of the commit record")
     for spec in store.arrays.values():
-        key = spec.key(commit.shard)
+        key = spec.make_key(commit.shard)
         record = commit.objects[key]
         data = _reuse_buffer(record.bytes)
         try:
@@ -198,7 +207,7 @@ def _check_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iter
         except ValueError as error:
             yield Damage(key, f"is damaged: {error}", _list_rows(store, commit.shard))
             continue
-        if checksum(data.data) != record.checksum:
+        if compute_checksum(data.data) != record.checksum:
             rows = _find_other_rows(data, spec, commit, store.rows_per_shard)
             rows = rows or _find_unreadable_rows(store, spec, commit)
             yield Damage(key, "has another checksum", rows)
@@ -223,8 +232,8 @@ def _find_other_rows(
     data: npt.NDArray[np.uint8], spec: ArraySpec, commit: Commit, rows_per_shard: int
 ) -> tuple[int, ...]:
     """Rows of an object that differ from the committed rows; none where the record has no sums."""
-    sums = commit.row_sums.get(spec.key(commit.shard), b"")
-    places = np.flatnonzero(commit.present(rows_per_shard)).tolist() if sums else []
+    sums = commit.row_sums.get(spec.make_key(commit.shard), b"")
+    places = np.flatnonzero(commit.mark_present(rows_per_shard)).tolist() if sums else []
     bad = []
     for number, place in enumerate(places):
         start = number * (spec.row_bytes + CHECKSUM)
@@ -250,7 +259,7 @@ def _find_rows_not_finite(
 ) -> tuple[int, ...]:
     """Rows of an intact object that hold NaN or infinity."""
     kind, mask, least = _LEAST_NOT_FINITE[spec.dtype]
-    places = np.flatnonzero(commit.present(rows_per_shard))
+    places = np.flatnonzero(commit.mark_present(rows_per_shard))
     block = np.empty(_BLOCK, kind)
     bad = []
     for number, place in enumerate(places):
@@ -279,8 +288,8 @@ def _check_table(store: Store) -> Iterator[Damage]:
 def _find_uncommitted_rows(store: Store, damage: list[Damage]) -> set[int]:
     """Rows of samples in shards without a commit record, without the rows of reported damage."""
     lost, reported = {row for one in damage for row in one.rows}, {one.key for one in damage}
-    shards = (shard for shard in store.pending() if commit_key(shard) not in reported)
-    pending = (range(*store.layout.rows_of(shard)) for shard in shards)
+    shards = (shard for shard in store.list_pending() if make_commit_key(shard) not in reported)
+    pending = (range(*store.layout.find_rows(shard)) for shard in shards)
     return {row for rows in pending for row in rows} - lost
 
 
@@ -296,4 +305,4 @@ def _list_ids(store: Store, rows: set[int]) -> list[str]:
 
 
 def _list_rows(store: Store, shard: int) -> tuple[int, ...]:
-    return tuple(range(*store.layout.rows_of(shard)))
+    return tuple(range(*store.layout.find_rows(shard)))

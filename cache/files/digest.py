@@ -7,7 +7,7 @@ from pathlib import Path
 from samcache.cache.files.regular_file import open_regular
 
 
-def file_sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 (hex) of a regular file's bytes; raises OSError where it cannot be read."""
     with os.fdopen(open_regular(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

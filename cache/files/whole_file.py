@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from samcache.cache.errors import cannot_write
+from samcache.cache.errors import make_write_error
 
 PART = ".samcache-part-"  # how the names of unfinished files begin
 _LONGEST_SUFFIX = 16
@@ -114,5 +114,5 @@ def _report_write_errors(path: Path, part: Path | None = None) -> Iterator[None]
     except OSError as error:
         own = {str(name) for name in (path, *path.parents, part)}
         if str(error.filename) in own or error.errno in _FULL:
-            raise cannot_write(path, error) from error
+            raise make_write_error(path, error) from error
         raise

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from samcache.cache.errors import StoreError
 from samcache.cache.files.typed_json import Count, Moment, Text, convert, escape_surrogates
-from samcache.cache.format.records import checksum, seal, unseal
+from samcache.cache.format.records import compute_checksum, seal, unseal
 
 Bytes: TypeAlias = bytes  # the record's own field hides the name
 
@@ -28,7 +28,7 @@ class ObjectRecord:
     @classmethod
     def of(cls, data: Bytes) -> "ObjectRecord":
         """The record of these bytes."""
-        return cls(len(data), checksum(data))
+        return cls(len(data), compute_checksum(data))
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Commit:
     written: Moment = 0  # provenance
     row_sums: dict[Text, Bytes] = field(default_factory=dict)
 
-    def present(self, rows_per_shard: int) -> npt.NDArray[np.bool_]:
+    def mark_present(self, rows_per_shard: int) -> npt.NDArray[np.bool_]:
         """For each of the shard's R places whether it holds data, (R,) bool."""
         start, stop = self.rows
         mask = np.arange(rows_per_shard) < stop - start
@@ -75,19 +75,19 @@ class Commit:
             ) from None
 
 
-def shard_name(shard: int) -> str:
+def make_shard_name(shard: int) -> str:
     """The shard's folder under ``commits/``, padded so that listings sort."""
     return f"{shard:08d}"
 
 
-def commit_key(shard: int) -> str:
+def make_commit_key(shard: int) -> str:
     """The object that holds a shard's commit record."""
-    return f"commits/{shard_name(shard)}/zarr.json"
+    return f"commits/{make_shard_name(shard)}/zarr.json"
 
 
-def spare_key(shard: int) -> str:
+def make_spare_key(shard: int) -> str:
     """The object that holds the spare of a shard's commit record."""
-    return f"commits/{shard_name(shard)}/spare/zarr.json"
+    return f"commits/{make_shard_name(shard)}/spare/zarr.json"
 
 
 def _parse(value: dict[str, Any], shard: int) -> Commit:

@@ -39,7 +39,7 @@ class Description:
     provenance: dict[str, Any] = field(default_factory=dict)
     table: Generation | None = None  # the first; None in older stores
 
-    def layout(self, rows: int) -> Layout:
+    def make_layout(self, rows: int) -> Layout:
         """The layout for so many rows; raises StoreError where no honest store has it."""
         layout = Layout(rows, self.rows_per_shard, self.level_shapes)
         check_extents(layout, self.identity)
@@ -47,7 +47,7 @@ class Description:
 
     def to_bytes(self) -> bytes:
         """The sealed record."""
-        content = {**asdict(self), "fingerprint": self.identity.fingerprint()}
+        content = {**asdict(self), "fingerprint": self.identity.compute_fingerprint()}
         if self.table is None:
             del content["table"]
         return seal(content)
@@ -70,17 +70,17 @@ def read_description(objects: Objects, key: str = ROOT) -> Description:
             "samcache cache repair restores a damaged one"
         ) from None
     identity = Identity.from_json(value.get("identity"))
-    if value.get("fingerprint") != identity.fingerprint():
+    if value.get("fingerprint") != identity.compute_fingerprint():
         raise StoreError(f"{objects.name}: fingerprint and identity disagree: it is damaged")
     description = _parse(value, objects.name)
-    description.layout(0)
+    description.make_layout(0)
     return description
 
 
 def _refuse_unfinished(objects: Objects) -> None:
     """Raise UnfinishedError where only the root record is missing, which creation writes last."""
-    begun = objects.listable and objects.size(BEGUN) is not None
-    if begun and not objects.children("commits")[0]:  # else a store has lost it
+    begun = objects.listable and objects.find_size(BEGUN) is not None
+    if begun and not objects.list_children("commits")[0]:  # else a store has lost it
         raise UnfinishedError(
             f"no store at {objects.name} yet: its creation was interrupted, or is under way: run "
             "the same command again"

@@ -38,12 +38,12 @@ class Identity:
     views: tuple[Text, ...] = ("identity",)
     format: int = FORMAT
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """SHA-256 (hex, 64 characters) of the identity as canonical JSON."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def differences(self, other: "Identity") -> list[str]:
+    def list_differences(self, other: "Identity") -> list[str]:
         """One text per field that differs, such as ``pool is 4 here, 1 there``."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [

@@ -42,7 +42,7 @@ class ArraySpec:
         """Bytes of one row."""
         return prod(self.row) * {"uint8": 1, "uint16": 2, "float16": 2, "float32": 4}[self.dtype]
 
-    def key(self, shard: int) -> str:
+    def make_key(self, shard: int) -> str:
         """The object that holds one shard of this array."""
         return "/".join([self.path, "c", str(shard), *("0" for _ in self.row)])
 
@@ -60,7 +60,7 @@ class Layout:
         """How many shards hold all rows."""
         return -(-self.rows // self.rows_per_shard)
 
-    def rows_of(self, shard: int) -> tuple[int, int]:
+    def find_rows(self, shard: int) -> tuple[int, int]:
         """First row of a shard, and one past its last."""
         start = shard * self.rows_per_shard
         return start, min(start + self.rows_per_shard, self.rows)
@@ -74,7 +74,7 @@ class Layout:
             start += count
         return places
 
-    def arrays(self, identity: Identity) -> dict[str, ArraySpec]:
+    def list_arrays(self, identity: Identity) -> dict[str, ArraySpec]:
         """Every array with one row an image, by path.
 
         features/<level>  (N, V, C, h, w) identity.dtype
@@ -85,7 +85,10 @@ class Layout:
         views, frame = len(identity.views), identity.frame_size
         specs = [
             ArraySpec(
-                feature_path(level), (views, *shape), identity.dtype, ("view", "channel", "y", "x")
+                make_feature_path(level),
+                (views, *shape),
+                identity.dtype,
+                ("view", "channel", "y", "x"),
             )
             for level, shape in self.level_shapes.items()
         ]
@@ -98,7 +101,7 @@ class Layout:
         return {spec.path: spec for spec in specs}
 
 
-def feature_path(level: str) -> str:
+def make_feature_path(level: str) -> str:
     """The array that holds one level's maps."""
     return f"features/{level}"
 
@@ -118,7 +121,7 @@ def check_extents(layout: Layout, identity: Identity) -> None:
         raise StoreError(
             f"the store claims {layout.rows} rows in shards of {layout.rows_per_shard}: damaged"
         )
-    for spec in layout.arrays(identity).values():
+    for spec in layout.list_arrays(identity).values():
         if min(spec.row) < 1 or spec.row_bytes > _LARGEST_ROW:
             raise StoreError(f"{spec.path} claims rows of shape {spec.row}: the store is damaged")
 
@@ -128,7 +131,7 @@ def make_array_metadata(layout: Layout, identity: Identity) -> dict[str, bytes]:
 
     One shard is one object; its inner chunks are single rows, each with a CRC32C of its own.
     """
-    specs = tuple(layout.arrays(identity).values())
+    specs = tuple(layout.list_arrays(identity).values())
     return dict(_make_metadata(layout.rows, layout.rows_per_shard, specs))
 
 

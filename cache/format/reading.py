@@ -28,7 +28,7 @@ class Reading:
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def recorded(cls, record: Mapping[str, Any]) -> "Reading | None":
+    def from_record(cls, record: Mapping[str, Any]) -> "Reading | None":
         """The reading in a store's provenance or a run's config.json.
 
         None where the record has no reading: older stores and runs have none.

@@ -12,7 +12,7 @@ import xxhash
 from samcache.cache.files.typed_json import convert, parse_json
 
 
-def checksum(*parts: bytes | memoryview) -> str:
+def compute_checksum(*parts: bytes | memoryview) -> str:
     """XXH3, 128 bits, as 32 hex digits, of all parts in a row: against accidents, and fast."""
     digest = xxhash.xxh3_128()
     for part in parts:
@@ -23,7 +23,7 @@ def checksum(*parts: bytes | memoryview) -> str:
 def seal(content: dict[str, Any]) -> bytes:
     """A record as the metadata of a Zarr group; ``attributes.checksum`` is over its JSON."""
     content = json.loads(json.dumps(content))  # as it will be read: 9 sorts before 10, not as text
-    attributes = {"samcache": content, "checksum": checksum(canonical(content))}
+    attributes = {"samcache": content, "checksum": compute_checksum(encode_canonical(content))}
     node = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     return json.dumps(node).encode()
 
@@ -38,7 +38,7 @@ def unseal(data: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"it is no record: {error}") from None
     content = node.attributes.samcache
-    if checksum(canonical(content)) != node.attributes.checksum:
+    if compute_checksum(encode_canonical(content)) != node.attributes.checksum:
         raise ValueError("its checksum does not fit")
     return content
 
@@ -56,6 +56,6 @@ class _Node:
     attributes: _Attributes
 
 
-def canonical(content: dict[str, Any]) -> bytes:
+def encode_canonical(content: dict[str, Any]) -> bytes:
     """JSON in ASCII with sorted keys and no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()

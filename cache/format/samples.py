@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 from samcache.cache.errors import StoreError
 from samcache.cache.files.typed_json import Count, Text, convert
 from samcache.cache.format.commit_record import ObjectRecord
-from samcache.cache.format.records import checksum, seal, unseal
+from samcache.cache.format.records import compute_checksum, seal, unseal
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.text import count_nouns
 
@@ -65,7 +65,7 @@ class Generation:
         """The folder of the columns within the generation's own; empty for none."""
         return _folder(self.number, self.objects)
 
-    def column_key(self, column: str) -> str:
+    def make_column_key(self, column: str) -> str:
         """The object that holds one column."""
         return next(key for key in self.objects if key.endswith(f"/{column}/c/0"))
 
@@ -74,7 +74,7 @@ class Generation:
         return seal(asdict(self))
 
 
-def generation_key(number: int) -> str:
+def make_generation_key(number: int) -> str:
     """The object that makes a generation exist."""
     return f"{SAMPLES}/{number:08d}/zarr.json"
 
@@ -90,7 +90,7 @@ def create_columns(
     generation, columns = make_generation_objects(number, samples, extent)
     if all(objects.create(key, data) for key, data in columns.items()):
         return generation, columns
-    own = checksum(generation.to_bytes())[:_HASH]
+    own = compute_checksum(generation.to_bytes())[:_HASH]
     generation, columns = make_generation_objects(number, samples, extent, own)
     for key, data in columns.items():
         if not objects.create(key, data):
@@ -131,19 +131,19 @@ def read_newest_generation(objects: Objects) -> Generation:
     hint = objects.find(NEWEST, LARGEST_RECORD)
     try:
         number = parse_generation(hint or b"").number
-        found = objects.find(generation_key(number), LARGEST_RECORD)
+        found = objects.find(make_generation_key(number), LARGEST_RECORD)
     except StoreError:
         number, found = 0, None
     if found is None:  # no hint, or it is of a table that was collected since
         number = find_newest_listed(objects) if objects.listable else 0
-        found = objects.find(generation_key(number), LARGEST_RECORD)
+        found = objects.find(make_generation_key(number), LARGEST_RECORD)
     if found is None:
         raise StoreError(f"{objects.name} has no sample table: run samcache cache repair")
-    while (following := objects.find(generation_key(number + 1), LARGEST_RECORD)) is not None:
+    while (following := objects.find(make_generation_key(number + 1), LARGEST_RECORD)) is not None:
         number, found = number + 1, following
     generation = parse_generation(found)
     if generation.number != number:
-        raise StoreError(f"{generation_key(number)} is the record of another table: damaged")
+        raise StoreError(f"{make_generation_key(number)} is the record of another table: damaged")
     check_count(objects, generation)
     return generation
 
@@ -154,14 +154,14 @@ def check_count(objects: Objects, generation: Generation) -> None:
     Only its object has the true count; a record can claim any number.
     """
     if generation.count > _FEW_ROWS:
-        key = generation.column_key("label")
-        if (objects.size(key) or 0) // _LABEL_BYTES != generation.count:
+        key = generation.make_column_key("label")
+        if (objects.find_size(key) or 0) // _LABEL_BYTES != generation.count:
             raise StoreError(f"{key} does not hold {generation.count} values: it is damaged")
 
 
 def find_newest_listed(objects: Objects) -> int:
     """The highest number of a table that has a record, 0 where none has."""
-    names = [key.split("/")[1] for key in objects.listing(SAMPLES) if key.count("/") == 2]
+    names = [key.split("/")[1] for key in objects.list_objects(SAMPLES) if key.count("/") == 2]
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
 
 
@@ -203,12 +203,12 @@ def read_samples(
     labels = columns["label"].astype(np.int64)
     if classes is not None and not ((labels >= 0) & (labels < classes)).all():
         raise StoreError(
-            f"{generation.column_key('label')} holds labels outside the store's {classes} "
+            f"{generation.make_column_key('label')} holds labels outside the store's {classes} "
             "classes: the store is damaged: extract it again"
         )
     if not set(columns["split"]) <= set(SPLITS):
         raise StoreError(
-            f"{generation.column_key('split')} holds other splits than "
+            f"{generation.make_column_key('split')} holds other splits than "
             f"{', '.join(SPLITS)}: the store is damaged: extract it again"
         )
     return pd.DataFrame({**columns, "label": labels}).assign(row=generation.rows)
@@ -222,13 +222,13 @@ def read_column(objects: Objects, generation: Generation, column: str) -> npt.ND
     try:
         return np.asarray(array[:]).astype(object)
     except (ValueError, RuntimeError, TypeError):
-        key = generation.column_key(column)
+        key = generation.make_column_key(column)
         raise StoreError(f"{key} is damaged: run samcache cache repair with the source") from None
 
 
 def _read_chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     """A column's one object, found to be what was written and to hold as many values."""
-    key = generation.column_key(column)
+    key = generation.make_column_key(column)
     record = generation.objects[key]
     data = objects.find(key, record.bytes)
     if data is None or ObjectRecord.of(data) != record:

@@ -12,7 +12,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from samcache.cache.format.records import checksum
+from samcache.cache.format.records import compute_checksum
 from samcache.cache.text import count_nouns
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ def encode_index(present: Present, row_bytes: int) -> bytes:
     return index + crc32c(index)
 
 
-def row_sums(data: bytes, present: Present, row_bytes: int) -> bytes:
+def compute_row_sums(data: bytes, present: Present, row_bytes: int) -> bytes:
     """The CRC32C of every row that an object holds, (p, 4) uint8 in the object's order."""
     rows = np.frombuffer(data, np.uint8, int(present.sum()) * (row_bytes + CHECKSUM))
     return rows.reshape(-1, row_bytes + CHECKSUM)[:, row_bytes:].tobytes()
@@ -80,7 +80,7 @@ class ShardBuffers:
         if absent.any():
             out[absent] = 0
 
-    def views(self) -> list[memoryview]:
+    def open_views(self) -> list[memoryview]:
         """Writable buffers that together are the object."""
         pieces = [
             piece.data
@@ -94,7 +94,7 @@ class ShardBuffers:
 
         Where every row passes its own checksum, the object is whole and another than is expected.
         """
-        if checksum(*self.views()) != expected:
+        if compute_checksum(*self.open_views()) != expected:
             self.check_rows()
             places = self._places.tolist()
             raise DamagedShardError("it is not the object that was committed", places)

@@ -63,7 +63,7 @@ def read_moments(store: Store, rows: npt.NDArray[np.int64] | None = None) -> dic
     places = store.layout.channels
     total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
     for shard in sorted(store.commits):
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         found = store.read(STATISTICS, start, stop)[chosen[start:stop]]
         for level, place in places.items():
             part = Moments.of_images(found[:, 0, place], found[:, 1, place])

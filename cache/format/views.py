@@ -42,7 +42,7 @@ VIEW_SETS: dict[str, tuple[str, ...]] = {
 }
 
 
-def turned(pixels: Array, view: str) -> Array:
+def turn_pixels(pixels: Array, view: str) -> Array:
     """An image (H, W, …) as a view shows it, (H, W, …) or, transposed, (W, H, …)."""
     how = VIEWS[view]
     if how.transpose:

@@ -15,15 +15,15 @@ _FEW_NUMBERS = 10  # classes: grades and scores have fewer values, measurements 
 _SHOWN = 3  # classes named in a sentence
 
 
-def used_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
+def list_used_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes that at least one sample of a table has, in order."""
     counts = np.bincount(samples["label"].to_numpy(), minlength=len(classes))
     return tuple(name for name, count in zip(classes, counts, strict=True) if count)
 
 
-def unused_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
+def list_unused_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes that no sample of a table has: all their images were relabelled or dropped."""
-    used = set(used_classes(samples, classes))
+    used = set(list_used_classes(samples, classes))
     return tuple(name for name in classes if name not in used)
 
 

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 Codes = npt.NDArray[np.int64]
 
 
-def group_codes(samples: pd.DataFrame) -> Codes:
+def number_groups(samples: pd.DataFrame) -> Codes:
     """(n,) int64, equal for samples of one group; a sample without a group is one of its own.
 
     The numbers follow the names in columns id and group, not the samples' order.
@@ -19,11 +19,11 @@ def group_codes(samples: pd.DataFrame) -> Codes:
 
 
 def number_units(samples: pd.DataFrame) -> Codes:
-    """As ``group_codes``, with groups joined where they hold the same image.
+    """As ``number_groups``, with groups joined where they hold the same image.
 
     samples: columns id, group, and sha256 ("" where unknown) if the images have been read.
     """
-    groups = group_codes(samples)
+    groups = number_groups(samples)
     if "sha256" not in samples or len(samples) == 0:
         return groups
     known = (samples["sha256"] != "").to_numpy()

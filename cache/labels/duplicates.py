@@ -21,7 +21,7 @@ class Duplicates:
         """Whether the image occurs in more than one split."""
         return len(set(self.splits)) > 1
 
-    def text(self, classes: tuple[str, ...]) -> str:
+    def describe(self, classes: tuple[str, ...]) -> str:
         """One line: each copy with its split and class."""
         copies = zip(self.ids, self.splits, self.labels, strict=True)
         return " = ".join(f"{name} ({split}, {classes[label]})" for name, split, label in copies)
@@ -44,25 +44,25 @@ def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
     return sorted(found, key=lambda duplicates: not duplicates.leaks)
 
 
-def split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def find_split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
     """Groups (patients, lesions) that occur in more than one split, with these splits."""
     named = samples[samples["group"] != ""]
     splits = named.groupby("group")["split"].unique()
     return {str(group): tuple(sorted(found)) for group, found in splits.items() if len(found) > 1}
 
 
-def leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
+def find_leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     """Images and groups in more than one split, which make a test score too good; a line each.
 
     samples: columns id, label (index into ``classes``), split, group and sha256.
     """
     copies = [same for same in find_duplicates(samples) if same.leaks]
-    groups = split_groups(samples)
+    groups = find_split_groups(samples)
     lines = []
     if copies:
         verb = "image occurs" if len(copies) == 1 else "images occur"
         lines.append(
-            f"{len(copies)} {verb} in more than one split, such as {copies[0].text(classes)}"
+            f"{len(copies)} {verb} in more than one split, such as {copies[0].describe(classes)}"
         )
     if groups:
         verb = "group (patient) occurs" if len(groups) == 1 else "groups (patients) occur"
@@ -79,7 +79,7 @@ def refuse_split_groups(samples: pd.DataFrame, where: str = "") -> None:
 
     where: the beginning of the message, which names the table.
     """
-    divided = split_groups(samples)
+    divided = find_split_groups(samples)
     for group, splits in divided.items():
         raise SourceError(
             f"{where}{count_are(len(divided), 'group')} in more than one split, first {group!r} in "

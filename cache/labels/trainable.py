@@ -15,9 +15,9 @@ from samcache.cache.labels.classes import (
     are_measurements,
     find_look_alikes,
     find_missing_labels,
+    list_unused_classes,
+    list_used_classes,
     quote_names,
-    unused_classes,
-    used_classes,
 )
 from samcache.cache.labels.copies import number_units
 from samcache.cache.text import count_nouns
@@ -43,20 +43,20 @@ class Trainability:
     remarks: tuple[str, ...]
     hint: str = ""
 
-    def refusal(self) -> str:
+    def explain_refusal(self) -> str:
         """All problems and ways out, to follow a name; "" where nothing is refused."""
         if not self.problems:
             return ""
         ways = f". What helps: {'; or '.join(self.ways_out)}" if self.ways_out else ""
         return f"cannot be trained {self.how}: {'; '.join(self.problems)}{ways}"
 
-    def lines(self, name: str) -> list[str]:
+    def list_lines(self, name: str) -> list[str]:
         """Everything, a line each."""
-        refused = [f"{name} {self.refusal()}"] if self.problems else []
+        refused = [f"{name} {self.explain_refusal()}"] if self.problems else []
         return [*refused, *self.remarks]
 
 
-def trainability(
+def check_trainability(
     samples: pd.DataFrame,
     classes: tuple[str, ...],
     split_origin: str,
@@ -69,7 +69,7 @@ def trainability(
     sha256 and status. Unreadable images do not count, and those that are not extracted yet only
     with ``count_missing``. Classes without any sample are left out.
     """
-    used = used_classes(samples, classes)
+    used = list_used_classes(samples, classes)
     names = np.array(classes, dtype=object)[samples["label"].to_numpy()]
     whole = samples.assign(name=names)
     table = whole[_select_usable(samples, count_missing)]
@@ -223,8 +223,8 @@ def _find_mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterato
 
 
 def _find_remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str]:
-    used = used_classes(table, classes)
-    if emptied := unused_classes(table, classes):
+    used = list_used_classes(table, classes)
+    if emptied := list_unused_classes(table, classes):
         yield f"no image is of class {quote_names(emptied)}: training leaves the class out"
     if are_measurements(used, len(table)):
         yield (

@@ -50,7 +50,7 @@ class Objects(ABC):
             return None
 
     @abstractmethod
-    def size(self, key: str) -> int | None:
+    def find_size(self, key: str) -> int | None:
         """Bytes of one object, or None where it is absent."""
 
     @abstractmethod
@@ -84,21 +84,21 @@ class Objects(ABC):
         """Remove objects; absent objects are skipped."""
 
     @abstractmethod
-    def listing(self, prefix: str) -> dict[str, int]:
+    def list_objects(self, prefix: str) -> dict[str, int]:
         """Key and bytes of every object below a prefix."""
 
     @abstractmethod
-    def children(self, prefix: str) -> tuple[list[str], list[str]]:
+    def list_children(self, prefix: str) -> tuple[list[str], list[str]]:
         """The prefixes and the keys directly below a prefix."""
 
-    def link_on(self, key: str) -> str:  # noqa: ARG002
+    def find_link(self, key: str) -> str:  # noqa: ARG002
         """The symbolic link that a key leads through, empty where none; only folders have links."""
         return ""
 
     def remove_empty_folders(self, prefix: str) -> None:  # noqa: B027
         """Remove the empty folders below a prefix; only disks have folders."""
 
-    def leftovers(self) -> list[str]:
+    def find_leftovers(self) -> list[str]:
         """Temporary files of writers that were killed; only disks have them."""
         return []
 
@@ -126,15 +126,17 @@ class ReadOnlyObjects(Objects):
     def delete(self, keys: Iterable[str]) -> None:
         self.create(next(iter(keys), ""), b"")
 
-    def listing(self, prefix: str) -> dict[str, int]:  # noqa: ARG002
+    def list_objects(self, prefix: str) -> dict[str, int]:  # noqa: ARG002
         raise StoreError(f"{self.name} cannot be listed: use the folder or bucket behind it")
 
-    def children(self, prefix: str) -> tuple[list[str], list[str]]:
-        self.listing(prefix)
+    def list_children(self, prefix: str) -> tuple[list[str], list[str]]:
+        self.list_objects(prefix)
         return [], []
 
 
-def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def run_in_parallel(
+    function: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[_Result]:
     """Results in order, computed by many threads: for requests that mostly wait."""
     with ThreadPoolExecutor(_PARALLEL) as pool:
         yield from pool.map(function, items)

@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 
 from samcache.cache.errors import StoreError, UnreachableError
 from samcache.cache.objects.answers import explain
-from samcache.cache.objects.base import Objects, Part, fill_buffers, in_parallel
+from samcache.cache.objects.base import Objects, Part, fill_buffers, run_in_parallel
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -64,7 +64,7 @@ class BucketObjects(Objects):
 
         return self._repeat(key, request)
 
-    def size(self, key: str) -> int | None:
+    def find_size(self, key: str) -> int | None:
         try:
             return self._repeat(key, lambda: int(obstore.head(self._current, key)["size"]))
         except FileNotFoundError:
@@ -105,7 +105,7 @@ class BucketObjects(Objects):
             self._send(key, data)
         except exceptions.AlreadyExistsError:
             self._exclusive = True
-            size = self.size(key)
+            size = self.find_size(key)
             if size is None:
                 # Another's request for the same key is under way (409 of AWS), or its object
                 # has just been deleted: neither is an answer.
@@ -140,21 +140,21 @@ class BucketObjects(Objects):
         return self._uploads if len(data) > _LARGE else self._current
 
     def delete(self, keys: Iterable[str]) -> None:
-        for _ in in_parallel(self._delete_one, keys):
+        for _ in run_in_parallel(self._delete_one, keys):
             pass
 
     def _delete_one(self, key: str) -> None:
         with suppress(FileNotFoundError):
             self._repeat(key, lambda: obstore.delete(self._current, key))
 
-    def listing(self, prefix: str) -> dict[str, int]:
+    def list_objects(self, prefix: str) -> dict[str, int]:
         def request() -> dict[str, int]:
             batches = obstore.list(self._current, prefix or None)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
         return self._repeat(prefix, request, absent=False)
 
-    def children(self, prefix: str) -> tuple[list[str], list[str]]:
+    def list_children(self, prefix: str) -> tuple[list[str], list[str]]:
         def request() -> tuple[list[str], list[str]]:
             found = obstore.list_with_delimiter(self._current, prefix or None)
             return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
@@ -185,7 +185,7 @@ class BucketObjects(Objects):
             except UnreachableError:
                 pause = min(_LONGEST_PAUSE, _PAUSE * 2**attempt) * random.uniform(0.5, 1.5)
                 spent = time.monotonic() - begun + pause
-                if attempt == self._retries or spent > self._patience(attempt):
+                if attempt == self._retries or spent > self._choose_timeout(attempt):
                     raise
                 time.sleep(pause)
             except (FileNotFoundError, ValueError):
@@ -196,7 +196,7 @@ class BucketObjects(Objects):
                 return result
         raise AssertionError("unreachable")
 
-    def _patience(self, attempt: int) -> float:
+    def _choose_timeout(self, attempt: int) -> float:
         """Seconds after which a request is not repeated; a stalled request is repeated once."""
         if attempt == 0:
             return math.inf

@@ -14,7 +14,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, ObjectStore
 
-from samcache.cache.errors import AccessError, StoreError, describe_os_error, first_line
+from samcache.cache.errors import AccessError, StoreError, describe_os_error, read_first_line
 from samcache.cache.files.regular_file import IrregularFileError, measure_regular, open_regular
 from samcache.cache.objects.base import Objects, Part, fill_buffers
 
@@ -50,7 +50,7 @@ class FolderObjects(Objects):
             self.check_size(key, size, largest)
             return file.read(size)
 
-    def size(self, key: str) -> int | None:
+    def find_size(self, key: str) -> int | None:
         try:
             with self._explain_errors(key):
                 return measure_regular(self._path(key))
@@ -98,7 +98,7 @@ class FolderObjects(Objects):
                 with self._explain_errors(key, absent=False):
                     obstore.put(self._store, key, data, mode="create", use_multipart=False)
             except exceptions.AlreadyExistsError:
-                size = self.size(key)
+                size = self.find_size(key)
                 if size is None:
                     continue  # it has just been removed
                 if size != len(data) or self.find(key) != data:
@@ -139,33 +139,33 @@ class FolderObjects(Objects):
                 folder.rmdir()
                 folder = folder.parent
 
-    def listing(self, prefix: str) -> dict[str, int]:
+    def list_objects(self, prefix: str) -> dict[str, int]:
         if not self.root.is_dir():
             return {}
         with self._explain_errors(prefix, absent=False):
             batches = obstore.list(self._store, prefix or None)
             return {entry["path"]: entry["size"] for batch in batches for entry in batch}
 
-    def children(self, prefix: str) -> tuple[list[str], list[str]]:
+    def list_children(self, prefix: str) -> tuple[list[str], list[str]]:
         if not self.root.is_dir():
             return [], []
         with self._explain_errors(prefix, absent=False):
             found = obstore.list_with_delimiter(self._store, prefix or None)
             return list(found["common_prefixes"]), [entry["path"] for entry in found["objects"]]
 
-    def leftovers(self) -> list[str]:
+    def find_leftovers(self) -> list[str]:
         """Temporary files: object_store writes ``<name>#<number>`` and renames it."""
         paths = (path for path in self.root.rglob("*#*") if path.is_file())
         return [path.relative_to(self.root).as_posix() for path in paths]
 
     def remove_empty_folders(self, prefix: str) -> None:
         """Remove the empty folders below a prefix; Zarr readers warn of them."""
-        if not self.link_on(prefix):
+        if not self.find_link(prefix):
             for folder, _, _ in os.walk(self.root / prefix, topdown=False):  # enters no links
                 with suppress(OSError):  # it is not empty
                     Path(folder).rmdir()
 
-    def link_on(self, key: str) -> str:
+    def find_link(self, key: str) -> str:
         steps = accumulate(key.split("/"), "{}/{}".format, initial=self.name)
         with suppress(FileNotFoundError, NotADirectoryError), self._explain_errors(key):
             for place in islice(steps, 1, None):
@@ -176,7 +176,7 @@ class FolderObjects(Objects):
     def _check_owned(self, key: str) -> Path:
         """The file of a key that is to be written or removed; raises StoreError behind a link."""
         path = self._path(key)
-        if link := self.link_on(key):
+        if link := self.find_link(key):
             raise StoreError(
                 f"{link} is a symbolic link: nothing is written or removed through links inside a "
                 "store; replace the link by the files behind it, or make a copy of the store with "
@@ -229,4 +229,4 @@ def _explain(path: Path, error: OSError) -> StoreError:
 
 def _find_reason(error: Exception) -> str:
     """The system's words, which obstore puts last on its first line."""
-    return first_line(error).rpartition(": ")[2][:300]
+    return read_first_line(error).rpartition(": ")[2][:300]

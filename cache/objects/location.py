@@ -9,7 +9,7 @@ from typing import Any
 from obstore.exceptions import BaseError
 from obstore.store import HTTPStore, ObjectStore, from_url
 
-from samcache.cache.errors import StoreError, first_line
+from samcache.cache.errors import StoreError, read_first_line
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.bucket import RETRIES, BucketObjects
 from samcache.cache.objects.credentials import check_credentials
@@ -64,7 +64,7 @@ def open_objects(location: str | Path) -> Objects:
         bucket = BucketObjects(lasting, name, uploads, retries, first)
         return WebObjects(bucket) if scheme in _WEB else bucket
     except (BaseError, ValueError) as error:
-        raise StoreError(f"{name} cannot be used: {first_line(error)}") from None
+        raise StoreError(f"{name} cannot be used: {read_first_line(error)}") from None
 
 
 def is_remote(location: str | Path) -> bool:

@@ -14,8 +14,8 @@ class WebObjects(ReadOnlyObjects):
     def get(self, key: str, largest: int | None = None) -> bytes:
         return self._reader.get(key, largest)
 
-    def size(self, key: str) -> int | None:
-        return self._reader.size(key)
+    def find_size(self, key: str) -> int | None:
+        return self._reader.find_size(key)
 
     def read_into(self, key: str, buffers: list[memoryview]) -> None:
         self._reader.read_into(key, buffers)

@@ -144,8 +144,8 @@ def _describe_copies(
     duplicates: Sequence[Duplicates], classes: tuple[str, ...], name_within: bool
 ) -> list[str]:
     """Images that occur twice; name_within: list those of one split too, not only their number."""
-    across = [same.text(classes) for same in duplicates if same.leaks]
-    within = [same.text(classes) for same in duplicates if not same.leaks]
+    across = [same.describe(classes) for same in duplicates if same.leaks]
+    within = [same.describe(classes) for same in duplicates if not same.leaks]
     lines = list_trouble("image", "in more than one split", across)
     if name_within:
         return lines + list_trouble("image", "repeated within a split", within)

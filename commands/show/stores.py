@@ -70,7 +70,7 @@ def _make_head(description: dict[str, Any]) -> Table:
             f"{count_nouns(shards['rows_each'], 'image')} each",
         ),
     ]
-    reading = Reading.recorded(description["provenance"])
+    reading = Reading.from_record(description["provenance"])
     if reading and reading.frames:
         lines.append(("DICOM frames", f"--frames {reading.frames}"))
     if emptied := description["classes_without_images"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from samcache.cache.errors import SamcacheError, describe_os_error, first_line
+from samcache.cache.errors import SamcacheError, describe_os_error, read_first_line
 from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.terminal.hints import explain_command, explain_error, explain_option
 from samcache.commands.terminal.interruption import interruptible
@@ -74,7 +74,7 @@ class Samcache(Commands):
             if not ran_out_of_memory(error):
                 raise
             raise click.ClickException(
-                f"there is not enough memory ({first_line(error)[:200]}): use a smaller "
+                f"there is not enough memory ({read_first_line(error)[:200]}): use a smaller "
                 "--batch-size or --image-size if the command has one, or a machine with more memory"
             ) from error
         except OSError as error:  # no space, no permission, a path through a file

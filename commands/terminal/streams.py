@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,7 @@ class VisibleStream:
     def write(self, text: str) -> int:
         """Write text and return its length before escaping."""
         code = getattr(self.stream, "encoding", None) or "utf-8"
-        self.stream.write(visible(text).encode(code, "backslashreplace").decode(code))
+        self.stream.write(escape_controls(text).encode(code, "backslashreplace").decode(code))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -65,7 +65,7 @@ def open_console(stderr: bool = False, **options: Any) -> Console:
             self, renderable: RenderableType, options: ConsoleOptions | None = None
         ) -> Iterable[Segment]:
             for text, style, control in super().render(renderable, options):
-                yield Segment(text if control else visible(text), style, control)
+                yield Segment(text if control else escape_controls(text), style, control)
 
     file = _below(sys.stderr if stderr else sys.stdout)
     return VisibleConsole(file=file, stderr=stderr, emoji=False, **options)

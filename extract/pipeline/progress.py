@@ -48,7 +48,7 @@ class JobProgress:
         """Count again what others have committed."""
         own = set(self._own)
         found = (
-            self._images.get(shard, 0) for shard in self._store.committed() if shard not in own
+            self._images.get(shard, 0) for shard in self._store.list_committed() if shard not in own
         )
         self._others = sum(found)
         self._report()

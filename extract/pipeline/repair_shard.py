@@ -12,7 +12,7 @@ from samcache.cache.care.damage.restore import correct_object, restore_commit_re
 from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claim
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commit_record import Commit, commit_key, spare_key
+from samcache.cache.format.commit_record import Commit, make_commit_key, make_spare_key
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
@@ -47,9 +47,9 @@ class EncoderOnDemand:
     encoded: int = 0  # images
     _encoder: ShardEncoder | None = field(default=None, init=False)
 
-    def rows_of(self, shard: int) -> list[int]:
+    def find_rows(self, shard: int) -> list[int]:
         """The rows of a shard that hold a sample."""
-        return [row for row in range(*self.store.layout.rows_of(shard)) if row in self.places]
+        return [row for row in range(*self.store.layout.find_rows(shard)) if row in self.places]
 
     def read(self, number: int) -> Row:
         """A row of the source, with the reason where it cannot be read or is not there."""
@@ -132,12 +132,12 @@ class ShardRepair:
             if not self._discard:
                 raise
             claim.check()
-            self.discarded = len(self._encoder.rows_of(shard))
+            self.discarded = len(self._encoder.find_rows(shard))
             remove_commit(store, shard)
 
     def _correct_bits(self, commit: Commit) -> list[Damage]:
         """The damage that stands now, but for what the shard's own checksums correct."""
-        specs = {spec.key(self._shard): spec for spec in self._store.arrays.values()}
+        specs = {spec.make_key(self._shard): spec for spec in self._store.arrays.values()}
         return [
             one
             for one in verify(self._store, only=[self._shard])
@@ -166,7 +166,9 @@ class ShardRepair:
         blocks = {}
         for path, spec in self._store.arrays.items():
             block, _ = self._read_standing(spec, commit)
-            damaged = next((d.rows for d in self._damage if d.key == spec.key(commit.shard)), ())
+            damaged = next(
+                (d.rows for d in self._damage if d.key == spec.make_key(commit.shard)), ()
+            )
             places = [row - start for row in damaged]
             block[places] = fresh.blocks[path][places]
             blocks[path] = block
@@ -178,11 +180,11 @@ class ShardRepair:
 
         Raises _UnrestorableError where the source lacks a sample or shows another picture.
         """
-        rows = [self._encoder.read(row) for row in self._encoder.rows_of(self._shard)]
+        rows = [self._encoder.read(row) for row in self._encoder.find_rows(self._shard)]
         absent = {row.number: _ABSENT for row in rows if row.reason == _ABSENT}
         if absent:
             raise _UnrestorableError(absent)
-        span = self._store.layout.rows_of(self._shard)
+        span = self._store.layout.find_rows(self._shard)
         fresh = self._encoder.encode(self._shard, span, rows)
         commit = Commit(self._shard, span, {}, fresh.sources, fresh.failures, fresh.holes)
         blocks, others = {}, set[int]()
@@ -198,11 +200,11 @@ class ShardRepair:
         """An array's rows of the shard as they stand, and the places whose checksums fit."""
         start, stop = commit.rows
         block = np.zeros((stop - start, *spec.row), spec.dtype)
-        present = commit.present(self._store.rows_per_shard)
+        present = commit.mark_present(self._store.rows_per_shard)
         places = np.flatnonzero(present).tolist()
         buffers = ShardBuffers(block, present)
         try:
-            self._store.objects.read_into(spec.key(self._shard), buffers.views())
+            self._store.objects.read_into(spec.make_key(self._shard), buffers.open_views())
             buffers.check_rows()
         except DamagedShardError as error:
             return block, [place for place in places if place not in error.places]
@@ -214,12 +216,12 @@ class ShardRepair:
         """Put what differs from what stands, the commit record and its spare last."""
         record, objects = encode_content(self._store, self._shard, content)
         data = self._find_standing_record(record) or record.to_bytes()
-        objects |= {commit_key(self._shard): data, spare_key(self._shard): data}
+        objects |= {make_commit_key(self._shard): data, make_spare_key(self._shard): data}
         replace_objects(self._store, objects, claim)
 
     def _find_standing_record(self, record: Commit) -> bytes | None:
         """The bytes of the commit record that stands, where it says the same as another."""
-        data = self._store.objects.find(commit_key(self._shard))
+        data = self._store.objects.find(make_commit_key(self._shard))
         try:
             standing = self._store.parse_commit(data or b"", self._shard)
         except StoreError:

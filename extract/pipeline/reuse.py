@@ -65,7 +65,7 @@ def open_reusable(locations: Iterable[str], identity: Identity) -> list[Store]:
     """Open stores to copy from; raises StoreError naming what differs from the identity."""
     stores = [Store(location) for location in locations]
     for store in stores:
-        differences = store.identity.differences(identity)
+        differences = store.identity.list_differences(identity)
         if differences:
             raise StoreError(
                 f"{store.location} has another identity, so its images cannot be reused: "
@@ -76,5 +76,5 @@ def open_reusable(locations: Iterable[str], identity: Identity) -> list[Store]:
 
 
 def _read_shard(store: Store, shard: int) -> dict[str, npt.NDArray[np.generic]]:
-    start, stop = store.layout.rows_of(shard)
+    start, stop = store.layout.find_rows(shard)
     return {path: store.read(path, start, stop) for path in store.arrays}

@@ -7,7 +7,7 @@ from PIL import Image
 
 from samcache.cache.errors import ImageError
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.views import turned
+from samcache.cache.format.views import turn_pixels
 from samcache.extract.images.colour import RGB
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
 from samcache.extract.images.preprocess import to_frame
@@ -79,4 +79,4 @@ def _prepare_image(image: Image.Image, identity: Identity) -> ReadyImage:
 def _turn_image(image: Image.Image, view: str) -> Image.Image:
     if view == "identity":
         return image
-    return Image.fromarray(turned(np.asarray(image), view))
+    return Image.fromarray(turn_pixels(np.asarray(image), view))

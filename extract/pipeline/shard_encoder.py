@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.layout import STATISTICS, ArraySpec, Layout, feature_path
+from samcache.cache.format.layout import STATISTICS, ArraySpec, Layout, make_feature_path
 from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.encoders.load import Encoder, pool_shapes
 from samcache.extract.images.preprocess import normalise
@@ -103,7 +103,9 @@ class ShardEncoder:
         if values is None:
             raise self.batch.too_large(self.device)
         for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
-            refuse_lost_values(level, values[feature_path(level)], float(largest), self.identity)
+            refuse_lost_values(
+                level, values[make_feature_path(level)], float(largest), self.identity
+            )
         if not np.isfinite(values[STATISTICS]).all():
             raise ConfigError(
                 "the variance of a level exceeds float32, though its values do not: the checkpoint "
@@ -150,7 +152,7 @@ class ShardEncoder:
                 found.append(values)
                 largest.append(magnitude)
         kept = {  # B, V, C, h, w
-            feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
+            make_feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
         }
         kept[STATISTICS] = torch.cat(moments, dim=2)
         kept[_LARGEST] = torch.stack(largest)
@@ -186,7 +188,7 @@ def open_shard_encoder(
         model=encoder.model.to(place),
         device=place,
         identity=identity,
-        arrays=Layout(0, shard_rows, shapes).arrays(identity),
+        arrays=Layout(0, shard_rows, shapes).list_arrays(identity),
         batch=BatchSize.choose(batch_size, place, shard_rows),
         on_images=on_images,
     )

@@ -44,9 +44,9 @@ def follow_store(asked: SourceOptions, location: str | Path) -> SourceOptions:
     Raises StoreError where its root record is damaged.
     """
     objects = open_objects(location)
-    if objects.size(ROOT) is None:
+    if objects.find_size(ROOT) is None:
         return asked
-    recorded = Reading.recorded(read_description(objects).provenance)
+    recorded = Reading.from_record(read_description(objects).provenance)
     return follow_reading(asked, recorded, objects.name)
 
 
@@ -55,7 +55,7 @@ def refuse_other_reading(source: Source, provenance: Mapping[str, Any], store: s
 
     Stores of before record nothing, and take any.
     """
-    recorded = Reading.recorded(provenance)
+    recorded = Reading.from_record(provenance)
     if recorded is None:
         return
     for name, text in _NAMES.items():

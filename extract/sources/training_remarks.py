@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from samcache.cache.format.description import Dataset
-from samcache.cache.labels.trainable import trainability
+from samcache.cache.labels.trainable import check_trainability
 from samcache.cache.progress import Remark
 
 _WHOLE = "extract the whole source, without a limit"
@@ -16,10 +16,10 @@ def describe_training(
 ) -> list[Remark]:
     """Why ``samcache train`` would refuse samples, and what looks wrong in their classes.
 
-    samples: as ``trainability`` takes them. limited: whether a limit has left images out.
+    samples: as ``check_trainability`` takes them. limited: whether a limit has left images out.
     """
-    found = trainability(samples, dataset.classes, dataset.split_origin)
+    found = check_trainability(samples, dataset.classes, dataset.split_origin)
     if limited:
         found = replace(found, ways_out=(_WHOLE, *found.ways_out))
-    refused = [Remark(f"{name} {found.refusal()}", found.hint)] if found.problems else []
+    refused = [Remark(f"{name} {found.explain_refusal()}", found.hint)] if found.problems else []
     return [*refused, *map(Remark, found.remarks)]

@@ -113,7 +113,7 @@ def test_a_dataset_can_be_pickled_and_sees_the_same_samples(features: StoredFeat
 def test_a_damaged_row_is_an_error_for_batches_that_hold_it(features: StoredFeatures) -> None:
     dataset = samcache.open(features.location).dataset("train")
     spec = features.arrays["features/neck"]
-    path = Path(features.location) / spec.key(1)
+    path = Path(features.location) / spec.make_key(1)
     data = bytearray(path.read_bytes())
     data[3 * (spec.row_bytes + 4) + 5] ^= 1  # of row 7
     path.write_bytes(data)

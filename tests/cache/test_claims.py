@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from samcache.cache import claims as claiming
-from samcache.cache.claims import ClaimRecord, Claims, claim_key, find_newest_claim
+from samcache.cache.claims import ClaimRecord, Claims, find_newest_claim, make_claim_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
@@ -24,7 +24,7 @@ def objects(tmp_path: Path) -> Objects:
 
 
 def put(objects: Objects, claim: ClaimRecord) -> None:
-    objects.put(claim_key("00000000", claim.attempt), seal(asdict(claim)))
+    objects.put(make_claim_key("00000000", claim.attempt), seal(asdict(claim)))
 
 
 def of_another_machine(claim: ClaimRecord, expires: float) -> ClaimRecord:
@@ -48,7 +48,7 @@ def test_one_of_many_threads_gets_each_claim(objects: Objects) -> None:
     for thread in threads:
         thread.join()
     assert sorted(name for name, _ in won) == [f"{shard:08d}" for shard in range(20)]
-    assert objects.listing("claims") == {}, "all are given up at the end"
+    assert objects.list_objects("claims") == {}, "all are given up at the end"
 
 
 def test_a_claim_of_a_living_process_stands_however_old(objects: Objects) -> None:
@@ -75,7 +75,7 @@ def test_a_dead_process_of_this_machine_is_succeeded_at_once(
         taken = claims.take("00000000")
         assert taken is not None
         assert taken.record.attempt == 1
-    assert objects.listing("claims") == {}
+    assert objects.list_objects("claims") == {}
 
 
 def test_another_machines_claim_stands_until_it_expires(objects: Objects) -> None:
@@ -97,7 +97,7 @@ def test_who_was_succeeded_holds_nothing_and_removes_nothing(objects: Objects) -
         put(objects, replace(of_another_machine(claim.record, 60), attempt=1))
         assert not claim.is_ours()
         claim.release()
-    assert list(objects.listing("claims")) == [claim_key("00000000", 1)]
+    assert list(objects.list_objects("claims")) == [make_claim_key("00000000", 1)]
 
 
 def test_a_claim_is_renewed_while_its_holder_works(objects: Objects) -> None:
@@ -113,10 +113,10 @@ def test_a_claim_is_renewed_while_its_holder_works(objects: Objects) -> None:
 def test_a_damaged_claim_counts_as_dead(objects: Objects) -> None:
     odd = {**asdict(ClaimRecord(0, "", "", 0, "", 0.0)), "expires": "soon"}
     for data in (b"", b"{", b"\xff" * 40, seal({"attempt": 0}), seal(odd)):
-        objects.put(claim_key("00000000", 0), data)
+        objects.put(make_claim_key("00000000", 0), data)
         with Claims(objects) as claims:
             assert claims.take("00000000") is not None
-        assert objects.listing("claims") == {}
+        assert objects.list_objects("claims") == {}
 
 
 def test_a_claim_names_no_machine(objects: Objects) -> None:
@@ -124,7 +124,7 @@ def test_a_claim_names_no_machine(objects: Objects) -> None:
 
     with Claims(objects) as claims:
         claims.take("00000000")
-        data = objects.get(claim_key("00000000", 0))
+        data = objects.get(make_claim_key("00000000", 0))
     assert socket.gethostname().encode() not in data
 
 
@@ -216,7 +216,7 @@ def test_a_claim_that_another_took_over_and_gave_up_is_not_renewed(tmp_path: Pat
     with Claims(objects, expiry=0.2) as claims:
         claim = claims.take("work")
         assert claim is not None
-        objects.delete([claim_key("work", 0)])  # as the successor does when it is done
+        objects.delete([make_claim_key("work", 0)])  # as the successor does when it is done
         time.sleep(0.3)
         assert find_newest_claim(objects, "work") is None
         assert not claim.is_ours()

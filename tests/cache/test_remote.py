@@ -23,12 +23,12 @@ from samcache.cache.writer import commit_shard
 def assert_holds_what_was_written(store: Store) -> None:
     for shard in range(store.layout.shards):
         expected = content(store, shard)
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         assert store.read_commit(shard).sources == expected.sources
         for path in store.arrays:
             np.testing.assert_array_equal(store.read(path, start, stop), expected.blocks[path])
     assert store.table["id"].tolist() == samples(store.layout.rows)["id"].tolist()
-    assert store.pending() == []
+    assert store.list_pending() == []
 
 
 def test_a_store_in_a_bucket_is_what_it_is_in_a_folder(s3: str, tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_store_in_a_bucket_is_what_it_is_in_a_folder(s3: str, tmp_path: Path) 
 
     assert_holds_what_was_written(store)
     local = full_store(tmp_path / "toy.zarr")
-    here, there = local.objects.listing(""), store.objects.listing("")
+    here, there = local.objects.list_objects(""), store.objects.list_objects("")
     assert here == there
     for key in here:
         if not key.startswith("commits/"):  # these hold the time
@@ -48,7 +48,7 @@ def test_a_bucket_keeps_stores_apart_by_their_whole_name(s3: str) -> None:
 
     assert not store_exists(open_objects(f"{s3}/to"))
     assert not store_exists(open_objects(f"{s3}/toy.zarr"))
-    assert open_objects(f"{s3}/to").listing("") == {}
+    assert open_objects(f"{s3}/to").list_objects("") == {}
 
 
 def test_images_are_added_to_a_store_in_a_bucket(s3: str) -> None:
@@ -56,7 +56,7 @@ def test_images_are_added_to_a_store_in_a_bucket(s3: str) -> None:
 
     grown = add_generation(store, samples(14).assign(row=[*range(10), *range(12, 16)]))
 
-    assert Store(f"{s3}/toy.zarr").pending() == grown.pending() == [3]
+    assert Store(f"{s3}/toy.zarr").list_pending() == grown.list_pending() == [3]
 
 
 def test_objects_larger_than_one_part_arrive_whole(s3: str) -> None:
@@ -87,7 +87,7 @@ def test_deleting_passes_over_what_is_absent(s3: str) -> None:
 
     held.delete(["a", "nothing", "b"])
 
-    assert held.listing("") == {"c": 1}
+    assert held.list_objects("") == {"c": 1}
 
 
 def test_of_many_creations_of_one_object_one_succeeds(s3: str) -> None:
@@ -136,7 +136,7 @@ def test_of_two_writers_with_other_values_one_commits_and_the_other_is_told(s3: 
     store = Store(f"{s3}/toy.zarr")
     for number, shards in committed.items():
         for shard in shards:
-            rows = store.layout.rows_of(shard)
+            rows = store.layout.find_rows(shard)
             expected = content(store, shard, seed=number).blocks["images"]
             np.testing.assert_array_equal(store.read_images(*rows), expected)
 
@@ -161,7 +161,7 @@ def test_nothing_is_lost_where_every_third_request_fails(
     assert set(FAILURES) <= set(proxy.counts)
     proxy.share = 0
     assert_holds_what_was_written(Store(f"{s3}/toy.zarr"))
-    assert list(store.objects.listing("claims")) == ["claims/zarr.json"]
+    assert list(store.objects.list_objects("claims")) == ["claims/zarr.json"]
 
 
 def test_a_read_that_stalls_is_given_up_and_a_long_upload_is_not(
@@ -220,7 +220,7 @@ def test_an_object_that_is_there_and_is_not_is_created_anew(
     held = BucketObjects(location.HTTPStore.from_url("http://127.0.0.1:9"), "s3://b")
     monkeypatch.setattr(objects, "_PAUSE", 0.001)
     monkeypatch.setattr(held, "_send", send)
-    monkeypatch.setattr(held, "size", lambda key: None)  # noqa: ARG005
+    monkeypatch.setattr(held, "find_size", lambda key: None)  # noqa: ARG005
 
     assert held.create("k", b"data")
     assert len(answers) == 1
@@ -247,8 +247,8 @@ def test_a_store_is_read_from_a_plain_web_server(
     url = nginx(tmp_path)
 
     assert_holds_what_was_written(Store(f"{url}/a b/toy.zarr/"))
-    assert Store(f"{url}/half.zarr").committed() == [1]
-    assert Store(f"{url}/half.zarr").pending() == [0, 2]
+    assert Store(f"{url}/half.zarr").list_committed() == [1]
+    assert Store(f"{url}/half.zarr").list_pending() == [0, 2]
     one_line(lambda: Store(f"{url}/none.zarr"), "no store at http://")
 
 
@@ -274,8 +274,8 @@ def test_writing_behind_a_web_server_is_refused(
     one_line(lambda: store.objects.put("k", b""), "is read-only")
     one_line(lambda: store.objects.delete(["k"]), "is read-only")
     one_line(lambda: create(f"{url}/new.zarr"), "cannot be listed|is read-only")
-    one_line(lambda: store.objects.listing(""), "cannot be listed")
-    one_line(lambda: store.objects.children(""), "cannot be listed")
+    one_line(lambda: store.objects.list_objects(""), "cannot be listed")
+    one_line(lambda: store.objects.list_children(""), "cannot be listed")
 
 
 def test_a_web_server_may_be_lossy_too(

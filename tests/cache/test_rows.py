@@ -45,7 +45,7 @@ def test_rows_without_data_are_zeros(tmp_path: Path) -> None:
 def damaged(store: Store, row: int) -> Path:
     """Flip a bit of a row's neck, in a store with every row present."""
     spec = store.arrays["features/neck"]
-    path = Path(store.location) / spec.key(row // 4)
+    path = Path(store.location) / spec.make_key(row // 4)
     data = bytearray(path.read_bytes())
     data[row % 4 * (spec.row_bytes + 4) + 5] ^= 1
     path.write_bytes(data)

@@ -13,10 +13,10 @@ from store_content import SHAPES, content, create, full_store, samples
 
 from samcache.cache.create import store_exists
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import Commit, commit_key
+from samcache.cache.format.commit_record import Commit, make_commit_key
 from samcache.cache.format.layout import Layout, check_extents
 from samcache.cache.format.records import seal, unseal
-from samcache.cache.format.samples import generation_key
+from samcache.cache.format.samples import make_generation_key
 from samcache.cache.format.statistics import Moments, read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
@@ -25,9 +25,9 @@ from samcache.cache.writer import commit_shard, encode_content
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s.zarr")
-    assert store.pending() == []
+    assert store.list_pending() == []
     for shard in range(3):
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         for path, block in content(store, shard).blocks.items():
             np.testing.assert_array_equal(store.read(path, start, stop), block)
     pd.testing.assert_frame_equal(
@@ -48,15 +48,17 @@ def test_pending_is_exactly_what_has_no_commit(
 ) -> None:
     store = create(tmp_path_factory.mktemp("p") / "s.zarr", rows, per_shard)
     covered = [
-        row for shard in range(store.layout.shards) for row in range(*store.layout.rows_of(shard))
+        row for shard in range(store.layout.shards) for row in range(*store.layout.find_rows(shard))
     ]
     assert covered == list(range(rows))
     committed = {shard for shard in chosen if shard < store.layout.shards}
     for shard in committed:
         commit_shard(store, shard, content(store, shard))
     again = Store(store.location)
-    assert set(again.pending()) == set(range(again.layout.shards)) - committed
-    missing = {row for shard in again.pending() for row in range(*again.layout.rows_of(shard))}
+    assert set(again.list_pending()) == set(range(again.layout.shards)) - committed
+    missing = {
+        row for shard in again.list_pending() for row in range(*again.layout.find_rows(shard))
+    }
     assert set(np.flatnonzero(again.samples["status"] == "missing")) == missing
 
 
@@ -76,7 +78,7 @@ def test_any_range_of_rows_reads_as_numpy_would_cut_it(
         for path in store.arrays
     }
     for shard in range(3):
-        rows = range(*store.layout.rows_of(shard))
+        rows = range(*store.layout.find_rows(shard))
         gone = [row for row in rows if row in absent]
         if shard == uncommitted:
             gone = list(rows)
@@ -96,14 +98,14 @@ def test_any_range_of_rows_reads_as_numpy_would_cut_it(
 def test_leftovers_of_a_killed_writer_are_replaced(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     for spec in store.arrays.values():
-        store.objects.put(spec.key(1), b"half a shard")
+        store.objects.put(spec.make_key(1), b"half a shard")
     assert commit_shard(store, 1, content(store, 1))
     found = Store(store.location).read_features("patch", 4, 8)
     np.testing.assert_array_equal(found, content(store, 1).blocks["features/patch"])
 
 
 def every_object(store: Store) -> dict[str, bytes]:
-    return {key: store.objects.get(key) for key in store.objects.listing("")}
+    return {key: store.objects.get(key) for key in store.objects.list_objects("")}
 
 
 def test_a_standing_commit_is_never_overwritten(tmp_path: Path) -> None:
@@ -123,13 +125,13 @@ def test_a_writer_that_lost_its_claim_changes_nothing(tmp_path: Path) -> None:
     before = every_object(store)
     assert not commit_shard(store, 0, content(store, 0, seed=1), lambda: False)
     assert every_object(store).items() >= before.items()
-    assert commit_key(0) not in every_object(store)
+    assert make_commit_key(0) not in every_object(store)
 
 
 def test_a_writer_that_lost_its_claim_writes_no_record(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     assert not commit_shard(store, 0, content(store, 0), lambda: False)
-    assert commit_key(0) not in every_object(store)
+    assert make_commit_key(0) not in every_object(store)
 
 
 def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path
     store = create(tmp_path / "s.zarr")
     rows = []
     for shard in (0, 2):
-        first, last = store.layout.rows_of(shard)
+        first, last = store.layout.find_rows(shard)
         made = content(store, shard, failures={first + 1: "bad"})
         commit_shard(store, shard, made)
         train = [row for row in range(first, last) if row % 3 and row != first + 1]
@@ -184,7 +186,7 @@ def test_failed_rows_keep_their_reason(tmp_path: Path) -> None:
 
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     first, second = full_store(tmp_path / "a.zarr"), full_store(tmp_path / "b.zarr")
-    keys = [spec.key(shard) for spec in first.arrays.values() for shard in range(3)]
+    keys = [spec.make_key(shard) for spec in first.arrays.values() for shard in range(3)]
     assert [first.objects.get(key) for key in keys] == [second.objects.get(key) for key in keys]
 
 
@@ -219,7 +221,7 @@ def test_interrupted_creation_is_no_store_and_may_be_repeated(
         with pytest.raises(StoreError, match="no store at"):
             Store(tmp_path / "s.zarr")
     monkeypatch.setattr(type(objects), "create", write)
-    assert create(tmp_path / "s.zarr").pending() == [0, 1, 2]
+    assert create(tmp_path / "s.zarr").list_pending() == [0, 1, 2]
 
 
 def test_other_folders_are_never_taken_for_an_unfinished_store(tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_a_hostile_sample_record_ends_in_one_clear_error(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     store = full_store(tmp_path / "s.zarr")
-    change(store, generation_key(0), **changes)
+    change(store, make_generation_key(0), **changes)
     with pytest.raises(StoreError, match=message):
         _ = Store(store.location).layout, Store(store.location).samples
 
@@ -323,7 +325,7 @@ def test_damaged_stores_end_in_one_clear_error(tmp_path: Path) -> None:
 )
 def test_a_hostile_commit_record_is_refused(tmp_path: Path, damage: Any) -> None:
     store = full_store(tmp_path / "s.zarr")
-    record = unseal(store.objects.get(commit_key(0)))
+    record = unseal(store.objects.get(make_commit_key(0)))
     damage(record)
     with pytest.raises(StoreError, match="commit record of shard 0 is damaged"):
         Commit.from_bytes(seal(record), 0)

@@ -13,7 +13,7 @@ from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation, create_store, store_exists, write_metadata
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commit_record import commit_key, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
@@ -71,7 +71,7 @@ class Place:
             collect(store, garbage)
 
     def fill(self, store: Store) -> None:
-        for shard in store.pending():
+        for shard in store.list_pending():
             commit_shard(store, shard, content(store, shard, seed=len(store.dataset.name)))
 
     def table(self, seed: int) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def test_a_collector_that_sleeps_takes_nothing_that_came_to_life(sleep: int) -> 
     with suppress(StoreError):
         place.grow(2, 6, die)  # leaves columns without a record
     shard = place.store().layout.shards - 1
-    place.store().objects.delete([commit_key(shard), spare_key(shard)])
+    place.store().objects.delete([make_commit_key(shard), make_spare_key(shard)])
     place.collect(sleep, lambda: place.grow(2))
     place.fill(place.store())
     place.check()

@@ -15,7 +15,7 @@ from samcache.cache.care.verify import Report, report
 from samcache.cache.create import add_generation, create_store, write_metadata
 from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.format.description import SPARE
-from samcache.cache.format.samples import generation_key
+from samcache.cache.format.samples import make_generation_key
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import describe_report, make_listing
@@ -128,8 +128,8 @@ def test_a_flipped_bit_in_a_table_without_a_copy_is_corrected(tmp_path: Path) ->
     while cut_off_growth(folder, writes) and not report(folder, False).interrupted:
         writes += 1
         folder = tmp_path / f"{writes}.zarr"
-    flip(folder / generation_key(1))
+    flip(folder / make_generation_key(1))
     store, damage = open_damaged(folder)
-    assert [one.key for one in damage] == [generation_key(1)]
+    assert [one.key for one in damage] == [make_generation_key(1)]
     assert len(restore_records(store, damage).table) == 13
     assert report(folder, False).damage == []

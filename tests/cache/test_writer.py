@@ -7,9 +7,9 @@ import pytest
 from store_content import content, create, everything, samples, uncommit
 
 from samcache.cache import writer as writing
-from samcache.cache.claims import claim_key
+from samcache.cache.claims import make_claim_key
 from samcache.cache.errors import OvertakenError
-from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.writer import Writer, commit_shard, replace_objects
@@ -20,7 +20,7 @@ def test_a_shard_that_was_committed_meanwhile_is_not_claimed(tmp_path: Path) -> 
     with Writer(store.location) as writer:
         commit_shard(store, 0, content(store, 0))  # by another process, after `store` was opened
         assert writer.claim_pending(store, 0) is None
-        store.objects.delete([spare_key(0)])  # nor without its spare
+        store.objects.delete([make_spare_key(0)])  # nor without its spare
         assert writer.claim_pending(store, 0) is None
         assert writer.claim(0), "the claim was given up"
         pending = writer.claim_pending(store, 1)
@@ -31,7 +31,7 @@ def test_a_shard_that_was_committed_meanwhile_is_not_claimed(tmp_path: Path) -> 
 def test_a_lost_record_is_restored_from_its_spare_instead_of_claimed(tmp_path: Path) -> None:
     store = create(tmp_path / "s.zarr")
     commit_shard(store, 0, content(store, 0))
-    store.objects.delete([commit_key(0)])
+    store.objects.delete([make_commit_key(0)])
     with Writer(store.location) as writer:
         assert writer.claim_pending(store, 0) is None
     assert store.find_commit(0)
@@ -47,7 +47,7 @@ def test_no_object_is_replaced_under_a_lost_claim(tmp_path: Path) -> None:
         assert claim
         replace_objects(store, {"features/a": b"mine"}, claim)
         taken = replace(claim.record, attempt=1, token="another")
-        store.objects.put(claim_key(shard_name(0), 1), seal(asdict(taken)))
+        store.objects.put(make_claim_key(make_shard_name(0), 1), seal(asdict(taken)))
         before = everything(store)
         with pytest.raises(OvertakenError):
             replace_objects(store, {"features/a": b"late"}, claim)

@@ -36,7 +36,7 @@ class Shard:
         return Store("memory", Watched(self.memory))
 
     def committed(self) -> bool:
-        return 0 in self.store().committed()
+        return 0 in self.store().list_committed()
 
     def work(self, seed: int, step: int = 0, hook: Callable[[], None] = lambda: None) -> None:
         """Take the shard over, if it is pending, and commit the content of a seed.
@@ -127,7 +127,7 @@ def test_who_finds_a_record_without_its_data_and_sleeps_loses_no_later_shard(sle
 def test_a_store_that_appears_while_it_is_looked_for_is_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    children = FolderObjects.children
+    children = FolderObjects.list_children
 
     def after_another(self: FolderObjects, prefix: str) -> tuple[list[str], list[str]]:
         if prefix == moment:
@@ -135,5 +135,5 @@ def test_a_store_that_appears_while_it_is_looked_for_is_a_store(
             full_store(tmp_path / "s.zarr")
         return children(self, prefix)
 
-    monkeypatch.setattr(FolderObjects, "children", after_another)
+    monkeypatch.setattr(FolderObjects, "list_children", after_another)
     assert store_exists(FolderObjects(tmp_path / "s.zarr"))

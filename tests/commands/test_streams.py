@@ -14,7 +14,7 @@ from rich.progress import Progress
 from tiny_extraction import Extract
 
 from samcache.cache.errors import StoreError
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 from samcache.commands.terminal.group import Samcache, console
 from samcache.commands.terminal.streams import open_console, visible_streams
 
@@ -36,8 +36,8 @@ SAMCACHE = [sys.executable, "-c", "from samcache.cli import cli; cli()"]
     ],
 )
 def test_controls_become_visible(text: str, shown: str) -> None:
-    assert visible(text) == shown
-    assert visible(shown) == shown
+    assert escape_controls(text) == shown
+    assert escape_controls(shown) == shown
 
 
 def _fail() -> None:

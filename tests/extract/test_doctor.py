@@ -8,7 +8,7 @@ import pytest
 import torch
 from store_content import full_store
 
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.commands.show.extraction import findings_table
 from samcache.extract import doctor
 from samcache.extract.doctor import Finding, examine_machine
@@ -53,7 +53,7 @@ def test_checkpoints_are_known_by_their_hash_and_not_by_their_name(
 ) -> None:
     given = tmp_path / "renamed.bin"
     given.write_bytes(b"weights")
-    official = OfficialFile("sam.pth", file_sha256(given))
+    official = OfficialFile("sam.pth", hash_file(given))
     offered = replace(vit.ARCHITECTURES["vit_b"], official=official)
     monkeypatch.setitem(vit.ARCHITECTURES, "vit_b", offered)
     (hub / "sam.pth").write_bytes(b"cut short")

@@ -300,7 +300,7 @@ def test_after_any_history_a_pruned_store_is_what_a_fresh_one_would_be(
         for number, seed in contents.items():
             draw(root / "images" / "train" / "a" / f"{number}.png", seed)
         store, _ = run_extract(store=root / "s.zarr", source=root / "images", prune=prune)
-        assert store.pending() == []
+        assert store.list_pending() == []
         assert verify(store) == []
     fresh, _ = run_extract(store=root / "fresh.zarr", source=root / "images")
     assert store is not None

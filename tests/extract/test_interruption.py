@@ -55,7 +55,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert expected.keys() == found.keys()
     assert [key for key in expected if expected[key] != found[key]] == []
     first, second = Store(expected_store), Store(killed)
-    assert second.pending() == []
+    assert second.list_pending() == []
     for shard, commit in first.commits.items():
         assert commit.objects == second.commits[shard].objects
 
@@ -65,7 +65,7 @@ def test_a_kill_between_data_and_commit_leaves_the_shard_pending(
 ) -> None:
     store, _ = run_extract()
     uncommit(store, 2)
-    assert Store(store.location).pending() == [2]
+    assert Store(store.location).list_pending() == [2]
     before = array_objects(Path(store.location))
     again, summary = run_extract()
     assert summary.encoded == 8

@@ -118,7 +118,7 @@ def test_shards_with_images_beyond_the_limit_are_not_told(
     told = plan(options, limit=12)
     assert (told.rows, told.shards, told.objects) == (8, 1, len(store.arrays) + 1)
     store, summary = run_extract(limit=12)
-    assert (summary.encoded, store.pending()) == (8, [3])
+    assert (summary.encoded, store.list_pending()) == (8, [3])
     assert told.bytes["images"] == store.commits[0].objects["images/c/0/0/0/0"].bytes
 
 
@@ -182,10 +182,10 @@ def test_a_remote_store_is_told_and_untouched(
 
     url = f"{s3}/planned.zarr"
     assert plan(options, store=url).rows == 40
-    assert open_objects(url).children("") == ([], [])
+    assert open_objects(url).list_children("") == ([], [])
     run_extract(store=url)
     assert plan(options, store=url).rows == 0
-    assert Store(url).pending() == []
+    assert Store(url).list_pending() == []
 
 
 def test_files_that_the_run_would_pass_over_are_told(

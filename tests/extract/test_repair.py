@@ -12,7 +12,12 @@ from tiny_extraction import Extract
 from samcache.cache.care.damage.open_damaged import open_damaged
 from samcache.cache.care.verify import report, verify
 from samcache.cache.errors import CheckpointError, SamcacheError
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    make_commit_key,
+    make_spare_key,
+)
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import describe_repair
@@ -139,7 +144,7 @@ def test_a_flipped_bit_anywhere_costs_nothing_whatever_the_source(
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
 
 
-@pytest.mark.parametrize("stale", [commit_key(1), spare_key(1)])
+@pytest.mark.parametrize("stale", [make_commit_key(1), make_spare_key(1)])
 def test_of_two_records_that_one_counts_which_the_objects_match(
     run_extract: Extract, mend: object, npz: Path, stale: str
 ) -> None:
@@ -163,7 +168,7 @@ def test_a_repair_that_was_cut_off_costs_no_other_row(run_extract: Extract, mend
     rows, commit = opened.read(spec.path, 8, 16), opened.commits[1]
     expected = rows.copy()
     rows[3] += 1  # encoded again, on another machine
-    (store / spec.key(1)).write_bytes(encode_shard(rows, commit.present(8)))
+    (store / spec.make_key(1)).write_bytes(encode_shard(rows, commit.mark_present(8)))
     found = [one.rows for one in verify(Store(store))]
     assert found == [(11,)]
     summary = mend(store)  # type: ignore[operator]
@@ -179,12 +184,15 @@ def test_a_repair_that_slept_gives_up_no_shard_that_another_restored(
     store = Path(run_extract()[0].location)
     before = objects_of(store)
     change_source(npz, "another")
-    for key in (commit_key(1), spare_key(1)):
+    for key in (make_commit_key(1), make_spare_key(1)):
         (store / key).write_bytes(b"{")
     read = EncoderOnDemand.read
 
     def slowly(self: EncoderOnDemand, number: int) -> object:
-        for key in (commit_key(1), spare_key(1)):  # the faster repair had the right source
+        for key in (
+            make_commit_key(1),
+            make_spare_key(1),
+        ):  # the faster repair had the right source
             (store / key).write_bytes(before[key])
         return read(self, number)
 
@@ -215,14 +223,14 @@ def test_a_lost_record_is_rebuilt_from_the_same_images_alone(
     opened, _ = run_extract()
     store = Path(opened.location)
     before = objects_of(store)
-    lost = [store / commit_key(1), store / spare_key(1)]
+    lost = [store / make_commit_key(1), store / make_spare_key(1)]
     for path in lost:
         path.write_bytes(b"{")
     change_source(npz, source)
     summary = mend(store, discard=discard)  # type: ignore[operator]
     if discard:
         assert (summary.left, summary.discarded) == ([], 8)
-        assert Store(store).pending() == [1]
+        assert Store(store).list_pending() == [1]
         return
     assert any(problem in one.problem for one in summary.left), summary.left
     wanted = before | {path.relative_to(store).as_posix(): b"{" for path in lost}
@@ -232,7 +240,7 @@ def test_a_lost_record_is_rebuilt_from_the_same_images_alone(
 def test_a_lost_record_keeps_whole_objects(run_extract: Extract, mend: object) -> None:
     store = Path(run_extract()[0].location)
     before = objects_of(store)
-    for path in (store / commit_key(1), store / spare_key(1)):
+    for path in (store / make_commit_key(1), store / make_spare_key(1)):
         path.write_bytes(b"{")
     assert mend(store).left == []  # type: ignore[operator]
     after = objects_of(store)
@@ -262,11 +270,11 @@ def test_what_was_committed_is_not_encoded_again_where_its_record_is_missing(
 ) -> None:
     store = Path(run_extract()[0].location)
     before = objects_of(store)
-    (store / commit_key(3)).unlink()
+    (store / make_commit_key(3)).unlink()
     found = report(store)
-    assert [one.key for one in found.damage] == [commit_key(3)]
+    assert [one.key for one in found.damage] == [make_commit_key(3)]
     assert mend(store, checkpoint=Path("none")).left == []  # type: ignore[operator]
-    (store / commit_key(4)).unlink()
+    (store / make_commit_key(4)).unlink()
     assert run_extract()[1].encoded == 0, "extract finds the spare"
     assert objects_of(store) == before
 

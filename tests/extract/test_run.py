@@ -90,7 +90,7 @@ def test_a_run_that_stops_keeps_what_it_committed(
     assert {0, 1} <= kept <= {0, 1, 3}
     monkeypatch.setattr(filling, "commit_shard", commit)
     store, summary = run_extract()
-    assert store.pending() == []
+    assert store.list_pending() == []
     assert summary.encoded == 40 - 8 * len(kept)
 
 
@@ -112,7 +112,7 @@ def test_other_settings_are_refused_by_name(
     before, _ = run_extract()
     with pytest.raises(StoreError, match=message):
         run_extract(**change)
-    assert Store(before.location).pending() == []
+    assert Store(before.location).list_pending() == []
 
 
 def test_another_checkpoint_under_the_same_name_is_refused(
@@ -191,7 +191,7 @@ def test_a_store_without_images_has_none(run_extract: Extract) -> None:
     store, _ = run_extract(frame_size=0)
     assert "images" not in store.arrays
     assert not (Path(store.location) / "images").exists()
-    assert store.pending() == []
+    assert store.list_pending() == []
 
 
 def test_copies_across_splits_are_told_and_recorded(run_extract: Extract, tmp_path: Path) -> None:

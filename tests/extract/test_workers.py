@@ -114,7 +114,7 @@ def test_processes_without_a_launcher_share_the_work_though_one_is_killed(
     for other in others:
         finish(other)
     assert array_objects(store) == alone
-    assert Store(store).pending() == []
+    assert Store(store).list_pending() == []
     assert verify(Store(store)) == []
 
 
@@ -155,7 +155,7 @@ def test_a_process_that_is_told_to_end_gives_its_claims_up(
     assert process.returncode == status
     assert "run the same command again" in errors
     assert "Traceback" not in errors
-    assert list(Store(store).objects.listing("claims")) == ["claims/zarr.json"]
+    assert list(Store(store).objects.list_objects("claims")) == ["claims/zarr.json"]
     assert 0 < commits(store) < IMAGES // SHARD
     if status == 143:
         finish(job.start(store))

@@ -12,7 +12,7 @@ from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.duplicates import split_groups
+from samcache.cache.labels.duplicates import find_split_groups
 from samcache.cache.progress import Remark
 from samcache.commands.show.extraction import describe_summary
 from samcache.extract.changes import Changes, compare, next_table
@@ -115,7 +115,7 @@ def test_groups_that_were_not_known_when_splits_were_drawn_are_refused(
     store, _ = run_extract(
         source=images / "labels.csv", reading=by_patient, prune=True, allow_split_groups=True
     )
-    assert split_groups(store.samples)
+    assert find_split_groups(store.samples)
 
 
 def test_a_part_of_the_source_leaves_the_rest_for_another_run(

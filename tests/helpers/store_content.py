@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.create import create_store
-from samcache.cache.format.commit_record import commit_key, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.objects.base import Objects
@@ -45,7 +45,7 @@ def create(
 
 def content(store: Store, shard: int, seed: int = 0, **changes: Any) -> ShardContent:
     """Known random values; keywords replace fields of ShardContent."""
-    start, stop = store.layout.rows_of(shard)
+    start, stop = store.layout.find_rows(shard)
     rng = np.random.default_rng([seed, shard])
     blocks: dict[str, Any] = {}
     for path, spec in store.arrays.items():
@@ -70,9 +70,9 @@ def full_store(path: str | Path, **layout: Any) -> Store:
 
 def everything(store: Store) -> dict[str, bytes]:
     """Every object of a store, by key."""
-    return {key: store.objects.get(key) for key in store.objects.listing("")}
+    return {key: store.objects.get(key) for key in store.objects.list_objects("")}
 
 
 def uncommit(store: Store, shard: int) -> None:
     """Remove a commit record and its spare, as if the shard had never been finished."""
-    store.objects.delete([commit_key(shard), spare_key(shard)])
+    store.objects.delete([make_commit_key(shard), make_spare_key(shard)])

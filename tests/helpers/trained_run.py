@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
 
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cli import cli
 from samcache.extract.options import ExtractOptions
 from samcache.extract.run import extract
@@ -87,7 +87,7 @@ def copied(run: Path, folder: Path, **changes: object) -> Path:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))
     results = json.loads((folder / "results.json").read_text())
-    results["files"]["config.json"] = file_sha256(folder / "config.json")
+    results["files"]["config.json"] = hash_file(folder / "config.json")
     write_results(folder, results)
     return folder
 

@@ -45,7 +45,7 @@ class Watched(Objects):
         for key in keys:
             self._memory.pop(key, None)
 
-    def size(self, key: str) -> int | None:
+    def find_size(self, key: str) -> int | None:
         self._count()
         data = self._memory.get(key)
         return None if data is None else len(data)
@@ -69,16 +69,16 @@ class Watched(Objects):
                 raise ValueError("ends too early")
             fill_buffers(data[offset:], buffers)
 
-    def listing(self, prefix: str) -> dict[str, int]:
+    def list_objects(self, prefix: str) -> dict[str, int]:
         return {
             key: len(data)
             for key, data in list(self._memory.items())
             if not prefix or key.startswith(f"{prefix}/")
         }
 
-    def children(self, prefix: str) -> tuple[list[str], list[str]]:
+    def list_children(self, prefix: str) -> tuple[list[str], list[str]]:
         begin = f"{prefix}/" if prefix else ""
-        rest = [key.removeprefix(begin).partition("/") for key in self.listing(prefix)]
+        rest = [key.removeprefix(begin).partition("/") for key in self.list_objects(prefix)]
         folders = {f"{begin}{head}" for head, slash, _ in rest if slash}
         return sorted(folders), sorted(f"{begin}{head}" for head, slash, _ in rest if not slash)
 

@@ -20,7 +20,7 @@ from PIL import Image
 from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import write_npz
 
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cli import cli
 from samcache.commands.options import Device
 from samcache.extract.encoders import tiny_vit, vit
@@ -92,7 +92,7 @@ def tiny_encoders(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for architectures in (vit.ARCHITECTURES, tiny_vit.ARCHITECTURES):
         for name, real in architectures.items():
             assert real.official is not None
-            official = replace(real.official, sha256=file_sha256(weights))
+            official = replace(real.official, sha256=hash_file(weights))
             monkeypatch.setitem(architectures, name, replace(tiny, official=official))
             shutil.copy(weights, hub / official.file)
     monkeypatch.setattr(Device, "convert", lambda *_: "cpu")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from samcache.cache.errors import ConfigError, cannot_write
+from samcache.cache.errors import ConfigError, make_write_error
 from samcache.cache.files.regular_file import IrregularFileError, check_regular, read_regular
 from samcache.cache.files.typed_json import parse_json
 from samcache.cache.files.whole_file import replace_file
@@ -100,7 +100,7 @@ class Checkpoints:
             try:
                 torch.save(dict(state), part)
             except RuntimeError as error:  # torch's own writer has an error of its own
-                raise cannot_write(path, error) from None
+                raise make_write_error(path, error) from None
         saved = time.monotonic()
         self._next_save = saved + (saved - started) * (1 / _SHARE - 1)
 

@@ -13,8 +13,8 @@ import torchvision.models as models
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError, first_line
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.errors import ConfigError, read_first_line
+from samcache.cache.files.digest import hash_file
 from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.text import count_are
 
@@ -97,8 +97,8 @@ def _report_download(name: str) -> Iterator[None]:
         if ran_out_of_memory(error):
             raise
         raise ConfigError(
-            f"the weights of {name} cannot be downloaded ({first_line(error)[:200]}): get them on "
-            "a machine with a network, and give the file",
+            f"the weights of {name} cannot be downloaded ({read_first_line(error)[:200]}): "
+            "download them on a machine with a network, and give the file",
             hint="pretrained",
         ) from None
 
@@ -165,7 +165,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def hash_weights(pretrained: str | None) -> str | None:
     """SHA-256 of a file of pretrained weights; None of what a library downloads and checks."""
-    return None if pretrained is None or pretrained == DOWNLOAD else file_sha256(Path(pretrained))
+    return None if pretrained is None or pretrained == DOWNLOAD else hash_file(Path(pretrained))
 
 
 def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 import torch
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError, first_line
+from samcache.cache.errors import ConfigError, read_first_line
 from samcache.cache.memory import ran_out_of_memory
 from samcache.train.model.backbones import Backbone
 
@@ -58,8 +58,8 @@ def run_once(backbone: Backbone, image_size: int) -> None:
         if ran_out_of_memory(error):
             raise
         raise ConfigError(
-            f"the backbone cannot take images of {image_size} pixels ({first_line(error)}): give "
-            "another image size, or another backbone",
+            f"the backbone cannot take images of {image_size} pixels ({read_first_line(error)}): "
+            "give another image size, or another backbone",
             hint="image_size backbone",
         ) from error
     finally:

@@ -15,7 +15,7 @@ from samcache.cache.files.typed_json import convert
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.format.views import VIEW_SETS
-from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.compare import Row, compare_runs
 from samcache.train.runs.errors import in_file, report_run_errors
@@ -117,7 +117,7 @@ class ReportedRun:
         flat = self.test[columns].to_numpy(dtype=np.float32)  # as train averages them
         seeds = Predictions(
             labels=self.labels,
-            groups=group_codes(self.samples),
+            groups=number_groups(self.samples),
             probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
             classes=self.classes,
             ordered=self.run.ordered,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from samcache.cache.files.whole_file import write_file
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.text import count_nouns, visible
+from samcache.cache.text import count_nouns, escape_controls
 from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.pictures.overlay import LEAST_RANGE
 from samcache.train.report import words
@@ -111,7 +111,11 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
 
 def _visible(value: object) -> object:
     """A name whose marks for the direction of writing cannot reorder the page's own words."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        escape_controls(value)
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def _describe_metric(run: ReportedRun, name: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure as Drawing
 
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 
 INK, FAINT, _PAPER = "#010a01", "#010a02", "#010a03"
 SERIES = tuple(f"#010b0{place}" for place in range(1, 9))
@@ -115,7 +115,7 @@ def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
     for attribute in ("width", "height"):
         del root.attrib[attribute]
     root.set("role", "img")
-    root.set("aria-label", visible(f"{title}. {finding}"))
+    root.set("aria-label", escape_controls(f"{title}. {finding}"))
     svg = Markup(ET.tostring(root, encoding="unicode"))  # escaped by ElementTree
     return Figure(title, finding, reading, svg)
 

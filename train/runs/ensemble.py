@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError, StoreError, first_line
+from samcache.cache.errors import ConfigError, StoreError, read_first_line
 from samcache.cache.format.layout import IMAGES
 from samcache.cache.format.reading import MIXED, Reading
 from samcache.cache.memory import ran_out_of_memory
@@ -59,7 +59,7 @@ def check_features(run: Run, store: Store) -> None:
     Further views do not matter: all predictions are made from the first.
     """
     found, wanted = (replace(i, views=_ONE_VIEW) for i in (store.identity, run.identity))
-    differences = found.differences(wanted)
+    differences = found.list_differences(wanted)
     if differences:
         raise StoreError(
             f"{store.location} holds other features than {run.folder} was trained on: "
@@ -73,7 +73,7 @@ def _refuse_other_frames(run: Run, store: Store) -> None:
 
     Where one of them records nothing, both are taken as they are.
     """
-    recorded = Reading.recorded(store.provenance) or Reading()
+    recorded = Reading.from_record(store.provenance) or Reading()
     here, wanted = recorded.frames, run.reading.frames
     known = None not in (here, wanted) and MIXED not in (here, wanted)
     if known and here != wanted:
@@ -190,7 +190,7 @@ def _load_member(run: Run, name: str) -> TrainedMember:
         if ran_out_of_memory(error):
             raise
         other = "its tensors are another classifier's"  # torch tells each on a line of its own
-        reason = other if isinstance(error, RuntimeError) else first_line(error)
+        reason = other if isinstance(error, RuntimeError) else read_first_line(error)
         raise ConfigError(
             f"{path} holds no weights of this run ({reason}): bring it from where the "
             "run was trained, or train it again"

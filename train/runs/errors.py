@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from samcache.cache.errors import ConfigError, StoreError, first_line
+from samcache.cache.errors import ConfigError, StoreError, read_first_line
 from samcache.cache.files.regular_file import IrregularFileError
 
 
@@ -27,7 +27,7 @@ def report_run_errors(folder: Path) -> Iterator[None]:
     except IrregularFileError as error:
         raise ConfigError(f"{error.filename} {error.strerror}: bring the run's own file") from None
     except (OSError, ValueError, KeyError, StoreError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        what = f"no {error}" if isinstance(error, KeyError) else read_first_line(error)
         raise ConfigError(f"{folder} cannot be read as a run ({what}): train it again") from None
 
 

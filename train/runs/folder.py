@@ -12,7 +12,7 @@ from typing import Any
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.place_kind import is_run
 from samcache.cache.files.whole_file import write_file
-from samcache.cache.format.records import canonical, checksum
+from samcache.cache.format.records import compute_checksum, encode_canonical
 
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
@@ -110,7 +110,10 @@ def write_json(path: Path, value: object) -> None:
 
 def seal_results(content: dict[str, Any]) -> dict[str, Any]:
     """Add the checksum that ``check_seal`` compares to the content of results.json."""
-    return {**content, CHECKSUM: checksum(canonical(json.loads(json.dumps(content))))}
+    return {
+        **content,
+        CHECKSUM: compute_checksum(encode_canonical(json.loads(json.dumps(content)))),
+    }
 
 
 def check_seal(content: dict[str, Any]) -> bool | None:
@@ -118,7 +121,7 @@ def check_seal(content: dict[str, Any]) -> bool | None:
     if CHECKSUM not in content:
         return None
     rest = {name: value for name, value in content.items() if name != CHECKSUM}
-    return bool(content[CHECKSUM] == checksum(canonical(rest)))
+    return bool(content[CHECKSUM] == compute_checksum(encode_canonical(rest)))
 
 
 def list_member_files(folder: Path) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cache.files.place_kind import is_store
 from samcache.cache.files.regular_file import check_regular, read_regular
 from samcache.cache.files.typed_json import check_plain, parse_json
@@ -83,7 +83,7 @@ class Run:
     def reading(self) -> Reading:
         """How the images were read that the features were made from."""
         with report_run_errors(self.folder):
-            return Reading.recorded(self.config) or Reading()
+            return Reading.from_record(self.config) or Reading()
 
     @property
     def design(self) -> Design:
@@ -132,7 +132,7 @@ class Run:
         path, recorded = self.folder / name, self.results.get("files", {})
         if name not in self._checked:
             check_regular(path, LARGEST_FILE)
-            if name in recorded and file_sha256(path) != recorded[name]:
+            if name in recorded and hash_file(path) != recorded[name]:
                 raise ValueError(f"{name} was changed since the run was finished")
             self._checked.add(name)
         return path

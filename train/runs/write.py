@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from samcache.cache.errors import cannot_write
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.errors import make_write_error
+from samcache.cache.files.digest import hash_file
 from samcache.cache.files.typed_json import Text
 from samcache.cache.files.whole_file import remove_parts, replace_file
 from samcache.cache.format.reading import PROVENANCE, Reading
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.copies import group_codes
-from samcache.cache.labels.duplicates import find_duplicates, split_groups
+from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.duplicates import find_duplicates, find_split_groups
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
@@ -115,7 +115,7 @@ def summarise(run: RunContent) -> Results:
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
         leaks=[asdict(same) for same in find_duplicates(data.samples) if same.leaks],
-        parted_groups=0 if config.folds else len(split_groups(data.samples)),
+        parted_groups=0 if config.folds else len(find_split_groups(data.samples)),
         fractions=[
             _score_fraction(
                 data, [r for r in run.members if r.member.fraction == fraction], config.ordered
@@ -166,7 +166,7 @@ def _gather_test(
     rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
     return Predictions(
         labels=data.labels.cpu().numpy()[rows],
-        groups=group_codes(data.samples)[rows],
+        groups=number_groups(data.samples)[rows],
         probabilities=np.stack(
             [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]
         ),
@@ -193,7 +193,7 @@ def write_run(run: RunContent, results: Results) -> None:
     remove_former(folder, set(weights))
     remove_parts(folder)
     names = (CONFIG, METRICS, PREDICTIONS, SEEN, *weights)
-    sums = {name: file_sha256(folder / name) for name in names}
+    sums = {name: hash_file(folder / name) for name in names}
     write_json(folder / RESULTS, seal_results({**results.to_json(), "files": sums}))
 
 
@@ -208,7 +208,7 @@ def _describe_run(run: RunContent) -> dict[str, Any]:
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
-        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
+        PROVENANCE: (Reading.from_record(store.provenance) or Reading()).to_json(),
         "pretrained_sha256": run.pretrained_sha256,
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
@@ -233,7 +233,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
         try:
             save_file(tensors, part)
         except SafetensorError as error:
-            raise cannot_write(path, error) from None
+            raise make_write_error(path, error) from None
 
 
 def _collect_tensors(result: MemberResult) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from samcache.cache.errors import ConfigError, SamcacheError, WriteError, first_line
+from samcache.cache.errors import ConfigError, SamcacheError, WriteError, read_first_line
 
 _FULL = ("disk is full", "No space left")
 _BUSY = ("locked", "readonly", "unable to open", "disk I/O")
@@ -34,7 +34,7 @@ def report_database_errors(path: Path) -> Iterator[None]:
         advice = "it is damaged: restore it from a copy, or begin the sweep in another folder"
         if any(words in text for words in _BUSY):
             advice = "let other processes end, and look for the right to write there"
-        raise ConfigError(f"{path} cannot be used ({first_line(cause)}): {advice}") from None
+        raise ConfigError(f"{path} cannot be used ({read_first_line(cause)}): {advice}") from None
 
 
 def _list_causes(error: BaseException | None) -> Iterator[Exception]:

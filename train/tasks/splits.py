@@ -13,9 +13,9 @@ from torch import Tensor
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.classes import quote_names, unused_classes, used_classes
-from samcache.cache.labels.copies import group_codes, number_units
-from samcache.cache.labels.trainable import trainability
+from samcache.cache.labels.classes import list_unused_classes, list_used_classes, quote_names
+from samcache.cache.labels.copies import number_groups, number_units
+from samcache.cache.labels.trainable import check_trainability
 from samcache.cache.store import Store
 
 Rows = npt.NDArray[np.int64]
@@ -66,7 +66,7 @@ def name_member(seed: int, fold: int | None, fraction: float) -> str:
 
 def list_trained_classes(store: Store) -> tuple[str, ...]:
     """The classes that a training has: those with at least one sample in the store's table."""
-    return used_classes(store.table, store.dataset.classes)
+    return list_used_classes(store.table, store.dataset.classes)
 
 
 def select_readable(store: Store) -> pd.DataFrame:
@@ -94,14 +94,14 @@ def plan_members(
     that is wrong, where seeds or fractions make no sense and where samples cannot be trained on.
     """
     problems = find_wrong_choices(seeds, fractions)
-    if absent := unused_classes(samples, classes):
+    if absent := list_unused_classes(samples, classes):
         problems.append(f"no readable sample is of class {quote_names(absent)}")
-    found = trainability(samples, classes, "source", folds)
+    found = check_trainability(samples, classes, "source", folds)
     if found.problems:
-        problems.append(f"the samples {found.refusal()}")
+        problems.append(f"the samples {found.explain_refusal()}")
     if problems:
         raise ConfigError("; ".join(problems), name_hints(problems, found.hint))
-    labels, groups = samples["label"].to_numpy(), group_codes(samples)
+    labels, groups = samples["label"].to_numpy(), number_groups(samples)
     if folds:
         divisions = _divide_into_folds(labels, number_units(samples), folds)
         _check_folds(labels, classes, divisions)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.labels.duplicates import leaks
-from samcache.cache.labels.trainable import trainability
+from samcache.cache.labels.duplicates import find_leaks
+from samcache.cache.labels.trainable import check_trainability
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
 from samcache.train.tasks.splits import (
@@ -45,13 +45,13 @@ def plan_trainings(
     are not extracted yet.
     """
     stored = store.samples, store.dataset.classes, store.dataset.split_origin, folds
-    found = trainability(*stored, count_missing=False)
+    found = check_trainability(*stored, count_missing=False)
     missing, problems = _describe_missing(store), find_wrong_choices(seeds, fractions)
     if found.problems and missing:
         problems.append(f"{missing}: run the same samcache extract command again to finish")
-        found = trainability(*stored, count_missing=True)
+        found = check_trainability(*stored, count_missing=True)
     if found.problems:
-        problems.append(f"{store.location} {found.refusal()}")
+        problems.append(f"{store.location} {found.explain_refusal()}")
     if problems:
         raise ConfigError("; ".join(problems), name_hints(problems, found.hint))
     samples, classes = select_readable(store), list_trained_classes(store)
@@ -59,7 +59,7 @@ def plan_trainings(
     remarks = [f"{missing}: left out"] if missing else []
     remarks += found.remarks
     if not folds:  # which keep patients and copies of an image whole
-        remarks += leaks(samples, classes)
+        remarks += find_leaks(samples, classes)
     return Trainings(samples, members, classes, tuple(remarks))
 
 

@@ -11,7 +11,7 @@ from samcache.cache.format.samples import (
     Generation,
     check_count,
     find_newest_listed,
-    generation_key,
+    make_generation_key,
     parse_generation,
     read_newest_generation,
 )
@@ -40,7 +40,7 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
     except (AccessError, UnfinishedError, UnreachableError):
         raise
     except StoreError:
-        if objects.size(SPARE) is None:
+        if objects.find_size(SPARE) is None:
             raise
         description = read_description(objects, SPARE)
         damage.append(Damage(ROOT, "is missing or damaged"))
@@ -51,7 +51,7 @@ def open_damaged(location: str | Path) -> tuple[Store, list[Damage]]:
         raise
     except StoreError as error:
         store.generation = _restore_generation(objects)
-        damage.append(Damage(generation_key(store.generation.number), str(error)))
+        damage.append(Damage(make_generation_key(store.generation.number), str(error)))
     return store, damage
 
 
@@ -59,7 +59,7 @@ def _restore_generation(objects: Objects) -> Generation:
     """The newest table's record from its copy, or, of a table that has none yet, corrected."""
     spare = objects.find(NEWEST, LARGEST_RECORD)
     number = find_newest_listed(objects) if objects.listable else 0
-    damaged = objects.find(generation_key(number), LARGEST_RECORD) or b""
+    damaged = objects.find(make_generation_key(number), LARGEST_RECORD) or b""
     for data in (spare, correct_small(damaged, is_sealed)):
         try:
             generation = parse_generation(data or b"")

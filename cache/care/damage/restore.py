@@ -7,11 +7,16 @@ from samcache.cache.care.damage.one_bit import correct_row, correct_small, is_se
 from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.claims import Claim
 from samcache.cache.create import write_metadata
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    make_commit_key,
+    make_spare_key,
+)
 from samcache.cache.format.description import ROOT
 from samcache.cache.format.layout import ArraySpec
-from samcache.cache.format.samples import generation_key
-from samcache.cache.format.shards import CHECKSUM, crc32c, encode_index, row_sums
+from samcache.cache.format.samples import make_generation_key
+from samcache.cache.format.shards import CHECKSUM, compute_row_sums, crc32c, encode_index
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
 from samcache.cache.writer import replace_objects
@@ -22,8 +27,8 @@ def restore_records(store: Store, damage: list[Damage]) -> Store:
     keys = {one.key for one in damage}
     if ROOT in keys:
         store.objects.put(ROOT, store.description.to_bytes())
-    if generation_key(store.generation.number) in keys:
-        store.objects.put(generation_key(store.generation.number), store.generation.to_bytes())
+    if make_generation_key(store.generation.number) in keys:
+        store.objects.put(make_generation_key(store.generation.number), store.generation.to_bytes())
     return write_metadata(store)
 
 
@@ -55,12 +60,12 @@ def restore_commit_record(store: Store, shard: int, claim: Claim) -> bool:
     Of what can be read, a record comes first that every object matches: a process that slept may
     have put an old one back. Raises OvertakenError where the claim is lost.
     """
-    keys = commit_key(shard), spare_key(shard)
+    keys = make_commit_key(shard), make_spare_key(shard)
     standing, copy = (store.objects.find(key, LARGEST_RECORD) for key in keys)
     tried = [standing, copy]
-    if store.readable_commit(standing, shard) is None:
+    if store.parse_if_readable(standing, shard) is None:
         tried.append(correct_small(standing or b"", is_sealed))
-    records = list(dict.fromkeys(d for d in tried if d and store.readable_commit(d, shard)))
+    records = list(dict.fromkeys(d for d in tried if d and store.parse_if_readable(d, shard)))
     if len(records) > 1:
         records.sort(key=lambda data: not store.is_whole(store.parse_commit(data, shard)))
     if records:
@@ -70,12 +75,12 @@ def restore_commit_record(store: Store, shard: int, claim: Claim) -> bool:
 
 def correct_object(store: Store, spec: ArraySpec, commit: Commit) -> bool:
     """Correct an object's index and a flipped bit in each row; False where more differs."""
-    key = spec.key(commit.shard)
+    key = spec.make_key(commit.shard)
     data = store.objects.find(key)
     if data is None or len(data) != commit.objects[key].bytes:
         return False
-    present = commit.present(store.rows_per_shard)
-    sums = row_sums(data, present, spec.row_bytes)
+    present = commit.mark_present(store.rows_per_shard)
+    sums = compute_row_sums(data, present, spec.row_bytes)
     parts = []
     for number in range(int(present.sum())):
         start = number * (spec.row_bytes + CHECKSUM)
@@ -93,7 +98,7 @@ def correct_object(store: Store, spec: ArraySpec, commit: Commit) -> bool:
 
 def write_spares(store: Store) -> None:
     """Give every commit record a spare that has none: older versions wrote none."""
-    keys = store.objects.listing("commits")
-    for shard in store.committed():
-        if spare_key(shard) not in keys:
-            store.objects.put(spare_key(shard), store.objects.get(commit_key(shard)))
+    keys = store.objects.list_objects("commits")
+    for shard in store.list_committed():
+        if make_spare_key(shard) not in keys:
+            store.objects.put(make_spare_key(shard), store.objects.get(make_commit_key(shard)))

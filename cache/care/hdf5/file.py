@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5g, h5l, h5o, h5s, h5t, h5z
 
-from samcache.cache.errors import StoreError, first_line
+from samcache.cache.errors import StoreError, read_first_line
 from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.shards import Present
 from samcache.cache.objects.base import Part, ReadOnlyObjects, fill_buffers
@@ -46,7 +46,7 @@ class ExportedFile:
             self._file = h5py.File(path, "r")
         except (OSError, RuntimeError) as error:
             raise StoreError(
-                f"{path} is not an HDF5 file, or cut short ({first_line(error)}): give a file "
+                f"{path} is not an HDF5 file, or cut short ({read_first_line(error)}): give a file "
                 "that samcache cache export wrote"
             ) from None
         self._arrays: dict[str, h5py.Dataset] = {}
@@ -72,7 +72,7 @@ class ExportedFile:
             raise FileNotFoundError(key)
         return data
 
-    def names(self, group: str) -> list[str]:
+    def list_names(self, group: str) -> list[str]:
         """The names in a group of records."""
         name = f"{RECORDS}/{group}"
         with self._report_damage(name):
@@ -81,7 +81,7 @@ class ExportedFile:
                 raise ValueError("it is no group")
             return sorted(link.decode() for link in found)
 
-    def rows(
+    def read_rows(
         self, spec: ArraySpec, extent: int, start: int, present: Present
     ) -> npt.NDArray[np.generic]:
         """The rows of an array that are present, from row ``start`` on; others are zeros.
@@ -131,7 +131,7 @@ class ExportedFile:
         try:
             yield
         except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
-            raise DamagedFileError(self.path, f"{name}: {first_line(error)}") from None
+            raise DamagedFileError(self.path, f"{name}: {read_first_line(error)}") from None
 
 
 class RecordsInFile(ReadOnlyObjects):
@@ -144,7 +144,7 @@ class RecordsInFile(ReadOnlyObjects):
     def get(self, key: str, largest: int | None = None) -> bytes:
         return self._file.record(key, largest)
 
-    def size(self, key: str) -> int | None:
+    def find_size(self, key: str) -> int | None:
         data = self.find(key)
         return None if data is None else len(data)
 

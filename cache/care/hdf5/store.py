@@ -26,10 +26,15 @@ from samcache.cache.care.hdf5.output import KeepingFile, create_hdf5
 from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.files.whole_file import replace_file
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, shard_name
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    make_commit_key,
+    make_shard_name,
+)
 from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.format.layout import ArraySpec, is_same_metadata
-from samcache.cache.format.samples import generation_key
+from samcache.cache.format.samples import make_generation_key
 from samcache.cache.format.shards import encode_shard
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.objects.location import open_objects
@@ -92,16 +97,16 @@ def _write_shard(
     commit: Commit,
 ) -> None:
     """Rows and commit record of one shard, found to be what was committed."""
-    record = store.objects.find(commit_key(shard), LARGEST_RECORD)
+    record = store.objects.find(make_commit_key(shard), LARGEST_RECORD)
     if record is None or Commit.from_bytes(record, shard) != commit:
         raise StoreError(f"{store.location}: shard {shard} was changed meanwhile: export again")
-    present = commit.present(store.rows_per_shard)
+    present = commit.mark_present(store.rows_per_shard)
     for path in store.arrays:
         rows = store.read(path, *commit.rows)
         for place in np.flatnonzero(present):
             arrays[path][commit.rows[0] + place] = rows[place]
             out.raise_failure()
-    _write_record(target, commit_key(shard), record)
+    _write_record(target, make_commit_key(shard), record)
 
 
 def _create_array(target: h5py.File, spec: ArraySpec, store: Store) -> h5py.Dataset:
@@ -175,7 +180,7 @@ def _open_source(exported: ExportedFile) -> tuple[Store, dict[str, bytes]]:
 def _read_records(store: Store) -> dict[str, bytes]:
     """Every object of a store but arrays and commits, by key; raises StoreError where damaged."""
     generation, expected = store.generation, make_metadata(store)
-    keys = [*expected, *generation.objects, generation_key(generation.number), ROOT]
+    keys = [*expected, *generation.objects, make_generation_key(generation.number), ROOT]
     records = {}
     for key in keys:
         data = store.objects.find(key)
@@ -193,9 +198,9 @@ def _read_records(store: Store) -> dict[str, bytes]:
 
 def _list_committed(exported: ExportedFile, source: Store) -> list[int]:
     """The shards whose commit records a file holds."""
-    names = set(exported.names(_COMMITS)) - {"zarr.json"}
+    names = set(exported.list_names(_COMMITS)) - {"zarr.json"}
     shards = sorted(int(name) for name in names if _SHARD.fullmatch(name))
-    unknown = names - {shard_name(shard) for shard in shards if shard < source.layout.shards}
+    unknown = names - {make_shard_name(shard) for shard in shards if shard < source.layout.shards}
     if unknown:
         raise DamagedFileError(exported.path, f"{min(unknown)[:40]!r} is no shard of the store")
     return shards
@@ -224,8 +229,8 @@ def _import_shard(
 ) -> bool:
     """Write one shard, its commit record last; False where another process holds it."""
     with _report_damage(exported):
-        record, commit = source.objects.get(commit_key(shard)), source.read_commit(shard)
-    standing = store.objects.find(commit_key(shard))
+        record, commit = source.objects.get(make_commit_key(shard)), source.read_commit(shard)
+    standing = store.objects.find(make_commit_key(shard))
     if standing is not None:
         return _check_same_record(store, shard, standing, record)
     claim = writer.claim(shard)
@@ -240,10 +245,10 @@ def _encode_objects(
     exported: ExportedFile, source: Store, commit: Commit
 ) -> Iterator[tuple[str, bytes]]:
     """The objects of a shard, one at a time; raises StoreError at one that is not as committed."""
-    present, (start, stop) = commit.present(source.rows_per_shard), commit.rows
+    present, (start, stop) = commit.mark_present(source.rows_per_shard), commit.rows
     for spec in source.arrays.values():
-        rows = exported.rows(spec, source.layout.rows, start, present[: stop - start])
-        key, data = spec.key(commit.shard), encode_shard(rows, present)
+        rows = exported.read_rows(spec, source.layout.rows, start, present[: stop - start])
+        key, data = spec.make_key(commit.shard), encode_shard(rows, present)
         if ObjectRecord.of(data) != commit.objects[key]:
             raise DamagedFileError(
                 exported.path, f"rows {start} to {stop} of {spec.path} are not what was exported"

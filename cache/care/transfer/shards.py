@@ -14,7 +14,12 @@ import numpy as np
 
 from samcache.cache.claims import Claim
 from samcache.cache.errors import OvertakenError, StoreError
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key, spare_key
+from samcache.cache.format.commit_record import (
+    Commit,
+    ObjectRecord,
+    make_commit_key,
+    make_spare_key,
+)
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
@@ -62,12 +67,12 @@ class Transfer:
         self._source = source
         self._destination = writer.objects
         self._writer = writer
-        self._sizes = self._destination.listing("")
+        self._sizes = self._destination.list_objects("")
         self._memory = _Memory(_MEMORY)
         self._stopped = threading.Event()
         self.on_bytes: Callable[[int], None] = lambda _: None
 
-    def lacking(self, shard: int) -> int | None:
+    def count_lacking_bytes(self, shard: int) -> int | None:
         """Bytes of a shard that the destination lacks: 0 where all is there, None for no commit.
 
         Sizes are compared, not content. Raises DamageFoundError where the record is damaged.
@@ -76,8 +81,10 @@ class Transfer:
         if record is None:
             return None
         if record.stands and _is_complete(record.commit, self._sizes):
-            if spare_key(shard) not in self._sizes:
-                self._destination.put(spare_key(shard), self._destination.get(commit_key(shard)))
+            if make_spare_key(shard) not in self._sizes:
+                self._destination.put(
+                    make_spare_key(shard), self._destination.get(make_commit_key(shard))
+                )
             return 0
         return sum(entry.bytes for entry in record.commit.objects.values())
 
@@ -100,7 +107,7 @@ class Transfer:
 
     def _copy_claimed(self, shard: int, claim: Claim) -> Outcome:
         record = self._record(shard)
-        if record is None or (record.stands and commit_key(shard) not in self._sizes):
+        if record is None or (record.stands and make_commit_key(shard) not in self._sizes):
             return Outcome(shard, stood=True)
         sent: dict[str, int] = {}
         damaged: dict[str, str] = {}
@@ -130,17 +137,17 @@ class Transfer:
         Where another process has committed it while this one slept, it is sent once more.
         """
         shard = record.commit.shard
-        uncommitted = self._destination.size(commit_key(shard)) is None
+        uncommitted = self._destination.find_size(make_commit_key(shard)) is None
         if uncommitted and claim.is_ours():
             self._destination.delete(keys)
-            if self._destination.size(commit_key(shard)) is not None:
+            if self._destination.find_size(make_commit_key(shard)) is not None:
                 for key in keys:
                     entry = record.commit.objects[key]
                     self._destination.create(key, fetch(self._source.objects, key, entry))
 
     def _record(self, shard: int) -> _Record | None:
         """The source's record, None where the shard is not committed."""
-        key = commit_key(shard)
+        key = make_commit_key(shard)
         data = self._source.objects.find(key, LARGEST_RECORD)
         if data is None:
             return None
@@ -175,19 +182,19 @@ class Transfer:
     def _remove(self, key: str, record: _Record, claim: Claim) -> None:
         """Remove an object; raises OvertakenError where the shard is another process's now."""
         shard = record.commit.shard
-        standing = self._destination.find(commit_key(shard), LARGEST_RECORD)
+        standing = self._destination.find(make_commit_key(shard), LARGEST_RECORD)
         if standing is not None and not _is_same_shard(standing, record.commit):
             raise OvertakenError(f"shard {shard} was committed by another process")
         claim.check()
         self._destination.delete([key])
 
     def _commit(self, record: _Record, claim: Claim) -> None:
-        shard, key = record.commit.shard, commit_key(record.commit.shard)
+        shard, key = record.commit.shard, make_commit_key(record.commit.shard)
         for _ in range(_TRIES):
             claim.check()
             created = self._destination.create(key, record.data)
             if self._destination.find(key) == record.data:
-                self._destination.put(spare_key(shard), record.data)
+                self._destination.put(make_spare_key(shard), record.data)
                 return
             if not created:
                 raise OvertakenError(f"shard {shard} was committed by another process")
@@ -200,7 +207,7 @@ def count_committed_bytes(store: Store, shards: Iterable[int]) -> int:
     size, total = store.rows_per_shard, 0
     by_rows: dict[int, int] = {}  # rows in a shard -> bytes; all but the last have as many
     for shard in shards:
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         if stop - start not in by_rows:
             present = np.arange(size) < stop - start
             by_rows[stop - start] = sum(
@@ -212,9 +219,9 @@ def count_committed_bytes(store: Store, shards: Iterable[int]) -> int:
 
 def find_complete_shards(store: Store) -> set[int]:
     """Shards of a local store whose record is sound and whose objects all have their size."""
-    sizes, found = store.objects.listing(""), set()
+    sizes, found = store.objects.list_objects(""), set()
     for shard in range(store.layout.shards):
-        if commit_key(shard) in sizes:
+        if make_commit_key(shard) in sizes:
             try:
                 commit = store.read_commit(shard)
             except StoreError:
@@ -230,7 +237,7 @@ def fetch(objects: Objects, key: str, record: ObjectRecord) -> bytes:
         data = _read(objects, key, record.bytes)
         if data is not None and ObjectRecord.of(data) == record:
             return data
-    raise DamageFoundError(key, "is missing" if objects.size(key) is None else "is damaged")
+    raise DamageFoundError(key, "is missing" if objects.find_size(key) is None else "is damaged")
 
 
 def is_at(objects: Objects, key: str, record: ObjectRecord) -> bool:
@@ -244,7 +251,7 @@ def _read(objects: Objects, key: str, largest: int) -> bytes | None:
     try:
         return objects.find(key, largest)
     except StoreError:
-        if (objects.size(key) or 0) > largest:
+        if (objects.find_size(key) or 0) > largest:
             return None
         raise
 

@@ -12,7 +12,7 @@ from samcache.cache.format.layout import is_same_metadata
 from samcache.cache.format.samples import (
     Generation,
     describe_difference,
-    generation_key,
+    make_generation_key,
     parse_generation,
     read_samples,
 )
@@ -41,7 +41,7 @@ def copy_table(source: Store, objects: Objects) -> dict[str, str]:
         damaged.clear()
         with Writer(objects.name, objects) as writer, writer.claim_table():
             _refuse_another(source, objects, root)
-            once = {SPARE, ROOT, *map(generation_key, range(source.generation.number + 1))}
+            once = {SPARE, ROOT, *map(make_generation_key, range(source.generation.number + 1))}
             for key, data in _list_lacking(source, objects, root, damaged):
                 _write(objects, key, data, key in once)
             write_metadata(writer.open())
@@ -88,7 +88,7 @@ def _list_lacking(
             if number == newest:
                 raise StoreError(f"{source.location}/{error}: run samcache cache repair") from None
             damaged[error.key] = error.problem
-    if objects.size(generation_key(newest + 1)) is None:
+    if objects.find_size(make_generation_key(newest + 1)) is None:
         for key, expected in make_metadata(source).items():
             found = objects.find(key)
             if found is None or not is_same_metadata(found, expected):
@@ -103,7 +103,7 @@ def _list_lacking_of_generation(
     source: Store, objects: Objects, number: int
 ) -> Iterator[tuple[str, bytes]]:
     """A generation's columns and, last, its record; nothing where the source lacks it."""
-    key = generation_key(number)
+    key = make_generation_key(number)
     data = source.objects.find(key, LARGEST_RECORD)
     if data is None:
         return
@@ -119,7 +119,7 @@ def _list_lacking_of_generation(
             "choose another destination"
         )
     for column, record in generation.objects.items():
-        if objects.size(column) != record.bytes or (
+        if objects.find_size(column) != record.bytes or (
             standing is None and not is_at(objects, column, record)
         ):
             yield column, fetch(source.objects, column, record)

@@ -16,7 +16,7 @@ from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key, shard_name
+from samcache.cache.format.commit_record import make_commit_key, make_shard_name
 from samcache.cache.objects import bucket as objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
@@ -56,7 +56,7 @@ def test_a_store_behind_a_web_server_is_copied_bit_for_bit(
     uncommit(store, 1)
     summary = copy(Store(f"{web}/source.zarr"), tmp_path / "copy.zarr")
     copied = Store(tmp_path / "copy.zarr")
-    assert copied.committed() == [0, 2]
+    assert copied.list_committed() == [0, 2]
     assert (summary.shards, summary.standing) == (2, 0)
     np.testing.assert_array_equal(copied.read_images(0, 4), store.read_images(0, 4))
     assert copy(Store(f"{web}/source.zarr"), tmp_path / "copy.zarr").standing == 2
@@ -65,7 +65,7 @@ def test_a_store_behind_a_web_server_is_copied_bit_for_bit(
 def test_what_is_not_committed_is_not_copied(tmp_path: Path) -> None:
     store = full_store(tmp_path / "source.zarr")
     with Claims(store.objects) as claims:
-        claims.take(shard_name(2))
+        claims.take(make_shard_name(2))
         uncommit(store, 2)
         store.objects.put("features/neck/c/9/0/0/0/0", b"left over")
         copy(tmp_path / "source.zarr", tmp_path / "copy.zarr")
@@ -96,12 +96,12 @@ def test_damage_at_the_source_is_listed_and_holds_nothing_else_back(tmp_path: Pa
     store = full_store(tmp_path / "source.zarr")
     flip(tmp_path / "source.zarr" / FEATURE)
     (tmp_path / "source.zarr" / "images/c/1/0/0/0").unlink()
-    flip(tmp_path / "source.zarr" / commit_key(2))
+    flip(tmp_path / "source.zarr" / make_commit_key(2))
     summary = copy(store, tmp_path / "copy.zarr")
     copied = Store(tmp_path / "copy.zarr")
-    assert set(summary.damaged) == {FEATURE, "images/c/1/0/0/0", commit_key(2)}
+    assert set(summary.damaged) == {FEATURE, "images/c/1/0/0/0", make_commit_key(2)}
     assert summary.damaged["images/c/1/0/0/0"] == "is missing"
-    assert copied.committed() == [0]
+    assert copied.list_committed() == [0]
     assert not [key for key in tree(tmp_path / "copy.zarr") if "/c/1/" in key or "/c/2/" in key]
     assert FEATURE in describe_copy(summary)
 
@@ -143,7 +143,7 @@ def test_a_bit_flipped_on_every_arrival_is_reported_and_not_committed(
     folder = FlippingFolder(tmp_path / "copy.zarr", FEATURE, writes=99)
     summary = copy_into(folder, tmp_path / "source.zarr", monkeypatch)
     assert summary.damaged == {FEATURE: "does not arrive as it was sent"}
-    assert Store(tmp_path / "copy.zarr").committed() == [0, 2]
+    assert Store(tmp_path / "copy.zarr").list_committed() == [0, 2]
     assert not (tmp_path / "copy.zarr" / FEATURE).exists()
 
 
@@ -245,10 +245,10 @@ def test_another_commit_of_a_shard_at_the_destination_is_reported_and_kept(tmp_p
     commit_shard(Store(other), 1, content(source, 1, seed=5))
     before = tree(other)
     summary = copy(source, other)
-    assert "differs at the destination" in summary.damaged[commit_key(1)]
+    assert "differs at the destination" in summary.damaged[make_commit_key(1)]
     after = tree(other)
     assert {key: after[key] for key in before} == before
-    assert Store(other).committed() == [0, 1, 2]
+    assert Store(other).list_committed() == [0, 1, 2]
 
 
 def test_the_same_shard_encoded_at_another_time_stands(

@@ -22,10 +22,10 @@ from samcache.cache.care import copy as copying
 from samcache.cache.care.copy import CopySummary
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.care.verify import verify
-from samcache.cache.claims import ClaimRecord, Claims, claim_key
+from samcache.cache.claims import ClaimRecord, Claims, make_claim_key
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import StoreError, UnfinishedError
-from samcache.cache.format.commit_record import commit_key, shard_name
+from samcache.cache.format.commit_record import make_commit_key, make_shard_name
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects
@@ -88,7 +88,7 @@ def test_a_killed_copy_leaves_claims_that_hold_nobody_up(tmp_path: Path, writes:
     assert list((tmp_path / "copy.zarr" / "claims").iterdir())
     check_valid(FolderObjects(tmp_path / "copy.zarr"), source)
     left = open_objects(tmp_path / "copy.zarr")
-    left.delete(left.leftovers())  # files half written, which are no objects
+    left.delete(left.find_leftovers())  # files half written, which are no objects
     copy(source, tmp_path / "copy.zarr")
     assert tree(tmp_path / "copy.zarr") == tree(tmp_path / "source.zarr")
 
@@ -161,7 +161,7 @@ def test_a_copy_that_slept_leaves_a_shard_alone_that_was_committed_meanwhile(
     other = content(source, 1, seed=5)
     sleeping = SleepingFolder(folder, lambda: assert_committed(Store(folder), other))
     summary = copy_into(sleeping, tmp_path / "source.zarr", monkeypatch)
-    assert list(summary.damaged) == [commit_key(1)]
+    assert list(summary.damaged) == [make_commit_key(1)]
     copied = Store(folder)
     np.testing.assert_array_equal(
         copied.read_features("patch", 4, 8), other.blocks["features/patch"]
@@ -184,14 +184,14 @@ def test_a_copy_that_slept_as_it_took_back_a_shard_leaves_what_was_committed_mea
         def delete(self, keys: Iterable[str]) -> None:
             keys = list(keys)
             if FEATURE in keys:
-                for name in (f"claims/{shard_name(1)}.0000/zarr.json",):
+                for name in (f"claims/{make_shard_name(1)}.0000/zarr.json",):
                     (folder / name).unlink()  # it has expired
                 copy(tmp_path / "whole.zarr", folder)
             super().delete(keys)
 
     copy_into(Sleeping(folder), tmp_path / "source.zarr", monkeypatch)
     assert verify(Store(folder)) == []
-    assert Store(folder).committed() == [0, 1, 2]
+    assert Store(folder).list_committed() == [0, 1, 2]
 
 
 @settings(max_examples=15, deadline=None)
@@ -227,7 +227,7 @@ def test_a_copy_whose_claim_was_taken_over_replaces_nothing(
 
     def take_over() -> None:
         objects = FolderObjects(folder)
-        objects.put(claim_key(shard_name(1), 1), seal(asdict(elsewhere)))
+        objects.put(make_claim_key(make_shard_name(1), 1), seal(asdict(elsewhere)))
         objects.put(FEATURE, b"its object, on which its record may be about to be built")
 
     sleeping = SleepingFolder(folder, take_over)
@@ -256,8 +256,8 @@ def test_a_shard_that_another_process_writes_is_waited_for(
     objects = open_objects(tmp_path / "copy.zarr")
     copy_table(source, objects)
     with Claims(objects) as claims:
-        claims.take(shard_name(1))
-        timer = threading.Timer(0.5, lambda: claims.release(shard_name(1)))
+        claims.take(make_shard_name(1))
+        timer = threading.Timer(0.5, lambda: claims.release(make_shard_name(1)))
         timer.start()
         started = time.monotonic()
         assert copy(source, tmp_path / "copy.zarr").shards == 3

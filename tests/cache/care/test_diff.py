@@ -31,7 +31,7 @@ def made(
     description = Description(IDENTITY, dataset, per_shard, SHAPES)
     store = create_store(path, open_objects(path), description, table)
     for shard in range(store.layout.shards):
-        mine = range(*store.layout.rows_of(shard))
+        mine = range(*store.layout.find_rows(shard))
         failures = {row: text for row, text in changes.get("failures", {}).items() if row in mine}
         assert commit_shard(
             store, shard, content(store, shard, changes.get("seed", 0), failures=failures)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from store_content import content, create, everything, full_store, uncommit
 
 from samcache.cache.care.gc import collect, find_garbage
-from samcache.cache.claims import Claims, claim_key
+from samcache.cache.claims import Claims, make_claim_key
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
@@ -36,8 +36,8 @@ def dead_claim(store: Store, name: str) -> str:
         claim = claims.take(name)
         assert claim is not None
     dead = replace(claim.record, process=2**22 + 1)  # beyond the highest number a process can have
-    store.objects.put(claim_key(name, dead.attempt), seal(asdict(dead)))
-    return claim_key(name, dead.attempt)
+    store.objects.put(make_claim_key(name, dead.attempt), seal(asdict(dead)))
+    return make_claim_key(name, dead.attempt)
 
 
 def test_a_sound_store_has_no_garbage(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_sound_store_has_no_garbage(tmp_path: Path) -> None:
 
 def test_objects_without_a_commit_record_are_removed_and_nothing_else(tmp_path: Path) -> None:
     store = uncommitted(tmp_path / "s")
-    keys = {spec.key(1) for spec in store.arrays.values()}
+    keys = {spec.make_key(1) for spec in store.arrays.values()}
     before = everything(store)
     garbage = find_garbage(store)
     assert everything(store) == before
@@ -58,7 +58,7 @@ def test_objects_without_a_commit_record_are_removed_and_nothing_else(tmp_path: 
     assert everything(store) == {key: before[key] for key in before if key not in keys}
     assert find_garbage(store) == []
     assert commit_shard(store, 1, content(store, 1))
-    assert everything(store).keys() == before.keys() | {commit_key(1), spare_key(1)}
+    assert everything(store).keys() == before.keys() | {make_commit_key(1), make_spare_key(1)}
 
 
 @settings(max_examples=20, deadline=None)
@@ -81,20 +81,20 @@ def test_every_committed_or_claimed_shard_survives(
             store.objects.put(key, data)
     with Claims(store.objects) as claims:
         for shard in claimed:
-            assert claims.take(shard_name(shard))
+            assert claims.take(make_shard_name(shard))
         before = everything(store)
         collect(store, find_garbage(store))
         gone = before.keys() - everything(store).keys()
     expected = begun - committed - claimed
-    assert gone == {spec.key(shard) for shard in expected for spec in store.arrays.values()}
+    assert gone == {spec.make_key(shard) for shard in expected for spec in store.arrays.values()}
     again = Store(store.location)
     for shard in committed:
-        again.read_images(*again.layout.rows_of(shard))
+        again.read_images(*again.layout.find_rows(shard))
 
 
 def test_a_damaged_commit_record_keeps_its_objects(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
-    (tmp_path / "s" / commit_key(1)).write_bytes(b"torn")
+    (tmp_path / "s" / make_commit_key(1)).write_bytes(b"torn")
     assert find_garbage(store) == []
 
 
@@ -126,7 +126,7 @@ def test_what_is_claimed_after_it_was_found_survives(tmp_path: Path) -> None:
     store = uncommitted(tmp_path / "s")
     garbage = find_garbage(store)
     with Claims(store.objects) as claims:
-        assert claims.take(shard_name(1))
+        assert claims.take(make_shard_name(1))
         before = everything(store)
         assert collect(store, garbage) == []
         assert everything(store) == before
@@ -143,7 +143,7 @@ def test_no_writer_can_take_a_shard_while_it_is_removed(
         keys = list(keys)
         if keys[0].startswith("images"):
             with Claims(open_objects(tmp_path / "s")) as writer:
-                taken.append(writer.take(shard_name(1)))
+                taken.append(writer.take(make_shard_name(1)))
         delete(self, keys)
 
     monkeypatch.setattr(kind, "delete", watched)
@@ -153,11 +153,11 @@ def test_no_writer_can_take_a_shard_while_it_is_removed(
 
 def test_claims_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
-    dead = {dead_claim(store, shard_name(0)), dead_claim(store, TABLE)}
-    store.objects.put(claim_key(shard_name(2), 0), b"torn")
-    dead.add(claim_key(shard_name(2), 0))
+    dead = {dead_claim(store, make_shard_name(0)), dead_claim(store, TABLE)}
+    store.objects.put(make_claim_key(make_shard_name(2), 0), b"torn")
+    dead.add(make_claim_key(make_shard_name(2), 0))
     with Claims(store.objects) as claims:
-        assert claims.take(shard_name(1))
+        assert claims.take(make_shard_name(1))
         before = everything(store)
         garbage = find_garbage(store)
         assert {one.key for one in garbage} == dead
@@ -244,7 +244,7 @@ def test_no_empty_folder_is_left(tmp_path: Path) -> None:
     store = full_store(tmp_path / "s")
     store = add_generation(store, store.table)
     uncommit(store, 1)
-    dead_claim(store, shard_name(0))
+    dead_claim(store, make_shard_name(0))
     collect(store, find_garbage(store))
     folders = [path for path in (tmp_path / "s").rglob("*") if path.is_dir()]
     assert all(any(path.iterdir()) for path in folders)

@@ -9,7 +9,7 @@ from store_content import everything, full_store
 from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.claims import Claims
 from samcache.cache.create import TABLE, add_generation
-from samcache.cache.format.samples import NEWEST, generation_key, make_generation_objects
+from samcache.cache.format.samples import NEWEST, make_generation_key, make_generation_objects
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
 
@@ -49,7 +49,7 @@ def test_the_newest_table_is_found_without_the_hint_after_collection(
 
 def test_without_the_hint_no_table_is_garbage(tmp_path: Path) -> None:
     store = tables(tmp_path / "s")
-    first = store.objects.get(generation_key(0))
+    first = store.objects.get(make_generation_key(0))
     for hint in (None, b"torn", first):
         store.objects.delete([NEWEST])
         if hint:
@@ -83,8 +83,8 @@ def test_an_interrupted_collection_never_leaves_an_old_table_to_be_found(
         assert Store(store.location).generation == store.generation
         store.objects.put(NEWEST, hint)
         for number in (0, 1):
-            if store.objects.size(generation_key(number)) is not None:
-                assert len(store.objects.listing(f"samples/{number:08d}")) == 9
+            if store.objects.find_size(make_generation_key(number)) is not None:
+                assert len(store.objects.list_objects(f"samples/{number:08d}")) == 9
 
 
 def begin_table(store: Store) -> None:

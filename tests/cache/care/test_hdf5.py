@@ -44,7 +44,7 @@ def test_any_store_comes_back_bit_for_bit(
     folder = tmp_path_factory.mktemp("h")
     store = create(folder / "s.zarr", rows, per_shard)
     for shard in committed & set(range(store.layout.shards)):
-        mine = set(range(*store.layout.rows_of(shard)))
+        mine = set(range(*store.layout.find_rows(shard)))
         failures = {row: f"row {row}: \0 \udc80 é" for row in sorted(mine & failed)}
         empty = tuple(sorted((mine & holes) - failed))
         commit_shard(store, shard, content(store, shard, failures=failures, holes=empty))
@@ -52,7 +52,7 @@ def test_any_store_comes_back_bit_for_bit(
     export_store(store, folder / "s.h5")
     again = import_store(folder / "s.h5", folder / "t.zarr")
     assert everything(again) == everything(store)
-    assert again.pending() == store.pending()
+    assert again.list_pending() == store.list_pending()
     pd.testing.assert_frame_equal(again.samples, store.samples)
 
 
@@ -153,7 +153,7 @@ def test_an_interrupted_import_lacks_shards_and_goes_on(
         patched.setattr(FolderObjects, "create", dies)
         with pytest.raises(KeyboardInterrupt):
             import_store(exported, tmp_path / "t.zarr")
-    assert Store(tmp_path / "t.zarr").pending() == [1, 2]
+    assert Store(tmp_path / "t.zarr").list_pending() == [1, 2]
     again = import_store(exported, tmp_path / "t.zarr")
     assert everything(again) == everything(Store(tmp_path / "s.zarr"))
 

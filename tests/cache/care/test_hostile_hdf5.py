@@ -14,7 +14,7 @@ from store_content import create, everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import Commit, ObjectRecord, commit_key
+from samcache.cache.format.commit_record import Commit, ObjectRecord, make_commit_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.store import Store
@@ -81,14 +81,14 @@ def test_a_shard_whose_commit_record_is_missing_stays_pending(
 ) -> None:
     with h5py.File(exported, "r+") as file:
         del file["records/commits/00000001"]
-    assert import_store(exported, tmp_path / "t.zarr").pending() == [1]
+    assert import_store(exported, tmp_path / "t.zarr").list_pending() == [1]
 
 
 def test_a_changed_value_is_never_written(exported: Path) -> None:
     with h5py.File(exported, "r+") as file:
         file["features/neck"][5, 0, 0, 0, 0] = 3
     refused(exported, "rows 4 to 8 of features/neck are not what was exported")
-    assert Store(exported.with_suffix(".imported")).pending() == [1, 2]
+    assert Store(exported.with_suffix(".imported")).list_pending() == [1, 2]
 
 
 def test_a_flipped_bit_in_an_array_is_found_by_hdf5_itself(exported: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_flipped_bit_in_an_array_is_found_by_hdf5_itself(exported: Path) -> No
     refused(exported, "images")
 
 
-RECORDS = ("zarr.json", "samples/zarr.json", "samples/00000000/zarr.json", commit_key(1))
+RECORDS = ("zarr.json", "samples/zarr.json", "samples/00000000/zarr.json", make_commit_key(1))
 
 
 @pytest.mark.parametrize("key", [*RECORDS, "features/patch/zarr.json", "samples/00000000/id/c/0"])
@@ -308,13 +308,13 @@ def test_a_commit_that_claims_more_than_the_file_holds_allocates_nothing(tmp_pat
     store = create(tmp_path / "s.zarr", rows, rows)
     present = np.ones(rows, np.bool_)
     objects = {
-        spec.key(0): ObjectRecord(count_shard_bytes(present, spec.row_bytes), "0" * 32)
+        spec.make_key(0): ObjectRecord(count_shard_bytes(present, spec.row_bytes), "0" * 32)
         for spec in store.arrays.values()
     }
     export_store(store, tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5", "r+") as file:
         record = Commit(0, (0, rows), objects, ("",) * rows).to_bytes()
-        file[f"records/{commit_key(0)}"] = np.frombuffer(record, np.uint8)
+        file[f"records/{make_commit_key(0)}"] = np.frombuffer(record, np.uint8)
     refused(tmp_path / "s.h5", "claims more bytes than the file has")
 
 

@@ -16,7 +16,7 @@ from store_content import content, create, full_store
 
 from samcache.cache.care.listing import StoreRow, list_stores
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key
+from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
@@ -113,7 +113,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
         (lambda store: flip(store / "zarr.json"), "zarr.json is damaged"),
         (lambda store: (store / "zarr.json").unlink(), "no store at"),
         (lambda store: flip(store / "samples/00000000/zarr.json"), "sample table is damaged"),
-        (lambda store: flip(store / commit_key(2)), "commit record of shard 2 is damaged"),
+        (lambda store: flip(store / make_commit_key(2)), "commit record of shard 2 is damaged"),
     ],
 )
 def test_a_damaged_store_has_its_reason_and_hides_no_other(
@@ -137,13 +137,13 @@ def test_stores_in_a_bucket_are_found_without_listing_their_objects(
     create(f"{s3}/team/deep/b.zarr")
     create(f"{s3}/.hidden/c.zarr")
     listed: list[str] = []
-    listing = BucketObjects.listing
+    listing = BucketObjects.list_objects
 
     def note(self: BucketObjects, prefix: str) -> dict[str, int]:
         listed.append(prefix)
         return listing(self, prefix)
 
-    monkeypatch.setattr(BucketObjects, "listing", note)
+    monkeypatch.setattr(BucketObjects, "list_objects", note)
     expected = [f"{s3}/team/a.zarr", f"{s3}/team/deep/b.zarr"]
     for root in (s3, f"{s3}/", f"{s3}/team"):
         assert [row.location for row in list_stores(root)] == expected

@@ -16,7 +16,7 @@ from samcache.cache.care.merge import merge_stores
 from samcache.cache.claims import Claims
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.errors import ConfigError, SourceError, StoreError
-from samcache.cache.format.commit_record import Commit, commit_key, shard_name
+from samcache.cache.format.commit_record import Commit, make_commit_key, make_shard_name
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.shards import DamagedShardError
@@ -51,7 +51,7 @@ def made(
     description = Description(identity, dataset, per_shard, SHAPES)
     store = create_store(path, open_objects(path), description, table)
     for shard in range(store.layout.shards):
-        start, stop = store.layout.rows_of(shard)
+        start, stop = store.layout.find_rows(shard)
         known = content(store, shard)
         blocks = {
             path: np.stack([value_of(name, block[0]) for name in ids[start:stop]])
@@ -121,7 +121,7 @@ def test_any_stores_are_merged_row_by_row(
                 expected[name] = known
     assert dict(rows_by_id(merged)) == expected
     assert list(merged.samples["id"]) == list(expected)
-    assert merged.pending() == []
+    assert merged.list_pending() == []
     assert merged.rows_per_shard == stores[0].rows_per_shard
     assert list(merged.table["row"]) == list(range(len(expected)))
 
@@ -229,12 +229,12 @@ def test_an_interrupted_merge_goes_on_with_what_is_missing(
         with pytest.raises(KeyboardInterrupt):
             merge_stores([a, b], tmp_path / "m", False)
     begun = Store(tmp_path / "m")
-    assert begun.pending() == [2, 3]
-    before = begun.objects.get(commit_key(0))
+    assert begun.list_pending() == [2, 3]
+    before = begun.objects.get(make_commit_key(0))
     merged = merge_stores([a, b], tmp_path / "m", False)
-    assert merged.objects.get(commit_key(0)) == before
+    assert merged.objects.get(make_commit_key(0)) == before
     assert dict(rows_by_id(merged)) == {**dict(rows_by_id(a)), **dict(rows_by_id(b))}
-    assert merge_stores([a, b], tmp_path / "m", False).pending() == []
+    assert merge_stores([a, b], tmp_path / "m", False).list_pending() == []
 
 
 def test_what_is_not_the_merge_of_these_is_left_alone(tmp_path: Path) -> None:
@@ -266,11 +266,11 @@ def test_a_shard_that_another_process_holds_is_left_to_it(tmp_path: Path) -> Non
     merge_stores([a], tmp_path / "m", False)
     uncommit(Store(tmp_path / "m"), 1)
     with Claims(open_objects(tmp_path / "m")) as other:
-        assert other.take(shard_name(1))
+        assert other.take(make_shard_name(1))
         with pytest.raises(StoreError, match=r"another process is writing 1 shard:"):
             merge_stores([a], tmp_path / "m", False)
-        assert Store(tmp_path / "m").pending() == [1]
-    assert merge_stores([a], tmp_path / "m", False).pending() == []
+        assert Store(tmp_path / "m").list_pending() == [1]
+    assert merge_stores([a], tmp_path / "m", False).list_pending() == []
 
 
 def test_a_damaged_input_is_named_and_not_copied(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_damaged_input_is_named_and_not_copied(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"a/images/c/1/0/0/0") as raised:
         merge_stores([a], tmp_path / "m", False)
     assert not isinstance(raised.value, DamagedShardError)
-    assert Store(tmp_path / "m").pending() == [1]
+    assert Store(tmp_path / "m").list_pending() == [1]
 
 
 def test_each_source_object_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_prefixes_keep_two_sites_apart(sites: list[Store], tmp_path: Path) -> No
             assert stored[prefix + name][3:] == tuple(rest)  # status, reason, sha256, every row
             assert stored[prefix + name][2] == (group and prefix + str(group))
     assert [one["prefix"] for one in merged.provenance["merged"]] == ["A", "B/mri"]
-    assert merge_stores(sites, *both, ("A", "B/mri")).pending() == []  # the same goes on
+    assert merge_stores(sites, *both, ("A", "B/mri")).list_pending() == []  # the same goes on
     with pytest.raises(StoreError, match="not the merge of these"):
         merge_stores(sites, *both, ("A", "C"))
 

@@ -15,7 +15,7 @@ from samcache.cache.care import stage
 from samcache.cache.care.stage import stage_folder, stage_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key
+from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
@@ -67,11 +67,11 @@ def test_a_store_behind_a_web_server_is_asked_only_for_what_is_not_here(
 ) -> None:
     uncommit(full_store(tmp_path / "store.zarr"), 1)
     local, _ = stage_it(f"{web}/store.zarr")
-    assert local.committed() == [0, 2]
+    assert local.list_committed() == [0, 2]
     requests.clear()
     _, said = stage_it(f"{web}/store.zarr")
     assert said.startswith("using the staged copy")
-    assert [key for key in requests if key.startswith("commits")] == [commit_key(1)]
+    assert [key for key in requests if key.startswith("commits")] == [make_commit_key(1)]
 
 
 def test_only_what_the_store_has_gained_is_staged_again(
@@ -85,7 +85,7 @@ def test_only_what_the_store_has_gained_is_staged_again(
     assert commit_shard(grown, 3, content(grown, 3))
     requests.clear()
     local, _ = stage_it(remote.location)
-    assert local.committed() == [0, 1, 2, 3]
+    assert local.list_committed() == [0, 1, 2, 3]
     assert len(local.samples) == 14
     assert {key.split("/c/")[1][0] for key in requests if "/c/" in key and key[0] == "f"} == {"3"}
 
@@ -153,13 +153,13 @@ def test_what_was_cleaned_away_or_damaged_in_a_stage_is_brought_again(
     local, _ = stage_it(f"{web}/store.zarr")
     folder = Path(local.location)
     (folder / FEATURE).unlink()
-    flip(folder / commit_key(2))
+    flip(folder / make_commit_key(2))
     again, said = stage_it(f"{web}/store.zarr")
     assert said.startswith("staging")
     np.testing.assert_array_equal(
         again.read_features("patch", 0, 10), source.read_features("patch", 0, 10)
     )
-    assert again.committed() == [0, 1, 2]
+    assert again.list_committed() == [0, 1, 2]
 
 
 def test_a_damaged_source_is_refused(tmp_path: Path, web: str) -> None:
@@ -196,12 +196,12 @@ def test_of_two_processes_one_stages_and_the_other_waits(
 
 def test_a_stage_that_is_in_use_can_gain_shards(tmp_path: Path, web: str) -> None:
     store = full_store(tmp_path / "store.zarr")
-    record = store.objects.get(commit_key(1))
-    store.objects.delete([commit_key(1)])
+    record = store.objects.get(make_commit_key(1))
+    store.objects.delete([make_commit_key(1)])
     in_use, _ = stage_it(f"{web}/store.zarr")
-    store.objects.put(commit_key(1), record)
+    store.objects.put(make_commit_key(1), record)
     local, _ = stage_it(f"{web}/store.zarr")
-    assert (in_use.committed(), local.committed()) == ([0, 1, 2], [0, 1, 2])
+    assert (in_use.list_committed(), local.list_committed()) == ([0, 1, 2], [0, 1, 2])
 
 
 def test_a_folder_that_cannot_be_used_is_named_with_its_variable(

@@ -10,7 +10,7 @@ from store_content import content, create, full_store, uncommit
 
 from samcache.cache.care.verify import report, verify
 from samcache.cache.errors import UnreachableError
-from samcache.cache.format.commit_record import commit_key, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
@@ -35,13 +35,13 @@ def test_any_flipped_bit_is_found_in_its_object(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     store = full_store(tmp_path_factory.mktemp("v") / "s.zarr")
-    keys = [spec.key(shard) for shard in range(3) for spec in store.arrays.values()]
+    keys = [spec.make_key(shard) for shard in range(3) for spec in store.arrays.values()]
     key = data.draw(st.sampled_from(keys))
     flip(Path(store.location, key), data.draw(st.integers(0, 10_000)))
     (damage,) = verify(Store(store.location))
     assert damage.key == key
     shard = int(key.split("/c/")[1].split("/")[0])
-    assert set(damage.rows) <= set(range(*store.layout.rows_of(shard)))
+    assert set(damage.rows) <= set(range(*store.layout.find_rows(shard)))
     assert damage.rows
 
 
@@ -94,15 +94,15 @@ def test_a_damaged_commit_record_costs_what_no_spare_tells_and_hides_no_other(
     tmp_path: Path, spare: bool, cost: tuple[int, ...], missing: bool
 ) -> None:
     store = full_store(tmp_path / "s.zarr")
-    record = Path(store.location) / commit_key(0)
+    record = Path(store.location) / make_commit_key(0)
     record.write_bytes(b"{")
     if not spare:
-        (Path(store.location) / spare_key(0)).unlink()
+        (Path(store.location) / make_spare_key(0)).unlink()
     elif missing:
         record.unlink()
     flip(Path(store.location) / "images/c/2/0/0/0", 5)
     first, second = verify(Store(store.location))
-    assert first.key == commit_key(0)
+    assert first.key == make_commit_key(0)
     assert first.rows == cost
     assert second.key == "images/c/2/0/0/0"
     told = report(store.location)
@@ -114,11 +114,11 @@ def test_a_record_that_points_elsewhere_is_damage_and_is_not_followed(
     tmp_path: Path, key: str
 ) -> None:
     store = full_store(tmp_path / "s.zarr")
-    record = unseal(store.objects.get(commit_key(0)))
+    record = unseal(store.objects.get(make_commit_key(0)))
     record["objects"][key] = {"bytes": 1, "checksum": "0" * 32}
-    store.objects.put(commit_key(0), seal(record))
+    store.objects.put(make_commit_key(0), seal(record))
     (damage,) = verify(Store(store.location))
-    assert damage.key == commit_key(0)
+    assert damage.key == make_commit_key(0)
     assert "names other objects" in damage.problem
 
 

@@ -17,7 +17,7 @@ from samcache.cache.care.merge import merge_stores
 from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key, spare_key
+from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
@@ -73,8 +73,8 @@ def test_an_exchanged_object_is_refused(store: Store) -> None:
 
 def test_it_gains_spares_grows_and_is_copied_and_merged(store: Store, tmp_path: Path) -> None:
     write_spares(store)
-    for shard in store.committed():
-        assert store.objects.get(spare_key(shard)) == store.objects.get(commit_key(shard))
+    for shard in store.list_committed():
+        assert store.objects.get(make_spare_key(shard)) == store.objects.get(make_commit_key(shard))
     fresh = samples(14)[13:].assign(row=16)
     grown = add_generation(store, pd.concat([store.table, fresh], ignore_index=True))
     assert commit_shard(grown, 4, content(grown, 4))

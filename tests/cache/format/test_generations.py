@@ -18,11 +18,11 @@ def test_dropping_the_last_rows_never_frees_them_for_others(tmp_path: Path, kept
     shorter = add_generation(store, store.table.iloc[:kept])
     assert len(shorter.samples) == kept
     assert (shorter.samples["status"] == "ok").all()
-    assert (shorter.layout.shards, shorter.pending()) == (3, [])
+    assert (shorter.layout.shards, shorter.list_pending()) == (3, [])
     assert verify(shorter) == []
     grown = pd.concat([shorter.table, store.table.iloc[9:].assign(id="new", row=12)])
     longer = add_generation(shorter, grown)
-    assert longer.pending() == [3]
+    assert longer.list_pending() == [3]
     assert longer.samples["status"].tolist() == ["ok"] * kept + ["missing"]
     shown = zarr.open_group(store.location, mode="r")["features/neck"].shape
     assert shown == (13, 1, 3, 2, 2)

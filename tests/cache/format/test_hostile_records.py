@@ -23,7 +23,7 @@ from samcache.cache.care.listing import list_stores
 from samcache.cache.care.verify import report
 from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
-from samcache.cache.format.records import canonical, checksum, seal, unseal
+from samcache.cache.format.records import compute_checksum, encode_canonical, seal, unseal
 from samcache.cache.format.samples import make_generation_objects
 from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
@@ -65,9 +65,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sealed(value: Any) -> bytes:
     """A record with a checksum and a fingerprint that fit, whatever it says."""
     if isinstance(value, dict) and isinstance(value.get("identity"), dict):
-        digest = hashlib.sha256(canonical(value["identity"])).hexdigest()
+        digest = hashlib.sha256(encode_canonical(value["identity"])).hexdigest()
         value = {**value, "fingerprint": digest}
-    attributes = {"samcache": value, "checksum": checksum(canonical(value))}
+    attributes = {"samcache": value, "checksum": compute_checksum(encode_canonical(value))}
     return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode()
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from samcache.cache.labels.duplicates import find_duplicates, split_groups
+from samcache.cache.labels.duplicates import find_duplicates, find_split_groups
 
 
 def table(*rows: tuple[str, int, str, str, str]) -> pd.DataFrame:
@@ -22,7 +22,7 @@ def test_copies_are_found_and_those_across_splits_come_first() -> None:
     across, within = find_duplicates(samples)
     assert across.ids == ("c", "d")
     assert across.leaks
-    assert across.text(("no", "yes")) == "c (train, yes) = d (test, no)"
+    assert across.describe(("no", "yes")) == "c (train, yes) = d (test, no)"
     assert within.ids == ("a", "b")
     assert not within.leaks
 
@@ -41,4 +41,4 @@ def test_groups_in_two_splits_are_named() -> None:
         ("d", 0, "train", "", ""),
         ("e", 0, "test", "", ""),
     )
-    assert split_groups(samples) == {"p1": ("test", "train")}
+    assert find_split_groups(samples) == {"p1": ("test", "train")}

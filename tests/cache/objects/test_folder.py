@@ -40,15 +40,15 @@ def test_an_object_that_vanishes_as_it_is_created_is_created_again(
     """Another process made it and removes it, such as a claim that it releases."""
     objects = FolderObjects(tmp_path / "s")
     objects.create("key", b"theirs")
-    size = objects.size
+    size = objects.find_size
 
     def remove_first(key: str) -> int | None:
         objects.delete([key])
         return size(key)
 
-    monkeypatch.setattr(objects, "size", remove_first)
+    monkeypatch.setattr(objects, "find_size", remove_first)
     assert objects.create("key", b"ours")
     assert objects.get("key") == b"ours"
-    monkeypatch.setattr(objects, "size", lambda _: None)
+    monkeypatch.setattr(objects, "find_size", lambda _: None)
     with pytest.raises(StoreError, match="another process creates and removes it"):
         objects.create("key", b"ours")

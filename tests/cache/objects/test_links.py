@@ -16,7 +16,7 @@ from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.hdf5.store import export_store, import_store
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import StoreError
-from samcache.cache.format.commit_record import commit_key
+from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
 from samcache.extract.options import ExtractOptions
@@ -74,7 +74,7 @@ def test_nothing_outside_a_store_is_changed(
     """The second shard is not committed, and all that its writer needs may be a link."""
     store, outside = tmp_path / "s.zarr", tmp_path / "outside"
     shutil.copytree(place / ("merged.zarr" if command == "merge" else "whole.zarr"), store)
-    (store / commit_key(1)).unlink()
+    (store / make_commit_key(1)).unlink()
     (store / OBJECT).write_bytes(b"left half written")
     link_to(store / linked, outside, target)
     before = tree(outside)
@@ -132,7 +132,7 @@ def test_a_key_that_leads_out_of_the_folder_is_refused(tmp_path: Path, key: str)
     objects = FolderObjects(tmp_path / "s")
     for access in (
         lambda: objects.get(key),
-        lambda: objects.size(key),
+        lambda: objects.find_size(key),
         lambda: objects.read_into(key, []),
         lambda: objects.read_parts_into(key, []),
         lambda: objects.put(key, b"x"),

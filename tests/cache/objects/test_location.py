@@ -46,15 +46,15 @@ def test_a_refused_credential_is_one_line_and_is_not_tried_again(
     aws(server.url)
     held = open_objects("s3://b/toy.zarr")
     calls = {
-        "listing": lambda: held.listing(""),
-        "children": lambda: held.children(""),
+        "listing": lambda: held.list_objects(""),
+        "children": lambda: held.list_children(""),
         "create": lambda: held.create("k", b"1"),
         "put": lambda: held.put("k", b"1"),
     }
     if status != 404:
         calls |= {
             "get": lambda: held.get("k"),
-            "size": lambda: held.size("k"),
+            "size": lambda: held.find_size("k"),
             "delete": lambda: held.delete(["k"]),
             "open": lambda: Store("s3://b/toy.zarr"),
         }

@@ -43,7 +43,7 @@ def animation(kind: str, **options: object) -> bytes:
     return saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)
 
 
-def turned(kind: str, mode: str = "RGB") -> bytes:
+def turn_pixels(kind: str, mode: str = "RGB") -> bytes:
     """A line of light and dark whose EXIF says that the camera was held upright (orientation 6)."""
     image = filled(mode, 0)
     image.putpixel((0, 0), 255 if mode != "RGB" else (255, 255, 255))
@@ -184,14 +184,14 @@ def test_refused_with_the_reason(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_turned_as_exif_says(kind: str) -> None:
-    decoded = pixels_of(turned(kind))
+    decoded = pixels_of(turn_pixels(kind))
     assert decoded.shape == (2, 1, 3)
     if kind != "JPEG":  # which blurs
         assert decoded[:, 0].tolist() == [WHITE, BLACK]
 
 
 def test_deep_grey_is_turned_too() -> None:
-    assert pixels_of(turned("PNG", "I;16")).shape == (2, 1, 3)
+    assert pixels_of(turn_pixels("PNG", "I;16")).shape == (2, 1, 3)
 
 
 @pytest.mark.parametrize("size", [(30_000, 2), (2, 30_000)])

@@ -15,7 +15,7 @@ from samcache.cache.care.merge import merge_stores
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
 from samcache.cache.format.layout import EXTENTS
-from samcache.cache.format.views import VIEW_SETS, VIEWS, turned
+from samcache.cache.format.views import VIEW_SETS, VIEWS, turn_pixels
 from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.extract.encoders.load import load_encoder
@@ -55,8 +55,8 @@ def test_the_names_mean_what_numpy_means_by_them() -> None:
     }
     assert set(expected) == set(VIEWS)
     for view, pixels in expected.items():
-        np.testing.assert_array_equal(turned(image, view), pixels, err_msg=view)
-    assert len({turned(image, view).tobytes() for view in VIEWS}) == 8
+        np.testing.assert_array_equal(turn_pixels(image, view), pixels, err_msg=view)
+    assert len({turn_pixels(image, view).tobytes() for view in VIEWS}) == 8
 
 
 def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
@@ -73,14 +73,14 @@ def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
         cached, extent = store.read_images(row, row + 1)[0], store.read(EXTENTS, row, row + 1)[0]
         assert tuple(extent) == pixels.shape[:2]
         for place, view in enumerate(store.identity.views):
-            frame, size = to_frame(Image.fromarray(turned(pixels, view)), 64)
+            frame, size = to_frame(Image.fromarray(turn_pixels(pixels, view)), 64)
             with torch.inference_mode():
                 maps = encoder.model(normalise(torch.from_numpy(np.stack([frame])), [size], "sam"))
             for level in LEVELS:
                 found = store.read_features(level, row, row + 1)[0, place]
                 np.testing.assert_array_equal(found, maps[level][0].numpy(), err_msg=view)
-            expected = to_frame(Image.fromarray(turned(pixels, view)), 50)[0]
-            image = turned(cached[: extent[0], : extent[1]], view)
+            expected = to_frame(Image.fromarray(turn_pixels(pixels, view)), 50)[0]
+            image = turn_pixels(cached[: extent[0], : extent[1]], view)
             height, width = image.shape[:2]
             np.testing.assert_array_equal(image, expected[:height, :width])
             assert not expected[height:].any()

@@ -43,7 +43,7 @@ def cines(tmp_path: Path) -> Path:
 def test_frames_are_recorded_and_followed(cines: Path, run_extract: Extract, frames: str) -> None:
     reading = SourceOptions(frames=frames)  # type: ignore[arg-type]
     made, _ = run_extract(source=cines, reading=reading)
-    assert Reading.recorded(made.provenance) == Reading(frames=frames)
+    assert Reading.from_record(made.provenance) == Reading(frames=frames)
     before = len(made.table)
     write_cine(cines / "dark" / "new.dcm", 99, bright=False)
     grown, summary = run_extract(source=cines)
@@ -104,7 +104,7 @@ def test_repair_reads_as_the_store_was_read(
     cines: Path, run_extract: Extract, checkpoint: Path
 ) -> None:
     made, _ = run_extract(source=cines, reading=SourceOptions(frames="middle"))
-    shard = Path(made.location) / made.arrays["features/neck"].key(0)
+    shard = Path(made.location) / made.arrays["features/neck"].make_key(0)
     shard.write_bytes(b"x" * shard.stat().st_size)
     options = RepairOptions(made.location, cines, checkpoint)
     with pytest.raises(StoreError, match="was read with frames middle"):
@@ -119,14 +119,14 @@ def test_a_merged_store_tells_what_its_parts_agree_on(
     first, _ = run_extract("first", source=cines)
     single, _ = run_extract("single", source=npz)
     same = merge_stores([middle, single], tmp_path / "same.zarr", True)
-    assert Reading.recorded(same.provenance) == Reading(frames="middle")
+    assert Reading.from_record(same.provenance) == Reading(frames="middle")
     mixed = merge_stores([middle, first], tmp_path / "mixed.zarr", True)
-    assert Reading.recorded(mixed.provenance) == Reading(frames=MIXED)
+    assert Reading.from_record(mixed.provenance) == Reading(frames=MIXED)
     with pytest.raises(SourceError, match="read with different frames: give the right"):
         run_extract("mixed", source=cines)
 
 
 @pytest.mark.parametrize("odd", [None, [], "middle", {"frames": 7, "images_key": ["x"]}])
 def test_odd_records_say_nothing(odd: object) -> None:
-    assert (Reading.recorded({"reading": odd}) or Reading()) == Reading()
+    assert (Reading.from_record({"reading": odd}) or Reading()) == Reading()
     assert json.dumps(Reading(frames="all").to_json()) == '{"frames": "all"}'

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from reported_runs import SCRIPT, ReportedRuns, with_classes
 
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 from samcache.train.report.examples import Examples
 from samcache.train.report.facts import read_facts
 from samcache.train.report.findings import check_run
@@ -161,7 +161,7 @@ def test_a_legend_hides_no_line(opened: Any) -> None:
 
 @pytest.mark.parametrize("opened", [("laptop", "light")], indirect=True)
 def test_names_are_text_and_figures_have_their_words(opened: Any) -> None:
-    assert visible(SCRIPT) in opened.locator("h1").inner_text()
+    assert escape_controls(SCRIPT) in opened.locator("h1").inner_text()
     assert opened.locator("script").count() == 0
     snapshot = opened.locator("main").aria_snapshot()
     for title in ("ROC curve", "Confusion matrix", "Calibration", "Learning curves"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from reported_runs import DOLLAR, SCRIPT, ReportedRuns, with_classes
 
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.figures import draw_figures
 from samcache.train.report.svg import SERIES, figure, open_canvas, shown
@@ -26,7 +26,7 @@ def test_a_name_in_a_figure_is_never_markup_nor_mathematics() -> None:
             axes.text(0, 0, shown(name))
         drawn = figure(drawing, "Title", f"shows {SCRIPT}", "")
     root = ET.fromstring(str(drawn.svg))
-    assert root.attrib["aria-label"] == f"Title. shows {visible(SCRIPT)}"
+    assert root.attrib["aria-label"] == f"Title. shows {escape_controls(SCRIPT)}"
     texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
     assert [text for text in texts if text in map(shown, names)] == list(map(shown, names))
     assert shown("肺\x01\ud83d") == "肺\ufffd\ufffd"

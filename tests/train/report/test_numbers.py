@@ -18,7 +18,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 from samcache.train.report.page import write_report
 
 CLASSES = (SCRIPT, DOLLAR)
@@ -120,7 +120,7 @@ def test_every_row_of_the_metrics(page: tuple[str, Answers]) -> None:
     found = {name: re.findall(r"<td[^>]*>(.*?)</td>", cells) for name, cells in rows}
     metrics, seeds = answers.metrics(), answers.seeds
     for name, value in metrics.items():
-        cells = found[visible(name)]
+        cells = found[escape_controls(name)]
         assert cells[0] == f"{value:.3f}", name
         assert len(cells) == (4 if len(seeds) > 1 else 3)
         if len(seeds) > 1:
@@ -153,14 +153,14 @@ def test_examples_have_the_same_answers(page: tuple[str, Answers]) -> None:
     for place, name in enumerate(CLASSES):
         own = answers.labels == place
         hits = int((answers.taken[own] == place).sum())
-        assert (visible(name), str(hits), str(own.sum())) in heads
+        assert (escape_controls(name), str(hits), str(own.sum())) in heads
     pattern = r'class="answer">(recognised as|taken for) (.*?), ([\d.]+) %</span><br>(.*?)</figcap'
     shown = re.findall(pattern, source)
     assert len(shown) >= 2
     for verb, answer, chance, name in shown:
-        place = [visible(each) for each in answers.ids].index(name)
+        place = [escape_controls(each) for each in answers.ids].index(name)
         assert chance == f"{100 * answers.chances[place].max():.1f}"
-        assert answer == visible(CLASSES[answers.taken[place]])
+        assert answer == escape_controls(CLASSES[answers.taken[place]])
         assert (verb == "recognised as") == (answers.taken[place] == answers.labels[place])
 
 

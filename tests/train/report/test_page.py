@@ -17,7 +17,7 @@ from shown import text_of
 from trained_run import copied, write_results
 
 from samcache.cache.errors import ConfigError, StoreError
-from samcache.cache.text import visible
+from samcache.cache.text import escape_controls
 from samcache.cli import cli
 from samcache.commands.show.trainings import describe_report
 from samcache.train.config import TrainConfig
@@ -118,7 +118,7 @@ def test_names_from_outside_are_text(written: Callable[..., Page]) -> None:
     assert not page.all("script")
     assert all(EVIL_FILE not in str(tag) and tag != "b" for tag, _ in page.elements)
     assert {tag for tag, attributes in page.elements if "onerror" in attributes} == set()
-    assert visible(SCRIPT) in page.text
+    assert escape_controls(SCRIPT) in page.text
     assert DOLLAR in page.text
     assert "\u202e" not in page.text
     legends = [words for words in page.words if words.startswith("AP ")]

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trained_run import Trained, one_line, samcache, write_results
 
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.report import words
 from samcache.train.report.facts import read_facts
@@ -50,7 +50,7 @@ def write_json(run: Path, name: str, value: Any) -> None:
     (run / name).write_text(json.dumps(value))
     results = json.loads((run / RESULTS).read_text())
     if isinstance(results, dict) and isinstance(results.get("files"), dict):
-        files = {path.name: file_sha256(path) for path in run.iterdir() if path.name != RESULTS}
+        files = {path.name: hash_file(path) for path in run.iterdir() if path.name != RESULTS}
         write_results(run, {**results, "files": files})
 
 

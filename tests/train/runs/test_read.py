@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from trained_run import Trained, copied, one_line, samcache
 
 from samcache.cache.files import digest
-from samcache.cache.files.digest import file_sha256
+from samcache.cache.files.digest import hash_file
 from samcache.cache.files.regular_file import open_regular
 from samcache.train.model.backbones import build_backbone
 
@@ -31,7 +31,7 @@ def flip(path: Path, place: int) -> None:
 def test_results_tell_every_other_file_of_the_folder(run: Path) -> None:
     told = json.loads((run / "results.json").read_text())["files"]
     assert told.keys() == {path.name for path in run.iterdir() if path.is_file()} - {"results.json"}
-    assert all(file_sha256(run / name) == digest for name, digest in told.items())
+    assert all(hash_file(run / name) == digest for name, digest in told.items())
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
@@ -77,7 +77,7 @@ def test_pretrained_weights_are_told_by_their_bytes(trained: Trained, tmp_path: 
     save_file(build_backbone("resnet18", 2).net.state_dict(), weights)
     run = trained.train(tmp_path / "run", attention="none", pretrained=str(weights))
     told = json.loads((run / "config.json").read_text())["pretrained_sha256"]
-    assert told == file_sha256(weights)
+    assert told == hash_file(weights)
     page = tmp_path / "page.html"
     assert samcache("report", run, "--out", page).exit_code == 0
     assert f"resnet18.safetensors (SHA-256 {told[:16]})" in page.read_text()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.labels.copies import group_codes
+from samcache.cache.labels.copies import number_groups
 from samcache.train.tasks.splits import Member, draw_subset, name_member, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -120,10 +120,10 @@ def test_each_seed_draws_other_samples_for_a_fraction() -> None:
 
 def test_samples_without_a_group_stand_alone_whatever_their_order() -> None:
     samples = pd.DataFrame({"id": ["d", "c", "b", "a"], "group": ["", "", "p", "p"]})
-    codes = group_codes(samples)
+    codes = number_groups(samples)
     assert codes[2] == codes[3]
     assert len(set(codes.tolist())) == 3
-    np.testing.assert_array_equal(group_codes(samples[::-1]), codes[::-1])
+    np.testing.assert_array_equal(number_groups(samples[::-1]), codes[::-1])
 
 
 def test_what_a_sample_is_in_a_member() -> None:
