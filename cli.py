@@ -27,7 +27,7 @@ try:
     from samcache.commands.report import report
     from samcache.commands.sweep import sweep
     from samcache.commands.terminal.allocator import keep_freed_memory
-    from samcache.commands.terminal.group import Samcache, quiet_option, verbose_option
+    from samcache.commands.terminal.group import Samcache, make_quiet_option, make_verbose_option
     from samcache.commands.train import train
 except KeyboardInterrupt:  # Ctrl-C before a command could handle it
     sys.stderr.write("Stopped by SIGINT before any work began\n")
@@ -61,7 +61,7 @@ def cli() -> None:
     keep_freed_memory()
 
 
-cli.params += [quiet_option(), verbose_option()]
+cli.params += [make_quiet_option(), make_verbose_option()]
 for command in (
     *(extract, probe, train, sweep, compare, report),  # in the order of use
     *(predict, evaluate, export),

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from samcache.api.store import array_path, check_views, unknown_name
+from samcache.api.store import check_views, find_array_path, make_unknown_name_error
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.layout import EXTENTS, IMAGES
 from samcache.cache.format.statistics import read_moments
@@ -77,14 +77,14 @@ class FeatureDataset(Dataset[Item]):
             raise ConfigError("levels and views should be lists of names, such as ['neck']")
         features = store._features
         names = [*levels, *([IMAGES] if images else [])]
-        self._paths = {name: array_path(features, name) for name in names}
+        self._paths = {name: find_array_path(features, name) for name in names}
         check_views(features, views)
         self.classes = store.classes
         self.views = tuple(views)
         samples = store.samples[store.samples["status"] == "ok"]
         if split is not None:
             if split not in store.splits:
-                raise unknown_name("split", split, store.splits)
+                raise make_unknown_name_error("split", split, store.splits)
             samples = samples[samples["split"] == split]
         self.samples = samples.reset_index(drop=True)
         self.labels = torch.from_numpy(self.samples["label"].to_numpy(np.int64, copy=True))
@@ -192,14 +192,14 @@ def _read_scales(features: StoredFeatures, paths: Mapping[str, str]) -> dict[str
     scales = {}
     for name in paths:
         if name == IMAGES:
-            scales[name] = _image_scale(features, rows)
+            scales[name] = _compute_image_scale(features, rows)
         else:
             mean, variance = moments[name].mean, moments[name].variance
             scales[name] = Scale.of(torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance)))
     return scales
 
 
-def _image_scale(features: StoredFeatures, rows: np.ndarray[Any, Any]) -> Scale:
+def _compute_image_scale(features: StoredFeatures, rows: np.ndarray[Any, Any]) -> Scale:
     """The scale of some rows' images, from exact counts of their values."""
     reader, counted = RowReader(features, [IMAGES]), np.zeros((3, 256), np.int64)
     for start in range(0, len(rows), _COUNTED):

@@ -116,7 +116,7 @@ class Run:
             asked = SourceOptions(window=window)
             reading = follow_run(asked, self._run.reading, str(self.folder))
             return open_inputs([str(one) for one in given], reading, hash_ids=False)
-        source = ImagesInMemory([_as_image(one, window) for one in given])
+        source = ImagesInMemory([_convert_to_image(one, window) for one in given])
         return [Inputs(source, source.samples)]
 
     def __repr__(self) -> str:
@@ -133,7 +133,7 @@ class ImagesInMemory(Source):
         super().__init__("images", ("",), table, "source")
         self._images = images
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         image = self._images[row]
         sha256 = hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
         return SourceImage(sha256, image.copy)
@@ -144,7 +144,7 @@ class ImagesInMemory(Source):
         return taken
 
 
-def _as_image(given: Any, window: Window | None) -> Image.Image:
+def _convert_to_image(given: Any, window: Window | None) -> Image.Image:
     """A Pillow image or an array in RGB, as the same image in a file is decoded."""
     if isinstance(given, Image.Image):
         upright = ImageOps.exif_transpose(given)

@@ -156,7 +156,7 @@ class FeatureArray:
     def __init__(
         self, features: StoredFeatures, samples: pd.DataFrame, level: str, view: str
     ) -> None:
-        path = array_path(features, level)
+        path = find_array_path(features, level)
         check_views(features, [view])
         self.level = level
         self._samples = samples
@@ -203,12 +203,12 @@ class FeatureArray:
         return f"FeatureArray({self.level!r}, shape={self.shape}, dtype={self.dtype})"
 
 
-def array_path(features: StoredFeatures, level: str) -> str:
+def find_array_path(features: StoredFeatures, level: str) -> str:
     """The path of a level's array, or of the images; raises KeyError if the store has neither."""
     path = level if level == IMAGES else make_feature_path(level)
     if path not in features.arrays:
         there = [*features.identity.levels, *([IMAGES] if IMAGES in features.arrays else [])]
-        raise unknown_name("level", level, there)
+        raise make_unknown_name_error("level", level, there)
     return path
 
 
@@ -216,7 +216,7 @@ def check_views(features: StoredFeatures, views: Iterable[str]) -> None:
     """Raise KeyError for a view that the store does not hold."""
     for view in views:
         if view not in features.identity.views:
-            raise unknown_name("view", view, features.identity.views)
+            raise make_unknown_name_error("view", view, features.identity.views)
 
 
 def check_readable(samples: pd.DataFrame) -> None:
@@ -228,6 +228,6 @@ def check_readable(samples: pd.DataFrame) -> None:
         raise StoreError(f"{name} has no features ({why}): read only samples whose status is 'ok'")
 
 
-def unknown_name(kind: str, name: str, there: Iterable[str]) -> UnknownNameError:
+def make_unknown_name_error(kind: str, name: str, there: Iterable[str]) -> UnknownNameError:
     """The KeyError for a name that a store does not hold, to be raised."""
     return UnknownNameError(f"the store has no {kind} {name!r}: it has {', '.join(there)}")

@@ -97,7 +97,7 @@ def drawn(data: TrainingData, members: int, size: int) -> list[Inputs]:
     """A batch for each member, of its own rows."""
     rows = data.rows("train").to(data.device)
     chosen = [rows[torch.randperm(len(rows))[:size]] for _ in range(members)]
-    return [(*data.inputs(own), data.labels[own]) for own in chosen]
+    return [(*data.make_inputs(own), data.labels[own]) for own in chosen]
 
 
 def built(config: TrainConfig, data: TrainingData, members: int) -> list[Classifier]:

@@ -133,12 +133,12 @@ def settings(limit: int, image_size: int, batch_size: int, device: str) -> Extra
 
 def compare(options: ExtractOptions, repeats: int) -> None:
     """Print the table of bare loop against extraction."""
-    source = open_source(options.source, options.reading).limited(options.limit or 1)
+    source = open_source(options.source, options.reading).limit(options.limit or 1)
     precision = resolve_precision(options.precision, torch.device(options.device))
     checkpoint = options.checkpoint or Path()
     encoder = load_encoder("vit_t", checkpoint, LEVELS, options.image_size, precision)
     size = encoder.image_size
-    frames = [to_frame(source.image(row).decode(), size) for row in range(len(source.samples))]
+    frames = [to_frame(source.read_image(row).decode(), size) for row in range(len(source.samples))]
     model = encoder.model.to(options.device)
     shard_encoder.ShardEncoder = TimedEncoder  # type: ignore[misc]
     bare_loop(options, model, frames[:4])

@@ -114,8 +114,8 @@ def epochs(
     plain = replace(data, pooled={})
     taps = config.resolve_taps(levels)
     ways = {
-        "none": (stepper(alone, plain, {}, plain.inputs), batches),
-        "slca": (stepper(config, data, taps, data.inputs), batches),
+        "none": (stepper(alone, plain, {}, plain.make_inputs), batches),
+        "slca": (stepper(config, data, taps, data.make_inputs), batches),
     }
     if checkpoint:
         live = live_inputs(store, data, checkpoint)
@@ -190,7 +190,7 @@ def live_inputs(
             )
             for name, pooled in data.pooled.items()
         }
-        return data.inputs(rows)[0], given
+        return data.make_inputs(rows)[0], given
 
     return inputs
 

@@ -127,7 +127,7 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
         writer, hashes = Writer(location), SourceHashes(source, lambda *_: None)
         store, _ = update_table(store, target, share, writer, hashes, lambda *_: None)
         work = Work(store, source, find_places(store, source.samples), KnownRows(), share)
-        assert sum(len(work.rows(shard)) for shard in work.pending()) > 0
+        assert sum(len(work.list_rows(shard)) for shard in work.list_pending()) > 0
 
     return planned
 

@@ -22,7 +22,13 @@ from samcache.commands.options import (
     option,
     source_options,
 )
-from samcache.commands.terminal.group import Commands, console, next_for_store, remark, resumable
+from samcache.commands.terminal.ctrl_c import print_how_to_resume
+from samcache.commands.terminal.group import (
+    Commands,
+    console,
+    remark,
+    suggest_after_store,
+)
 from samcache.commands.terminal.streams import open_console
 from samcache.commands.written_format import HDF5, STORE_SUFFIXES, refuse_other_format
 
@@ -136,7 +142,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     help="Mark rows that cannot be restored as unreadable; extract encodes them again.",
 )
 @as_json_option
-@resumable("repaired shards are kept; run the same command again to continue")
+@print_how_to_resume("repaired shards are kept; run the same command again to continue")
 def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
     """Restore the damaged objects of STORE.
 
@@ -163,7 +169,7 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
 @click.argument("source")
 @click.argument("destination")
 @as_json_option
-@resumable("run the same command again to continue")
+@print_how_to_resume("run the same command again to continue")
 def copy(source: str, destination: str, as_json: bool) -> None:
     """Copy the store SOURCE to DESTINATION.
 
@@ -197,7 +203,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--allow-split-groups", is_flag=True, help="Accept groups that occur in two splits.")
 @as_json_option
-@resumable("run the same command again to continue")
+@print_how_to_resume("run the same command again to continue")
 def merge(
     stores: tuple[str, ...],
     out: str,
@@ -254,7 +260,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
 @click.argument("store")
 @click.argument("file", type=FilePath())
 @as_json_option
-@resumable("no file was left; the same command starts again")
+@print_how_to_resume("no file was left; the same command starts again")
 def export(store: str, file: Path, as_json: bool) -> None:
     """Write STORE to one HDF5 FILE.
 
@@ -278,7 +284,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
 @click.argument("file", type=FilePath())
 @click.argument("store")
 @as_json_option
-@resumable("run the same command again to continue")
+@print_how_to_resume("run the same command again to continue")
 def import_(file: Path, store: str, as_json: bool) -> None:
     """Create STORE from an HDF5 FILE that samcache cache export wrote.
 
@@ -329,7 +335,9 @@ def _show_made(store: Store, as_json: bool, remarks: Console) -> None:
         _print_json({**made, "fingerprint": store.fingerprint})
     else:
         click.echo(f"{store.location}: {count_nouns(images, 'image')} of {name}")
-        remark(remarks, next_for_store(store.location, trainable=bool(store.identity.frame_size)))
+        remark(
+            remarks, suggest_after_store(store.location, trainable=bool(store.identity.frame_size))
+        )
 
 
 def _print(data: Any, text: str, as_json: bool) -> None:

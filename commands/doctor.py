@@ -37,7 +37,7 @@ def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool
     samcache doctor
     samcache doctor s3://team --checkpoint sam_vit_b_01ec64.pth
     """
-    from samcache.commands.show.extraction import findings_table
+    from samcache.commands.show.extraction import make_findings_table
     from samcache.extract.doctor import examine_machine
 
     findings = examine_machine(checkpoints, stores)
@@ -45,6 +45,6 @@ def doctor(stores: tuple[str, ...], checkpoints: tuple[Path, ...], as_json: bool
         values = [{**asdict(finding), "ok": finding.ok} for finding in findings]
         click.echo(json.dumps(values, indent=2))
     else:
-        open_console().print(findings_table(findings))
+        open_console().print(make_findings_table(findings))
     if not all(finding.ok for finding in findings):
         sys.exit(EXIT_DAMAGED)

@@ -87,13 +87,13 @@ def export(
 
 def _find_stored_shapes(run: Run) -> Shapes:
     """(C, h, w) of what a store keeps of each level that the run reads."""
-    from samcache.extract.encoders.load import level_shapes, pool_shapes
+    from samcache.extract.encoders.load import find_level_shapes, pool_shapes
     from samcache.train.export import list_levels_read
 
     identity, levels = run.identity, list_levels_read(run)
     if not levels:
         return {}
-    found = level_shapes(identity.encoder, levels, identity.image_size)
+    found = find_level_shapes(identity.encoder, levels, identity.image_size)
     return pool_shapes(found, identity.pool)
 
 

@@ -21,12 +21,13 @@ from samcache.commands.options import (
     FilePath,
     Window,
     as_json_option,
+    make_option,
     option,
-    option_of,
     source_options,
 )
 from samcache.commands.show.tables import print_parts
-from samcache.commands.terminal.group import console, next_for_store, remark, resumable
+from samcache.commands.terminal.ctrl_c import print_how_to_resume
+from samcache.commands.terminal.group import console, remark, suggest_after_store
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
 from samcache.extract.encoders.registry import ENCODERS
 from samcache.extract.options import ExtractOptions
@@ -53,7 +54,7 @@ _MODELS = "; ".join(
     f"{', '.join(n for n, entry in ENCODERS.items() if entry.model == model)}: {model}"
     for model in dict.fromkeys(entry.model for entry in ENCODERS.values())
 )
-extract_option = functools.partial(option_of, ExtractOptions)
+extract_option = functools.partial(make_option, ExtractOptions)
 
 
 @click.command()
@@ -108,7 +109,7 @@ extract_option = functools.partial(option_of, ExtractOptions)
 )
 @source_options
 @extract_option("allow_split_groups", help="Accept groups that occur in two splits.")
-@resumable("finished shards are kept; run the same command again to continue")
+@print_how_to_resume("finished shards are kept; run the same command again to continue")
 def extract(
     source: Path,
     reading: dict[str, Any],
@@ -173,7 +174,7 @@ def _run(options: ExtractOptions, as_json: bool) -> None:
         print_parts(describe_summary(summary, terminal.quiet))
         if find_division().speaks and not summary.missing and not summary.remarks:
             store, trainable = str(options.store), options.frame_size != 0
-            remark(terminal, next_for_store(store, trainable=trainable))
+            remark(terminal, suggest_after_store(store, trainable=trainable))
     if summary.new_unreadable:
         remark(terminal, _ABOUT_UNREADABLE)
         sys.exit(EXIT_UNREADABLE)
@@ -214,7 +215,7 @@ def _check(
     source = open_source(path, follow_store(reading, store) if store else reading)
     limited = limit is not None
     if limit is not None:
-        source = source.limited(limit)
+        source = source.limit(limit)
     terminal = console()
     with show_progress(terminal) as on_progress:
         report = check_source(

@@ -152,7 +152,7 @@ class Device(click.ParamType[str]):
         return str(value)
 
 
-def option_of(
+def make_option(
     options: type, field: str, *names: str, help: str | None = None, type: Any = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option that sets a field of an options dataclass, whose default and limits it takes.

@@ -22,8 +22,9 @@ from samcache.commands.options import (
     image_options,
     option,
 )
-from samcache.commands.terminal.group import console, remark, resumable
-from samcache.commands.terminal.streams import data_stream
+from samcache.commands.terminal.ctrl_c import print_how_to_resume
+from samcache.commands.terminal.group import console, remark
+from samcache.commands.terminal.streams import open_data_stream
 from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ Folder = FilePath(exists=True, file_okay=False)
     help="Encode so many images at once; auto: what fits.",
 )
 @image_options
-@resumable("nothing is left half done; run the same command again to start over")
+@print_how_to_resume("nothing is left half done; run the same command again to start over")
 def predict(
     run: Path,
     inputs: tuple[str, ...],
@@ -96,7 +97,7 @@ def predict(
     oddities = list[Oddities]()
     bar = out is not None or not sys.stdout.isatty()  # the bar and rows would overwrite each other
 
-    def predicted_rows() -> Iterator[dict[str, Any]]:
+    def predict_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
         stores = _open_stores(trained, inputs, console(), bar, oddities.append, **options)
         for store in stores:
@@ -110,11 +111,11 @@ def predict(
         if as_json:
             head = {"members": trained.members, "classes": trained.classes}
             failed = write_json(
-                predicted_rows(), head, file, lambda: {"noted": asdict(sum(oddities, NO_ODDITIES))}
+                predict_rows(), head, file, lambda: {"noted": asdict(sum(oddities, NO_ODDITIES))}
             )
         else:
             names = list_columns(trained.classes, heatmap is not None)
-            failed = write_csv(predicted_rows(), names, file)
+            failed = write_csv(predict_rows(), names, file)
     for line in describe_oddities(sum(oddities, NO_ODDITIES)):
         remark(console(), line)
     if out:
@@ -176,7 +177,7 @@ def _is_store(name: str) -> bool:
 def _open_output(out: Path | None) -> Iterator[IO[str]]:
     """Standard output, or a file that gets its name when it is whole."""
     if out is None:
-        yield data_stream()
+        yield open_data_stream()
         sys.stdout.flush()  # a closed pipe is noticed here
         return
     from samcache.cache.files.whole_file import replace_file

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from samcache.commands.options import At, FilePath, option
-from samcache.commands.terminal.group import console, resumable
+from samcache.commands.terminal.ctrl_c import print_how_to_resume
+from samcache.commands.terminal.group import console
 from samcache.commands.training_options import training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
@@ -26,7 +27,7 @@ from samcache.commands.written_format import FOLDER, refuse_other_format
 )  # fmt: skip
 @option("--seed", type=int, default=0, help="Set the seed of every training and of the search.")
 @training_options
-@resumable("run the same command again to continue with the next trial")
+@print_how_to_resume("run the same command again to continue with the next trial")
 def sweep(
     store: str, out: Path, trials: int, search: tuple[str, ...], seed: int, **options: Any
 ) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from samcache.commands.options import FilePath, option
-from samcache.commands.terminal.group import console, next_for_run, remark, resumable
+from samcache.commands.terminal.ctrl_c import print_how_to_resume
+from samcache.commands.terminal.group import console, remark, suggest_after_run
 from samcache.commands.training_options import protocol_options, train_option, training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
@@ -22,7 +23,7 @@ from samcache.commands.written_format import FOLDER, refuse_other_format
 @training_options
 @train_option("tensorboard", help="Write TensorBoard events too (extra: tensorboard).")
 @train_option("overwrite", help="Replace a finished run in the same folder.")
-@resumable("run the same command again to resume after the last saved epoch")
+@print_how_to_resume("run the same command again to resume after the last saved epoch")
 def train(**options: Any) -> None:
     """Train a classifier from STORE, and test it.
 
@@ -43,13 +44,13 @@ def train(**options: Any) -> None:
     from samcache.commands.show.tables import print_parts
     from samcache.commands.show.trainings import describe_results, show_training_progress
     from samcache.train.config import TrainConfig
-    from samcache.train.fit.distributed import launched_rank
+    from samcache.train.fit.distributed import find_launched_rank
     from samcache.train.run import train as run
 
     refuse_other_format(options["out"], "a run folder", FOLDER)
     remarks = console()
     with show_training_progress(remarks) as (show, copy):
         results = run(TrainConfig(**options), show_remarks(remarks), show, copy)
-    if launched_rank() == 0:
+    if find_launched_rank() == 0:
         print_parts(describe_results(results))
-        remark(remarks, next_for_run(str(options["out"])))
+        remark(remarks, suggest_after_run(str(options["out"])))

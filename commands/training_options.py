@@ -6,10 +6,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from samcache.commands.options import AutoOr, Device, option_of
+from samcache.commands.options import AutoOr, Device, make_option
 from samcache.train.config import TrainConfig
 
-train_option = functools.partial(option_of, TrainConfig)
+train_option = functools.partial(make_option, TrainConfig)
 
 _PROTOCOL_OPTIONS = (
     train_option("seeds", help="Train once for each seed."),

@@ -127,7 +127,7 @@ def count_tried(store: Store) -> int:
     return int((store.samples["status"] != "missing").sum())
 
 
-def next_table(
+def make_next_table(
     samples: pd.DataFrame, store: Store, changes: Changes, prune: bool
 ) -> pd.DataFrame | None:
     """The sample table that follows the source, or None where the store's own table does.

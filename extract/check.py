@@ -95,7 +95,7 @@ def _read_image(source: Source, row: int) -> tuple[str, str, str, Oddities]:
     """SHA-256, size, the reason why the image cannot be read, and oddities, of one image."""
     sha256 = ""
     try:
-        image = source.image(row)
+        image = source.read_image(row)
         sha256 = image.sha256
         decoded = image.decode()
     except ImageError as error:

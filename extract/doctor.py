@@ -62,7 +62,7 @@ def examine_machine(checkpoints: tuple[Path, ...], stores: tuple[str, ...]) -> l
 def find_extras() -> Iterator[tuple[str, str]]:
     """Each extra, and what is installed for its purpose, or how to install it."""
     for extra, purpose in PURPOSES_OF_EXTRAS.items():
-        wanted = required_packages(extra)
+        wanted = list_required_packages(extra)
         found = {package.name: _find_installed(package) for package in wanted}
         if all(found.values()):
             packages = ", ".join(f"{name} {number}" for name, number in found.items())
@@ -71,7 +71,7 @@ def find_extras() -> Iterator[tuple[str, str]]:
             yield extra, f"{purpose}: not installed; pip install 'samcache[{extra}]'"
 
 
-def required_packages(extra: str) -> list[Requirement]:
+def list_required_packages(extra: str) -> list[Requirement]:
     """The packages that an extra adds to the default installation."""
     wanted = [Requirement(text) for text in requires("samcache") or []]
     return [

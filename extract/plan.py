@@ -16,7 +16,7 @@ from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
-from samcache.extract.changes import Changes, compare, count_tried, fit_to_store, next_table
+from samcache.extract.changes import Changes, compare, count_tried, fit_to_store, make_next_table
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.exactness import PROBE, read_probe_images
 from samcache.extract.pipeline.open_shard import ShardRows
@@ -43,7 +43,7 @@ class Speed:
     images: int  # encoded while measuring
     device: str
 
-    def seconds(self, rows: int, workers: int) -> float:
+    def estimate_seconds(self, rows: int, workers: int) -> float:
         """For so many rows in a job of so many workers; reading runs ahead in several threads."""
         return rows * max(self.encode, self.read / count_reading_threads()) / workers
 
@@ -71,7 +71,7 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Of the whole job, None where nothing could be measured."""
-        return self.speed.seconds(self.rows, self.workers) if self.speed else None
+        return self.speed.estimate_seconds(self.rows, self.workers) if self.speed else None
 
 
 def plan_run(
@@ -130,7 +130,7 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
     The first batch warms the device up, and on a GPU compiles. It counts only where it took so
     long on a CPU that no other is begun.
     """
-    few = source.limited(PROBE)
+    few = source.limit(PROBE)
     started = time.perf_counter()
     images = read_probe_images(few, encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
@@ -161,7 +161,7 @@ def _plan_table(target: Target) -> tuple[pd.DataFrame, Store | None, Changes]:
     store = open_store(Store(options.store, objects), target)
     samples = fit_to_store(target.samples, target.source, store, options.reading.split_seed)
     changes = compare(samples, store)
-    following = next_table(samples, store, changes, options.prune)
+    following = make_next_table(samples, store, changes, options.prune)
     if not options.assume_unchanged:
         changes = replace(changes, uncompared=count_tried(store))
     return (store.table if following is None else following), store, changes

@@ -66,12 +66,12 @@ def repair(options: RepairOptions) -> RepairSummary:
     _restore_columns(store, samples, broken)
     store = Store(options.store, store.objects)
     encoder = _encoder(store, source, samples, options)
-    shards = _damaged_shards(store, damage)
+    shards = _list_damaged_shards(store, damage)
     with Writer(options.store, store.objects) as writer:
         repairs = [ShardRepair(store, shard, encoder, options.discard) for shard in shards]
         unsolved = [one for each in repairs for one in each.run(writer)]
         write_spares(store)
-    left = verify(Store(options.store, store.objects), only=_with_a_record(store, shards))
+    left = verify(Store(options.store, store.objects), only=_select_committed(store, shards))
     known = {one.key for one in unsolved}
     return RepairSummary(
         damage,
@@ -90,7 +90,7 @@ def _open_source(store: Store, options: RepairOptions) -> Source:
     return source
 
 
-def _damaged_shards(store: Store, damage: list[Damage]) -> list[int]:
+def _list_damaged_shards(store: Store, damage: list[Damage]) -> list[int]:
     """Shards whose rows, commit record or spare is damaged, in order."""
     keys = {one.key for one in damage}
     of_rows = {row // store.rows_per_shard for one in damage for row in one.rows}
@@ -100,7 +100,7 @@ def _damaged_shards(store: Store, damage: list[Damage]) -> list[int]:
     return sorted(of_rows | records)
 
 
-def _with_a_record(store: Store, shards: list[int]) -> list[int]:
+def _select_committed(store: Store, shards: list[int]) -> list[int]:
     committed = set(store.list_committed())
     return [shard for shard in shards if shard in committed]
 

@@ -18,12 +18,12 @@ from samcache.extract.changes import (
     count_tried,
     find_places,
     fit_to_store,
-    next_table,
+    make_next_table,
 )
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.fill import Work, fill
 from samcache.extract.pipeline.open_shard import Filled
-from samcache.extract.pipeline.progress import job_progress
+from samcache.extract.pipeline.progress import report_job_progress
 from samcache.extract.pipeline.ranks import Division, find_division
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
@@ -103,7 +103,7 @@ def update_table(
             changes = compare_bytes(changes, samples, source, store, on_images)
         elif not options.assume_unchanged:
             changes = replace(changes, uncompared=count_tried(store))
-        table = next_table(samples, store, changes, options.prune)
+        table = make_next_table(samples, store, changes, options.prune)
         if table is not None and not options.allow_split_groups:
             refuse_split_groups(table, f"with the splits that {store.location} has, ")
         if table is None and not find_stale_metadata(store):
@@ -133,7 +133,7 @@ def run_encoder(
         options.strict,
         partial=options.limit is not None,
     )
-    with job_progress(store, share, on_progress) as progress:
+    with report_job_progress(store, share, on_progress) as progress:
         shard_encoder = open_shard_encoder(
             target.encoder,
             store.identity,

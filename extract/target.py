@@ -72,7 +72,7 @@ def open_limited(options: ExtractOptions) -> Source:
                 "beyond the limit: give one of the two",
                 hint="limit prune",
             )
-        source = source.limited(options.limit)
+        source = source.limit(options.limit)
     if not options.allow_split_groups:
         refuse_split_groups(source.samples)
     return source

@@ -12,7 +12,7 @@ from samcache.train.runs.run import Run, open_run
 from samcache.train.scores.bootstrap import (
     RESAMPLES,
     Interval,
-    Predictions,
+    LabelledPredictions,
     Summary,
     average_over_seeds,
 )
@@ -89,14 +89,14 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
     test = run.tests[fraction]
     seeds = [part for _, part in test.groupby("seed")]
     columns = [f"p_{name}" for name in run.classes]
-    predictions = Predictions(
+    predictions = LabelledPredictions(
         labels=seeds[0]["label"].map(run.classes.index).to_numpy(),
         groups=number_groups(seeds[0]),
         probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
         classes=run.classes,
         ordered=run.ordered,
     )
-    plain = predictions.plain()
+    plain = predictions.score_trainings()
     unknown = [metric for metric in metrics if metric not in plain]
     if unknown:
         names = [name for name in plain if ":" not in name]
@@ -105,7 +105,7 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
             "ap:CLASS",
             hint="metric",
         )
-    resampled = predictions.resampled()
+    resampled = predictions.score_resamples()
     return [plain[metric] for metric in metrics], [resampled[metric] for metric in metrics]
 
 
@@ -127,11 +127,11 @@ def _describe_difference(plain: Floats, resampled: Floats) -> Difference:
 def _check_same(reference: Run, run: Run) -> None:
     """Raise ConfigError where two runs cannot be compared sample by sample and seed by seed."""
     both = f"{reference.folder} and {run.folder}"
-    if run.option("fingerprint") != reference.option("fingerprint"):
+    if run.read_option("fingerprint") != reference.read_option("fingerprint"):
         raise ConfigError(f"{both} were trained from stores of other features: not comparable")
     if run.classes != reference.classes or run.ordered != reference.ordered:
         raise ConfigError(f"{both} have other classes, or another order: not comparable")
-    if run.option("folds") != reference.option("folds"):
+    if run.read_option("folds") != reference.read_option("folds"):
         raise ConfigError(f"{both} have other folds: train both with the same", hint="folds")
     if run.tests.keys() != reference.tests.keys():
         raise ConfigError(

@@ -18,7 +18,7 @@ from samcache.train.runs.csv_cells import guard_cells
 from samcache.train.runs.ensemble import load_ensemble
 from samcache.train.runs.folder import PREDICTIONS, write_json
 from samcache.train.runs.run import Run
-from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions, Summary
 from samcache.train.scores.metrics import Floats, Ints
 
 
@@ -60,8 +60,8 @@ def evaluate(run: Run, store: Store, split: str, device: str) -> tuple[Evaluatio
     _check_classes(run, store, split, labels)
     each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
     groups = number_groups(samples)
-    predictions = Predictions(labels, groups, each, run.classes, run.ordered)
-    together = predictions.ensemble()
+    predictions = LabelledPredictions(labels, groups, each, run.classes, run.ordered)
+    together = predictions.average()
     evaluation = Evaluation(
         run=run.folder.name,
         dataset=store.dataset.name,
@@ -72,8 +72,8 @@ def evaluate(run: Run, store: Store, split: str, device: str) -> tuple[Evaluatio
         known=int(samples["sha256"].isin(seen).sum()),
         classes=run.classes,
         members=ensemble.names,
-        metrics=predictions.summaries(),
-        ensemble=together.summaries(),
+        metrics=predictions.summarise(),
+        ensemble=together.summarise(),
     )
     return evaluation, _make_table(run, samples, labels, together.probabilities[0])
 

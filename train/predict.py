@@ -14,6 +14,7 @@ from samcache.cache.store import Store
 from samcache.train.data.load import read_inputs
 from samcache.train.runs.ensemble import Ensemble, check_features
 from samcache.train.runs.run import Run
+from samcache.train.scores.ensemble_mean import average_members
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -21,7 +22,7 @@ _BATCH = 64  # images that go through a classifier at once
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedShard:
     """Samples of one shard, and every member's probabilities for them.
 
     samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
@@ -41,13 +42,12 @@ class Predicted:
     @property
     def mean(self) -> Floats32:
         """The ensemble's probabilities, (n, K) float32."""
-        mean: Floats32 = self.probabilities.mean(axis=0)
-        return mean
+        return average_members(self.probabilities)
 
 
 def predict_store(
     run: Run, ensemble: Ensemble, store: Store, split: str | None = None
-) -> Iterator[Predicted]:
+) -> Iterator[PredictedShard]:
     """Predict every sample of a store, or of one split, in the order of its table.
 
     One shard is in memory at a time. Raises StoreError where the store's features are not the
@@ -62,9 +62,9 @@ def predict_store(
 @torch.inference_mode()
 def _predict(
     run: Run, ensemble: Ensemble, store: Store, shard: int, samples: pd.DataFrame
-) -> Predicted:
+) -> PredictedShard:
     shape = len(ensemble.names), len(samples), len(run.classes)
-    found = Predicted(samples, np.full(shape, np.nan, np.float32), {})
+    found = PredictedShard(samples, np.full(shape, np.nan, np.float32), {})
     rows = samples["row"].to_numpy()[found.readable]
     if len(rows) == 0:
         return found
@@ -73,11 +73,11 @@ def _predict(
     parts = []
     for batch in torch.split(torch.arange(len(rows)), _BATCH):
         maps = {level: values[batch].to(device) for level, values in pooled.items()}
-        parts.append(ensemble.each(images[batch].to(device), maps).cpu())
+        parts.append(ensemble.predict_each(images[batch].to(device), maps).cpu())
     each = torch.cat(parts, dim=1)
     _check_numbers(run, ensemble, each)
     found.probabilities[:, found.readable] = each.numpy()
-    return Predicted(samples, found.probabilities, pooled)
+    return PredictedShard(samples, found.probabilities, pooled)
 
 
 def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
@@ -88,6 +88,6 @@ def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
     for name, values in zip(ensemble.names, each, strict=True):
         if not values.isfinite().all():
             raise ConfigError(
-                f"{run.weights(name)} is damaged, its predictions are no numbers: train the run "
-                "again"
+                f"{run.find_weights(name)} is damaged, its predictions are no numbers: train the "
+                "run again"
             )

@@ -16,8 +16,8 @@ from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.model.discriminant import Discriminant
 from samcache.train.model.spreads import LEAST_DEVIATION
-from samcache.train.scores.bootstrap import Interval, Predictions
-from samcache.train.scores.metrics import Floats, Ints, macro_auc
+from samcache.train.scores.bootstrap import Interval, LabelledPredictions
+from samcache.train.scores.metrics import Floats, Ints, compute_macro_auc
 from samcache.train.tasks.trainings import plan_trainings
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
@@ -80,8 +80,10 @@ def probe(store: Store) -> ProbeResults:
     for level, values in features.items():
         for name, candidates in _list_candidates(len(rows["train"]), len(classes)).items():
             chosen, val_auc, test = _fit_and_choose(candidates, values, labels, rows)
-            found = Predictions(labels[rows["test"]], groups, test[None], classes, ordered=False)
-            plain, resampled = found.plain(), found.resampled()
+            found = LabelledPredictions(
+                labels[rows["test"]], groups, test[None], classes, ordered=False
+            )
+            plain, resampled = found.score_trainings(), found.score_resamples()
             cells = [
                 value
                 for metric in ("auc", "accuracy")
@@ -136,7 +138,7 @@ def _fit_and_choose(
     fitted = {}
     for value, classifier in candidates.items():
         model = make_pipeline(StandardScaler(), classifier).fit(features[train], labels[train])
-        area = macro_auc(labels[val], model.predict_proba(features[val]))
+        area = compute_macro_auc(labels[val], model.predict_proba(features[val]))
         fitted[value] = area, model
     chosen = max(fitted, key=lambda value: fitted[value][0])
     area, model = fitted[chosen]

@@ -50,7 +50,7 @@ def train(
     calls back.
     """
     with distributed.join_processes(config.device) as device, ExitStack() as locks:
-        if distributed.rank() > 0:
+        if distributed.get_rank() > 0:
             on_remark, on_progress, on_copy = ignore_remark, ignore_training, ignore_progress
         precision = resolve_precision(config.precision, device)
         forbid_tf32()
@@ -88,7 +88,7 @@ def _prepare(
     with distributed.let_first_finish():
         inputs, first = plan_inputs(config, store, planned)
         open_run_folder(config.out, config.overwrite)
-        if distributed.rank() == 0:
+        if distributed.get_rank() == 0:
             locks.enter_context(lock_folder(config.out))
         decided = describe_run(config, inputs, planned.members)
         checkpoints = Checkpoints(config.out, decided, config.overwrite)
@@ -132,7 +132,7 @@ def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) ->
         total_seconds=time.perf_counter() - started,
     )
     results = summarise(run)
-    if distributed.rank() == 0:
+    if distributed.get_rank() == 0:
         write_run(run, results)
         prepared.checkpoints.remove()
     return results
@@ -162,7 +162,7 @@ def _train_members(
                 train_member(member, given, config, prepared.taps, on_epoch, checkpoints, drawn)
             )
         except DivergedError:  # nothing to go on with: other options are wanted
-            if distributed.rank() == 0:
+            if distributed.get_rank() == 0:
                 checkpoints.remove()
             raise
     on_progress(TrainingProgress(total, total))
@@ -171,7 +171,7 @@ def _train_members(
 
 def _open_events(config: TrainConfig) -> Callable[[str, EpochMetrics], None]:
     """A function that writes a member's epoch to TensorBoard, or nowhere."""
-    if config.tensorboard and distributed.rank() == 0:
+    if config.tensorboard and distributed.get_rank() == 0:
         return open_event_writer(config.out / TENSORBOARD)
     return lambda _name, _line: None
 

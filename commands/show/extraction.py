@@ -213,7 +213,11 @@ def describe_plan(plan: Plan) -> list[Part]:
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """The plan as plain data."""
-    return {**_to_json(plan), "total_bytes": sum(plan.bytes.values()), "seconds": plan.seconds}
+    return {
+        **_to_json(plan),
+        "total_bytes": sum(plan.bytes.values()),
+        "seconds": plan.seconds,
+    }
 
 
 def _describe_duration(seconds: float) -> str:
@@ -290,7 +294,7 @@ def describe_repair(summary: RepairSummary) -> list[str]:
 # doctor
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def make_findings_table(findings: Sequence[Finding]) -> Table:
     """The findings, with what to do below each that needs something."""
     from rich.markup import escape
     from rich.table import Table

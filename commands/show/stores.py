@@ -172,7 +172,9 @@ def describe_report(report: Report) -> str:
     if report.damage:
         damaged = count_nouns(len(report.damage), "damaged object")
         lines += [f"{report.location}: {damaged} ({checked})"]
-        lines += [f"  {damage.key} {damage.problem}{_cost_of(damage)}" for damage in report.damage]
+        lines += [
+            f"  {damage.key} {damage.problem}{_describe_cost(damage)}" for damage in report.damage
+        ]
         if report.lost:
             lost = count_nouns(len(report.lost), "sample")
             lines += [f"{lost} lost:", *(f"  {name}" for name in report.lost)]
@@ -194,7 +196,7 @@ def describe_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _cost_of(damage: Damage) -> str:
+def _describe_cost(damage: Damage) -> str:
     return f": costs {count_nouns(len(damage.rows), 'sample')}" if damage.rows else ""
 
 

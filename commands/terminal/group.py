@@ -1,21 +1,17 @@
-"""The group of all commands: order, -q and -v, one line for each error and for Ctrl-C."""
+"""The group of all commands: order, -q and -v, one line for each error."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import shlex
-import signal
-import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from samcache.cache.errors import SamcacheError, describe_os_error, read_first_line
 from samcache.cache.memory import ran_out_of_memory
+from samcache.commands.terminal.ctrl_c import end_by_signal, stop_cleanly
 from samcache.commands.terminal.hints import explain_command, explain_error, explain_option
-from samcache.commands.terminal.interruption import interruptible
 from samcache.commands.terminal.streams import open_console, visible_streams
 
 if TYPE_CHECKING:
@@ -46,7 +42,7 @@ class Samcache(Commands):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         super().add_command(cmd, name)
         for leaf in cmd.commands.values() if isinstance(cmd, click.Group) else [cmd]:
-            leaf.params += [quiet_option(), verbose_option()]
+            leaf.params += [make_quiet_option(), make_verbose_option()]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # An empty name would mean the current folder: "$IMAGES" is empty where it is not set.
@@ -62,7 +58,7 @@ class Samcache(Commands):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with interruptible():
+            with stop_cleanly():
                 return super().invoke(ctx)
         except click.NoSuchOption as error:
             raise explain_option(error) from None
@@ -81,29 +77,6 @@ class Samcache(Commands):
             raise click.ClickException(describe_os_error(error)) from error
         except KeyboardInterrupt as stop:
             end_by_signal(stop, "no partial output was left")
-
-
-def resumable(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a command print ``how`` to resume after Ctrl-C or SIGTERM, and exit with 130 or 143."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(command)
-        def run(*arguments: Any, **options: Any) -> Any:
-            try:
-                return command(*arguments, **options)
-            except KeyboardInterrupt as stop:
-                end_by_signal(stop, how)
-
-        return run
-
-    return decorate
-
-
-def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
-    """Print which signal stopped the command and how to resume; exit with 128 + signal."""
-    number = getattr(stop, "number", signal.SIGINT)
-    click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)
-    sys.exit(128 + number)
 
 
 def console() -> Console:
@@ -128,14 +101,14 @@ def remark(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def next_for_store(store: str, trainable: bool = True) -> str:
+def suggest_after_store(store: str, trainable: bool = True) -> str:
     """The remark that names the next commands for a new store."""
     name = shlex.quote(store)
     probe = f"samcache probe {name}"
     return f"next: samcache train {name} --out RUN, or {probe}" if trainable else f"next: {probe}"
 
 
-def next_for_run(run: str) -> str:
+def suggest_after_run(run: str) -> str:
     """The remark that names a new run and the next commands for it."""
     name = shlex.quote(run)
     return f"{run} holds the run; next: samcache report {name}, or samcache compare {name} OTHER"
@@ -146,12 +119,12 @@ def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
     logger.setLevel(logging.NOTSET)
 
 
-def quiet_option() -> click.Option:
+def make_quiet_option() -> click.Option:
     """Make the -q option of the group and of each command."""
     return _loudness("-q", "--quiet", "Print only results and errors.")
 
 
-def verbose_option() -> click.Option:
+def make_verbose_option() -> click.Option:
     """Make the -v option of the group and of each command."""
     return _loudness("-v", "--verbose", "Log decisions with times.")
 

@@ -50,7 +50,7 @@ def visible_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def data_stream() -> IO[str]:
+def open_data_stream() -> IO[str]:
     """Standard output for data such as CSV: unchanged in a file or pipe, escaped in a terminal."""
     return sys.stdout if sys.stdout.isatty() else _below(sys.stdout)
 

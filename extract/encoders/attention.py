@@ -102,7 +102,7 @@ def attend_in_blocks(
     if q.device.type == "cpu":  # which adds up faster so; GPUs want a mask in the queries' dtype
         mask = torch.promote_types(q.dtype, torch.float32)
         rows, columns = rows.to(mask), columns.to(mask)
-    for some, queries in product(_slices(count, group), _slices(tokens, _QUERIES)):
+    for some, queries in product(_make_slices(count, group), _make_slices(tokens, _QUERIES)):
         bias = rows[some, queries, :, None] + columns[some, queries, None, :]
         out[some, queries] = F.scaled_dot_product_attention(
             q[None, some, queries],
@@ -114,7 +114,7 @@ def attend_in_blocks(
     return out
 
 
-def _slices(count: int, step: int) -> list[slice]:
+def _make_slices(count: int, step: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, count, step)]
 
 

@@ -56,7 +56,7 @@ def load_encoder(
         )
     places = resolve_levels(name, levels)
     weights, digest = read_checkpoint(checkpoint, expected)
-    shapes = level_shapes(name, levels, size)
+    shapes = find_level_shapes(name, levels, size)
     model = architecture.build(size, places)
     _load_weights(model, model.adapt(weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
@@ -98,7 +98,7 @@ def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
     return dict(sorted(levels.items(), key=lambda item: depth.get(str(item[1]), item[1])))
 
 
-def level_shapes(name: str, levels: tuple[str, ...], image_size: int) -> Shapes:
+def find_level_shapes(name: str, levels: tuple[str, ...], image_size: int) -> Shapes:
     """Each level's unpooled (C, h, w) in a known encoder, without its weights."""
     with torch.device("meta"), torch.no_grad():
         model = find_architecture(name).build(image_size, resolve_levels(name, levels))

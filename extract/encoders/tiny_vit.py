@@ -53,7 +53,7 @@ class TinyViTLevels(LevelEncoder):
         for number in range(3):
             x = stages[number + 1].downsample(x)
             maps[number] = x
-            x = _blocks(stages[number + 1], x)
+            x = _run_blocks(stages[number + 1], x)
         maps[3] = x
         if "neck" in names:
             maps["neck"] = self.neck(x.float())
@@ -66,7 +66,7 @@ class TinyViTLevels(LevelEncoder):
             for name, weight in weights.items()
             if not name.startswith(("norm_head.", "head.")) and "attention_bias_idxs" not in name
         }
-        return {_timm_name(name): weight for name, weight in kept.items()}
+        return {_name_timm_model(name): weight for name, weight in kept.items()}
 
     def prepare(self, dtype: torch.dtype) -> None:
         """Fold batch norms into convolutions, lay weights out channels last, cast the stages."""
@@ -126,13 +126,13 @@ class _Gelu(nn.Module):
         return F.gelu(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def _blocks(stage: Any, x: Tensor) -> Tensor:
+def _run_blocks(stage: Any, x: Tensor) -> Tensor:
     """A stage's transformer blocks, which work on (B, h, w, C), on a (B, C, h, w) map."""
     x = stage.blocks(x.permute(0, 2, 3, 1))
     return x.permute(0, 3, 1, 2)
 
 
-def _timm_name(name: str) -> str:
+def _name_timm_model(name: str) -> str:
     if name.startswith("neck."):
         return name
     name = re.sub(
@@ -144,7 +144,7 @@ def _timm_name(name: str) -> str:
     return "trunk." + re.sub(r"\.c\.", ".conv.", name)
 
 
-def _tiny(
+def _make_architecture(
     patch_stride: int, image_size: int, preprocessing: str, file: OfficialFile
 ) -> Architecture:
     return Architecture(
@@ -159,7 +159,7 @@ def _tiny(
 
 
 ARCHITECTURES = {
-    "vit_t": _tiny(
+    "vit_t": _make_architecture(
         4, 1024, "sam",
         OfficialFile(
             "mobile_sam.pt",
@@ -167,7 +167,7 @@ ARCHITECTURES = {
             "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
         ),
     ),
-    "vit_t_med": _tiny(
+    "vit_t_med": _make_architecture(
         1, 256, "medsam",
         OfficialFile(
             "lite_medsam.pth",

@@ -93,7 +93,7 @@ class ViTLevels(LevelEncoder):
             block.mlp.to(dtype)
 
 
-def _vit(
+def _make_architecture(
     embed_dim: int,
     depth: int,
     heads: int,
@@ -112,7 +112,7 @@ def _vit(
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
 
 ARCHITECTURES = {
-    "vit_b": _vit(
+    "vit_b": _make_architecture(
         768, 12, 12, (2, 5, 8, 11),
         OfficialFile(
             "sam_vit_b_01ec64.pth",
@@ -120,7 +120,7 @@ ARCHITECTURES = {
             f"{_META}/sam_vit_b_01ec64.pth",
         ),
     ),
-    "vit_l": _vit(
+    "vit_l": _make_architecture(
         1024, 24, 16, (5, 11, 17, 23),
         OfficialFile(
             "sam_vit_l_0b3195.pth",
@@ -128,7 +128,7 @@ ARCHITECTURES = {
             f"{_META}/sam_vit_l_0b3195.pth",
         ),
     ),
-    "vit_h": _vit(
+    "vit_h": _make_architecture(
         1280, 32, 16, (7, 15, 23, 31),
         OfficialFile(
             "sam_vit_h_4b8939.pth",

@@ -21,9 +21,9 @@ _WIDER = 32  # looked at where some of the first choice cannot be read
 
 def read_probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
     """Up to PROBE images spread over the source; others stand in for those that cannot be read."""
-    images = _read_images(source.limited(PROBE), identity)
+    images = _read_images(source.limit(PROBE), identity)
     if len(images) < min(PROBE, len(source.samples)):
-        images = _read_images(source.limited(_WIDER), identity)
+        images = _read_images(source.limit(_WIDER), identity)
     return images[:: max(1, len(images) // PROBE)][:PROBE]
 
 
@@ -76,7 +76,7 @@ def measure_precision(
 def _encode_pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
     """Level -> pooled maps of some images; the full ones are gone."""
     pool = encoder.identity.pool
-    return {level: pool_maps(full, pool) for level, full in encoder.maps(images).items()}
+    return {level: pool_maps(full, pool) for level, full in encoder.compute_maps(images).items()}
 
 
 def _compare_maps(reference: Tensor, kept: Tensor) -> Tensor:

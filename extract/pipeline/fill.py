@@ -44,18 +44,18 @@ class Work:
     strict: bool = False
     partial: bool = False
 
-    def pending(self) -> list[int]:
+    def list_pending(self) -> list[int]:
         """Shards without a commit: this worker's own in order, then those of others from the end.
 
         So a job ends when all is done, whoever was slow, late or lost.
         """
         pending = self.store.list_pending()
         if self.partial:
-            pending = [s for s in pending if all(place >= 0 for _, place in self.rows(s))]
+            pending = [s for s in pending if all(place >= 0 for _, place in self.list_rows(s))]
         own = [shard for shard in pending if self.division.owns(shard)]
         return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 
-    def rows(self, shard: int) -> list[tuple[int, int]]:
+    def list_rows(self, shard: int) -> list[tuple[int, int]]:
         """The rows of a shard that hold a sample, each with its place in the source or -1."""
         first, last = np.searchsorted(self._rows, self.store.layout.find_rows(shard))
         rows, places = self._rows[first:last], self.places[first:last]
@@ -77,14 +77,14 @@ def fill(
     goes on.
     """
     filled = Filled()
-    while shards := work.pending():
+    while shards := work.list_pending():
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
         done = _encode_shards(work, shards, encoder, writer)
         filled += done
         nothing = done == Filled()
         if nothing and work.division.rank:
             break
-        if nothing and (held := len(work.pending())):
+        if nothing and (held := len(work.list_pending())):
             on_wait(held)
             time.sleep(_PATIENCE)
     return filled
@@ -121,7 +121,7 @@ def _commit_shard(work: Work, full: OpenShard, claim: Claim) -> Filled:
     """Commit a shard and release its claim; its images, or none where another's data stands."""
     shard = full.source.shard
     with claim:
-        done = commit_shard(work.store, shard, full.content(), claim.is_ours)
+        done = commit_shard(work.store, shard, full.make_content(), claim.is_ours)
     _log.info("shard %d %s", shard, "committed" if done else "was committed by another process")
     return full.filled if done else Filled()
 
@@ -163,7 +163,7 @@ def _submit_rows(
     while (found := claimed.result()) is not None:
         shard, claim = found
         held[shard] = claim
-        rows = work.rows(shard)
+        rows = work.list_rows(shard)
         for number, (row, place) in enumerate(rows):
             if number == len(rows) // 2:
                 claimed = claimer.submit(_next_claim, work.store, remaining, writer)

@@ -67,8 +67,8 @@ def frame_image(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
     height, width = (_length(image, axis) for axis in (2, 3))
     scale = side / torch.maximum(height, width)
     below, right = ((size * scale + 0.5).floor().clamp(min=1) for size in (height, width))
-    columns = _coefficients(image, 3, width, right, side)
-    rows = _coefficients(image, 2, height, below, side)
+    columns = _weigh_pixels(image, 3, width, right, side)
+    rows = _weigh_pixels(image, 2, height, below, side)
     pixels = image.double()
     frame = _round(rows @ _round(pixels @ columns.T))
     if _PILLOW_CHOOSES:
@@ -85,7 +85,7 @@ def _length(image: Tensor, axis: int) -> Tensor:
     return torch.ones_like(line, dtype=torch.float64).sum()
 
 
-def _coefficients(image: Tensor, axis: int, size: Tensor, wanted: Tensor, side: int) -> Tensor:
+def _weigh_pixels(image: Tensor, axis: int, size: Tensor, wanted: Tensor, side: int) -> Tensor:
     """Resample.c's coefficients of its triangle filter, (side, length of the axis) float64.
 
     Integers in units of 2**-22; zero in lines from ``wanted`` on.

@@ -77,7 +77,7 @@ class OpenShard:
         for path, part in values.items():
             self._blocks[path][places] = part
 
-    def content(self) -> ShardContent:
+    def make_content(self) -> ShardContent:
         """The finished shard; rows that never came are holes."""
         rows = range(*self.source.span)
         holes = tuple(number for number in rows if number not in self._hashes)

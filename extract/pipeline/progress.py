@@ -60,7 +60,7 @@ class JobProgress:
 
 
 @contextmanager
-def job_progress(
+def report_job_progress(
     store: Store, division: Division, on_progress: OnProgress
 ) -> Iterator[JobProgress]:
     """Count a job's images; rank 0 reports them, and looks at the others' commits now and then."""

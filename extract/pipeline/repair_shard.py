@@ -65,7 +65,7 @@ class EncoderOnDemand:
         """
         [full] = self._open_encoder().encode([ShardRows(shard, span, rows)])
         self.encoded += sum(row.image is not None for row in rows)
-        return full.content()
+        return full.make_content()
 
     def _open_encoder(self) -> ShardEncoder:
         if self._encoder is None:

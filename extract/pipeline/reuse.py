@@ -46,18 +46,18 @@ class KnownRows:
         store, row = place
         shard = store, row // store.rows_per_shard
         again, self._last = shard == self._last, shard
-        for read in (self._of_shard, self._alone) if again else (self._alone,):
+        for read in (self._read_with_shard, self._read_alone) if again else (self._read_alone,):
             try:
                 return read(store, row)
             except StoreError:  # of a damaged shard other rows may be whole
                 continue
         return None
 
-    def _of_shard(self, store: Store, row: int) -> KnownRow:
+    def _read_with_shard(self, store: Store, row: int) -> KnownRow:
         shard, number = divmod(row, store.rows_per_shard)
         return {path: block[number] for path, block in self._shard(store, shard).items()}
 
-    def _alone(self, store: Store, row: int) -> KnownRow:
+    def _read_alone(self, store: Store, row: int) -> KnownRow:
         return {path: rows[0] for path, rows in self._reader(store).read(np.array([row])).items()}
 
 

@@ -54,7 +54,7 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
     Bytes that were encoded before are not even decoded.
     """
     try:
-        image = source.image(place)
+        image = source.read_image(place)
     except ImageError as error:
         return Row(number, "", reason=str(error))
     if (found := known.find(image.sha256)) is not None:

@@ -143,7 +143,7 @@ class ShardEncoder:
         views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
         moments, largest = [], []
         for view in range(len(self.identity.views)):
-            maps = self.maps(images, view)
+            maps = self.compute_maps(images, view)
             for level, found in views.items():
                 full = maps.pop(level)
                 if view == 0:
@@ -162,7 +162,7 @@ class ShardEncoder:
     def _copies(self) -> DeviceCopies:
         return DeviceCopies(self.device)
 
-    def maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
+    def compute_maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
         """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
         frames = self._copies.upload([image.frames[view] for image in images])
         extents = [image.extents[view] for image in images]

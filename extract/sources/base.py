@@ -57,14 +57,14 @@ class Source(ABC):
         return Dataset(self.name, self.classes, self.split_origin)
 
     @abstractmethod
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         """Read one image's bytes by its row; raises ImageError where they cannot be read."""
 
     @abstractmethod
     def take(self, rows: list[int]) -> "Source":
         """A source with only some of the rows."""
 
-    def limited(self, count: int) -> "Source":
+    def limit(self, count: int) -> "Source":
         """A source of ``count`` images, in order: one of each class in each split, then evenly."""
         if count >= len(self.samples):
             return self

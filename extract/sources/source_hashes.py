@@ -20,7 +20,7 @@ def read_hashes(
 
     def hash_image(place: int) -> str | None:
         try:
-            return source.image(place).sha256
+            return source.read_image(place).sha256
         except ImageError:
             return None
 

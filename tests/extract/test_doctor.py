@@ -9,7 +9,7 @@ import torch
 from store_content import full_store
 
 from samcache.cache.files.digest import hash_file
-from samcache.commands.show.extraction import findings_table
+from samcache.commands.show.extraction import make_findings_table
 from samcache.extract import doctor
 from samcache.extract.doctor import Finding, examine_machine
 from samcache.extract.encoders import vit
@@ -76,4 +76,4 @@ def test_little_memory_and_disk_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     findings = examine_machine((), ())
     assert "batches of 1 image" in about(findings, "processor").advice
     assert "TORCH_HOME" in about(findings, "checkpoints").advice
-    assert findings_table(findings).row_count > len(findings)
+    assert make_findings_table(findings).row_count > len(findings)

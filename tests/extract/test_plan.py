@@ -216,8 +216,12 @@ def test_time_is_measured_and_shared_by_workers(
 
 def test_the_slower_of_encoding_and_reading_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert Speed(encode=0.5, read=0.1, images=8, device="cpu").seconds(100, workers=4) == 12.5
-    assert Speed(encode=0.5, read=4.0, images=8, device="cpu").seconds(100, workers=1) == 200
+    assert (
+        Speed(encode=0.5, read=0.1, images=8, device="cpu").estimate_seconds(100, workers=4) == 12.5
+    )
+    assert (
+        Speed(encode=0.5, read=4.0, images=8, device="cpu").estimate_seconds(100, workers=1) == 200
+    )
 
 
 def test_without_a_readable_image_there_is_no_estimate(

@@ -36,7 +36,7 @@ def test_every_row_holds_the_encoders_output(
     source = open_source(npz, SourceOptions())
     encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
     for row in (0, 7, 8, 39):
-        image = source.image(row).decode()
+        image = source.read_image(row).decode()
         frame, extent = to_frame(image, 64)
         with torch.inference_mode():
             maps = encoder.model(normalise(torch.from_numpy(np.stack([frame])), [extent], "sam"))

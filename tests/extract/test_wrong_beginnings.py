@@ -15,7 +15,7 @@ from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.duplicates import find_split_groups
 from samcache.cache.progress import Remark
 from samcache.commands.show.extraction import describe_summary
-from samcache.extract.changes import Changes, compare, next_table
+from samcache.extract.changes import Changes, compare, make_next_table
 from samcache.extract.check import check_source
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.fill import Work
@@ -75,7 +75,7 @@ def test_a_column_of_patients_that_is_not_used_is_told(
     options = ExtractOptions(manifest, images / "s.zarr", "vit_tiny", checkpoint, limit=8, pool=2)
     told = list[Remark]()
     runs: list[Callable[[], object]] = [
-        lambda: check_source(open_source(manifest, reading).limited(4), on_remark=told.append),
+        lambda: check_source(open_source(manifest, reading).limit(4), on_remark=told.append),
         lambda: plan_run(replace(options, reading=reading), on_remark=told.append),
         lambda: extract(replace(options, reading=reading), on_remark=told.append),
     ]
@@ -126,8 +126,8 @@ def test_a_part_of_the_source_leaves_the_rest_for_another_run(
         "reading": SourceOptions(root=images / "images"),
         "shard_rows": 4,
     }
-    pending = Work.pending
-    monkeypatch.setattr(Work, "pending", lambda work: pending(work)[:-5])
+    pending = Work.list_pending
+    monkeypatch.setattr(Work, "list_pending", lambda work: pending(work)[:-5])
     store, _ = run_extract(**options)
     monkeypatch.undo()
     missing = store.samples["status"] == "missing"
@@ -196,4 +196,4 @@ def test_a_table_of_another_kind_of_text_is_the_same_table(
     reading = SourceOptions(root=images / "images", group="patient")
     store, _ = run_extract(source=images / "labels.csv", reading=reading)
     given = store.table.drop(columns="row").astype({"id": object, "split": object, "group": object})
-    assert next_table(given, store, compare(given, store), prune=True) is None
+    assert make_next_table(given, store, compare(given, store), prune=True) is None

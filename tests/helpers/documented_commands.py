@@ -38,7 +38,7 @@ def commands(page: Path) -> list[Command]:
     """The commands of a page in order: of fenced shell blocks, and of indented ones."""
     name = page.relative_to(ROOT).as_posix()
     found = []
-    for block in _blocks(page.read_text(encoding="utf-8").splitlines()):
+    for block in _run_blocks(page.read_text(encoding="utf-8").splitlines()):
         for line in "\n".join(block).replace("\\\n", " ").splitlines():
             text = " ".join(line.removeprefix("$ ").split())
             if text and not text.startswith("#"):
@@ -46,7 +46,7 @@ def commands(page: Path) -> list[Command]:
     return found
 
 
-def _blocks(lines: list[str]) -> Iterator[list[str]]:
+def _run_blocks(lines: list[str]) -> Iterator[list[str]]:
     fence, block = None, list[str]()
     for line in lines:
         opened = re.match(r"\s*```+\s*(\w*)", line)

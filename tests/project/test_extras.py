@@ -12,7 +12,7 @@ from samcache.extract.doctor import (
     PURPOSES_OF_EXTRAS,
     examine_machine,
     find_extras,
-    required_packages,
+    list_required_packages,
 )
 
 FOLDERS = ("api", "cache", "commands", "demo", "extract", "train")
@@ -47,7 +47,7 @@ def test_a_message_names_the_extra_that_holds_what_is_missing() -> None:
             r"needs? ([^.`]*?): pip install 'samcache\[(\w+)\]'", joined
         ):
             found.add(extra)
-            packages = {package.name for package in required_packages(extra)}
+            packages = {package.name for package in list_required_packages(extra)}
             assert packages & set(re.findall(r"[\w-]+", needed)), (path, needed, extra)
     assert found == set(PURPOSES_OF_EXTRAS)
 

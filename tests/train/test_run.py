@@ -32,7 +32,7 @@ from samcache.train.fit import build
 from samcache.train.fit import training as loop
 from samcache.train.run import train
 from samcache.train.runs.ensemble import load_ensemble, open_predictor
-from samcache.train.scores.metrics import accuracy, macro_auc
+from samcache.train.scores.metrics import accuracy, compute_macro_auc
 from samcache.train.tasks import trainings
 
 
@@ -75,7 +75,7 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
         test = predictions.query(f"seed == {member.seed} and split == 'test'")
         scores = test[["p_0", "p_1"]].to_numpy()
         assert member.scores["accuracy"] == accuracy(test["label"].to_numpy(), scores)
-        area = macro_auc(test["label"].to_numpy(), scores)
+        area = compute_macro_auc(test["label"].to_numpy(), scores)
         assert member.scores["auc"] == pytest.approx(area)
     tests = predictions.query("split == 'test'")
     together = tests.groupby("id", sort=False)[["p_0", "p_1"]].mean().to_numpy()
@@ -83,9 +83,9 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
     ensemble = results.fractions[0].ensemble
     assert ensemble is not None
     assert ensemble["accuracy"].mean == accuracy(labels, together)
-    assert ensemble["auc"].mean == pytest.approx(macro_auc(labels, together))
+    assert ensemble["auc"].mean == pytest.approx(compute_macro_auc(labels, together))
     assert ensemble["auc"].sd is None
-    assert f"{macro_auc(labels, together):.3f} (" in text_of(describe_results(results))
+    assert f"{compute_macro_auc(labels, together):.3f} (" in text_of(describe_results(results))
 
 
 def test_one_seed_has_no_ensemble(store: Store, tmp_path: Path) -> None:

@@ -73,7 +73,9 @@ class TrainingData:
         """The rows of a split, (m,) int64 on the CPU."""
         return torch.from_numpy(np.flatnonzero((self.samples["split"] == split).to_numpy()))
 
-    def inputs(self, rows: Tensor, drawn: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def make_inputs(
+        self, rows: Tensor, drawn: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """A classifier's inputs for some rows: images (B, 3, s, s), level -> maps (B, C, h, w).
 
         drawn: (B,) int64, the place in ``views`` of the one that each row is shown in; None means
@@ -94,7 +96,7 @@ class TrainingData:
         }
         return self.image_scale.apply(images), maps
 
-    def all_scales(self) -> dict[str, Scale]:
+    def list_scales(self) -> dict[str, Scale]:
         """Level -> its scale, and IMAGES -> that of the images, on the CPU."""
         scales = {IMAGES: self.image_scale, **self.scales}
         return {name: scale.to(torch.device("cpu")) for name, scale in scales.items()}

@@ -23,7 +23,7 @@ from samcache.train.data.dataset import IDENTITY, Scale, TrainingData
 from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare_map
 from samcache.train.data.residency import allocate, choose_residency
 from samcache.train.data.resize import share_resize
-from samcache.train.fit.distributed import processes_here
+from samcache.train.fit.distributed import count_processes_here
 from samcache.train.model.spreads import find_level
 from samcache.train.tasks.splits import Rows, list_trained_classes, select_readable
 
@@ -63,14 +63,14 @@ class InputPlan:
         side = choose_image_side(store, image_size)
         return cls(store, select_readable(store), list_trained_classes(store), sides, side, views)
 
-    def map_shape(self, name: str) -> MapShape:
+    def find_map_shape(self, name: str) -> MapShape:
         """The shape (C, h, w) of an input's maps."""
         side = self.sides[name]
         return self.store.layout.level_shapes[find_level(name)][0], side, side
 
     def count_bytes(self) -> int:
         """Bytes of the images and maps that ``load_training_data`` returns."""
-        cells = sum(math.prod(self.map_shape(name)) for name in self.sides)
+        cells = sum(math.prod(self.find_map_shape(name)) for name in self.sides)
         maps = np.dtype(self.store.identity.dtype).itemsize * cells
         return len(self.samples) * (3 * self.image_side**2 + len(self.views) * maps)
 
@@ -94,7 +94,9 @@ def load_training_data(
     place = residency, device
     images = allocate((len(samples), 3, side, side), torch.uint8, *place)
     dtype, shown = getattr(torch, store.identity.dtype), len(samples) * len(views)
-    pooled = {name: allocate((shown, *plan.map_shape(name)), dtype, *place) for name in plan.sides}
+    pooled = {
+        name: allocate((shown, *plan.find_map_shape(name)), dtype, *place) for name in plan.sides
+    }
     rows = samples["row"].to_numpy()
 
     def fill(shard: int) -> None:
@@ -129,7 +131,7 @@ def load_where_it_fits(plan: InputPlan, config: TrainConfig, on_remark: OnRemark
     For the control "random" the maps are noise. Raises ConfigError where no place has room.
     """
     device, need = torch.device(config.device), plan.count_bytes()
-    residency = choose_residency(need, device, config.residency, processes_here())
+    residency = choose_residency(need, device, config.residency, count_processes_here())
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
     on_remark(Remark(f"images and features: {describe_bytes(need)}, {place[residency]}"))
     data = load_training_data(plan, residency, device)

@@ -59,14 +59,14 @@ class Checkpoints:
             check_regular(path)
             with zipfile.ZipFile(path) as file:
                 if file.testzip():  # torch writes checksums, and does not look at them
-                    raise self._unusable(name)
+                    raise self._make_read_error(name)
             state: object = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a damaged file fails in zip, pickle and torch alike
             if ran_out_of_memory(error):
                 raise
-            raise self._unusable(name) from None
+            raise self._make_read_error(name) from None
         if not isinstance(state, dict):
-            raise self._unusable(name)
+            raise self._make_read_error(name)
         return state
 
     @contextmanager
@@ -77,9 +77,9 @@ class Checkpoints:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if ran_out_of_memory(error):
                 raise
-            raise self._unusable(name) from None
+            raise self._make_read_error(name) from None
 
-    def _unusable(self, name: str) -> ConfigError:
+    def _make_read_error(self, name: str) -> ConfigError:
         return ConfigError(
             f"{self._path(name)} cannot be read: remove it, and its member is trained again"
         )

@@ -21,17 +21,17 @@ _PATIENCE = timedelta(days=1)
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def launched_rank() -> int:
+def find_launched_rank() -> int:
     """This process's rank, before and after it is joined to the others too; 0 writes and speaks."""
-    return int(os.environ["RANK"]) if _by_torchrun() else 0
+    return int(os.environ["RANK"]) if _is_launched_by_torchrun() else 0
 
 
-def processes_here() -> int:
+def count_processes_here() -> int:
     """How many of the processes share this machine."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if _by_torchrun() else 1
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _is_launched_by_torchrun() else 1
 
 
-def _by_torchrun() -> bool:
+def _is_launched_by_torchrun() -> bool:
     return all(name in os.environ for name in _TORCHRUN)
 
 
@@ -41,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     Of "cuda", under torchrun, it is the GPU of this process's local rank.
     """
     device = _parse_device(name)
-    if device == torch.device("cuda") and _by_torchrun():
+    if device == torch.device("cuda") and _is_launched_by_torchrun():
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return device
 
@@ -59,14 +59,14 @@ def join_processes(device: str) -> Iterator[torch.device]:
     Raises ConfigError where there are more of them than GPUs.
     """
     own = _parse_device(device)
-    if not _by_torchrun():
+    if not _is_launched_by_torchrun():
         yield own
         return
     if own.type == "cuda":
-        if processes_here() > torch.cuda.device_count():
+        if count_processes_here() > torch.cuda.device_count():
             raise ConfigError(
-                f"{processes_here()} processes share {torch.cuda.device_count()} GPUs: start one "
-                "process a GPU with torchrun",
+                f"{count_processes_here()} processes share {torch.cuda.device_count()} GPUs: start "
+                "one process for each GPU with torchrun",
                 hint="nproc_per_node",
             )
         own = choose_device("cuda")
@@ -77,12 +77,12 @@ def join_processes(device: str) -> Iterator[torch.device]:
     distributed.destroy_process_group()  # not after an error: NCCL would wait here for the others
 
 
-def rank() -> int:
+def get_rank() -> int:
     """This process's number among those that are joined."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def size() -> int:
+def count_processes() -> int:
     """How many processes are joined."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
@@ -93,7 +93,7 @@ def let_first_finish() -> Iterator[None]:
 
     They say nothing: the first one's error is the one that counts.
     """
-    if rank() > 0:
+    if get_rank() > 0:
         if _share_failure(failed=False):
             raise SystemExit(1)
         yield
@@ -109,21 +109,23 @@ def let_first_finish() -> Iterator[None]:
 def _share_failure(failed: bool) -> bool:
     """Whether process 0 has failed, in every process, as process 0 says."""
     shared = [failed]
-    if size() > 1:
+    if count_processes() > 1:
         distributed.broadcast_object_list(shared)
     return shared[0]
 
 
 def share(rows: Tensor) -> Tensor:
     """This process's part of some rows (m,): every ``size``-th."""
-    return rows[rank() :: size()]
+    return rows[get_rank() :: count_processes()]
 
 
 def gather_rows(values: Tensor, total: int, device: torch.device) -> Tensor:
     """The values (total, K) of all rows, on the CPU, from each process's values of its share."""
-    if size() == 1:
+    if count_processes() == 1:
         return values
-    places = [torch.arange(total)[number :: size()] for number in range(size())]
+    places = [
+        torch.arange(total)[number :: count_processes()] for number in range(count_processes())
+    ]
     padded = values.new_zeros(len(places[0]), values.shape[1], device=device)
     padded[: len(values)] = values.to(device)
     parts = [torch.empty_like(padded) for _ in places]
@@ -134,17 +136,17 @@ def gather_rows(values: Tensor, total: int, device: torch.device) -> Tensor:
     return whole
 
 
-def mean(value: Tensor) -> Tensor:
+def average(value: Tensor) -> Tensor:
     """The mean of every process's value."""
-    if size() > 1:
+    if count_processes() > 1:
         distributed.all_reduce(value)
-        value = value / size()
+        value = value / count_processes()
     return value
 
 
 def wrap_model(model: nn.Module, device: torch.device) -> nn.Module:
     """The model as it is trained: gradients are averaged over the processes."""
-    if size() == 1:
+    if count_processes() == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
@@ -154,7 +156,7 @@ def synchronise_norm(net: nn.Module, device: torch.device) -> nn.Module:
 
     It has the same parameters under the same names, but other modules.
     """
-    if size() == 1 or device.type != "cuda":
+    if count_processes() == 1 or device.type != "cuda":
         return net
     synced: nn.Module = convert_sync_batchnorm(net)  # torch's own drops timm's activations
     return synced
@@ -162,6 +164,6 @@ def synchronise_norm(net: nn.Module, device: torch.device) -> nn.Module:
 
 def share_buffers(model: nn.Module) -> None:
     """Give every process the first one's running means and variances."""
-    if size() > 1:
+    if count_processes() > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, 0)

@@ -39,4 +39,4 @@ class Objective:
             reduction="sum",
         )
         total = len(whole) if self.weight is None else self.weight[whole].sum()
-        return summed * distributed.size() / (total * len(logits))
+        return summed * distributed.count_processes() / (total * len(logits))

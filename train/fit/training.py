@@ -25,7 +25,7 @@ from samcache.train.fit.memory import report_memory_errors
 from samcache.train.fit.objective import Objective
 from samcache.train.fit.precision import compute_in
 from samcache.train.fit.schedule import make_scheduler
-from samcache.train.scores.metrics import accuracy, macro_auc
+from samcache.train.scores.metrics import accuracy, compute_macro_auc
 from samcache.train.tasks.splits import Member
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class MemberResult:
 
     weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
     samples that are neither validation nor test; scales: those of its training rows, as
-    ``TrainingData.all_scales`` has them.
+    ``TrainingData.list_scales`` has them.
     """
 
     member: Member
@@ -102,11 +102,11 @@ def train_member(
             auc, loss = line.val_auc, line.val_loss
             _log.info("%s, epoch %d: val loss %.4f, AUC %.4f", member.name, line.epoch, loss, auc)
             on_epoch(line)
-            if checkpoints and checkpoints.due and distributed.rank() == 0:
-                checkpoints.save(member.name, training.state())
-        result = training.result()
-        if checkpoints and distributed.rank() == 0:
-            done = training.summary() | {"probabilities": torch.from_numpy(result.probabilities)}
+            if checkpoints and checkpoints.due and distributed.get_rank() == 0:
+                checkpoints.save(member.name, training.collect_state())
+        result = training.make_result()
+        if checkpoints and distributed.get_rank() == 0:
+            done = training.summarise() | {"probabilities": torch.from_numpy(result.probabilities)}
             checkpoints.save(member.name, done)
         return result
 
@@ -115,7 +115,7 @@ def _restore_finished(member: Member, data: TrainingData, saved: dict[str, Any])
     """The result of a member that was finished before the run was interrupted."""
     epochs = [EpochMetrics(**line) for line in saved["epochs"]]
     best = saved["kept_epoch"], epochs, saved["kept_weights"]
-    return MemberResult(member, *best, saved["probabilities"].numpy(), data.all_scales())
+    return MemberResult(member, *best, saved["probabilities"].numpy(), data.list_scales())
 
 
 class _Training:
@@ -197,12 +197,12 @@ class _Training:
         """One pass over the training rows, of each batch this process's part; the mean loss."""
         config, data, device = self.config, self.data, self.data.device
         # drawn from seed and epoch, so that a checkpoint need not hold their state
-        seed = self.member.seed * 1_000_003 + epoch + distributed.rank() * _RANKS_APART
+        seed = self.member.seed * 1_000_003 + epoch + distributed.get_rank() * _RANKS_APART
         draws = torch.Generator(device).manual_seed(seed)
-        if distributed.rank() > 0:
+        if distributed.get_rank() > 0:
             torch.manual_seed(seed)  # each process drops out its own
         augment = Photometric() if config.augment else None
-        least = 2 * distributed.size()  # batch norm cannot take a single sample
+        least = 2 * distributed.count_processes()  # batch norm cannot take a single sample
         batches = order_batches(data.labels, self.member.train, config, self.shuffle, least)
         if not batches:
             few = min(config.batch_size, len(self.member.train))
@@ -221,7 +221,7 @@ class _Training:
         for batch, places, share in zip(here, beside_images, shares, strict=True):
             rows = distributed.share(batch)
             drawn = self._draw_views(len(rows), draws)
-            images, maps = data.inputs(distributed.share(places), drawn)
+            images, maps = data.make_inputs(distributed.share(places), drawn)
             if augment:
                 images = augment(images, draws)
             labels, whole = data.labels[rows], data.labels[batch]
@@ -242,7 +242,7 @@ class _Training:
             self.optimizer.step()
             self.scheduler.step()
             losses.append(loss.detach())
-        return float(distributed.mean(torch.stack(losses).mean()))
+        return float(distributed.average(torch.stack(losses).mean()))
 
     def _draw_views(self, rows: int, draws: torch.Generator) -> Tensor | None:
         """A view for each of some rows; None where there is but one."""
@@ -260,7 +260,7 @@ class _Training:
     def _describe_levels(self) -> str:
         """Mean, deviation and largest value of every level's maps and gates, of some images."""
         rows = self.member.train[: self.config.batch_size].to(self.data.images.device)
-        images, maps = self.data.inputs(rows)
+        images, maps = self.data.make_inputs(rows)
         values = {"images": images, **maps}
         for level, gates in self.model.gates(maps).items():
             values[f"{level} gates"] = gates
@@ -270,7 +270,7 @@ class _Training:
         ]
         return f"mean, deviation and largest value now: {'; '.join(statistics)}"
 
-    def result(self) -> MemberResult:
+    def make_result(self) -> MemberResult:
         """The kept epoch's weights and their probabilities for validation and test, in float32.
 
         Predict always computes in float32, too.
@@ -290,9 +290,9 @@ class _Training:
                 )
             probabilities[rows] = logits.softmax(1)
         best = self.kept_epoch, self.epochs, self.kept_weights
-        return MemberResult(self.member, *best, probabilities.numpy(), self.data.all_scales())
+        return MemberResult(self.member, *best, probabilities.numpy(), self.data.list_scales())
 
-    def summary(self) -> dict[str, Any]:
+    def summarise(self) -> dict[str, Any]:
         """What a checkpoint keeps of a finished member."""
         return {
             "epochs": [asdict(line) for line in self.epochs],
@@ -300,9 +300,9 @@ class _Training:
             "kept_weights": self.kept_weights,
         }
 
-    def state(self) -> dict[str, Any]:
+    def collect_state(self) -> dict[str, Any]:
         """All that the next epoch depends on, for ``restore``."""
-        state = self.summary()
+        state = self.summarise()
         for name in ("model", "optimizer", "scheduler"):
             state[name] = getattr(self, name).state_dict()
         state["shuffle"], state["random"] = self.shuffle.get_state(), torch.get_rng_state()
@@ -327,7 +327,9 @@ def predict(model: nn.Module, data: TrainingData, rows: Tensor, batch_size: int)
     """Logits of some rows in evaluation mode, (len(rows), K) float32 on the CPU."""
     model.eval()
     batches = torch.split(rows.to(data.images.device), batch_size)
-    return torch.cat([model(*data.inputs(batch)).float().mean(dim=0) for batch in batches]).cpu()
+    return torch.cat(
+        [model(*data.make_inputs(batch)).float().mean(dim=0) for batch in batches]
+    ).cpu()
 
 
 def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -337,7 +339,7 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     return (
         float(F.cross_entropy(logits, labels)),
         accuracy(labels.numpy(), probabilities),
-        macro_auc(labels.numpy(), probabilities),
+        compute_macro_auc(labels.numpy(), probabilities),
     )
 
 

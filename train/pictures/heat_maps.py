@@ -7,7 +7,7 @@ from pathlib import Path
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.pictures.overlay import Map, write_panel
-from samcache.train.predict import Predicted
+from samcache.train.predict import PredictedShard
 from samcache.train.runs.ensemble import Ensemble
 from samcache.train.runs.run import Run
 
@@ -22,7 +22,7 @@ def open_heat_map_folder(folder: Path, run: Run) -> None:
 
 
 def write_heat_maps(
-    folder: Path, run: Run, ensemble: Ensemble, store: Store, predicted: Predicted
+    folder: Path, run: Run, ensemble: Ensemble, store: Store, predicted: PredictedShard
 ) -> list[str]:
     """Write a picture for every readable sample of a shard; their file names, in order.
 
@@ -43,7 +43,7 @@ def write_heat_maps(
     return names
 
 
-def _attention(ensemble: Ensemble, predicted: Predicted, place: int) -> dict[str, Map]:
+def _attention(ensemble: Ensemble, predicted: PredictedShard, place: int) -> dict[str, Map]:
     """Level -> (h, w) of one readable sample."""
     device = next(ensemble.buffers()).device
     own = {k: values[place : place + 1].to(device) for k, values in predicted.pooled.items()}

@@ -51,17 +51,17 @@ _TRAIN_VAL = _Pair(
 )
 
 
-def train_test_copies(facts: Facts) -> Finding:
+def check_train_test_copies(facts: Facts) -> Finding:
     """Images that were learned and then tested."""
     return _check_shared(facts, _TRAIN_TEST)
 
 
-def val_test_copies(facts: Facts) -> Finding:
+def check_val_test_copies(facts: Facts) -> Finding:
     """Images that chose the epoch and were then tested."""
     return _check_shared(facts, _VAL_TEST_LAST if facts.run.config["keep"] == "last" else _VAL_TEST)
 
 
-def train_val_copies(facts: Facts) -> Finding:
+def check_train_val_copies(facts: Facts) -> Finding:
     """Images that were learned and then chose the epoch."""
     return _check_shared(facts, _TRAIN_VAL)
 
@@ -78,7 +78,7 @@ def _check_shared(facts: Facts, pair: _Pair) -> Finding:
     )
 
 
-def repeats(facts: Facts) -> Finding:
+def check_repeats(facts: Facts) -> Finding:
     """Images that count more than once."""
     folds = facts.run.results["folds"]
     where = "" if folds else " in the same split"
@@ -99,7 +99,7 @@ def repeats(facts: Facts) -> Finding:
     return make_finding(CAUTION, title, text, [_describe_copies(facts, same) for same in found])
 
 
-def contradicting_labels(facts: Facts) -> Finding:
+def check_contradicting_labels(facts: Facts) -> Finding:
     """Copies of one image with different classes."""
     odd = [same for same in facts.duplicates if len(set(same["labels"])) > 1]
     if not odd:
@@ -110,7 +110,7 @@ def contradicting_labels(facts: Facts) -> Finding:
     return make_finding(PROBLEM, title, text, [_describe_copies(facts, same) for same in odd])
 
 
-def unreadable(facts: Facts) -> Finding:
+def check_unreadable(facts: Facts) -> Finding:
     """Images that the run could not use."""
     count = facts.run.results["unreadable"]
     if not count:
@@ -121,7 +121,7 @@ def unreadable(facts: Facts) -> Finding:
     return make_finding(CAUTION, f"{count_nouns(count, 'image')} could not be read", text, items)
 
 
-def missing(facts: Facts) -> Finding:
+def check_missing(facts: Facts) -> Finding:
     """Images that were not extracted yet."""
     count = facts.run.results["missing"]
     if not count:
@@ -132,7 +132,7 @@ def missing(facts: Facts) -> Finding:
     return Finding(PROBLEM, title, text)
 
 
-def patients(facts: Facts) -> Finding:
+def check_patients(facts: Facts) -> Finding:
     """Whether a patient can be in training and test, and how many patients there are."""
     parted = facts.run.results.get("parted_groups")  # runs of earlier versions have none
     if parted:
@@ -180,12 +180,12 @@ def _describe_copies(facts: Facts, same: dict[str, Any]) -> str:
 
 
 DATA_CHECKS: tuple[Callable[[Facts], Finding], ...] = (
-    train_test_copies,
-    val_test_copies,
-    contradicting_labels,
-    missing,
-    unreadable,
-    train_val_copies,
-    repeats,
-    patients,
+    check_train_test_copies,
+    check_val_test_copies,
+    check_contradicting_labels,
+    check_missing,
+    check_unreadable,
+    check_train_val_copies,
+    check_repeats,
+    check_patients,
 )

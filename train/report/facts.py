@@ -18,12 +18,12 @@ from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.compare import Row, compare_runs
-from samcache.train.runs.errors import in_file, report_run_errors
+from samcache.train.runs.errors import name_file_in_errors, report_run_errors
 from samcache.train.runs.folder import CONFIG, PREDICTIONS, RESULTS
 from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.store import open_run_store
 from samcache.train.runs.write import FractionScores
-from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions, Summary
 from samcache.train.scores.format import TITLES
 from samcache.train.scores.metrics import Floats, Ints
 
@@ -111,18 +111,18 @@ class ReportedRun:
         return self.samples["label"].map(self.classes.index).to_numpy(dtype=np.int64)
 
     @cached_property
-    def ensemble(self) -> Predictions:
+    def ensemble(self) -> LabelledPredictions:
         """The test predictions of the ensemble, as of one training."""
         columns = [f"p_{name}" for name in self.classes]
         flat = self.test[columns].to_numpy(dtype=np.float32)  # as train averages them
-        seeds = Predictions(
+        seeds = LabelledPredictions(
             labels=self.labels,
             groups=number_groups(self.samples),
             probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
             classes=self.classes,
             ordered=self.run.ordered,
         )
-        return seeds.ensemble()
+        return seeds.average()
 
     @property
     def probabilities(self) -> Floats:
@@ -141,7 +141,7 @@ class ReportedRun:
         """Every metric of the ensemble; the intervals are over test samples alone."""
         if self.scores.ensemble is not None:
             return self.scores.ensemble
-        return self.scores.metrics if len(self.seeds) == 1 else self.ensemble.summaries()
+        return self.scores.metrics if len(self.seeds) == 1 else self.ensemble.summarise()
 
     @property
     def commonest(self) -> tuple[str, float]:
@@ -225,7 +225,7 @@ def read_reported(folder: Path) -> ReportedRun:
     run.check_files()
     with report_run_errors(folder):
         _check_complete(run)
-        with in_file(RESULTS):
+        with name_file_in_errors(RESULTS):
             scores = convert(run.results["fractions"], list[FractionScores])
             for one in scores:
                 _check_scores(one, run)
@@ -250,7 +250,7 @@ def _check_means(run: ReportedRun, rows: list[Row]) -> None:
 
 def _check_ensemble(run: ReportedRun) -> None:
     """Raise ConfigError where results have another ensemble than the predictions."""
-    recomputed = run.ensemble.plain()
+    recomputed = run.ensemble.score_trainings()
     for metric in _RECOMPUTED:
         _check_same(run, metric, run.metrics[metric].mean, float(recomputed[metric][0]))
 

@@ -16,9 +16,9 @@ from samcache.train.report.svg import (
     SERIES,
     Figure,
     add_legend,
-    figure,
+    make_figure,
     open_canvas,
-    shown,
+    shorten_name,
 )
 from samcache.train.report.words import name_seeds
 from samcache.train.scores.bootstrap import Summary
@@ -80,7 +80,9 @@ def draw_roc(run: ReportedRun) -> Figure:
         _set_axes(axes, "false alarms (1 − specificity)", "found (sensitivity)")
         add_legend(drawing)
         reading = _READING["roc"] + _describe_chosen(run)
-        return figure(drawing, "ROC curve", _list_class_values(run, chosen, "auc", "AUC"), reading)
+        return make_figure(
+            drawing, "ROC curve", _list_class_values(run, chosen, "auc", "AUC"), reading
+        )
 
 
 def draw_precision_recall(run: ReportedRun) -> Figure:
@@ -99,12 +101,12 @@ def draw_precision_recall(run: ReportedRun) -> Figure:
         _set_axes(axes, "found (recall)", "right among those named (precision)")
         add_legend(drawing)
         reading = _READING["precision"] + _describe_chosen(run)
-        return figure(drawing, "Precision and recall", finding, reading)
+        return make_figure(drawing, "Precision and recall", finding, reading)
 
 
 def draw_confusion(run: ReportedRun) -> Figure:
     """What each class was taken for, in shares of the class and in images."""
-    names = [shown(name) for name in run.classes]
+    names = [shorten_name(name) for name in run.classes]
     matrix = confusion_matrix(run.labels, run.answers, labels=range(len(names)))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with open_canvas() as (drawing, axes):
@@ -121,7 +123,7 @@ def draw_confusion(run: ReportedRun) -> Figure:
         reading = _READING["confusion"]
         if len(names) <= _MOST_COUNTED:
             reading += " The number below the share counts these images."
-        return figure(drawing, "Confusion matrix", finding, reading)
+        return make_figure(drawing, "Confusion matrix", finding, reading)
 
 
 def draw_confused_pairs(run: ReportedRun) -> Figure:
@@ -131,7 +133,10 @@ def draw_confused_pairs(run: ReportedRun) -> Figure:
     wrong = pairs // count != pairs % count
     pairs, found = pairs[wrong], found[wrong]
     first = np.argsort(-found, kind="stable")[:_MOST_PAIRS]
-    names = [" → ".join(shown(run.classes[k]) for k in divmod(int(p), count)) for p in pairs[first]]
+    names = [
+        " → ".join(shorten_name(run.classes[k]) for k in divmod(int(p), count))
+        for p in pairs[first]
+    ]
     with open_canvas() as (drawing, axes):
         axes.barh(range(len(names)), found[first], color=SERIES[0])
         axes.set_yticks(range(len(names)), names)
@@ -141,7 +146,7 @@ def draw_confused_pairs(run: ReportedRun) -> Figure:
         listed = [f"“{name}” {size}" for name, size in zip(names, found[first], strict=True)]
         most = f"; most often {', '.join(listed[:_MOST_TOLD])}" if listed else ""
         finding = f"Confused: {count_nouns(len(pairs), 'pair')} of {count} classes{most}."
-        return figure(drawing, "Confused classes", finding, _READING["pairs"])
+        return make_figure(drawing, "Confused classes", finding, _READING["pairs"])
 
 
 def draw_calibration(run: ReportedRun) -> Figure:
@@ -159,7 +164,7 @@ def draw_calibration(run: ReportedRun) -> Figure:
             f"Mean probability of the answers {format_percent(confidence.mean(), 1)}; accuracy "
             f"{format_percent(right.mean(), 1)}; calibration error {run.metrics['ece'].mean:.3f}."
         )
-        return figure(drawing, "Calibration", finding, _READING["calibration"])
+        return make_figure(drawing, "Calibration", finding, _READING["calibration"])
 
 
 def draw_data_efficiency(facts: Facts) -> Figure:
@@ -176,7 +181,7 @@ def draw_data_efficiency(facts: Facts) -> Figure:
                 means,
                 np.abs(np.transpose([_find_bounds(auc) for auc in aucs]) - means),
                 color=SERIES[place],
-                label=f"run {shown(run.folder.name)}",
+                label=f"run {shorten_name(run.folder.name)}",
                 **_WITH_BARS,
             )
         axes.set_xscale("log")
@@ -189,7 +194,7 @@ def draw_data_efficiency(facts: Facts) -> Figure:
             f"AUC {first.mean:.3f} with {sizes[0]:.0f} training images, {last.mean:.3f} with "
             f"{sizes[-1]:.0f}{name_seeds(facts.run, ' (', ')')}."
         )
-        return figure(drawing, "Data efficiency", finding, _READING["data"])
+        return make_figure(drawing, "Data efficiency", finding, _READING["data"])
 
 
 def draw_learning_curves(run: ReportedRun) -> Figure:
@@ -223,7 +228,7 @@ def draw_learning_curves(run: ReportedRun) -> Figure:
             f"({_write_span(kept, 'd')}), the validation AUC is {_write_span(areas, '.3f')}."
         )
         reading = _READING["learning"] + _CHOICE[run.config["keep"]]
-        return figure(drawing, "Learning curves", finding, reading)
+        return make_figure(drawing, "Learning curves", finding, reading)
 
 
 def choose_curve_classes(run: ReportedRun) -> list[int]:
@@ -243,7 +248,7 @@ def _choose_colour(run: ReportedRun, label: int) -> str:
 
 def _list_class_values(run: ReportedRun, labels: list[int], kind: str, name: str) -> str:
     named = labels[:_MOST_TOLD]
-    values = [f"{_read_mean(run, kind, k):.3f} for “{shown(run.classes[k])}”" for k in named]
+    values = [f"{_read_mean(run, kind, k):.3f} for “{shorten_name(run.classes[k])}”" for k in named]
     return f"{name} {', '.join(values)}{_name_rest(len(labels))}."
 
 
@@ -259,7 +264,7 @@ def _read_mean(run: ReportedRun, kind: str, label: int) -> float:
 def _make_label(run: ReportedRun, label: int, kind: str, name: str) -> str:
     """A curve's text in the legend."""
     # the number first: matplotlib leaves names out of a legend that begin with an underscore
-    return f"{name} {_read_mean(run, kind, label):.3f}: {shown(run.classes[label])}"
+    return f"{name} {_read_mean(run, kind, label):.3f}: {shorten_name(run.classes[label])}"
 
 
 def _describe_chosen(run: ReportedRun) -> str:

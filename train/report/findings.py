@@ -29,7 +29,7 @@ def check_run(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda finding: (PROBLEM, CAUTION, FINE).index(finding.kind))
 
 
-def _test_size(facts: Facts) -> Finding:
+def _check_test_size(facts: Facts) -> Finding:
     count = facts.run.scores.test_samples
     interval = facts.run.metrics["accuracy"].interval
     title = f"The test set has {count_nouns(count, 'image')}"
@@ -46,7 +46,7 @@ def _test_size(facts: Facts) -> Finding:
     return Finding(CAUTION, f"{title}: that is few", text)
 
 
-def _rare_classes(facts: Facts) -> Finding:
+def _check_rare_classes(facts: Facts) -> Finding:
     sizes = np.bincount(facts.run.labels, minlength=len(facts.run.classes))
     rare = [
         f"{name}: {size}"
@@ -61,7 +61,7 @@ def _rare_classes(facts: Facts) -> Finding:
     )
 
 
-def _better_than_constant(facts: Facts) -> Finding:
+def _check_better_than_constant(facts: Facts) -> Finding:
     name, share = facts.run.commonest
     accuracy = facts.run.metrics["accuracy"]
     if accuracy.interval is None:
@@ -79,7 +79,7 @@ def _better_than_constant(facts: Facts) -> Finding:
     return Finding(CAUTION, title, text)
 
 
-def _seeds(facts: Facts) -> Finding:
+def _check_seeds(facts: Facts) -> Finding:
     count = len(facts.run.seeds)
     if count > 1:
         return Finding(FINE, f"Trained with {count} seeds")
@@ -87,7 +87,7 @@ def _seeds(facts: Facts) -> Finding:
     return Finding(CAUTION, "Trained with one seed", text)
 
 
-def _probabilities(facts: Facts) -> Finding:
+def _check_probabilities(facts: Facts) -> Finding:
     error = facts.run.metrics["ece"].mean
     if error <= _POOR_CALIBRATION:
         return Finding(FINE, f"Calibration error is {error:.3f}")
@@ -95,7 +95,7 @@ def _probabilities(facts: Facts) -> Finding:
     return Finding(CAUTION, f"Calibration error is {error:.3f}: that is high", text)
 
 
-def _comparisons(facts: Facts) -> Finding:
+def _check_comparisons(facts: Facts) -> Finding:
     """Whether other runs show where the result comes from."""
     config = facts.run.config
     if config["attention"] in CONTROLS:
@@ -118,7 +118,7 @@ def _comparisons(facts: Facts) -> Finding:
     return make_finding(CAUTION, "Runs to compare with are missing", text, absent)
 
 
-def _choices(facts: Facts) -> Finding:
+def _check_choices(facts: Facts) -> Finding:
     count = len(facts.runs)
     if count == 1:
         return Finding(FINE, "The report has one run: nobody chose it among others shown here")
@@ -129,7 +129,7 @@ def _choices(facts: Facts) -> Finding:
     return Finding(CAUTION, f"{count} runs were tested on the same images", text)
 
 
-def _length(facts: Facts) -> Finding:
+def _check_length(facts: Facts) -> Finding:
     config, members = facts.run.config, facts.run.members
     if config["keep"] == "last":
         return Finding(FINE, "The last epoch was kept, so validation did not choose an epoch")
@@ -147,12 +147,12 @@ def _length(facts: Facts) -> Finding:
 
 
 _CHECKS: tuple[Callable[[Facts], Finding], ...] = (
-    _test_size,
-    _rare_classes,
-    _better_than_constant,
-    _seeds,
-    _probabilities,
-    _comparisons,
-    _choices,
-    _length,
+    _check_test_size,
+    _check_rare_classes,
+    _check_better_than_constant,
+    _check_seeds,
+    _check_probabilities,
+    _check_comparisons,
+    _check_choices,
+    _check_length,
 )

@@ -89,13 +89,13 @@ def add_legend(drawing: Any) -> None:
     drawing.legend(loc="outside lower center", ncols=columns)
 
 
-def shown(name: str) -> str:
+def shorten_name(name: str) -> str:
     """A name from outside as a figure can show it: printable, and not too long."""
     printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
     return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 1] + "…"
 
 
-def figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
+def make_figure(drawing: Any, title: str, finding: str, reading: str) -> Figure:
     """A drawing as an SVG element whose text alternative is its title and finding.
 
     title: unique within the page, since it makes the ids. The same drawing gives the same text.

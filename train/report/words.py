@@ -3,7 +3,7 @@
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.text import count_nouns
 from samcache.train.model.spreads import find_level
-from samcache.train.report.data_checks import patients
+from samcache.train.report.data_checks import check_patients
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.finding import format_percent
@@ -42,7 +42,7 @@ def name_seeds(run: ReportedRun, before: str = "", after: str = "") -> str:
     return f"{before}mean over {count} seeds{after}" if count > 1 else ""
 
 
-def view(run: ReportedRun) -> str:
+def describe_view(run: ReportedRun) -> str:
     """What the page's numbers are of: the one classifier that the run makes."""
     seeds, folds = len(run.seeds), run.results["folds"]
     if folds and seeds > 1:
@@ -66,7 +66,7 @@ def view(run: ReportedRun) -> str:
     return text + (" A mean over seeds is named as such." if seeds > 1 else "")
 
 
-def resampled(run: ReportedRun) -> str:
+def describe_resampled(run: ReportedRun) -> str:
     """What the ensemble's intervals are over."""
     known = (run.samples["group"] != "").any()
     return "test images, patients whole" if known else "test images"
@@ -161,9 +161,9 @@ def write_model_card(facts: Facts) -> list[tuple[str, str]]:
             "Not a medical device. It is not approved for diagnosis, triage or any decision about "
             "a patient. On images of another origin, scanner or population the numbers may differ.",
         ),
-        ("Data", _data(facts)),
+        ("Data", _describe_data(facts)),
         ("Training", _describe_training(run)),
-        ("Evaluation", f"{_describe_test(run)} {view(run)} {_describe_intervals(run)}"),
+        ("Evaluation", f"{_describe_test(run)} {describe_view(run)} {_describe_intervals(run)}"),
     ]
 
 
@@ -171,9 +171,9 @@ def _describe_intervals(run: ReportedRun) -> str:
     if run.metrics["accuracy"].interval is None:
         return "All test images are of one patient, so the numbers have no intervals."
     return (
-        f"Intervals are percentile bootstraps of {RESAMPLES} draws of {resampled(run)}. They show "
-        "how much another test set of this size and kind may change a number, not how another "
-        "hospital may."
+        f"Intervals are percentile bootstraps of {RESAMPLES} draws of {describe_resampled(run)}. "
+        "They show how much another test set of this size and kind may change a number, not how "
+        "another hospital may."
     )
 
 
@@ -193,7 +193,7 @@ def _describe_model(run: ReportedRun) -> str:
     )
 
 
-def _data(facts: Facts) -> str:
+def _describe_data(facts: Facts) -> str:
     run = facts.run
     parts = [f"{run.results['dataset']}, classes {list_classes(run.classes, ', ', '“', '”')}."]
     if folds := run.results["folds"]:
@@ -201,7 +201,7 @@ def _data(facts: Facts) -> str:
     elif facts.store is not None:
         origin = facts.store.dataset.split_origin
         parts.append("Splits are the source's own." if origin == "source" else f"Splits: {origin}.")
-    return " ".join([*parts, f"{patients(facts).title}."])
+    return " ".join([*parts, f"{check_patients(facts).title}."])
 
 
 def list_classes(

@@ -21,6 +21,7 @@ from samcache.train.model.classifier import Classifier
 from samcache.train.pictures.attention_maps import compute_attention_maps
 from samcache.train.runs.errors import explain_no_access
 from samcache.train.runs.run import Run, open_run
+from samcache.train.scores.ensemble_mean import average_members
 
 _NEEDED = ("classes", "ordered", "image_size", "backbone", "stem")  # of config.json
 _CONTROLS = ("shuffled", "random")  # their features are no image's own
@@ -37,7 +38,7 @@ def open_predictor(folder: Path) -> Run:
 def check_predictor(run: Run) -> None:
     """Raise ConfigError where a run cannot predict, or lacks what predictions need."""
     for name in _NEEDED:
-        run.option(name)
+        run.read_option(name)
     for part in ("inputs", "identity", "reading", "design", "members"):
         getattr(run, part)
     if (attention := run.config.get("attention")) in _CONTROLS:
@@ -128,7 +129,7 @@ class Ensemble(nn.Module):
         self.names = tuple(members)
         self.members = nn.ModuleList(members.values())
 
-    def each(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
+    def predict_each(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
         """Every member's probabilities, (M, B, K) float32; inputs as in ``forward``."""
         return torch.stack([member(images, pooled) for member in self.members])
 
@@ -139,7 +140,7 @@ class Ensemble(nn.Module):
         the run's image size. pooled: level -> (B, C, h, w), as a store has them, averaged to the
         run's cells, and name of its spreads -> (B, C, 1, 1) (spreads.py), none of it standardised.
         """
-        return self.each(images, pooled).mean(dim=0)
+        return average_members(self.predict_each(images, pooled))
 
     @torch.no_grad()
     def attention(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -171,15 +172,15 @@ def load_ensemble(run: Run, device: str = "cpu", member: str | None = None) -> E
 
 
 def _load_member(run: Run, name: str) -> TrainedMember:
-    path = run.weights(name)
+    path = run.find_weights(name)
     backbone = build_backbone(
-        run.option("backbone"), len(run.classes), run.image_size, stem=run.option("stem")
+        run.read_option("backbone"), len(run.classes), run.image_size, stem=run.read_option("stem")
     )
     channels = {level: shape[0] for level, shape in run.inputs.items()}
     classifier = Classifier(backbone, run.design, channels, run.image_size)
     member = TrainedMember(classifier, run.inputs)
     try:
-        member.load_state_dict(load_file(run.path(path.name)))
+        member.load_state_dict(load_file(run.find_file(path.name)))
     except PermissionError as error:
         raise explain_no_access(error) from None
     except FileNotFoundError:

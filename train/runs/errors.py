@@ -9,7 +9,7 @@ from samcache.cache.files.regular_file import IrregularFileError
 
 
 @contextmanager
-def in_file(name: str) -> Iterator[None]:
+def name_file_in_errors(name: str) -> Iterator[None]:
     """Let a ValueError about the content of a file begin with the file's name."""
     try:
         yield

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from samcache.train.predict import Predicted
+from samcache.train.predict import PredictedShard
 from samcache.train.runs.csv_cells import guard_cell
 
 Row = dict[str, Any]
@@ -23,7 +23,7 @@ def list_columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:
 
 
 def make_rows(
-    predicted: Predicted, classes: tuple[str, ...], heat_maps: list[str] | None
+    predicted: PredictedShard, classes: tuple[str, ...], heat_maps: list[str] | None
 ) -> Iterator[Row]:
     """One row for every sample; values of images that cannot be read are None, but for the reason.
 

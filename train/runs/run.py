@@ -17,7 +17,7 @@ from samcache.cache.format.reading import Reading
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.model.classifier import Design
-from samcache.train.runs.errors import in_file, report_run_errors
+from samcache.train.runs.errors import name_file_in_errors, report_run_errors
 from samcache.train.runs.folder import (
     CONFIG,
     METRICS,
@@ -48,7 +48,7 @@ class Run:
     results: dict[str, Any]
     _checked: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
-    def option(self, name: str) -> Any:
+    def read_option(self, name: str) -> Any:
         """A value of config.json; runs of earlier versions lack some."""
         with report_run_errors(self.folder):
             return self.config[name]
@@ -56,22 +56,22 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the probabilities."""
-        return tuple(self.option("classes"))
+        return tuple(self.read_option("classes"))
 
     @property
     def ordered(self) -> bool:
         """Whether the classes are grades in their order."""
-        return bool(self.option("ordered"))
+        return bool(self.read_option("ordered"))
 
     @property
     def image_size(self) -> int:
         """Side of the classifier's images."""
-        return int(self.option("image_size"))
+        return int(self.read_option("image_size"))
 
     @cached_property
     def inputs(self) -> dict[str, MapShape]:
         """Level -> (C, h, w) of the pooled maps that a classifier is given."""
-        return {level: tuple(shape) for level, shape in self.option("inputs").items()}
+        return {level: tuple(shape) for level, shape in self.read_option("inputs").items()}
 
     @cached_property
     def identity(self) -> Identity:
@@ -89,7 +89,7 @@ class Run:
     def design(self) -> Design:
         """How frozen maps act on the backbone."""
         names = ("taps", "reduction", "fusion", "join")
-        taps, *others = (self.option(name) for name in names)
+        taps, *others = (self.read_option(name) for name in names)
         return Design(taps or {}, *others)
 
     @cached_property
@@ -106,25 +106,25 @@ class Run:
     def tests(self) -> dict[float, pd.DataFrame]:
         """The test rows of predictions.csv by fraction, sorted by seed and id."""
         with report_run_errors(self.folder):
-            return read_tests(self.path(PREDICTIONS), self.classes)
+            return read_tests(self.find_file(PREDICTIONS), self.classes)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """Every epoch of every member, from metrics.csv."""
         with report_run_errors(self.folder):
-            return read_epochs(self.path(METRICS))
+            return read_epochs(self.find_file(METRICS))
 
     @cached_property
     def seen(self) -> set[str]:
         """SHA-256 of the images that a member has learned from or chosen its epoch by."""
         with report_run_errors(self.folder):
-            return read_seen(self.path(SEEN))
+            return read_seen(self.find_file(SEEN))
 
-    def weights(self, member: str) -> Path:
+    def find_weights(self, member: str) -> Path:
         """The file of a member's weights, unchecked."""
         return self.folder / f"{member}.safetensors"
 
-    def path(self, name: str) -> Path:
+    def find_file(self, name: str) -> Path:
         """A file's path; raises ValueError where the file is not what train wrote.
 
         Older runs record no checksums: their files are taken as they are.
@@ -142,7 +142,7 @@ class Run:
         with report_run_errors(self.folder):
             for name in self.results.get("files", {}):
                 if (self.folder / name).is_file():
-                    self.path(name)
+                    self.find_file(name)
 
 
 def open_run(folder: Path) -> Run:
@@ -154,14 +154,14 @@ def open_run(folder: Path) -> Run:
         sealed = check_seal(results)
         if sealed is False:
             raise ValueError(f"{RESULTS} was changed since the run was finished")
-        with in_file(CONFIG):
+        with name_file_in_errors(CONFIG):
             check_config(config)
-        with in_file(RESULTS):
+        with name_file_in_errors(RESULTS):
             check_results(results, len(config.get("classes", ())))
         if sealed is None:
             check_unsealed(folder, results)
         run = Run(folder, config, results)
-        run.path(CONFIG)
+        run.find_file(CONFIG)
         return run
 
 
@@ -176,7 +176,7 @@ def _advise(folder: Path) -> str:
 
 def _read_object(path: Path) -> dict[str, Any]:
     """A file's JSON object; raises ValueError where it holds none, or what no run holds."""
-    with in_file(path.name):
+    with name_file_in_errors(path.name):
         value = parse_json(read_regular(path, LARGEST_RECORD))
         if not isinstance(value, dict):
             raise ValueError("expected a JSON object")

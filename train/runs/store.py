@@ -66,7 +66,7 @@ def _open_own(run: Run, location: str, seen: set[str]) -> Store:
     seen: SHA-256 of the images that the run was trained on.
     """
     store = Store(location)
-    if store.fingerprint != run.option("fingerprint"):
+    if store.fingerprint != run.read_option("fingerprint"):
         raise ConfigError(
             f"{location} holds other features than those that {run.folder} was trained from: give "
             "the run's own store"

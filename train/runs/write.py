@@ -36,7 +36,7 @@ from samcache.train.runs.folder import (
 )
 from samcache.train.runs.records import MeanCount, Samples, Share
 from samcache.train.runs.store import STORE_FROM_RUN, find_path_from_run
-from samcache.train.scores.bootstrap import Predictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions, Summary
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def summarise(run: RunContent) -> Results:
 def _score_member(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
     member = result.member
     parts = zip(SPLITS, (member.train, member.val, member.test), strict=True)
-    scores = _gather_test(data, [[result]], ordered).plain()
+    scores = _gather_test(data, [[result]], ordered).score_trainings()
     return MemberScores(
         seed=member.seed,
         fold=member.fold,
@@ -154,17 +154,17 @@ def _score_fraction(
         fraction=trained[0].member.fraction,
         train_samples=float(np.mean([len(result.member.train) for result in trained])),
         test_samples=len(predictions.labels),
-        metrics=predictions.summaries(),
-        ensemble=predictions.ensemble().summaries() if len(by_seed) > 1 else None,
+        metrics=predictions.summarise(),
+        ensemble=predictions.average().summarise() if len(by_seed) > 1 else None,
     )
 
 
 def _gather_test(
     data: TrainingData, by_seed: list[list[MemberResult]], ordered: bool
-) -> Predictions:
+) -> LabelledPredictions:
     """Each seed's probabilities for the test rows of all its folds."""
     rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
-    return Predictions(
+    return LabelledPredictions(
         labels=data.labels.cpu().numpy()[rows],
         groups=number_groups(data.samples)[rows],
         probabilities=np.stack(
@@ -253,7 +253,7 @@ def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResul
     columns = [f"p_{name}" for name in data.classes]
     with replace_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         for number, result in enumerate(trained):
-            member, roles = result.member, result.member.roles(len(names))
+            member, roles = result.member, result.member.assign_roles(len(names))
             rows = np.flatnonzero(np.isin(roles, ("val", "test")))
             samples = data.samples.iloc[rows].reset_index(drop=True)
             who = pd.DataFrame(

@@ -7,6 +7,7 @@ import numpy as np
 
 from samcache.cache.files.typed_json import Count
 from samcache.train.runs.records import Score
+from samcache.train.scores.ensemble_mean import average_members
 from samcache.train.scores.metrics import Floats, Ints, score_weighted
 
 RESAMPLES = 2000
@@ -51,7 +52,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class LabelledPredictions:
     """What the same n test samples were given by S trainings that differ in their seed.
 
     labels: (n,); groups: (n,), equal within a patient; probabilities: (S, n, K).
@@ -63,7 +64,7 @@ class Predictions:
     classes: tuple[str, ...]
     ordered: bool
 
-    def scores(self, weights: Floats) -> dict[str, Floats]:
+    def compute_scores(self, weights: Floats) -> dict[str, Floats]:
         """Every metric of every training under R weightings (R, n), (R, S) each."""
         each = [
             score_weighted(self.labels, values, self.classes, weights, self.ordered)
@@ -71,30 +72,32 @@ class Predictions:
         ]
         return {name: np.stack([scores[name] for scores in each], axis=1) for name in each[0]}
 
-    def plain(self) -> dict[str, Floats]:
+    def score_trainings(self) -> dict[str, Floats]:
         """Every metric of every training, (S,) each."""
         ones = np.ones((1, len(self.labels)))
-        return {name: values[0] for name, values in self.scores(ones).items()}
+        return {name: values[0] for name, values in self.compute_scores(ones).items()}
 
-    def resampled(self) -> dict[str, Floats]:
+    def score_resamples(self) -> dict[str, Floats]:
         """Every metric of every training in every resample, (RESAMPLES, S) each.
 
         The resamples depend on ``groups`` alone: trainings on the same test samples are paired. Of
         a single group, which cannot be drawn otherwise, all are nan.
         """
         if len(np.unique(self.groups)) == 1:
-            return {name: np.full((1, len(v)), np.nan) for name, v in self.plain().items()}
-        blocks = [self.scores(weights) for weights in draw_resamples(self.groups)]
+            return {
+                name: np.full((1, len(v)), np.nan) for name, v in self.score_trainings().items()
+            }
+        blocks = [self.compute_scores(weights) for weights in draw_resamples(self.groups)]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    def summaries(self) -> dict[str, Summary]:
+    def summarise(self) -> dict[str, Summary]:
         """Every metric over the trainings, each scored by itself."""
-        plain, resampled = self.plain(), self.resampled()
+        plain, resampled = self.score_trainings(), self.score_resamples()
         return {name: Summary.of(plain[name], resampled[name]) for name in plain}
 
-    def ensemble(self) -> "Predictions":
-        """What the trainings say together: the mean of their probabilities, as of one."""
-        return replace(self, probabilities=self.probabilities.mean(axis=0, keepdims=True))
+    def average(self) -> "LabelledPredictions":
+        """The ensemble of the trainings, as one training."""
+        return replace(self, probabilities=average_members(self.probabilities)[np.newaxis])
 
 
 def average_over_seeds(resampled: Floats) -> Floats:

@@ -20,7 +20,7 @@ def accuracy(labels: Ints, probabilities: Floats) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def macro_auc(labels: Ints, probabilities: Floats) -> float:
+def compute_macro_auc(labels: Ints, probabilities: Floats) -> float:
     """Mean over classes of the one-vs-rest ROC AUC; labels (n,), probabilities (n, K).
 
     For two classes this is the AUC of the second. Every class must occur (medmnist/evaluator.py).

@@ -125,7 +125,7 @@ class Trials:
                     self._run_trial(train, partial(_announce, on_progress, progress))
             on_progress(SweepProgress(done, count, self.best))
         finally:
-            table = self.table()
+            table = self.make_table()
             with replace_file(self._base.out / TABLE) as part:
                 guard_cells(table.table).to_csv(part, index=False)
         return table
@@ -217,7 +217,7 @@ class Trials:
         finished = self._trials(_DONE[:1])
         return max((trial.value for trial in finished if trial.value is not None), default=None)
 
-    def table(self) -> TrialsTable:
+    def make_table(self) -> TrialsTable:
         """Every trial, the best first."""
         lines = []
         for trial in self._trials(_BEGUN):

@@ -47,7 +47,7 @@ class Member:
         """The stem of its files."""
         return name_member(self.seed, self.fold, self.fraction)
 
-    def roles(self, count: int) -> npt.NDArray[np.object_]:
+    def assign_roles(self, count: int) -> npt.NDArray[np.object_]:
         """Each sample's part in this training, (count,): a split's name, or "" for none."""
         roles = np.full(count, "", dtype=object)
         for split, rows in zip(SPLITS, (self.train, self.val, self.test), strict=True):

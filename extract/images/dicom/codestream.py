@@ -10,7 +10,7 @@ _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
 
-def claimed_values(frame: bytes) -> int:
+def count_claimed_values(frame: bytes) -> int:
     """Width x height x components of a JPEG, JPEG-LS or JPEG 2000 stream; 0 where it names none."""
     start = frame.find(_J2K)
     if start >= 0:

@@ -51,18 +51,18 @@ def is_dicom_file(path: Path) -> bool:
         return False
 
 
-def regular_file(data: bytes) -> bytes:
+def normalise_file(data: bytes) -> bytes:
     """A DICOM file with preamble, transfer syntax and a data set that is not deflated.
 
     Raises ImageError where the file is damaged, and where it would unpack to more than its header
     says, than 1 GiB of pixels or than the free memory.
     """
-    syntax, start = _data_set(data, len(data))
+    syntax, start = _find_data_set(data, len(data))
     if not syntax:
         return data
     if syntax == _DEFLATED:
-        return _head(_EXPLICIT) + _inflate(data[start:])
-    return _head(syntax) + data[start:]
+        return _make_head(_EXPLICIT) + _inflate(data[start:])
+    return _make_head(syntax) + data[start:]
 
 
 def read_header(file: IO[bytes], keyword: str) -> "Dataset":
@@ -72,7 +72,7 @@ def read_header(file: IO[bytes], keyword: str) -> "Dataset":
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(_HEAD)
-    syntax, start = _data_set(head, size)
+    syntax, start = _find_data_set(head, size)
     file.seek(0)
     if not syntax:
         return pydicom.dcmread(file, stop_before_pixels=True, specific_tags=[keyword])
@@ -82,7 +82,7 @@ def read_header(file: IO[bytes], keyword: str) -> "Dataset":
             zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, _HEADER_PACKED),
             _EXPLICIT,
         )
-    return _parse(_head(syntax) + body, [keyword])
+    return _parse(_make_head(syntax) + body, [keyword])
 
 
 def _find_start(data: bytes, size: int) -> int | None:
@@ -94,7 +94,7 @@ def _find_start(data: bytes, size: int) -> int | None:
     return 0 if _guess_syntax(data, 0, size) else None
 
 
-def _data_set(data: bytes, size: int) -> tuple[str, int]:
+def _find_data_set(data: bytes, size: int) -> tuple[str, int]:
     """The transfer syntax and the start of the data set; "" where pydicom can read them itself."""
     start = _find_start(data, size)
     if start is None:
@@ -113,7 +113,7 @@ def _read_meta(data: bytes, place: int) -> tuple[str, int]:
     """The transfer syntax of the file meta information, "" for none, and where that ends."""
     syntax = ""
     while data[place : place + 2] == b"\x02\x00":
-        header, length = _element_size(data, place, "little", _is_explicit(data, place))
+        header, length = _measure_element(data, place, "little", _is_explicit(data, place))
         if length == _UNDEFINED or place + header + length > len(data):
             raise ImageError(f"cannot be decoded: {_DAMAGED}")
         if data[place + 2 : place + 4] == b"\x10\x00":
@@ -142,7 +142,7 @@ def _reads_as_elements(data: bytes, place: int, size: int, order: Any, explicit:
         expected = _is_explicit(data, place) if explicit else group != 0x0002
         if tag <= last or not expected or (not seen and group not in _FIRST_GROUPS):
             return False
-        header, length = _element_size(data, place, order, explicit)
+        header, length = _measure_element(data, place, order, explicit)
         if length == _UNDEFINED:
             return seen > 0
         if length % 2 or place + header + length > size:
@@ -156,7 +156,7 @@ def _is_explicit(data: bytes, place: int) -> bool:
     return bool(_LONG.fullmatch(kind) or _SHORT.fullmatch(kind))
 
 
-def _element_size(data: bytes, place: int, order: Any, explicit: bool) -> tuple[int, int]:
+def _measure_element(data: bytes, place: int, order: Any, explicit: bool) -> tuple[int, int]:
     """Bytes of an element's header and of its value, PS3.5, 7.1."""
     if not explicit:
         return 8, int.from_bytes(data[place + 4 : place + 8], order)
@@ -165,7 +165,7 @@ def _element_size(data: bytes, place: int, order: Any, explicit: bool) -> tuple[
     return 8, int.from_bytes(data[place + 6 : place + 8], order)
 
 
-def _head(syntax: str) -> bytes:
+def _make_head(syntax: str) -> bytes:
     """Preamble, magic word and a transfer syntax."""
     value = syntax.encode() + b"\0" * (len(syntax) % 2)
     element = b"\x02\x00\x10\x00UI" + len(value).to_bytes(2, "little") + value
@@ -179,7 +179,7 @@ def _inflate(packed: bytes) -> bytes:
         header = unpacker.decompress(packed, _MOST_HEADER)
         if unpacker.eof:
             return header
-        most = _claimed_bytes(header) if unpacker.unconsumed_tail else 1
+        most = _count_claimed_bytes(header) if unpacker.unconsumed_tail else 1
         rest = unpacker.decompress(unpacker.unconsumed_tail, max(1, most))
     except zlib.error:
         raise ImageError("cannot be decoded: the deflated data set is damaged") from None
@@ -190,11 +190,11 @@ def _inflate(packed: bytes) -> bytes:
     raise ImageError("cannot be decoded: the pixel data are truncated")
 
 
-def _claimed_bytes(start: bytes) -> int:
+def _count_claimed_bytes(start: bytes) -> int:
     """Bytes of all pixels by a data set's first part; raises ImageError where they are too many."""
     try:
         keywords = ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames"]
-        header = _parse(_head(_EXPLICIT) + start, keywords)
+        header = _parse(_make_head(_EXPLICIT) + start, keywords)
         values = [int(header.get(keyword) or 1) for keyword in keywords]
     except Exception:  # pydicom raises anything
         raise ImageError(f"cannot be decoded: {_DAMAGED}") from None

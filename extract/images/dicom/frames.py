@@ -15,8 +15,8 @@ from PIL import Image
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.extract.images.colour import RGB, Window
-from samcache.extract.images.dicom.codestream import claimed_values, rle_overflows
-from samcache.extract.images.dicom.file import is_dicom_file, read_header, regular_file
+from samcache.extract.images.dicom.codestream import count_claimed_values, rle_overflows
+from samcache.extract.images.dicom.file import is_dicom_file, normalise_file, read_header
 from samcache.extract.images.dicom.grey import show_grey
 from samcache.extract.images.dicom.values import read_integer, read_text
 from samcache.extract.images.reasons import explain_reason
@@ -44,7 +44,7 @@ def decode_dicom(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd headers, which no viewer minds
         try:
-            header = _read_dataset(regular_file(data), largest, len(data))
+            header = _read_dataset(normalise_file(data), largest, len(data))
             stored = _read_values(header, frame)
             return _show_values(stored, header, window, frame)
         except (ImageError, SourceError):
@@ -61,30 +61,30 @@ def hash_patient(path: Path) -> str:
     The same patient has the same hash everywhere. It hides the number from readers, not from
     someone who can guess it; hashed ids have a key.
     """
-    header = _header_with(path.open, "PatientID")
+    header = _read_header_with(path.open, "PatientID")
     patient = str(header.get("PatientID") or "").strip() if header is not None else ""
-    return _patient_hash(patient) if patient else ""
+    return _hash_once(patient) if patient else ""
 
 
 @cache
-def _patient_hash(patient: str) -> str:
+def _hash_once(patient: str) -> str:
     """Once a patient, and not once an image: it is slow on purpose, against guessing."""
     return hashlib.pbkdf2_hmac("sha256", patient.encode(), b"samcache", _ROUNDS).hex()[:16]
 
 
 def count_file_frames(path: Path) -> int:
     """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
-    header = _header_with(path.open, "NumberOfFrames") if is_dicom_file(path) else None
+    header = _read_header_with(path.open, "NumberOfFrames") if is_dicom_file(path) else None
     return 1 if header is None else _count_frames(header, path.stat().st_size)
 
 
 def count_frames(data: bytes) -> int:
     """How many frames a DICOM file of these bytes has: 1 where it says nothing that can be."""
-    header = _header_with(lambda _: io.BytesIO(data), "NumberOfFrames")
+    header = _read_header_with(lambda _: io.BytesIO(data), "NumberOfFrames")
     return 1 if header is None else _count_frames(header, len(data))
 
 
-def _header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "Dataset | None":
+def _read_header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "Dataset | None":
     """A file's header with one element; None where the image's own row will say what is wrong."""
     try:
         with warnings.catch_warnings():
@@ -142,14 +142,14 @@ def _fill_in(header: "Dataset", size: int) -> None:
     header.SamplesPerPixel = samples
     header.NumberOfFrames = _count_frames(header, max(size, len(header[_PIXELS].value or b"")))
     header.BitsStored = stored if 0 < stored <= header.BitsAllocated else header.BitsAllocated
-    header.HighBit = _high_bit(header)
+    header.HighBit = _find_high_bit(header)
     header.PixelRepresentation = int(read_integer(header, "PixelRepresentation") == 1)
     header.PhotometricInterpretation = photometric or ("MONOCHROME2" if samples == 1 else "RGB")
     if samples > 1:
         header.PlanarConfiguration = int(read_integer(header, "PlanarConfiguration") == 1)
 
 
-def _high_bit(header: "Dataset") -> int:
+def _find_high_bit(header: "Dataset") -> int:
     """The place of a stored value's highest bit; one that makes no sense counts as absent.
 
     Files older than the standard of 2014 may keep their values in the upper bits, PS3.5, 8.1.1.
@@ -216,16 +216,16 @@ def _check_claim(header: "Dataset", frame: int) -> None:
         header.PixelData,
         frame,
         number_of_frames=header.NumberOfFrames,
-        extended_offsets=_extended_offsets(header),
+        extended_offsets=_read_extended_offsets(header),
     )
     pixels = header.Rows * header.Columns
-    if claimed_values(packed) > pixels * header.SamplesPerPixel or (
+    if count_claimed_values(packed) > pixels * header.SamplesPerPixel or (
         header.file_meta.TransferSyntaxUID == RLELossless and rle_overflows(packed, 2 * pixels)
     ):
         raise ImageError("too large: its compressed frame is larger than its DICOM header says")
 
 
-def _extended_offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
+def _read_extended_offsets(header: "Dataset") -> tuple[bytes, bytes] | None:
     offsets, lengths = (header.get(f"ExtendedOffsetTable{end}") for end in ("", "Lengths"))
     return (offsets, lengths) if offsets and lengths else None
 
@@ -236,13 +236,13 @@ def _show_values(
     from pydicom.pixels import apply_color_lut
 
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        return Image.fromarray(_upper_bits(apply_color_lut(stored, header), 0))
+        return Image.fromarray(_take_upper_bits(apply_color_lut(stored, header), 0))
     if stored.ndim == 3:
-        return Image.fromarray(_upper_bits(stored, int(header.BitsStored)))
+        return Image.fromarray(_take_upper_bits(stored, int(header.BitsStored)))
     return Image.fromarray(show_grey(stored, header, window, frame)).convert("RGB")
 
 
-def _upper_bits(colours: npt.NDArray[Any], bits: int) -> RGB:
+def _take_upper_bits(colours: npt.NDArray[Any], bits: int) -> RGB:
     """(H, W, 3) unsigned colours of so many bits (0: all that the type has) as uint8."""
     shift = (bits or colours.dtype.itemsize * 8) - 8
     return np.ascontiguousarray(colours >> max(0, shift)).astype(np.uint8)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from samcache.extract.images.colour import Grey, Window, map_grey, map_values
 from samcache.extract.images.dicom.values import (
     Table,
+    find_integer_limits,
     fit_integer,
-    integer_limits,
     read_integer,
     read_items,
     read_number,
@@ -55,13 +55,13 @@ class GreyPipeline:
 
         Raises ImageError where no value is finite.
         """
-        mask = self._padding_mask(stored)
+        mask = self._find_padding(stored)
         if mask is not None and mask.all():
             return np.zeros(stored.shape, np.uint8)
         values = self.voi(self.modality(stored))
         return map_grey(values, self.limits, self.inverted, mask)
 
-    def _padding_mask(self, stored: Values) -> Mask | None:
+    def _find_padding(self, stored: Values) -> Mask | None:
         if self.padding is None:
             return None
         least, most = self.padding
@@ -79,10 +79,10 @@ def show_grey(stored: Values, header: "Dataset", window: Window | None, frame: i
 
 def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyPipeline:
     """Read a frame's pipeline; elements that are empty or make no sense count as absent."""
-    layers = _frame_layers(header, frame)
+    layers = _list_frame_layers(header, frame)
     big_endian = header.original_encoding[1] is False
     bits, signed = int(header.BitsStored), header.PixelRepresentation == 1
-    modality, limits = _read_modality(layers, integer_limits(bits, signed), big_endian)
+    modality, limits = _read_modality(layers, find_integer_limits(bits, signed), big_endian)
     voi, shown = (_same, window) if window else _read_voi(layers, limits, big_endian)
     inverted = (
         header.PhotometricInterpretation == "MONOCHROME1"
@@ -91,7 +91,7 @@ def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyP
     return GreyPipeline(_read_padding(header, bits, signed), modality, voi, shown, inverted)
 
 
-def _frame_layers(header: "Dataset", frame: int) -> list["Dataset"]:
+def _list_frame_layers(header: "Dataset", frame: int) -> list["Dataset"]:
     """Where a frame's modality and VOI elements may be, the nearest first."""
     groups = [
         *read_items(header, _PER_FRAME)[frame : frame + 1],

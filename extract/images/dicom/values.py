@@ -113,14 +113,14 @@ def fit_integer(value: int, bits: int, signed: bool) -> int:
 
     Returned as it is where no reading of its bits fits.
     """
-    least, most = integer_limits(bits, signed)
+    least, most = find_integer_limits(bits, signed)
     readings = [value, value + _WORD, value - _WORD]
     if signed and value >= 0:
         readings.append(value - (1 << bits))
     return next((reading for reading in readings if least <= reading <= most), value)
 
 
-def integer_limits(bits: int, signed: bool) -> tuple[int, int]:
+def find_integer_limits(bits: int, signed: bool) -> tuple[int, int]:
     """The least and the greatest integer of so many bits."""
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 

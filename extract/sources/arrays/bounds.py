@@ -32,12 +32,12 @@ def check_claims(path: Path, array: h5py.Dataset, largest: int) -> None:
         raise SourceError(f"{path} is damaged: it claims {shape[0]} rows, more than it can hold")
     unpacked = math.prod(array.chunks or ()) * array.dtype.itemsize
     most = min(_MOST_CHUNK, free_memory())
-    if _packers(array) and unpacked > most:
+    if _list_packers(array) and unpacked > most:
         raise SourceError(
             f"{path} has chunks of {describe_bytes(unpacked)}, and a chunk is read at once: at "
             f"most {describe_bytes(most)} can be. Write it with smaller chunks (h5repack)"
         )
-    if len(_packers(array)) > 1:
+    if len(_list_packers(array)) > 1:
         raise SourceError(f"{path} is packed more than once: pack it once (h5repack)")
 
 
@@ -46,7 +46,7 @@ def check_chunks(array: h5py.Dataset, first: int, last: int) -> None:
 
     HDF5 itself unpacks until the packed data end.
     """
-    if not array.chunks or _DEFLATE not in _packers(array):
+    if not array.chunks or _DEFLATE not in _list_packers(array):
         return
     whole = math.prod(array.chunks) * array.dtype.itemsize
     begins = [first // array.chunks[0] * array.chunks[0], *[0] * (array.ndim - 1)]
@@ -63,7 +63,7 @@ def check_chunks(array: h5py.Dataset, first: int, last: int) -> None:
                 raise ImageError("too large: its chunk of the file unpacks to more than a chunk")
 
 
-def _packers(array: h5py.Dataset) -> list[int]:
+def _list_packers(array: h5py.Dataset) -> list[int]:
     """The numbers of an array's filters that make data smaller."""
     made: Any = array.id.get_create_plist()
     filters = [made.get_filter(place)[0] for place in range(made.get_nfilters())]

@@ -40,7 +40,7 @@ class Hdf5Source(Source):
         super().__init__(name, classes, samples, split_origin)
         self._places = places
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         array, place = self._places[row]
         try:
             check_chunks(array, place, place + 1)

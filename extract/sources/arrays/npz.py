@@ -39,7 +39,7 @@ class NpzSource(Source):
         super().__init__(name, classes, samples, "source")
         self._images = images
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         pixels = self._images[row]
         header = f"{pixels.dtype.str}{pixels.shape}".encode()
         digest = hashlib.sha256(header + pixels.tobytes()).hexdigest()

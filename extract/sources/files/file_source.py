@@ -56,7 +56,7 @@ class FileSource(Source):
         """The bytes of a row's file; raises ImageError where they cannot be read."""
         return read_file(self.root, self.samples["id"].iloc[row], self._follow_links)
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         data = self.read(row)
         return SourceImage(
             hashlib.sha256(data).hexdigest(),

@@ -63,10 +63,10 @@ class FrameSource(Source):
         self._last = (-1, b"", hashlib.sha256())  # frames of a file follow each other
         self._reading = threading.Lock()
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         file, frame = (int(self._table[name].iloc[row]) for name in ("file", "frame"))
         if frame == _ONLY:
-            return self._files.image(file)
+            return self._files.read_image(file)
         data, of_file = self._read(file)
         digest = of_file.copy()
         if frame:

@@ -21,7 +21,7 @@ def describe_wrong_root(root: Path, names: list[str]) -> tuple[Remark, ...]:
     head = f"no file at {root / tried[0]}, nor at the next names of the manifest: "
     candidates = (
         folder
-        for folder in _candidates(root)
+        for folder in _list_candidates(root)
         if os.path.isfile(folder / tried[0])  # noqa: PTH113 - is_file raises in a locked folder
     )
     fitting = next(candidates, None)
@@ -30,7 +30,7 @@ def describe_wrong_root(root: Path, names: list[str]) -> tuple[Remark, ...]:
     return (Remark(head + f"the folder {fitting} has such a file", "root"),)
 
 
-def _candidates(root: Path) -> Iterator[Path]:
+def _list_candidates(root: Path) -> Iterator[Path]:
     """The root, its parent, and the folders in both; unreadable folders are left out."""
     for place in (root, root.parent):
         yield place

@@ -107,7 +107,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     text = _decode_text(path, path.read_bytes())
     delimiter, skipped = _find_delimiter(text)
-    found = _csv_rows(path, text, delimiter, skipped)
+    found = _read_csv_rows(path, text, delimiter, skipped)
     _, header = next(found, (1, []))
     rows = dict(found)
     if not header:
@@ -182,7 +182,7 @@ def _find_delimiter(text: str) -> tuple[str, int]:
     return max(_DELIMITERS, key=fit), 0
 
 
-def _csv_rows(
+def _read_csv_rows(
     path: Path, text: str, delimiter: str, skipped: int
 ) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the line that it begins in."""

@@ -179,7 +179,7 @@ def test_every_frame_is_an_image_of_its_files_patient_class_and_split(tmp_path: 
     assert (cine[["label", "group", "split"]].nunique() == 1).all()
     assert cine["group"].iloc[0] == hash_patient(tmp_path / "a/cine.dcm")
     assert "b/one.dcm" in samples["id"].tolist()
-    assert len({source.image(row).sha256 for row in range(len(samples))}) == len(samples)
+    assert len({source.read_image(row).sha256 for row in range(len(samples))}) == len(samples)
 
 
 def test_frames_show_what_the_file_holds_at_their_place(tmp_path: Path) -> None:
@@ -187,13 +187,13 @@ def test_frames_show_what_the_file_holds_at_their_place(tmp_path: Path) -> None:
     header = pydicom.dcmread(real("SC_rgb_rle_2frame.dcm"))
     rows = [row for row, name in enumerate(source.samples["id"]) if name.startswith("a/card")]
     for row, expected in zip(rows, header.pixel_array, strict=True):
-        np.testing.assert_array_equal(source.image(row).decode(), expected)
+        np.testing.assert_array_equal(source.read_image(row).decode(), expected)
     one = source.samples.index[source.samples["id"] == "b/one.dcm"][0]
     np.testing.assert_array_equal(
-        np.asarray(source.image(one).decode()), pixels_of(real("MR_small.dcm").read_bytes())
+        np.asarray(source.read_image(one).decode()), pixels_of(real("MR_small.dcm").read_bytes())
     )
     last = source.take([rows[1]])
-    assert last.image(0).sha256 == source.image(rows[1]).sha256
+    assert last.read_image(0).sha256 == source.read_image(rows[1]).sha256
 
 
 def test_the_first_frame_has_the_bytes_of_the_file_and_the_middle_one_says_which_it_is(
@@ -206,8 +206,8 @@ def test_the_first_frame_has_the_bytes_of_the_file_and_the_middle_one_says_which
     assert first.samples["id"].tolist() == ["a/card.dcm", "a/cine.dcm", "b/one.dcm"]
     assert middle.samples["id"].tolist() == ["a/card.dcm#1", "a/cine.dcm#15", "b/one.dcm"]
     ids = every.samples["id"].tolist()
-    assert every.image(ids.index("a/cine.dcm#0")).sha256 == first.image(1).sha256
-    assert every.image(ids.index("a/cine.dcm#15")).sha256 == middle.image(1).sha256
+    assert every.read_image(ids.index("a/cine.dcm#0")).sha256 == first.read_image(1).sha256
+    assert every.read_image(ids.index("a/cine.dcm#15")).sha256 == middle.read_image(1).sha256
 
 
 def test_frames_of_an_unknown_patient_stay_together_by_their_file(tmp_path: Path) -> None:

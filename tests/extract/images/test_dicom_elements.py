@@ -222,7 +222,7 @@ def test_files_without_a_head_are_found_read_and_grouped(kind: str, tmp_path: Pa
     assert set(group) == {hash_patient(tmp_path / "whole.dcm")} != {""}
     assert source.passed_over == ("a/notes",)
     for row in range(2):
-        shown = np.asarray(source.image(row).decode())[0, :, 0]
+        shown = np.asarray(source.read_image(row).decode())[0, :, 0]
         np.testing.assert_allclose(shown.astype(int), WINDOWED, atol=1)
 
 

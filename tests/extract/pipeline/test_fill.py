@@ -131,7 +131,7 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
     run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int
 ) -> None:
     read, encoded, ahead = [0], [0], []
-    lock, image, begin = threading.Lock(), NpzSource.image, ShardEncoder._encode
+    lock, image, begin = threading.Lock(), NpzSource.read_image, ShardEncoder._encode
 
     def counted(self: NpzSource, row: int) -> object:
         with lock:
@@ -145,7 +145,7 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
             encoded[0] += len(images)
         return result
 
-    monkeypatch.setattr(NpzSource, "image", counted)
+    monkeypatch.setattr(NpzSource, "read_image", counted)
     monkeypatch.setattr(ShardEncoder, "_encode", through)
     monkeypatch.setattr("samcache.extract.pipeline.fill.count_reading_threads", lambda: 2)
     monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: lanes)
@@ -162,7 +162,7 @@ def test_the_first_error_of_a_reader_ends_the_run(
     def broken(*_: object) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(NpzSource, "image", broken)
+    monkeypatch.setattr(NpzSource, "read_image", broken)
     with pytest.raises(OSError, match="the disk is gone"):
         run_extract()
 
@@ -180,7 +180,7 @@ def test_every_rank_would_do_all_its_own_shards_first(
 
     places = np.empty(0, np.int64)
     work = Work(Pending(), None, places, KnownRows(), Division(rank, size))  # type: ignore[arg-type]
-    found = work.pending()
+    found = work.list_pending()
     own = [shard for shard in pending if shard % size == rank]
     assert found[: len(own)] == own
     assert sorted(found) == pending

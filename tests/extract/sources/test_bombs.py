@@ -188,7 +188,7 @@ for reader in (bounds, npz_source, parquet_manifest):
     reader.free_memory = lambda: 4 << 30
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.open import open_source"""
-    call = "open_source(Path(sys.argv[1]), SourceOptions()).image(0).decode()"
+    call = "open_source(Path(sys.argv[1]), SourceOptions()).read_image(0).decode()"
     taken, words = peak(before, call, str(path))
     assert reason in words
     assert taken < MOST

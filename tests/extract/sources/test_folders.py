@@ -52,7 +52,7 @@ def test_every_suffix_of_the_formats_that_are_read_is_taken(tmp_path: Path) -> N
     source = open_it(tmp_path)
     assert len(source.samples) == len(known)
     for row in range(len(known)):
-        assert source.image(row).decode().size == (16, 16)
+        assert source.read_image(row).decode().size == (16, 16)
 
 
 @pytest.mark.parametrize("closed", ["benign", "benign/deep"])
@@ -87,7 +87,7 @@ def test_files_that_are_passed_over_are_told(tmp_path: Path, run_extract: Extrac
     source = open_it(tmp_path / "data")
     assert source.passed_over == ("loose.png", "train/loose.png", "train/a/notes.txt")
     told = "3 files were passed over (first: loose.png)"
-    assert told in text_of(describe_report(check_source(source.limited(3))))
+    assert told in text_of(describe_report(check_source(source.limit(3))))
     assert told in summary_text(run_extract(source=tmp_path / "data")[1])
 
 

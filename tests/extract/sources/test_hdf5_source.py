@@ -24,9 +24,9 @@ def test_patchcamelyons_files_are_one_source(tmp_path: Path, named: str) -> None
     assert source.samples["split"].value_counts().to_dict() == {"train": 12, "test": 6, "val": 4}
     assert source.classes == ("0", "1")
     row = source.samples.index[source.samples["id"] == "val/0000003"][0]
-    np.testing.assert_array_equal(source.image(row).decode(), images["valid"][3])
+    np.testing.assert_array_equal(source.read_image(row).decode(), images["valid"][3])
     assert source.samples["label"][row] == 1
-    assert source.limited(4).image(0).sha256 == source.image(0).sha256
+    assert source.limit(4).read_image(0).sha256 == source.read_image(0).sha256
 
 
 def test_one_file_with_named_arrays_gets_drawn_splits(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_one_file_with_named_arrays_gets_drawn_splits(tmp_path: Path) -> None:
     source = open_source(tmp_path / "scans.hdf5", reading)
     assert source.classes == ("2", "10")
     assert source.split_origin == "drawn: 70/10/20 %, stratified, seed 3"
-    np.testing.assert_array_equal(np.asarray(source.image(5).decode())[..., 1], grey[5])
+    np.testing.assert_array_equal(np.asarray(source.read_image(5).decode())[..., 1], grey[5])
     assert source.samples["id"][5] == "0000005"
 
 

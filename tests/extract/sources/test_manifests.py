@@ -123,7 +123,7 @@ def test_the_near_match_of_a_missing_file_is_named(kind: str, tmp_path: Path) ->
     draw(tmp_path / there, 0)
     (tmp_path / "labels.csv").write_text(f"file,class\n{listed},x\n", encoding="utf-8")
     with pytest.raises(ImageError, match=told):
-        open_source(tmp_path / "labels.csv", READING).image(0)
+        open_source(tmp_path / "labels.csv", READING).read_image(0)
 
 
 def test_names_outside_the_root_are_not_looked_up(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_names_outside_the_root_are_not_looked_up(tmp_path: Path) -> None:
     (tmp_path / "data/x").symlink_to("../elsewhere")
     (tmp_path / "data/labels.csv").write_text("file,class\nx/SECRET.png,x\n")
     with pytest.raises(ImageError) as error:
-        open_source(tmp_path / "data/labels.csv", READING).image(0)
+        open_source(tmp_path / "data/labels.csv", READING).read_image(0)
     assert "secret.png" not in str(error.value)
 
 

@@ -101,7 +101,7 @@ def test_a_window_shows_the_same_grey_for_the_same_value(tmp_path: Path) -> None
         (tmp_path / "a" / f"{name}.png").write_bytes(saved(pixels))
     source = open_source(tmp_path, SourceOptions(window=(0.0, 1000.0)))
     for row in range(2):
-        shown = np.asarray(source.image(row).decode())[..., 0]
+        shown = np.asarray(source.read_image(row).decode())[..., 0]
         assert shown.tolist() == [[0, 128], [255, 255]]
     eight_bits = saved(np.array([[7]], np.uint8))
     assert pixels_of(eight_bits, (0.0, 1000.0))[0, 0, 0] == 7

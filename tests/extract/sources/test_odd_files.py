@@ -67,9 +67,9 @@ def test_a_manifest_names_what_is_no_file(kind: str, tmp_path: Path) -> None:
     manifest = tmp_path / "data/labels.csv"
     manifest.write_text("file,class\nimages/a.png,x\nimages/odd.png,y\n")
     source = open_source(manifest, SourceOptions())
-    assert source.image(0).decode().size == (6, 4)
+    assert source.read_image(0).decode().size == (6, 4)
     with pytest.raises(ImageError, match=reason):
-        source.image(1)
+        source.read_image(1)
 
 
 def test_links_within_the_root_are_followed(tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_links_within_the_root_are_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "data")
     source = open_source(tmp_path / "link", SourceOptions())
     names = source.samples["id"].tolist()
-    assert source.image(names.index("x/a.png")).decode().size == (6, 4)
+    assert source.read_image(names.index("x/a.png")).decode().size == (6, 4)
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "a" * 5_000 + ".png"])
 def test_a_name_that_no_file_can_have(name: str, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text(f"file,class\n{name},x\n")
     with pytest.raises(ImageError, match="cannot be read"):
-        open_source(tmp_path / "labels.csv", SourceOptions()).image(0)
+        open_source(tmp_path / "labels.csv", SourceOptions()).read_image(0)
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         os.seteuid(65534)
     try:
         with pytest.raises(ImageError, match="cannot be read: Permission denied"):
-            source.image(0)
+            source.read_image(0)
     finally:
         os.seteuid(user)
 

@@ -111,9 +111,9 @@ def test_links_out_are_followed_where_the_user_says_so(
     assert refused.samples.equals(followed.samples)
     for row in range(2):
         with pytest.raises(ImageError, match="a link out of the image folder: follow such"):
-            refused.image(row)
-        assert followed.image(row).decode().size == (30, 20)
-        assert followed.take([row]).image(0).sha256 == followed.image(row).sha256
+            refused.read_image(row)
+        assert followed.read_image(row).decode().size == (30, 20)
+        assert followed.take([row]).read_image(0).sha256 == followed.read_image(row).sha256
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_links_are_followed_to_regular_files_alone(
     (tmp_path / "files/a/1.png").unlink()
     (tmp_path / "files/a/1.png").symlink_to(target)
     with pytest.raises(ImageError, match=reason):
-        open_source(path, FOLLOWING).image(0)
+        open_source(path, FOLLOWING).read_image(0)
 
 
 def test_headers_are_not_read_through_links_out(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_npz_gives_ids_labels_and_rgb_pixels(npz: Path) -> None:
     assert source.samples["id"].iloc[24] == "val/000000"
     with np.load(npz) as file:
         np.testing.assert_array_equal(
-            np.asarray(source.image(24).decode())[:, :, 1], file["val_images"][0]
+            np.asarray(source.read_image(24).decode())[:, :, 1], file["val_images"][0]
         )
 
 
@@ -44,7 +44,7 @@ def test_equal_pixels_have_equal_hashes(tmp_path: Path) -> None:
     images[2] = 1
     np.savez(tmp_path / "a.npz", train_images=images, train_labels=np.array([0, 1, 1]))
     source = open_it(tmp_path / "a.npz")
-    first, second, third = (source.image(row).sha256 for row in range(3))
+    first, second, third = (source.read_image(row).sha256 for row in range(3))
     assert first == second != third
 
 
@@ -119,7 +119,7 @@ def test_manifest_in_the_isic_layout(tmp_path: Path) -> None:
     assert source.samples["label"].tolist() == [1, 0, 1]
     assert source.samples["split"].tolist() == ["train", "val", "test"]
     assert source.samples["id"].tolist() == ["images/a.png", "images/b.png", "images/c.png"]
-    assert np.asarray(source.image(0).decode())[0, 0].tolist() == [255, 0, 0]
+    assert np.asarray(source.read_image(0).decode())[0, 0].tolist() == [255, 0, 0]
 
 
 def test_manifest_with_own_root_label_and_group(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_spaces_make_no_other_patient(tmp_path: Path) -> None:
 def test_a_listed_file_that_is_missing_is_one_bad_image(tmp_path: Path) -> None:
     source = open_it(manifest(tmp_path, "file,class\nimages/a.png,x\nimages/z.png,y\n"))
     with pytest.raises(ImageError, match="No such file"):
-        source.image(1)
+        source.read_image(1)
 
 
 def test_folder_of_classes_gets_a_drawn_split(tmp_path: Path) -> None:
@@ -238,13 +238,13 @@ def test_other_paths_are_refused(tmp_path: Path) -> None:
 
 
 def test_limit_spreads_over_splits_and_classes(npz: Path) -> None:
-    limited = open_it(npz).limited(10)
+    limited = open_it(npz).limit(10)
     assert len(limited.samples) == 10
     assert limited.samples.groupby(["split", "label"]).size().min() >= 1
     full = open_it(npz)
     row = full.samples.index[full.samples["id"] == limited.samples["id"].iloc[7]][0]
     np.testing.assert_array_equal(
-        np.asarray(limited.image(7).decode()), np.asarray(full.image(row).decode())
+        np.asarray(limited.read_image(7).decode()), np.asarray(full.read_image(row).decode())
     )
 
 
@@ -253,7 +253,7 @@ def test_limit_keeps_a_rare_class_in_every_split(tmp_path: Path, count: int) -> 
     lines = [f"{split}/{n}.png,{split},common" for split in ("train", "val") for n in range(10)]
     lines += ["r1.png,train,rare", "r2.png,val,rare"]
     (tmp_path / "labels.csv").write_text("file,split,class\n" + "\n".join(lines))
-    limited = open_it(tmp_path / "labels.csv").limited(count)
+    limited = open_it(tmp_path / "labels.csv").limit(count)
     assert len(limited.samples) == count
     assert limited.samples.groupby(["split", "label"]).ngroups == min(count, 4)
 

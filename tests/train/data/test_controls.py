@@ -51,10 +51,10 @@ def test_shuffled_features_are_anothers_of_the_same_part(data: TrainingData) -> 
         assert (given != rows).all()
         assert sorted(given.tolist()) == rows.tolist()
     rows = first.test
-    _, maps = shuffled.inputs(rows)
-    _, others = data.inputs(given)
+    _, maps = shuffled.make_inputs(rows)
+    _, others = data.make_inputs(given)
     assert all(torch.equal(maps[level], others[level]) for level in LEVELS)
-    assert torch.equal(shuffled.inputs(rows)[0], data.inputs(rows)[0])
+    assert torch.equal(shuffled.make_inputs(rows)[0], data.make_inputs(rows)[0])
     again, other = (exchange_features(data, member).feature_rows for member in (first, second))
     assert again is not None
     assert other is not None
@@ -119,7 +119,7 @@ def test_statistics_are_those_of_the_rows_that_are_trained_on(run_extract: Extra
     store, _ = run_extract(pool=1, dtype="float32")
     rows = torch.tensor([1, 4, 30, 39])
     data = scale_inputs(load_scaled(store, divide_by_kernel(store, LEVELS, 1), 32), store, rows)
-    images, maps = data.inputs(rows)
+    images, maps = data.make_inputs(rows)
     for values in (value.numpy() for value in (images, *maps.values())):
         np.testing.assert_allclose(values.mean(axis=(0, 2, 3)), 0, atol=1e-4)
         np.testing.assert_allclose(values.std(axis=(0, 2, 3)), 1, rtol=1e-3)

@@ -64,7 +64,7 @@ def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(st
     assert len({tuple(extent) for extent in extents}) == len(SIZES)
     rows = torch.arange(20)
     for place, view in enumerate(DIHEDRAL):
-        images, maps = data.inputs(rows, torch.full((20,), place))
+        images, maps = data.make_inputs(rows, torch.full((20,), place))
         expected = [turned_frame(f, tuple(e), view) for f, e in zip(frames, extents, strict=True)]
         np.testing.assert_array_equal(images, channels_first(expected), err_msg=view)
         for level in LEVELS:
@@ -75,9 +75,9 @@ def test_a_views_image_is_turned_pixel_for_pixel_and_its_features_are_its_own(st
 def test_every_sample_of_a_batch_has_its_own_view(store: Store) -> None:
     data = plain(load_scaled(store, divide_by_kernel(store, LEVELS, 4), FRAME, views=DIHEDRAL))
     rows, drawn = torch.arange(20).flip(0), torch.arange(20) * 3 % 8
-    images, maps = data.inputs(rows, drawn)
+    images, maps = data.make_inputs(rows, drawn)
     for number in range(20):
-        image, own = data.inputs(rows[number, None], drawn[number, None])
+        image, own = data.make_inputs(rows[number, None], drawn[number, None])
         assert torch.equal(images[number], image[0])
         assert all(torch.equal(maps[level][number], own[level][0]) for level in LEVELS)
 
@@ -86,10 +86,10 @@ def test_without_a_draw_every_sample_is_as_in_a_store_without_views(store: Store
     data = load_scaled(store, divide_by_kernel(store, LEVELS, 4), 24, views=DIHEDRAL)
     first = load_scaled(store, divide_by_kernel(store, LEVELS, 4), 24)
     rows = torch.arange(20)
-    (images, maps), (others, their) = data.inputs(rows), first.inputs(rows)
+    (images, maps), (others, their) = data.make_inputs(rows), first.make_inputs(rows)
     assert torch.equal(images, others)
     assert all(torch.equal(maps[level], their[level]) for level in LEVELS)
-    shown = data.inputs(rows, torch.zeros(20, dtype=torch.int64))[0]
+    shown = data.make_inputs(rows, torch.zeros(20, dtype=torch.int64))[0]
     assert torch.equal(shown, images), "the identity moves no pixel"
 
 
@@ -102,7 +102,7 @@ def test_at_another_size_images_are_turned_as_closely_as_pixels_allow(store: Sto
     smallest = int(extents[even].min()) // 2
     inner = np.s_[:, :, 1 : smallest - 1, 1 : smallest - 1]  # edges mix with padding
     for place, view in enumerate(DIHEDRAL):
-        found = data.inputs(even, torch.full((len(even),), place))[0]
+        found = data.make_inputs(even, torch.full((len(even),), place))[0]
         turned = [turned_frame(frames[row], tuple(extents[row]), view) for row in even]
         expected = torch.nn.functional.interpolate(
             torch.from_numpy(channels_first(turned)).float(),
@@ -114,13 +114,13 @@ def test_at_another_size_images_are_turned_as_closely_as_pixels_allow(store: Sto
 def spied(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Tensor | None]]:
     """What is drawn while training, and while validating."""
     seen: dict[str, list[Tensor | None]] = {"train": [], "eval": []}
-    inputs = TrainingData.inputs
+    inputs = TrainingData.make_inputs
 
     def spy(self: TrainingData, rows: Tensor, drawn: Tensor | None = None) -> object:
         seen["train" if torch.is_grad_enabled() else "eval"].append(drawn)
         return inputs(self, rows, drawn)
 
-    monkeypatch.setattr(TrainingData, "inputs", spy)
+    monkeypatch.setattr(TrainingData, "make_inputs", spy)
     return seen
 
 

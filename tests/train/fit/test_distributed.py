@@ -93,7 +93,7 @@ def test_alone_nothing_is_exchanged() -> None:
     assert torch.equal(distributed.gather_rows(values, 5, torch.device("cpu")), values)
     with distributed.join_processes("cpu") as device:
         assert device == torch.device("cpu")
-        assert (distributed.rank(), distributed.size()) == (0, 1)
+        assert (distributed.get_rank(), distributed.count_processes()) == (0, 1)
     model = torch.nn.Linear(2, 2)
     assert distributed.wrap_model(model, torch.device("cpu")) is model
 
@@ -107,7 +107,7 @@ def test_common_batch_norm_changes_neither_the_network_nor_what_is_tapped(
     images, cuda = torch.rand(2, 3, 64, 64), torch.device("cuda")
     with torch.no_grad():
         expected = backbone.net.eval()(images)
-    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "count_processes", lambda: 2)
     common = replace(backbone, net=distributed.synchronise_norm(backbone.net, cuda))
     norms = [
         m for m in common.net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)

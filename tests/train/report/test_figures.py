@@ -12,7 +12,7 @@ from reported_runs import DOLLAR, SCRIPT, ReportedRuns, with_classes
 from samcache.cache.text import escape_controls
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.figures import draw_figures
-from samcache.train.report.svg import SERIES, figure, open_canvas, shown
+from samcache.train.report.svg import SERIES, make_figure, open_canvas, shorten_name
 
 
 def facts_of(folder: Path) -> Facts:
@@ -23,13 +23,15 @@ def test_a_name_in_a_figure_is_never_markup_nor_mathematics() -> None:
     names = [SCRIPT, "$\\frac{", "_hidden", "肺\x01\ud83d", "a" * 99]
     with open_canvas() as (drawing, axes):
         for name in names:
-            axes.text(0, 0, shown(name))
-        drawn = figure(drawing, "Title", f"shows {SCRIPT}", "")
+            axes.text(0, 0, shorten_name(name))
+        drawn = make_figure(drawing, "Title", f"shows {SCRIPT}", "")
     root = ET.fromstring(str(drawn.svg))
     assert root.attrib["aria-label"] == f"Title. shows {escape_controls(SCRIPT)}"
     texts = [element.text for element in root.iter() if element.tag.endswith("}text")]
-    assert [text for text in texts if text in map(shown, names)] == list(map(shown, names))
-    assert shown("肺\x01\ud83d") == "肺\ufffd\ufffd"
+    assert [text for text in texts if text in map(shorten_name, names)] == list(
+        map(shorten_name, names)
+    )
+    assert shorten_name("肺\x01\ud83d") == "肺\ufffd\ufffd"
 
 
 def test_figures_take_the_pages_colours_and_repeat_themselves(reported_runs: ReportedRuns) -> None:
@@ -52,7 +54,7 @@ def test_confusion_counts_what_the_predictions_say(reported_runs: ReportedRuns) 
     matrix = next(
         drawn for drawn in draw_figures(facts_of(run.folder)) if "Confusion" in drawn.title
     )
-    assert f"{share:.0f} % of “{shown(DOLLAR)}”" in matrix.finding
+    assert f"{share:.0f} % of “{shorten_name(DOLLAR)}”" in matrix.finding
 
 
 @pytest.mark.parametrize("count", [3, 9, 40])

@@ -25,7 +25,7 @@ from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.page import write_report
 from samcache.train.report.reproduction import make_commands, read_config
-from samcache.train.report.svg import shown
+from samcache.train.report.svg import shorten_name
 
 
 class Page(HTMLParser):
@@ -122,8 +122,8 @@ def test_names_from_outside_are_text(written: Callable[..., Page]) -> None:
     assert DOLLAR in page.text
     assert "\u202e" not in page.text
     legends = [words for words in page.words if words.startswith("AP ")]
-    assert any(shown(SCRIPT) in words for words in legends)
-    assert any(shown(DOLLAR) in words for words in legends)
+    assert any(shorten_name(SCRIPT) in words for words in legends)
+    assert any(shorten_name(DOLLAR) in words for words in legends)
 
 
 def test_nothing_is_loaded_from_anywhere(written: Callable[..., Page]) -> None:

@@ -16,7 +16,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.runs.folder import is_run_folder, lock_folder, open_run_folder
-from samcache.train.scores.bootstrap import Predictions
+from samcache.train.scores.bootstrap import LabelledPredictions
 
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
 
@@ -146,8 +146,10 @@ def test_a_store_without_images_is_told_before_a_folder_is_made(
 def test_one_patient_has_no_interval() -> None:
     labels = np.array([0, 1, 0, 1])
     probabilities = np.array([[[0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.1, 0.9]]])
-    one = Predictions(labels, np.zeros(4, np.int64), probabilities, ("a", "b"), ordered=False)
-    assert {summary.interval for summary in one.summaries().values()} == {None}
+    one = LabelledPredictions(
+        labels, np.zeros(4, np.int64), probabilities, ("a", "b"), ordered=False
+    )
+    assert {summary.interval for summary in one.summarise().values()} == {None}
 
 
 def test_seeds_in_any_order_have_one_interval(store: Store, tmp_path: Path) -> None:

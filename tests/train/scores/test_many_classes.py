@@ -14,8 +14,8 @@ from trained_run import samcache
 
 from samcache.train.model.discriminant import Discriminant
 from samcache.train.scores import bootstrap
-from samcache.train.scores.bootstrap import Predictions
-from samcache.train.scores.metrics import macro_auc
+from samcache.train.scores.bootstrap import LabelledPredictions
+from samcache.train.scores.metrics import compute_macro_auc
 
 CLASSES, ROWS = 1000, 20_000
 MEGABYTE = 1 << 20
@@ -33,8 +33,8 @@ def test_a_thousand_classes_are_scored_as_scikit_learn_scores_them(
     scores /= scores.sum(axis=1, keepdims=True)
     names = tuple(f"class {k}" for k in range(CLASSES))
     tracemalloc.start()
-    summaries = Predictions(labels, np.arange(ROWS), scores[None], names, True).summaries()
-    auc = macro_auc(labels, scores)
+    summaries = LabelledPredictions(labels, np.arange(ROWS), scores[None], names, True).summarise()
+    auc = compute_macro_auc(labels, scores)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300 * MEGABYTE, f"{peak / MEGABYTE:.0f} MB"

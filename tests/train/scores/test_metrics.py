@@ -9,11 +9,11 @@ from sklearn import metrics as sk
 from samcache.train.scores.bootstrap import (
     RESAMPLES,
     Interval,
-    Predictions,
+    LabelledPredictions,
     average_over_seeds,
     draw_resamples,
 )
-from samcache.train.scores.metrics import Floats, Ints, accuracy, macro_auc, score_weighted
+from samcache.train.scores.metrics import Floats, Ints, accuracy, compute_macro_auc, score_weighted
 
 
 def draw(count: int, classes: int, seed: int, digits: int = 8) -> tuple[Ints, Floats]:
@@ -29,17 +29,17 @@ def test_binary_auc_by_counting_pairs() -> None:
     labels, scores = rng.integers(0, 2, 50), rng.random(50).round(1)
     positive, negative = scores[labels == 1], scores[labels == 0]
     pairs = (positive[:, None] > negative).mean() + (positive[:, None] == negative).mean() / 2
-    assert macro_auc(labels, np.stack([1 - scores, scores], 1)) == pytest.approx(pairs)
+    assert compute_macro_auc(labels, np.stack([1 - scores, scores], 1)) == pytest.approx(pairs)
 
 
 def test_multiclass_auc_is_the_plain_mean_over_classes() -> None:
     rng = np.random.default_rng(0)
     labels, scores = rng.integers(0, 3, 60), rng.dirichlet(np.ones(3), 60)
     areas = [
-        macro_auc((labels == k).astype(int), np.stack([1 - scores[:, k], scores[:, k]], 1))
+        compute_macro_auc((labels == k).astype(int), np.stack([1 - scores[:, k], scores[:, k]], 1))
         for k in range(3)
     ]
-    assert macro_auc(labels, scores) == pytest.approx(np.mean(areas))
+    assert compute_macro_auc(labels, scores) == pytest.approx(np.mean(areas))
 
 
 def test_accuracy_is_the_share_of_likeliest_classes_that_are_right() -> None:
@@ -77,7 +77,7 @@ def test_every_metric_is_scikit_learns_for_any_weights(
             assert found[name][row] == pytest.approx(value, abs=1e-9, nan_ok=True), name
     assert found["accuracy"][0] == pytest.approx(accuracy(labels, probabilities))
     if digits == 8:
-        assert found["auc"][0] == pytest.approx(macro_auc(labels, probabilities))
+        assert found["auc"][0] == pytest.approx(compute_macro_auc(labels, probabilities))
 
 
 def test_calibration_error_by_hand() -> None:
@@ -128,8 +128,8 @@ def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
     right = rng.random(400) < 0.8
     labels = rng.integers(0, 2, 400)
     probabilities = np.eye(2)[np.where(right, labels, 1 - labels)][None]
-    alone = Predictions(labels, np.arange(400), probabilities, ("a", "b"), ordered=False)
-    interval = Interval.of(alone.resampled()["accuracy"].mean(axis=1))
+    alone = LabelledPredictions(labels, np.arange(400), probabilities, ("a", "b"), ordered=False)
+    interval = Interval.of(alone.score_resamples()["accuracy"].mean(axis=1))
     assert interval is not None
     deviation = np.sqrt(right.mean() * (1 - right.mean()) / 400)
     assert interval.low == pytest.approx(right.mean() - 1.96 * deviation, abs=0.005)
@@ -138,8 +138,8 @@ def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
     def twice(values: Ints) -> Ints:
         return np.repeat(values, 2)
 
-    paired = Predictions(
+    paired = LabelledPredictions(
         twice(labels), twice(np.arange(400)), probabilities.repeat(2, axis=1), ("a", "b"), False
     )
-    same = Interval.of(paired.resampled()["accuracy"].mean(axis=1))
+    same = Interval.of(paired.score_resamples()["accuracy"].mean(axis=1))
     assert same == interval  # the second image of a patient adds no certainty

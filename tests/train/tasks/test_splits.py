@@ -128,7 +128,7 @@ def test_samples_without_a_group_stand_alone_whatever_their_order() -> None:
 
 def test_what_a_sample_is_in_a_member() -> None:
     member = plan_members(table(40), ("a", "b"), (0,), None, (0.3,))[0]
-    roles = member.roles(40)
+    roles = member.assign_roles(40)
     assert set(roles) == {"train", "val", "test", ""}
     assert (roles == "train").sum() == len(member.train)
 

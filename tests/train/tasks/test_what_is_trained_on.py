@@ -64,7 +64,7 @@ def loaded(config: TrainConfig, store: Store) -> TrainingData:
 
 
 def maps_of(data: TrainingData, rows: Tensor) -> dict[str, Tensor]:
-    return data.inputs(rows)[1]
+    return data.make_inputs(rows)[1]
 
 
 def test_slca_is_given_each_images_own_maps(config: TrainConfig, store: Store, begun: Any) -> None:
@@ -80,7 +80,9 @@ def test_shuffled_is_given_anothers(config: TrainConfig, store: Store, begun: An
     for rows in (member.train, member.val, member.test):
         found, others = maps_of(data, rows)["neck"], maps_of(own, rows)["neck"]
         assert not any(torch.equal(a, b) for a, b in zip(found, others, strict=True))
-        assert torch.equal(data.inputs(rows)[0], own.inputs(rows)[0]), "the images are their own"
+        assert torch.equal(data.make_inputs(rows)[0], own.make_inputs(rows)[0]), (
+            "the images are their own"
+        )
 
 
 def test_random_is_given_noise(config: TrainConfig, store: Store, begun: Any) -> None:
@@ -105,10 +107,10 @@ def test_scales_are_those_of_the_members_own_training_rows(
     member, data = begun(replace(config, join=True, **changes))
     own = scale_inputs(loaded(replace(config, join=True), store), store, member.train)
     splits = loaded(replace(config, join=True), store)
-    for name, scale in own.all_scales().items():
-        found = data.all_scales()[name]
+    for name, scale in own.list_scales().items():
+        found = data.list_scales()[name]
         assert torch.equal(found.mean, scale.mean), name
-        assert not torch.equal(found.mean, splits.all_scales()[name].mean), name
+        assert not torch.equal(found.mean, splits.list_scales()[name].mean), name
 
 
 @pytest.mark.parametrize("augment", [True, False])

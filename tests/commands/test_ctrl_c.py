@@ -12,8 +12,8 @@ from types import FunctionType
 import pytest
 
 from samcache.cache.errors import ConfigError
-from samcache.commands.terminal import interruption
-from samcache.commands.terminal.interruption import Interrupted, interruptible
+from samcache.commands.terminal import ctrl_c
+from samcache.commands.terminal.ctrl_c import Interrupted, stop_cleanly
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def interrupt(first: int, *following: int, seconds: float = 0.0) -> int:
     """Send signals one after another and unwind for some time; the one that was raised."""
     try:
-        with interruptible():
+        with stop_cleanly():
             try:
                 os.kill(os.getpid(), first)
                 time.sleep(1)
@@ -60,7 +60,7 @@ def test_imports_and_zarr_are_through_before_it_raises(package: str, exits: list
 
     named = {**globals(), "__name__": package}
     work = FunctionType(at_work.__code__, named, closure=at_work.__closure__)
-    with pytest.raises(Interrupted) as stopped, interruptible():  # noqa: PT012
+    with pytest.raises(Interrupted) as stopped, stop_cleanly():  # noqa: PT012
         work()
         time.sleep(1)
     assert through == [True]
@@ -69,7 +69,7 @@ def test_imports_and_zarr_are_through_before_it_raises(package: str, exits: list
 
 
 def test_a_signal_amid_the_last_import_is_forgotten_with_the_command(exits: list[int]) -> None:
-    with interruptible():
+    with stop_cleanly():
         exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", {"__name__": "importlib"})
     time.sleep(0.1)
     assert exits == []
@@ -136,7 +136,7 @@ def test_an_interruption_that_python_or_a_library_forgets_is_none_the_less(
 ) -> None:
     """Python reports what is raised in a finaliser, and goes on."""
     hook = sys.unraisablehook
-    with pytest.raises(Interrupted) as stopped, interruptible():
+    with pytest.raises(Interrupted) as stopped, stop_cleanly():
         work()
     assert stopped.value.number == signal.SIGINT
     assert sys.unraisablehook is hook
@@ -145,7 +145,7 @@ def test_an_interruption_that_python_or_a_library_forgets_is_none_the_less(
 
 def test_work_ends_soon_after_a_forgotten_interruption(exits: list[int]) -> None:
     begun = time.monotonic()
-    with pytest.raises(Interrupted), interruptible():  # noqa: PT012
+    with pytest.raises(Interrupted), stop_cleanly():  # noqa: PT012
         interrupt_in_finaliser()
         time.sleep(5)
     assert time.monotonic() - begun < 2
@@ -153,7 +153,7 @@ def test_work_ends_soon_after_a_forgotten_interruption(exits: list[int]) -> None
 
 
 def test_what_is_said_while_unwinding_is_not_hidden(exits: list[int]) -> None:
-    with pytest.raises(ConfigError, match="full"), interruptible():  # noqa: PT012
+    with pytest.raises(ConfigError, match="full"), stop_cleanly():  # noqa: PT012
         try:
             interrupt_in_library_that_stops()
         finally:
@@ -167,7 +167,7 @@ def test_what_a_launcher_sends_twice_counts_once(exits: list[int]) -> None:
 
 
 def test_a_second_ctrl_c_ends_at_once(exits: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interruption, "_DOUBLE", 0.0)
+    monkeypatch.setattr(ctrl_c, "_DOUBLE", 0.0)
     interrupt(signal.SIGINT, signal.SIGINT)
     assert exits == [130]
 
@@ -175,6 +175,6 @@ def test_a_second_ctrl_c_ends_at_once(exits: list[int], monkeypatch: pytest.Monk
 def test_what_does_not_end_in_time_is_ended(
     exits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interruption, "GRACE", 0.01)
+    monkeypatch.setattr(ctrl_c, "GRACE", 0.01)
     interrupt(signal.SIGTERM, seconds=0.3)
     assert exits == [143]

@@ -1,13 +1,17 @@
 """Stop cleanly on Ctrl-C, and on the SIGTERM that Slurm and torchrun send before SIGKILL."""
 
+import functools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, NoReturn
+
+import click
 
 from samcache.cache.errors import SamcacheError
 
@@ -26,7 +30,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def stop_cleanly() -> Iterator[None]:
     """Raise Interrupted in the main thread at the first SIGINT or SIGTERM within.
 
     Imports finish first: a half-imported torch aborts, a half-imported numpy raises other errors.
@@ -91,6 +95,29 @@ def interruptible() -> Iterator[None]:
             timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def print_how_to_resume(how: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a command print ``how`` to resume after Ctrl-C or SIGTERM, and exit with 130 or 143."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(*arguments: Any, **options: Any) -> Any:
+            try:
+                return command(*arguments, **options)
+            except KeyboardInterrupt as stop:
+                end_by_signal(stop, how)
+
+        return run
+
+    return decorate
+
+
+def end_by_signal(stop: KeyboardInterrupt, how: str) -> NoReturn:
+    """Print which signal stopped the command and how to resume; exit with 128 + signal."""
+    number = getattr(stop, "number", signal.SIGINT)
+    click.echo(f"Stopped by {signal.Signals(number).name}: {how}", err=True)
+    sys.exit(128 + number)
 
 
 def _is_amid(frame: FrameType | None) -> bool:
