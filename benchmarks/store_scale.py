@@ -111,7 +111,7 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     class Table(Source):
         """A source whose images are not there, but whose hashes are known."""
 
-        def image(self, row: int) -> SourceImage:
+        def read_image(self, row: int) -> SourceImage:
             return SourceImage(sha256(row), lambda: Image.new("RGB", (1, 1)))
 
         def take(self, rows: list[int]) -> Source:

@@ -37,7 +37,7 @@ def store_exists(objects: Objects) -> bool:
     if objects.find_size(ROOT) is not None:
         return True
     if objects.folder is not None and objects.folder.is_file():
-        raise StoreError(f"{objects.name} is a file: choose another place")
+        raise StoreError(f"{objects.name} is a file: choose another path")
     prefixes, keys = objects.list_children("")
     begun = objects.list_children("commits")[0]
     if objects.find_size(ROOT) is not None:
@@ -46,12 +46,12 @@ def store_exists(objects: Objects) -> bool:
     if foreign:
         raise StoreError(
             f"{objects.name} exists, holds {foreign[0]}, and is not a samcache store: choose "
-            "another place"
+            "another path"
         )
     if begun:
         raise StoreError(
             f"{objects.name} holds what is left of another store, without its root record: run "
-            "samcache cache repair there, or choose another place"
+            "samcache cache repair there, or choose another path"
         )
     return False
 
@@ -84,8 +84,8 @@ def _complete_creation(location: str | Path, objects: Objects) -> Store:
     decided = read_description(objects, SPARE)
     if objects.find_size(ROOT) is None and not _has_columns(objects, decided):
         raise UnfinishedError(
-            f"{objects.name} holds what a copy or an import began: run that command again to go "
-            "on, or choose another place"
+            f"{objects.name} holds an unfinished copy or import: run that command again to "
+            "continue, or choose another path"
         )
     if decided.table is not None:
         following = _make_metadata(decided, decided.table)

@@ -3,14 +3,14 @@
 import errno
 
 _ACCESS = "ask its owner for access, or use a copy of your own"
-_ROOM = "make room, and run the same command"
+_ROOM = "free some space, and run the same command again"
 _ADVICE = {  # by the system's number of an error
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
-    errno.EROFS: "give a place on a disk that can be written",
-    errno.EIO: "the disk fails: use a copy on another disk",
+    errno.EROFS: "give a path on a writable disk",
+    errno.EIO: "the disk has errors: use a copy on another disk",
     errno.EMFILE: "allow more open files, with ulimit -n",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ENOTDIR: "a part of this path is a file: check the path",
@@ -87,11 +87,11 @@ class WriteError(SamcacheError):
 
 def make_write_error(path: object, error: Exception) -> WriteError:
     """The error for a file that a full disk, missing rights or a library's writer refuses."""
-    reason, advice = read_first_line(error), "make room, and run the same command"
+    reason, advice = read_first_line(error), "free some space, and run the same command again"
     if isinstance(error, OSError):
         reason = error.strerror or reason
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            advice = "choose another place, or ask for the right to write there"
+            advice = "choose another path, or ask for write permission"
     return WriteError(f"{path} cannot be written ({reason}): {advice}")
 
 

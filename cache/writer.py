@@ -82,7 +82,8 @@ class Writer:
         claim = self._claims.take(TABLE)
         if claim is None:
             raise StoreError(
-                f"{self.objects.name} is being created or changed by another process: wait"
+                f"{self.objects.name} is being created or changed by another process: run the "
+                "command again when that process has finished"
             )
         return claim
 

@@ -260,7 +260,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
 @click.argument("store")
 @click.argument("file", type=FilePath())
 @as_json_option
-@print_how_to_resume("no file was left; the same command starts again")
+@print_how_to_resume("no partial file was left; run the same command again to start over")
 def export(store: str, file: Path, as_json: bool) -> None:
     """Write STORE to one HDF5 FILE.
 

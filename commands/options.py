@@ -148,7 +148,7 @@ class Device(click.ParamType[str]):
             self.fail(f"torch finds no {kind} here: use auto or cpu; {_DOCTOR}", param, ctx)
         if int(number or 0) >= max(gpus, 1):
             found = count_nouns(gpus, "GPU") + ", counted from cuda:0" if gpus else "one device"
-            self.fail(f"{value} is not there: this machine has {found}", param, ctx)
+            self.fail(f"{value} does not exist: this machine has {found}", param, ctx)
         return str(value)
 
 

@@ -49,10 +49,10 @@ Folder = FilePath(exists=True, file_okay=False)
     "--batch-size",
     type=AutoOr(),
     default="auto",
-    help="Encode so many images at once; auto: what fits.",
+    help="Encode this many images at once; auto: what fits.",
 )
 @image_options
-@print_how_to_resume("nothing is left half done; run the same command again to start over")
+@print_how_to_resume("no partial output was left; run the same command again to start over")
 def predict(
     run: Path,
     inputs: tuple[str, ...],

@@ -20,7 +20,7 @@ from samcache.commands.written_format import FOLDER, refuse_other_format
 @click.command()
 @click.argument("store")
 @option("--out", type=FilePath(), required=True, help="Keep the sweep in this folder.")
-@option("--trials", type=At(1), default=40, help="Stop after so many finished trials.")
+@option("--trials", type=At(1), default=40, help="Stop after this many finished trials.")
 @click.option(
     "--search", multiple=True, metavar="OPTION=VALUES",
     help="Search low..high or a|b|c; may be repeated.  [default: lr, weight decay, fusion]",

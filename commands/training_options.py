@@ -34,15 +34,15 @@ _TRAINING_OPTIONS = (
     ),
     train_option("stem", help="Use small for small images: a 3x3 convolution of stride 1."),
     train_option("taps", help="Gate LEVEL:STAGE or LEVEL:MODULE.  [default: patch:stem …]"),
-    train_option("kernel", type=AutoOr(), help="Pool SLCA's maps over so many encoder cells."),
+    train_option("kernel", type=AutoOr(), help="Pool SLCA's maps over this many encoder cells."),
     train_option("reduction", help="Reduce SLCA's channels by this ratio r."),
     train_option("fusion", help="Multiply the stage's output X by the gates A, or add: X + X*A."),
     train_option(
         "join", "--join/--no-join", help="Add a second head that classifies the frozen features."
     ),
-    train_option("epochs", help="Train for so many epochs."),
+    train_option("epochs", help="Train for this many epochs."),
     train_option("image_size", help="Scale images to this side.  [default: cache's, up to 224]"),
-    train_option("batch_size", help="Train on so many images a step."),
+    train_option("batch_size", help="Train on this many images in each step."),
     train_option("lr", help="Set AdamW's peak learning rate."),
     train_option("weight_decay", help="Set AdamW's weight decay."),
     train_option("schedule", help="Choose how the learning rate changes over the steps."),
@@ -51,7 +51,7 @@ _TRAINING_OPTIONS = (
     train_option("label_smoothing", help="Smooth the labels by this share."),
     train_option("mixup", help="Mix pairs of images, with this alpha; 0 is off."),
     train_option("keep", help="Keep the epoch with the best validation AUC, or the last epoch."),
-    train_option("patience", help="Stop after so many epochs without a better epoch."),
+    train_option("patience", help="Stop after this many epochs without a better epoch."),
     train_option("augment", help="Draw cached views, and change brightness, contrast and noise."),
     train_option(
         "device", type=Device(keep_auto=True), help="Choose auto, cpu, cuda, cuda:1 or mps."

@@ -128,7 +128,7 @@ def _examine_disks() -> Iterator[Finding]:
     }.items():
         standing = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(standing).free
-        little = "free some, or set TORCH_HOME or SAMCACHE_STAGE to a larger disk"
+        little = "free some space, or set TORCH_HOME or SAMCACHE_STAGE to a larger disk"
         found = f"{describe_bytes(free)} free in {folder}"
         yield Finding(subject, found, little if free < _LITTLE_DISK else "")
 

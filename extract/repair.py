@@ -135,7 +135,7 @@ def _restore_columns(store: Store, samples: pd.DataFrame, broken: list[str]) -> 
     for key in broken:
         if ObjectRecord.of(objects[key]) != generation.objects[key]:
             raise StoreError(
-                f"{key} cannot be restored: the source has another table than the one that was "
-                "stored: give the source, and its options, as they were"
+                f"{key} cannot be restored: the source gives another table than the stored table: "
+                "give the original source and options"
             )
         store.objects.put(key, objects[key])

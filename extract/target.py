@@ -140,8 +140,8 @@ def _refuse_store_within(options: ExtractOptions) -> None:
     within = options.source.resolve()
     if not is_remote(options.store) and within in Path(options.store).resolve().parents:
         raise ConfigError(
-            f"the store {options.store} lies within {options.source}, whose folders are classes: "
-            "give a place outside of the source",
+            f"the store {options.store} is inside {options.source}, whose folders are classes: "
+            "give a path outside the source",
             hint="store",
         )
 

@@ -82,7 +82,8 @@ class TrainConfig:
             )
         if self.class_weights and self.balanced_sampling:
             raise ConfigError(
-                "class weights and balanced sampling both make up for rare classes: give one",
+                "class weights and balanced sampling both compensate for rare classes: give one of "
+                "them",
                 hint="class_weights balanced_sampling",
             )
 

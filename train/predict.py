@@ -88,6 +88,6 @@ def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
     for name, values in zip(ensemble.names, each, strict=True):
         if not values.isfinite().all():
             raise ConfigError(
-                f"{run.find_weights(name)} is damaged, its predictions are no numbers: train the "
+                f"{run.find_weights(name)} is damaged: its predictions are not numbers; train the "
                 "run again"
             )

@@ -89,7 +89,9 @@ def _table(store: Store) -> pd.DataFrame:
     """A store's samples by id, with class names for labels."""
     samples = store.samples
     if samples["id"].duplicated().any():
-        raise StoreError(f"{store.location} has ids that repeat: samcache cache verify lists them")
+        raise StoreError(
+            f"{store.location} has repeated ids: run samcache cache verify to list them"
+        )
     classes = np.array([*store.dataset.classes, ""], object)
     labels = samples["label"].to_numpy()
     known = (labels >= 0) & (labels < len(classes) - 1)

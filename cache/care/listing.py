@@ -78,7 +78,7 @@ def list_stores(root: str | Path) -> list[StoreRow]:
         found = _find_below_prefix(objects, "")
     else:
         if not Path(root).is_dir():
-            raise StoreError(f"{root} is no folder: give one that holds stores")
+            raise StoreError(f"{root} is not a folder: give a folder that holds stores")
         found = _find_below_folder(Path(root), set())
     return list(run_in_parallel(_describe_found, sorted(found)))
 

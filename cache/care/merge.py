@@ -78,7 +78,7 @@ def merge_stores(
     if left:
         raise StoreError(
             f"{store.location}: another process is writing {count_nouns(len(left), 'shard')}: run "
-            "the command again when it has ended"
+            "the command again when that process has finished"
         )
     return Store(destination, objects)
 

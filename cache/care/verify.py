@@ -128,7 +128,7 @@ def _read_commits(
             store.objects.find(make_spare_key(shard), LARGEST_RECORD), shard
         )
         if spare is not None:
-            return spare, Damage(key, f"{problem}; its spare is whole")
+            return spare, Damage(key, f"{problem}; its spare is intact")
         return None, Damage(key, problem, _list_rows(store, shard))
 
     records = run_in_parallel(read, shards) if store.remote else map(read, shards)
@@ -194,7 +194,7 @@ def _check_bytes(store: Store, commit: Commit, _: dict[str, int] | None) -> Iter
     standing = store.objects.find(make_commit_key(commit.shard))
     readable = store.parse_if_readable(standing, commit.shard) is not None
     if readable and spare is not None and spare != standing:
-        yield Damage(make_spare_key(commit.shard), "is no copy of the commit record")
+        yield Damage(make_spare_key(commit.shard), "is not a copy of the commit record")
     for spec in store.arrays.values():
         key = spec.make_key(commit.shard)
         record = commit.objects[key]
@@ -275,7 +275,7 @@ def _check_metadata(store: Store) -> Iterator[Damage]:
     behind = find_left_behind(store)
     for key in find_stale_metadata(store):
         if key not in behind:
-            yield Damage(key, "is missing or not what it should be")
+            yield Damage(key, "is missing or has unexpected content")
 
 
 def _check_table(store: Store) -> Iterator[Damage]:

@@ -15,7 +15,7 @@ _KINDS = (
 
 
 class IrregularFileError(OSError):
-    """A file that is no regular file; ``strerror`` names its kind."""
+    """A file that is not a regular file; ``strerror`` names its kind."""
 
     def __str__(self) -> str:
         return f"{self.filename} {self.strerror}"

@@ -111,7 +111,7 @@ def check_extents(layout: Layout, identity: Identity) -> None:
     if tuple(layout.level_shapes) != identity.levels:
         raise StoreError("the store's levels and their shapes disagree: it is damaged")
     if any("/" in level or level in ("", ".", "..") for level in identity.levels):
-        raise StoreError(f"the store's levels {identity.levels} are no names: it is damaged")
+        raise StoreError(f"the store's levels {identity.levels} are not names: it is damaged")
     if identity.dtype not in ("float16", "float32"):
         raise StoreError(f"the store's dtype {identity.dtype!r} is unknown: it is damaged")
     if identity.views not in VIEW_SETS.values():

@@ -36,10 +36,10 @@ def unseal(data: bytes) -> dict[str, Any]:
     try:
         node = convert(parse_json(data), _Node)
     except ValueError as error:
-        raise ValueError(f"it is no record: {error}") from None
+        raise ValueError(f"it is not a record: {error}") from None
     content = node.attributes.samcache
     if compute_checksum(encode_canonical(content)) != node.attributes.checksum:
-        raise ValueError("its checksum does not fit")
+        raise ValueError("its checksum does not match")
     return content
 
 

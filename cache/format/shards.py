@@ -120,7 +120,7 @@ def check_rows(rows: Array, places: npt.NDArray[np.int64], sums: Array) -> None:
     ]
     if damaged:
         raise DamagedShardError(
-            f"checksums do not fit in {count_nouns(len(damaged), 'row')}", damaged
+            f"checksums do not match in {count_nouns(len(damaged), 'row')}", damaged
         )
 
 

@@ -215,7 +215,7 @@ def _find_mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterato
         yield "group the numbers into a few classes", ""
         return
     if are_identifiers(used, len(table)):
-        yield "name the column of the classes, if the labels are no classes", "label_column"
+        yield "name the column of the classes, if the labels are not classes", "label_column"
     for alike in find_look_alikes(used)[:_SHOWN]:
         yield f"give {' and '.join(map(repr, alike))} one name", ""
     if find_missing_labels(used):
@@ -228,14 +228,14 @@ def _find_remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str
         yield f"no image is of class {quote_names(emptied)}: training leaves the class out"
     if are_measurements(used, len(table)):
         yield (
-            f"{len(used)} different numbers are taken for classes ({quote_names(used)}): they look "
+            f"{len(used)} different numbers are read as classes ({quote_names(used)}): they look "
             "like measurements, and samcache trains classifiers; group them into a few classes"
         )
         return
     counts = table["name"].value_counts()
     for alike in find_look_alikes(used):
         shown = ", ".join(f"{name!r} ({count_nouns(int(counts[name]), 'image')})" for name in alike)
-        yield f"classes that look alike: {shown}: are they one class? Then give them one name"
+        yield f"classes that look alike: {shown}: if they are one class, give them one name"
     for name in find_missing_labels(used):
         yield (
             f"class {name!r} ({count_nouns(int(counts[name]), 'image')}) "

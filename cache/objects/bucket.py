@@ -109,7 +109,9 @@ class BucketObjects(Objects):
             if size is None:
                 # Another's request for the same key is under way (409 of AWS), or its object
                 # has just been deleted: neither is an answer.
-                raise UnreachableError(f"{self.name}/{key} is there and is not") from None
+                raise UnreachableError(
+                    f"{self.name}/{key} is reported both as present and as absent"
+                ) from None
             return size == len(data) and self.find(key) == data
         if not self._exclusive:
             self._check_exclusive(key, data)
@@ -123,7 +125,7 @@ class BucketObjects(Objects):
             self._exclusive = True
             return
         raise StoreError(
-            f"{self.name}: the server ignores If-None-Match, so that writers could overwrite each "
+            f"{self.name}: the server ignores If-None-Match, so writers could overwrite each "
             "other: write to a folder, or to a bucket whose server has conditional writes"
         )
 

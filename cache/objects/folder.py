@@ -106,7 +106,7 @@ class FolderObjects(Objects):
             with suppress(FileNotFoundError):  # who made the same bytes may have removed them
                 self._flush(key)
             return True
-        raise StoreError(f"{self.root / key}: another process creates and removes it all the time")
+        raise StoreError(f"{self.root / key}: another process repeatedly creates and removes it")
 
     def put(self, key: str, data: bytes) -> None:
         self._check_owned(key)
@@ -178,8 +178,9 @@ class FolderObjects(Objects):
         path = self._path(key)
         if link := self.find_link(key):
             raise StoreError(
-                f"{link} is a symbolic link: nothing is written or removed through links inside a "
-                "store; replace the link by the files behind it, or make a copy of the store with "
+                f"{link} is a symbolic link: samcache does not write or remove through links "
+                "inside a store; replace the link by the files behind it, or make a copy of the "
+                "store with "
                 "samcache cache copy"
             )
         return path
@@ -187,7 +188,7 @@ class FolderObjects(Objects):
     def _path(self, key: str) -> Path:
         """The file of a key; raises StoreError where the key leads out of the folder."""
         if "\0" in key or not {"", ".", ".."}.isdisjoint(key.split("/")):
-            raise StoreError(f"{self.name}: {key!r} is no name of an object: the store is damaged")
+            raise StoreError(f"{self.name}: {key!r} is not an object name: the store is damaged")
         return self.root / key
 
     @contextmanager

@@ -207,7 +207,7 @@ def describe_plan(plan: Plan) -> list[Part]:
             f"{speed.device}, {speed.read:.3g} s to read one"
         )
     elif plan.rows:
-        parts.append("no time: none of the images that were tried can be read")
+        parts.append("time unknown: none of the images that were tried can be read")
     return [*parts, "Nothing was written."]
 
 

@@ -190,8 +190,8 @@ def describe_report(report: Report) -> str:
         )
     if report.interrupted and not report.damage:
         lines.append(
-            "It is unfinished: a command was interrupted as the store grew, or is at work: run "
-            "the same command again"
+            "The store is unfinished: a command that adds samples was interrupted or is still "
+            "running: run the same command again"
         )
     return "\n".join(lines)
 

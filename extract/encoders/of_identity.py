@@ -20,8 +20,8 @@ def load_encoder_of(identity: Identity, checkpoint: Path | None) -> Encoder:
         if official is None or official.sha256 != identity.weights:
             raise CheckpointError(
                 f"these features were made with {identity.encoder} and the weights "
-                f"{describe_hash(identity.weights)}, which are not the official file: give that "
-                "file",
+                f"{describe_hash(identity.weights)}, which are not the official file: give the "
+                "file with these weights",
                 hint="checkpoint",
             )
         checkpoint = find_official_checkpoint(identity.encoder)

@@ -22,7 +22,7 @@ from samcache.extract.encoders.registry import find_architecture, list_architect
 _PREFIX = "image_encoder."
 
 
-_OFFICIAL = "get the official file, or give no checkpoint to download the official file"
+_OFFICIAL = "get the official file, or omit the checkpoint to download it"
 
 
 def name_official_file(sha256: str) -> str | None:
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], 
     if not path.is_file():
         found = "found a folder: give the file in it" if path.is_dir() else "check the path"
         raise CheckpointError(
-            f"no checkpoint at {path}: {found}, or give no checkpoint to download the official "
+            f"no checkpoint at {path}: {found}, or omit the checkpoint to download the official "
             "file",
             hint="checkpoint",
         )
@@ -94,7 +94,7 @@ def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], 
         raise _describe_refusal(path, error) from None
     except Exception:  # zip, pickle and torch each raise errors of their own
         raise CheckpointError(
-            f"{path} is no readable checkpoint: {_OFFICIAL}", hint="checkpoint"
+            f"{path} is not a readable checkpoint: {_OFFICIAL}", hint="checkpoint"
         ) from None
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
@@ -113,7 +113,9 @@ def _describe_refusal(path: Path, error: pickle.UnpicklingError) -> CheckpointEr
     """The error without torch's advice, which is to load the file without the safeguard."""
     found = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
     if found is None:
-        return CheckpointError(f"{path} is no readable checkpoint: {_OFFICIAL}", hint="checkpoint")
+        return CheckpointError(
+            f"{path} is not a readable checkpoint: {_OFFICIAL}", hint="checkpoint"
+        )
     return CheckpointError(
         f"{path} holds more than weights, refused: {found[1][:100]}; get the official file, or "
         "save its state dict alone"

@@ -40,7 +40,7 @@ class JobProgress:
 
     def wait_for(self, shards: int) -> None:
         """Say that only shards which others hold are left."""
-        self._work = f"waiting for {count_nouns(shards, 'shard')} of others"
+        self._work = f"waiting for {count_nouns(shards, 'shard')} of other workers"
         self.look()
         self._work = "encoding"
 

@@ -62,8 +62,8 @@ def _share(
     if not 0 <= found.rank < found.size:
         advice = "number array tasks by steps of 1" if start_name else "ranks go from 0 to size - 1"
         raise ConfigError(
-            f"{rank_name} {environment[rank_name]} and {size_name} {found.size} do not "
-            f"fit: {advice}"
+            f"{rank_name} {environment[rank_name]} and {size_name} {found.size} do not match: "
+            f"{advice}"
         )
     return found
 

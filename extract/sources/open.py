@@ -62,7 +62,9 @@ def _open(path: Path, reading: SourceOptions) -> Source:
             return choose_frames(open_manifest(path, reading), reading.frames or "first")
     refuse_spreadsheet(path)
     if path.suffix.lower() in _ARCHIVES:
-        raise SourceError(f"{path} is an archive, which is not read: unpack it, give its folder")
+        raise SourceError(
+            f"{path} is an archive, which samcache does not read: unpack it, and give its folder"
+        )
     raise SourceError(
         f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of class "
         f"folders, found {path.suffix or 'no suffix'!r}"

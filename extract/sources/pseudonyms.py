@@ -23,7 +23,8 @@ def hash_ids_in(samples: pd.DataFrame) -> pd.DataFrame:
     if len(key) < _LEAST_KEY:
         raise ConfigError(
             f"hashed ids need a secret of at least {_LEAST_KEY} characters in {KEY_VARIABLE}, "
-            f"found {len(key)}: set the variable, and keep the secret to tell the samples apart",
+            f"found {len(key)}: set the variable, and keep the secret: it links the hashes to the "
+            "samples",
             hint="hash_ids",
         )
 

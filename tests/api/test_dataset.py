@@ -118,7 +118,7 @@ def test_a_damaged_row_is_an_error_for_batches_that_hold_it(features: StoredFeat
     data[3 * (spec.row_bytes + 4) + 5] ^= 1  # of row 7
     path.write_bytes(data)
     assert len(dataset.__getitems__([0, 1, 2, 3, 5])) == 5
-    with pytest.raises(samcache.SamcacheError, match="checksums do not fit in 1 row"):
+    with pytest.raises(samcache.SamcacheError, match="checksums do not match in 1 row"):
         dataset.__getitems__([0, 4])
 
 

@@ -58,7 +58,7 @@ def test_a_flipped_bit_is_an_error_for_its_own_row_alone(tmp_path: Path) -> None
     damaged(store, 5)
     reader = RowReader(store, ["features/neck"])
 
-    with pytest.raises(StoreError, match=r"checksums do not fit in 1 row.*repair restores it"):
+    with pytest.raises(StoreError, match=r"checksums do not match in 1 row.*repair restores it"):
         reader.read(np.array([0, 5]))
     found = reader.read(np.array([4, 6, 7, 0]))["features/neck"]
     np.testing.assert_array_equal(found, expected[[4, 6, 7, 0]])

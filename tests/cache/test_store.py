@@ -142,7 +142,7 @@ def test_a_flipped_byte_is_found_on_reading(tmp_path: Path) -> None:
     path.write_bytes(bytes(data))
     for start, stop in ((0, 4), (1, 2), (3, 4), (2, 6), (0, 10)):
         with pytest.raises(
-            StoreError, match=r"features/patch/c/0/0/0/0/0: checksums do not fit in 1 row"
+            StoreError, match=r"features/patch/c/0/0/0/0/0: checksums do not match in 1 row"
         ):
             store.read_features("patch", start, stop)
     assert store.read_features("patch", 4, 10).shape == (6, 1, 4, 6, 6)
@@ -267,7 +267,7 @@ def test_level_names_cannot_lead_out_of_the_store(tmp_path: Path, name: str) -> 
     store = create(tmp_path / "s.zarr")
     layout = Layout(1, 1, {name: (1, 1, 1)})
     identity = type(store.identity)(**{**vars(store.identity), "levels": (name,)})
-    with pytest.raises(StoreError, match="are no names"):
+    with pytest.raises(StoreError, match="are not names"):
         check_extents(layout, identity)
 
 

@@ -51,8 +51,8 @@ def test_a_store_that_may_not_be_read(
     ("number", "advice"),
     [
         (errno.EACCES, "ask its owner for access"),
-        (errno.ENOSPC, "make room"),
-        (errno.EROFS, "give a place on a disk that can be written"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "give a path on a writable disk"),
         (errno.ENAMETOOLONG, "give a shorter name"),
         (errno.ETXTBSY, "check the path and the disk"),
     ],

@@ -242,7 +242,7 @@ class Synthetic(Source):
     def __init__(self, samples: pd.DataFrame) -> None:
         super().__init__("many", ("a", "b"), samples, "source")
 
-    def image(self, row: int) -> SourceImage:
+    def read_image(self, row: int) -> SourceImage:
         return SourceImage(f"{row:064x}", partial(Image.new, "RGB", (8, 8)))
 
     def take(self, rows: list[int]) -> "Synthetic":

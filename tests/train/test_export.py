@@ -339,5 +339,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
     line = one_line(samcache("export", trained.run, "--out", tmp_path / "x" / "program.pt2"))
-    assert line.endswith("(No space left on device): make room, and run the same command")
+    assert line.endswith(
+        "(No space left on device): free some space, and run the same command again"
+    )
     assert not list((tmp_path / "x").iterdir())

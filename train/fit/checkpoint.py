@@ -81,7 +81,7 @@ class Checkpoints:
 
     def _make_read_error(self, name: str) -> ConfigError:
         return ConfigError(
-            f"{self._path(name)} cannot be read: remove it, and its member is trained again"
+            f"{self._path(name)} cannot be read: remove it to train its member again"
         )
 
     @property

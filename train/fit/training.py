@@ -208,7 +208,7 @@ class _Training:
             few = min(config.batch_size, len(self.member.train))
             short = few < config.batch_size
             raise ConfigError(
-                f"{self.member.name} has {few} samples for a step, which needs {least} at least: "
+                f"{self.member.name} has {few} samples for a step, which needs at least {least}: "
                 f"give {'larger fractions' if short else 'a larger batch size'}",
                 hint="fractions" if short else "batch_size",
             )
@@ -284,8 +284,8 @@ class _Training:
             logits = self._predict(rows)
             if lost := int((~logits.isfinite()).any(dim=1).sum()):
                 raise DivergedError(
-                    f"{self.member.name} gives {lost} of {len(logits)} {part} samples no number: "
-                    f"try a learning rate below {self.config.lr:g}, or residual fusion",
+                    f"{self.member.name} gives {lost} of {len(logits)} {part} samples no finite "
+                    f"number: try a learning rate below {self.config.lr:g}, or residual fusion",
                     hint="lr fusion",
                 )
             probabilities[rows] = logits.softmax(1)

@@ -154,12 +154,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except Exception as error:  # other files fail in zip, pickle and torch, each in its own manner
         raise ConfigError(
-            f"{path} is no file of tensors alone: give a state dict, as safetensors or torch.save "
+            f"{path} is not a file of tensors: give a state dict, as safetensors or torch.save "
             "writes it"
         ) from error
     state = found.get("state_dict", found) if isinstance(found, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ConfigError(f"{path} is no state dict: save the network's state_dict()")
+        raise ConfigError(f"{path} is not a state dict: save the network's state_dict()")
     return state
 
 
@@ -180,7 +180,8 @@ def _load_all_but_head(net: nn.Module, state: dict[str, Tensor], source: str) ->
     misfits = [key for key in usable.keys() & own.keys() if usable[key].shape != own[key].shape]
     if lacking or surplus or misfits:
         raise ConfigError(
-            f"the weights of {source} are another network's: {count_are(len(lacking), 'tensor')} "
+            f"the weights of {source} belong to another network: "
+            f"{count_are(len(lacking), 'tensor')} "
             f"missing, {len(surplus)} too many, {len(misfits)} of another shape, such as "
             f"{[*lacking, *surplus, *misfits][0]}; name their backbone",
             hint="backbone",

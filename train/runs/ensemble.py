@@ -44,7 +44,7 @@ def check_predictor(run: Run) -> None:
     if (attention := run.config.get("attention")) in _CONTROLS:
         raise ConfigError(
             f"{run.folder} is a control, attention {attention}, that was not given its images' own "
-            "features: it can be compared, but predicts nothing"
+            "features: it can be compared, but cannot predict"
         )
     if not run.members:
         raise ConfigError(
@@ -185,7 +185,7 @@ def _load_member(run: Run, name: str) -> TrainedMember:
         raise explain_no_access(error) from None
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} is missing: bring it from where the run was trained, or train it again"
+            f"{path} is missing: copy it from the original run folder, or train it again"
         ) from None
     except (OSError, ValueError, SafetensorError, RuntimeError) as error:
         if ran_out_of_memory(error):
@@ -193,7 +193,7 @@ def _load_member(run: Run, name: str) -> TrainedMember:
         other = "its tensors are another classifier's"  # torch tells each on a line of its own
         reason = other if isinstance(error, RuntimeError) else read_first_line(error)
         raise ConfigError(
-            f"{path} holds no weights of this run ({reason}): bring it from where the "
-            "run was trained, or train it again"
+            f"{path} holds no weights of this run ({reason}): copy it from the original run "
+            "folder, or train it again"
         ) from None
     return member

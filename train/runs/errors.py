@@ -25,7 +25,9 @@ def report_run_errors(folder: Path) -> Iterator[None]:
     except PermissionError as error:
         raise explain_no_access(error) from None
     except IrregularFileError as error:
-        raise ConfigError(f"{error.filename} {error.strerror}: bring the run's own file") from None
+        raise ConfigError(
+            f"{error.filename} {error.strerror}: copy the run's own file there"
+        ) from None
     except (OSError, ValueError, KeyError, StoreError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else read_first_line(error)
         raise ConfigError(f"{folder} cannot be read as a run ({what}): train it again") from None
@@ -34,5 +36,5 @@ def report_run_errors(folder: Path) -> Iterator[None]:
 def explain_no_access(error: PermissionError) -> ConfigError:
     """The error for a file that is there, and may be whole, but that this user must not read."""
     return ConfigError(
-        f"{error.filename} may not be read ({error.strerror}): ask its owner for the right to"
+        f"{error.filename} cannot be read ({error.strerror}): ask its owner for read permission"
     )

@@ -94,7 +94,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(
-                f"another command writes to {folder}: wait, or give another folder", hint="out"
+                f"another command is writing to {folder}: wait, or give another folder", hint="out"
             ) from None
         except OSError:
             pass

@@ -168,10 +168,10 @@ def open_run(folder: Path) -> Run:
 def _advise(folder: Path) -> str:
     """What to give, or to do, where a folder holds no finished run."""
     if is_store(folder):
-        return "it is a store: give a folder that samcache train has written from it"
+        return "it is a store: give a folder that samcache train wrote from it"
     if is_run_folder(folder):
         return "run the same samcache train command to finish it"
-    return "give a folder that samcache train has written"
+    return "give a folder that samcache train wrote"
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -27,13 +27,13 @@ def report_database_errors(path: Path) -> Iterator[None]:
         text = " ".join(map(str, causes))
         if any(words in text for words in _FULL):
             raise WriteError(
-                f"{path} cannot be written (no space left on the disk): make room, and run the "
-                "same command"
+                f"{path} cannot be written (no space left on the disk): free some space, and run "
+                "the same command again"
             ) from None
         cause = next((c for c in causes if isinstance(c, sqlite3.Error)), causes[-1])
-        advice = "it is damaged: restore it from a copy, or begin the sweep in another folder"
+        advice = "it is damaged: restore it from a copy, or start the sweep in another folder"
         if any(words in text for words in _BUSY):
-            advice = "let other processes end, and look for the right to write there"
+            advice = "wait for other processes to finish, and check that you may write there"
         raise ConfigError(f"{path} cannot be used ({read_first_line(cause)}): {advice}") from None
 
 

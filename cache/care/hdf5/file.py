@@ -30,7 +30,9 @@ class DamagedFileError(StoreError):
     """A file that is not what ``export_store`` wrote."""
 
     def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} is damaged or no exported store ({what}): export the store again")
+        super().__init__(
+            f"{path} is damaged or not an exported store ({what}): export the store again"
+        )
 
 
 class ExportedFile:
@@ -78,7 +80,7 @@ class ExportedFile:
         with self._report_damage(name):
             found = self._find_object(name)
             if not isinstance(found, h5g.GroupID):
-                raise ValueError("it is no group")
+                raise ValueError("it is not a group")
             return sorted(link.decode() for link in found)
 
     def read_rows(
@@ -116,7 +118,7 @@ class ExportedFile:
         place = h5g.open(self._file.id, b"/")
         for part in name.encode().split(b"/"):
             if not isinstance(place, h5g.GroupID):
-                raise ValueError("its parent is no group")
+                raise ValueError("its parent is not a group")
             if not place.links.exists(part):
                 return None
             # not ``place[part]`` or ``part in place``: both follow links into other files
@@ -174,7 +176,7 @@ def _refuse(dataset: Any, layout: int, dtype: np.dtype[Any]) -> Any:
     The layout comes first: to ask a virtual data set for its shape may open other files.
     """
     if not isinstance(dataset, h5d.DatasetID):
-        raise ValueError("it is missing" if dataset is None else "it is no data set")
+        raise ValueError("it is missing" if dataset is None else "it is not a data set")
     plan = dataset.get_create_plist()
     if plan.get_layout() != layout:
         raise ValueError("it is not stored as samcache stores it")

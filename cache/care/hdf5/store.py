@@ -57,7 +57,7 @@ def export_store(store: Store, file: Path, on_progress: OnProgress = ignore_prog
     if os.path.lexists(file):
         raise _report_taken(file)
     if not file.parent.is_dir():
-        raise StoreError(f"{file.parent} is no folder: make it, or choose another name")
+        raise StoreError(f"{file.parent} is not a folder: create it, or choose another name")
     try:
         with replace_file(file, exclusive=True) as part, create_hdf5(part) as (target, out):
             _write_store(target, store, out, on_progress)
@@ -99,7 +99,7 @@ def _write_shard(
     """Rows and commit record of one shard, found to be what was committed."""
     record = store.objects.find(make_commit_key(shard), LARGEST_RECORD)
     if record is None or Commit.from_bytes(record, shard) != commit:
-        raise StoreError(f"{store.location}: shard {shard} was changed meanwhile: export again")
+        raise StoreError(f"{store.location}: shard {shard} changed during the export: export again")
     present = commit.mark_present(store.rows_per_shard)
     for path in store.arrays:
         rows = store.read(path, *commit.rows)
@@ -137,7 +137,7 @@ def _clean_text(text: str) -> str:
 
 
 def _report_taken(file: Path) -> StoreError:
-    return StoreError(f"{file} exists already: remove it, or choose another name")
+    return StoreError(f"{file} already exists: remove it, or choose another name")
 
 
 def import_store(
@@ -162,8 +162,8 @@ def import_store(
                 on_progress("importing", number, len(shards))
     if busy:
         raise StoreError(
-            f"{store.location}: another process is writing {count_nouns(busy, 'shard')}: run "
-            "the command again when it has ended"
+            f"{store.location}: another process is writing {count_nouns(busy, 'shard')}: run the "
+            "command again when that process has finished"
         )
     return Store(destination, objects)
 
@@ -202,7 +202,7 @@ def _list_committed(exported: ExportedFile, source: Store) -> list[int]:
     shards = sorted(int(name) for name in names if _SHARD.fullmatch(name))
     unknown = names - {make_shard_name(shard) for shard in shards if shard < source.layout.shards}
     if unknown:
-        raise DamagedFileError(exported.path, f"{min(unknown)[:40]!r} is no shard of the store")
+        raise DamagedFileError(exported.path, f"{min(unknown)[:40]!r} is not a shard of the store")
     return shards
 
 
@@ -219,7 +219,7 @@ def _begin(source: Store, records: dict[str, bytes], writer: Writer) -> Store:
     store = write_metadata(writer.open())
     if objects.find(ROOT) != records[ROOT] or store.generation != source.generation:
         raise StoreError(
-            f"{store.location} holds another store than {source.location}: choose another place"
+            f"{store.location} holds another store than {source.location}: choose another path"
         )
     return store
 
@@ -260,7 +260,7 @@ def _check_same_record(store: Store, shard: int, standing: bytes, record: bytes)
     """True where a shard was imported before; raises StoreError where another shard is there."""
     if standing != record:
         raise StoreError(
-            f"{store.location}: shard {shard} was written by another run: choose another place"
+            f"{store.location}: shard {shard} was written by another run: choose another path"
         )
     return True
 

@@ -113,7 +113,7 @@ class Transfer:
         damaged: dict[str, str] = {}
         for key, entry in record.commit.objects.items():
             if self._stopped.is_set():
-                raise StoreError("the copy was stopped: run it again to go on")
+                raise StoreError("the copy was stopped: run it again to continue")
             try:
                 with self._memory.hold(entry.bytes * _COPIES):
                     if damaged:
@@ -158,7 +158,7 @@ class Transfer:
         standing = self._destination.find(key, LARGEST_RECORD)
         if standing is not None and standing != data and not _is_same_shard(standing, commit):
             raise DamageFoundError(
-                key, "differs at the destination: delete it there to have the source's shard"
+                key, "differs at the destination: delete it there to copy the source's shard"
             )
         return _Record(data, commit, standing is not None)
 
@@ -172,7 +172,7 @@ class Transfer:
             if is_at(self._destination, key, entry):
                 return
             self._remove(key, record, claim)
-        raise DamageFoundError(key, "does not arrive as it was sent")
+        raise DamageFoundError(key, "arrived with other bytes than were sent")
 
     def _put(self, key: str, data: bytes, record: _Record, claim: Claim) -> None:
         """Create an object, in place of one that a dead writer left or that was damaged."""
@@ -199,7 +199,7 @@ class Transfer:
             if not created:
                 raise OvertakenError(f"shard {shard} was committed by another process")
             self._destination.delete([key])
-        raise DamageFoundError(key, "does not arrive as it was sent")
+        raise DamageFoundError(key, "arrived with other bytes than were sent")
 
 
 def count_committed_bytes(store: Store, shards: Iterable[int]) -> int:

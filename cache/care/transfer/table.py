@@ -70,7 +70,7 @@ def _refuse_another(source: Store, objects: Objects, root: bytes) -> None:
     elif other.dataset != source.dataset:
         what = f"of data set {other.dataset.name!r}, the source of {source.dataset.name!r}"
     else:
-        what = "of the same identity, but created on its own"
+        what = "of the same identity, but created separately"
     raise StoreError(f"{objects.name} holds another store ({what}): choose another destination")
 
 
@@ -153,4 +153,6 @@ def _write(objects: Objects, key: str, data: bytes, once: bool) -> None:
             return
         if once:
             objects.delete([key])
-    raise StoreError(f"{objects.name}/{key} does not arrive as it was sent: run the copy again")
+    raise StoreError(
+        f"{objects.name}/{key} arrived with other bytes than were sent: run the copy again"
+    )

@@ -50,7 +50,7 @@ class BatchSize:
         if self.fixed or self.size == 1:
             raise replace(self, lanes=1).too_large(device)
         self.size //= 2
-        _log.info("out of memory on %s: going on with batches of %d", device, self.size)
+        _log.info("out of memory on %s: continuing with batches of %d", device, self.size)
 
     def too_large(self, device: torch.device) -> ConfigError:
         """What to do where the memory of a device does not hold it."""

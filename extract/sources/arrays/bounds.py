@@ -34,11 +34,11 @@ def check_claims(path: Path, array: h5py.Dataset, largest: int) -> None:
     most = min(_MOST_CHUNK, free_memory())
     if _list_packers(array) and unpacked > most:
         raise SourceError(
-            f"{path} has chunks of {describe_bytes(unpacked)}, and a chunk is read at once: at "
-            f"most {describe_bytes(most)} can be. Write it with smaller chunks (h5repack)"
+            f"{path} has chunks of {describe_bytes(unpacked)}, and a chunk is read at once: "
+            f"expected at most {describe_bytes(most)}; write smaller chunks (h5repack)"
         )
     if len(_list_packers(array)) > 1:
-        raise SourceError(f"{path} is packed more than once: pack it once (h5repack)")
+        raise SourceError(f"{path} is compressed more than once: compress it once (h5repack)")
 
 
 def check_chunks(array: h5py.Dataset, first: int, last: int) -> None:

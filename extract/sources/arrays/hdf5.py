@@ -141,7 +141,9 @@ def _open_array(path: Path, key: str) -> h5py.Dataset:
             hint="images_key labels_key",
         )
     if found.external or found.is_virtual:
-        raise SourceError(f"{path}: {key} stands in other files: copy it into one (h5repack)")
+        raise SourceError(
+            f"{path}: {key} is stored in other files: copy it into this file (h5repack)"
+        )
     check_claims(path, found, LARGEST)
     return found
 

@@ -35,7 +35,7 @@ def open_medmnist(name: str) -> NpzSource:
         except (OSError, RuntimeError) as error:
             raise SourceError(
                 f"cannot download {path.name} ({error}): get it from {info[f'url{suffix}']}, and "
-                "give the file in place of its name"
+                "give the file instead of its name"
             ) from None
     source = open_npz(path)
     names = tuple(str(info["label"][label]) for label in source.classes)

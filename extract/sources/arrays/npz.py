@@ -109,7 +109,7 @@ def _count_claimed_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> int
     shape, _, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise SourceError(
-            f"{path} holds pickled objects, which can run code: save it anew as plain uint8 and "
+            f"{path} holds pickled objects, which can run code: save it again as plain uint8 and "
             "integer arrays"
         )
     claimed = math.prod(shape) * dtype.itemsize

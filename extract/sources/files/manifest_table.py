@@ -85,7 +85,7 @@ def describe_missing_column(
 def refuse_spreadsheet(path: Path) -> None:
     """Raise SourceError for a file that a spreadsheet program keeps to itself."""
     if path.suffix.lower() in SPREADSHEETS and not path.is_dir():
-        raise SourceError(f"{path} is a spreadsheet, which is not read: {_SAVE_AS_CSV}")
+        raise SourceError(f"{path} is a spreadsheet, which samcache does not read: {_SAVE_AS_CSV}")
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

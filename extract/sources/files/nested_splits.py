@@ -26,8 +26,8 @@ def describe_nested_splits(classes: Sequence[Path]) -> tuple[Remark, ...]:
     names = ", ".join(folder.name for folder in splits)
     return (
         Remark(
-            f"{names} are taken for classes, though their names say splits and each holds "
-            f"{list_first(common)}: for splits, rename them to train, val and test"
+            f"{names} are read as classes, although their names look like splits and each holds "
+            f"{list_first(common)}: to use them as splits, rename them to train, val and test"
         ),
     )
 

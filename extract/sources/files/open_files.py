@@ -188,9 +188,9 @@ def _refuse_others_beside_splits(path: Path, folders: list[Path]) -> None:
     others = [folder.name for folder in folders if folder not in splits]
     if others and any(list_subfolders(folder) for folder in splits):
         raise SourceError(
-            f"{path}: {', '.join(others)} should not stand beside the split folders "
-            f"{', '.join(folder.name for folder in splits)}: move what is no split out, or give "
-            "a manifest"
+            f"{path}: {', '.join(others)} should not be next to the split folders "
+            f"{', '.join(folder.name for folder in splits)}: move them elsewhere, or give a "
+            "manifest"
         )
 
 

@@ -55,7 +55,7 @@ def test_what_is_no_hdf5_or_another_hdf5_is_refused(exported: Path, tmp_path: Pa
     refused(exported, "not an HDF5 file")
     with h5py.File(exported, "w") as file:
         file["x"] = np.arange(10)
-    refused(exported, "no exported store")
+    refused(exported, "not an exported store")
     with pytest.raises(StoreError, match="no such file"):
         import_store(tmp_path / "missing.h5", tmp_path / "t")
     with pytest.raises(StoreError, match="no such file"):
@@ -331,4 +331,4 @@ def test_groups_that_hold_themselves_are_no_trap(exported: Path) -> None:
     with h5py.File(exported, "r+") as file:
         file["records/records"] = file["records"]
         file["records/commits/zzz"] = file["records"]
-    refused(exported, "'zzz' is no shard")
+    refused(exported, "'zzz' is not a shard")

@@ -159,7 +159,7 @@ def test_a_web_server_is_said_to_have_no_listing() -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="nowhere is no folder"):
+    with pytest.raises(StoreError, match="nowhere is not a folder"):
         list_stores(tmp_path / "nowhere")
 
 

@@ -30,7 +30,7 @@ def stop(path: Path) -> None:
         (
             fill_disk,
             WriteError,
-            r"out.csv cannot be written \(No space left on device\): make room",
+            r"out.csv cannot be written \(No space left on device\): free some space",
         ),
         (stop, KeyboardInterrupt, None),
     ],
@@ -97,7 +97,7 @@ def test_links_are_replaced_and_pipes_are_written_to(tmp_path: Path) -> None:
 def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "a" / "out.csv", tmp_path / ("x" * 300), tmp_path):
-        with pytest.raises(WriteError, match=r"cannot be written .*: choose another place"):
+        with pytest.raises(WriteError, match=r"cannot be written .*: choose another path"):
             write_file(out, "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

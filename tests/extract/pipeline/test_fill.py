@@ -175,7 +175,7 @@ def test_every_rank_would_do_all_its_own_shards_first(
     rank = data.draw(st.integers(0, size - 1))
 
     class Pending:
-        def pending(self) -> list[int]:
+        def list_pending(self) -> list[int]:
             return pending
 
     places = np.empty(0, np.int64)
@@ -201,4 +201,4 @@ def test_a_jobs_bar_counts_what_others_commit(run_extract: Extract) -> None:
     progress.look()
     assert seen[-1] == ("encoding", 40, 40), "committed here and listed counts once"
     progress.wait_for(1)
-    assert seen[-1] == ("waiting for 1 shard of others", 40, 40)
+    assert seen[-1] == ("waiting for 1 shard of other workers", 40, 40)

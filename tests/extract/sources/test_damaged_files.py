@@ -40,7 +40,9 @@ def test_what_a_failed_download_left_is_told(kind: str, tmp_path: Path) -> None:
 
 def test_no_advice_to_load_a_checkpoint_without_safeguards(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"version 1 of something else")
-    with pytest.raises(CheckpointError, match="is no readable checkpoint: get the official file"):
+    with pytest.raises(
+        CheckpointError, match="is not a readable checkpoint: get the official file"
+    ):
         read_checkpoint(tmp_path / "a.pth")
     torch.save({"x": Path("a")}, tmp_path / "a.pth")
     with pytest.raises(

@@ -68,7 +68,7 @@ def test_arrays_that_stand_elsewhere_are_refused(tmp_path: Path) -> None:
         kept = [(str(tmp_path / "secret"), 0, 64)]
         file.create_dataset("x", (1, 8, 8), "u1", external=kept)
         file["z"] = h5py.ExternalLink(str(tmp_path / "b.h5"), "x")
-    with pytest.raises(SourceError, match="stands in other files"):
+    with pytest.raises(SourceError, match="is stored in other files"):
         open_source(tmp_path / "a.h5", READING)
     with pytest.raises(SourceError, match="should hold an array 'z'"):
         open_source(tmp_path / "a.h5", SourceOptions(images_key="z"))

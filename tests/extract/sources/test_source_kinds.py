@@ -74,8 +74,10 @@ def test_class_folders_that_look_like_splits_are_remarked_on(
     source = open_source(tmp_path, READING)
     assert source.classes == tuple(sorted(splits))
     [remark] = source.remarks
-    assert f"{', '.join(sorted(splits))} are taken for classes" in remark.text
-    assert "benign, malign: for splits, rename them to train, val and test" in remark.text
+    assert f"{', '.join(sorted(splits))} are read as classes" in remark.text
+    assert (
+        "benign, malign: to use them as splits, rename them to train, val and test" in remark.text
+    )
 
 
 @pytest.mark.parametrize("classes", [("contest", "latest"), ("train_set", "bus"), ("tram", "evil")])
@@ -119,8 +121,8 @@ def test_links_out_are_followed_where_the_user_says_so(
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("/dev/zero", "is no regular file"),
-        ("../../fifo", "is no regular file"),
+        ("/dev/zero", "is not a regular file"),
+        ("../../fifo", "is not a regular file"),
         ("../../blobs", "Is a directory"),
         ("../../blobs/gone", r"a link to a file that is not there: fetch it \(dvc pull, git annex"),
     ],

@@ -195,7 +195,7 @@ def test_a_folder_beside_split_folders_is_refused(tmp_path: Path) -> None:
     for name in ("train/benign", "train/malignant", "test/benign", "test/malignant", "masks"):
         picture(tmp_path / name / "x.png")
     with pytest.raises(
-        SourceError, match="masks should not stand beside the split folders test, train: move"
+        SourceError, match="masks should not be next to the split folders test, train: move"
     ):
         open_it(tmp_path)
 

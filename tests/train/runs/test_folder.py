@@ -60,7 +60,7 @@ def test_a_second_training_in_the_same_folder_is_refused(store: Store, tmp_path:
     open_run_folder(tmp_path / "run", overwrite=False)
     with (
         lock_folder(tmp_path / "run"),
-        pytest.raises(ConfigError, match="another command writes to"),
+        pytest.raises(ConfigError, match="another command is writing to"),
     ):
         run(quick(store, tmp_path / "run", **ONE))
     run(quick(store, tmp_path / "run", **ONE))

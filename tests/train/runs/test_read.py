@@ -41,7 +41,7 @@ def test_one_bit_of_the_weights_is_noticed(trained: Trained, run: Path, command:
     words = (command, run) if command == "export" else (command, run, trained.store)
     line = one_line(samcache(*words))
     assert "holds no weights of this run (seed-1.safetensors was changed since" in line
-    assert line.endswith("bring it from where the run was trained, or train it again")
+    assert line.endswith("copy it from the original run folder, or train it again")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_
     (tmp_path / "empty").mkdir()
     (tmp_path / "stopped" / "checkpoints").mkdir(parents=True)
     for name, advice in (
-        ("empty", "give a folder that samcache train has written"),
+        ("empty", "give a folder that samcache train wrote"),
         ("stopped", "run the same samcache train command to finish it"),
     ):
         line = one_line(samcache("predict", tmp_path / name, trained.store))
@@ -115,7 +115,7 @@ def test_weights_that_give_no_numbers_are_damaged(
     without_checksums(run)
     command, *options = words
     line = one_line(samcache(command, run, trained.store, *options))
-    assert "seed-1.safetensors is damaged, its predictions are no numbers: train the run" in line
+    assert "seed-1.safetensors is damaged: its predictions are not numbers; train the run" in line
 
 
 def without_checksums(run: Path) -> None:
@@ -142,4 +142,4 @@ def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(
     assert "seed-1.safetensors may not be read (Permission denied)" in line
     weights.unlink()
     line = one_line(samcache("predict", run, trained.store))
-    assert "seed-1.safetensors is missing: bring it from" in line
+    assert "seed-1.safetensors is missing: copy it from" in line

@@ -208,7 +208,7 @@ def test_measurements_in_place_of_classes_are_told(
     refusal, measured = remarks(options)
     assert "by the drawn splits: val and test are empty" in refusal
     assert "group the numbers into a few classes" in refusal
-    assert "different numbers are taken for classes" in measured
+    assert "different numbers are read as classes" in measured
 
 
 def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
