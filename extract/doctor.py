@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from packaging.requirements import Requirement
 
-from samcache.cache.care.stage import stage_root
+from samcache.cache.care.stage import find_stage_root
 from samcache.cache.errors import SamcacheError
 from samcache.cache.files.digest import hash_file
 from samcache.cache.objects.location import open_objects
@@ -123,7 +123,7 @@ def _examine_disks() -> Iterator[Finding]:
     """Free space for checkpoints and staged stores, and in the current folder."""
     for subject, folder in {
         "checkpoints": Path(torch.hub.get_dir()),
-        "staged stores": stage_root(),
+        "staged stores": find_stage_root(),
         "this folder": Path.cwd(),
     }.items():
         standing = next(place for place in (folder, *folder.parents) if place.exists())

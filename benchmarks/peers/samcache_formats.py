@@ -8,7 +8,7 @@ import torch
 from formats import Epoch, Features, Format, in_random_order
 from torch import Tensor
 
-from samcache.cache.care.stage import stage_root, stage_store
+from samcache.cache.care.stage import find_stage_root, stage_store
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
@@ -59,7 +59,7 @@ class Samcache(Format):
                 values = store.read_features(level, 0, store.layout.rows)
                 maps[level] = torch.from_numpy(values[:, 0])
                 continue
-            stage_root().mkdir(parents=True, exist_ok=True)
+            find_stage_root().mkdir(parents=True, exist_ok=True)
             maps[level] = allocate(full, torch.float16, self.residency, torch.device("cpu"))
             for shard in store.commits:
                 start, stop = store.layout.find_rows(shard)

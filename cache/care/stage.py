@@ -54,7 +54,7 @@ def stage_store(
     """
     if not store.remote:
         return store
-    folder = stage_folder(store)
+    folder = find_stage_folder(store)
     if folder.is_symlink():
         raise StoreError(
             f"{folder} is a symbolic link: remove it, or set {FOLDER} to another folder"
@@ -78,14 +78,14 @@ def stage_store(
     return local
 
 
-def stage_folder(store: Store) -> Path:
+def find_stage_folder(store: Store) -> Path:
     """The folder of a store's copy, named by its fingerprint and a hash of URL and root record."""
     url = store.objects.name.encode()
     digest = hashlib.sha256(url + b"\n" + store.description.to_bytes()).hexdigest()
-    return stage_root() / f"{store.fingerprint[:16]}-{digest[:12]}"
+    return find_stage_root() / f"{store.fingerprint[:16]}-{digest[:12]}"
 
 
-def stage_root() -> Path:
+def find_stage_root() -> Path:
     """The folder of all copies: SAMCACHE_STAGE, or one in the user's cache folder."""
     chosen = os.environ.get(FOLDER)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -129,17 +129,13 @@ def _copy(
 ) -> None:
     """Copy table and shards; raises StoreError where any of it is damaged at the source."""
     size = count_committed_bytes(store, shards)
-    on_remark(
-        Remark(
-            f"staging {store.location} ({describe_bytes(size)}) in {objects.name} for later runs"
-        )
-    )
+    amount = f"{store.location} ({describe_bytes(size)})"
+    on_remark(Remark(f"staging {amount} in {objects.name} for later runs"))
     copy_table(store, objects)
     objects.delete(map(make_commit_key, shards))  # a record without its objects, or a damaged one
     with Writer(objects.name, objects) as writer:
-        outcomes = copy_shards(
-            Transfer(store, writer), shards, size, partial(on_progress, "staging")
-        )
+        transfer = Transfer(store, writer)
+        outcomes = copy_shards(transfer, shards, size, partial(on_progress, "staging"))
     damaged = {key: why for outcome in outcomes for key, why in outcome.damaged.items()}
     if damaged:
         key, why = next(iter(damaged.items()))
@@ -161,12 +157,12 @@ def _compare_stage(store: Store, objects: Objects) -> _State:
         whole = find_complete_shards(local)
         table = local.generation == store.generation
     if store.objects.listable:
-        return _State(
-            whole, [shard for shard in store.list_committed() if shard not in whole], table
-        )
-    absent = [shard for shard in range(store.layout.shards) if shard not in whole]
-    found = run_in_parallel(store.find_commit, absent)
-    return _State(whole, [commit.shard for commit in found if commit is not None], table)
+        lacking = [shard for shard in store.list_committed() if shard not in whole]
+    else:
+        absent = [shard for shard in range(store.layout.shards) if shard not in whole]
+        found = run_in_parallel(store.find_commit, absent)
+        lacking = [commit.shard for commit in found if commit is not None]
+    return _State(whole, lacking, table)
 
 
 def _make_room(folder: Path, need: int, on_remark: OnRemark) -> None:

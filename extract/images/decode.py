@@ -34,8 +34,8 @@ def decode_image(data: bytes, window: Window | None = None, frame: int = 0) -> I
     file's own window, or else its least to its greatest value. frame: of DICOM, counted from 0.
 
     The size is checked before anything is decoded. EXIF rotation is applied, and the first frame of
-    an animation or page of a TIFF stands for the whole. Raises ImageError with the reason where the
-    bytes are no readable image.
+    an animation or page of a TIFF stands for the whole. Raises ImageError with the reason if the
+    bytes are not a readable image.
     """
     if not data:
         raise ImageError("the file is empty (0 bytes)")

@@ -20,7 +20,7 @@ _WIDER = 32  # looked at where some of the first choice cannot be read
 
 
 def read_probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
-    """Up to PROBE images spread over the source; others stand in for those that cannot be read."""
+    """Read up to PROBE images spread over the source; other images replace unreadable images."""
     images = _read_images(source.limit(PROBE), identity)
     if len(images) < min(PROBE, len(source.samples)):
         images = _read_images(source.limit(_WIDER), identity)
@@ -74,13 +74,13 @@ def measure_precision(
 
 
 def _encode_pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
-    """Level -> pooled maps of some images; the full ones are gone."""
+    """Compute level -> pooled maps of some images, without keeping the unpooled maps."""
     pool = encoder.identity.pool
     return {level: pool_maps(full, pool) for level, full in encoder.compute_maps(images).items()}
 
 
 def _compare_maps(reference: Tensor, kept: Tensor) -> Tensor:
-    """Cosine and relative error of one image's maps, (2,) float64 on the CPU."""
+    """Compute cosine and relative error of one image's maps, (2,) float64 on the CPU."""
     a, b = reference.cpu().double().flatten(), kept.cpu().double().flatten()
     norms = a.norm() * b.norm()
     cosine = (a @ b / norms).clamp(-1, 1) if norms > 0 else torch.equal(a, b)

@@ -45,9 +45,9 @@ class Work:
     partial: bool = False
 
     def list_pending(self) -> list[int]:
-        """Shards without a commit: this worker's own in order, then those of others from the end.
+        """List shards without a commit: this worker's own in order, then others' from the end.
 
-        So a job ends when all is done, whoever was slow, late or lost.
+        So a job ends when all shards are done, even if a worker was slow, late or lost.
         """
         pending = self.store.list_pending()
         if self.partial:
@@ -56,7 +56,7 @@ class Work:
         return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 
     def list_rows(self, shard: int) -> list[tuple[int, int]]:
-        """The rows of a shard that hold a sample, each with its place in the source or -1."""
+        """List the rows of a shard that hold a sample, each with its place in the source or -1."""
         first, last = np.searchsorted(self._rows, self.store.layout.find_rows(shard))
         rows, places = self._rows[first:last], self.places[first:last]
         return list(zip(rows.tolist(), places.tolist(), strict=True))
@@ -69,7 +69,7 @@ class Work:
 def fill(
     work: Work, encoder: ShardEncoder, writer: Writer, on_wait: Callable[[int], None]
 ) -> Filled:
-    """Encode and commit what is pending; what this process committed.
+    """Encode and commit the pending shards; returns what this process committed.
 
     Shards that another process holds are waited for, and taken over where it dies; ``on_wait`` is
     told how many. Of a job's ranks only rank 0 waits, the others end when nothing is free. With
@@ -91,10 +91,10 @@ def fill(
 
 
 def _encode_shards(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer) -> Filled:
-    """Encode those shards that nobody else holds; what was committed.
+    """Encode the shards that no other process holds; returns what was committed.
 
-    In memory are the images of twice what is encoded at a time and a few more that are read, and
-    the content of at most three shards on their way out besides the one or two being filled.
+    Holds at most two batches of decoded images and a few more, plus three finished shards waiting
+    to be written and one or two that are being filled.
     """
     filled = Filled()
     held: dict[int, Claim] = {}
@@ -118,7 +118,7 @@ def _encode_shards(work: Work, shards: list[int], encoder: ShardEncoder, writer:
 
 
 def _commit_shard(work: Work, full: OpenShard, claim: Claim) -> Filled:
-    """Commit a shard and release its claim; its images, or none where another's data stands."""
+    """Commit a shard and release its claim; returns its images, or none if another process won."""
     shard = full.source.shard
     with claim:
         done = commit_shard(work.store, shard, full.make_content(), claim.is_ours)
@@ -129,7 +129,7 @@ def _commit_shard(work: Work, full: OpenShard, claim: Claim) -> Filled:
 def _read_ahead(
     work: Work, rows: Iterator[tuple[int, Future[Row]]], encoder: ShardEncoder
 ) -> Iterator[ShardRows]:
-    """Shards with their rows, which are read two batches ahead, in the shards that follow too."""
+    """Yield shards with their rows, which are read two batches ahead, also in following shards."""
 
     def window() -> Iterator[tuple[int, Future[Row]]]:
         reading: deque[tuple[int, Future[Row]]] = deque()
@@ -174,7 +174,7 @@ def _submit_rows(
 
 
 def _next_claim(store: Store, shards: Iterator[int], writer: Writer) -> tuple[int, Claim] | None:
-    """The next shard that nobody holds and nobody has committed meanwhile, claimed, or None."""
+    """Claim the next shard that no process holds or has committed; None if there is none."""
     for shard in shards:
         claim = writer.claim_pending(store, shard)
         if claim is not None:
@@ -183,7 +183,7 @@ def _next_claim(store: Store, shards: Iterator[int], writer: Writer) -> tuple[in
 
 
 def _refuse_if_strict(work: Work, row: Row) -> Row:
-    """The row; raises ImageError where the run is strict and the row's image unreadable."""
+    """Return the row; raises ImageError if the run is strict and the row's image unreadable."""
     if work.strict and row.reason:
         name = work.store.table.set_index("row")["id"][row.number]
         raise ImageError(

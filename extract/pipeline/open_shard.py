@@ -57,7 +57,7 @@ class OpenShard:
         self.filled = Filled()
 
     def add(self, row: Row) -> None:
-        """Take in all of a row but the maps of an image that is still to be encoded."""
+        """Add all of a row but the maps of an image that is still to be encoded."""
         place = row.number - self._start
         kinds = row.image is not None, row.known is not None, bool(row.reason)
         self.filled += Filled(*kinds, row.oddities)
@@ -72,13 +72,13 @@ class OpenShard:
             self._blocks[EXTENTS][place] = row.image.cached_extent
 
     def place(self, numbers: list[int], values: dict[str, npt.NDArray[Any]]) -> None:
-        """Take in what the encoder made of some rows, by path, (B, …) in the rows' order."""
+        """Add what the encoder computed for some rows, by path, (B, …) in the rows' order."""
         places = [number - self._start for number in numbers]
         for path, part in values.items():
             self._blocks[path][places] = part
 
     def make_content(self) -> ShardContent:
-        """The finished shard; rows that never came are holes."""
+        """Make the finished shard; rows that never came are holes."""
         rows = range(*self.source.span)
         holes = tuple(number for number in rows if number not in self._hashes)
         sources = tuple(self._hashes.get(number, "") for number in rows)

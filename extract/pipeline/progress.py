@@ -39,7 +39,7 @@ class JobProgress:
         self._report()
 
     def wait_for(self, shards: int) -> None:
-        """Say that only shards which others hold are left."""
+        """Report that only shards which other workers hold are left."""
         self._work = f"waiting for {count_nouns(shards, 'shard')} of other workers"
         self.look()
         self._work = "encoding"

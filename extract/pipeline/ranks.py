@@ -32,7 +32,7 @@ class Division:
 
 
 def find_division(environment: Mapping[str, str] = os.environ) -> Division:
-    """This process's share; everything where no launcher set the variables.
+    """Find this process's share of a job; everything if no launcher set the variables.
 
     In a job array whose tasks have several ranks each, all ranks of all tasks are counted. Slurm
     numbers an array's tasks by steps of 1 from any start. Raises ConfigError where rank and
@@ -69,7 +69,7 @@ def _share(
 
 
 def choose_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
-    """Which of the visible GPUs is this process's: by its place among the processes of its machine.
+    """Choose this process's GPU by its place among the processes of its machine.
 
     A launcher may show each process one GPU alone, which then is number 0 for all of them.
     """
@@ -77,7 +77,7 @@ def choose_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
 
 
 def count_own_cores(environment: Mapping[str, str] = os.environ) -> int:
-    """The CPU cores that are this process's share of those that it may run on, at least 1.
+    """Count this process's share of the CPU cores that it may run on, at least 1.
 
     Slurm gives each task cores of its own where it was asked for a number of them.
     """
@@ -90,7 +90,7 @@ def count_own_cores(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def count_reading_threads() -> int:
-    """How many threads read, decode and scale images in this process."""
+    """Count the threads that read, decode and scale images in this process."""
     return min(_READERS, count_own_cores())
 
 

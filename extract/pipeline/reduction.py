@@ -14,12 +14,12 @@ from samcache.cache.text import count_are, count_nouns
 
 
 def pool_maps(full: Tensor, pool: int) -> Tensor:
-    """Maps (B, C, H, W) averaged over pool x pool cells."""
+    """Average maps (B, C, H, W) over pool x pool cells."""
     return F.avg_pool2d(full, pool) if pool > 1 else full
 
 
 def measure_channels(full: Tensor) -> Tensor:
-    """Each image's own mean and population variance of each channel of maps (B, C, H, W): B, 2, C.
+    """Measure each image's mean and population variance per channel of maps (B, C, H, W): B, 2, C.
 
     In two passes, which is exact where the mean is large; ``torch.var_mean`` takes eight times as
     long on a CPU.
@@ -36,7 +36,7 @@ def _mean(maps: Tensor) -> Tensor:
 
 
 def cast_maps(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
-    """Pooled maps (B, C, h, w) float32 in the storage dtype, and their largest magnitude.
+    """Cast pooled maps (B, C, h, w) float32 to the storage dtype; also their largest magnitude.
 
     That is () float32, and infinite or NaN where a value is. Both stay on the device: asking for a
     number would make the host wait.

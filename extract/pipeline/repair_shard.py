@@ -48,18 +48,18 @@ class EncoderOnDemand:
     _encoder: ShardEncoder | None = field(default=None, init=False)
 
     def find_rows(self, shard: int) -> list[int]:
-        """The rows of a shard that hold a sample."""
+        """Find the rows of a shard that hold a sample."""
         return [row for row in range(*self.store.layout.find_rows(shard)) if row in self.places]
 
     def read(self, number: int) -> Row:
-        """A row of the source, with the reason where it cannot be read or is not there."""
+        """Read a row of the source, with the reason if it cannot be read or is missing."""
         place = self.places.get(number, -1)
         if place < 0:
             return Row(number, "", reason=_ABSENT)
         return read_row(self.source, place, number, KnownRows(), self.store.identity)
 
     def encode(self, shard: int, span: tuple[int, int], rows: list[Row]) -> ShardContent:
-        """Encode some rows of a shard; the content, whose other rows are holes.
+        """Encode some rows of a shard; returns the content, whose other rows are holes.
 
         Raises CheckpointError where the checkpoint is not the store's.
         """
@@ -99,7 +99,7 @@ class ShardRepair:
         self.discarded = 0  # images
 
     def run(self, writer: Writer) -> list[Damage]:
-        """Restore the shard; what could not be restored. Raises CheckpointError, SourceError."""
+        """Restore the shard; returns what was not restored. Raises CheckpointError, SourceError."""
         self._damage = verify(self._store, only=[self._shard])
         claim = writer.claim(self._shard)
         if claim is None:
@@ -136,7 +136,7 @@ class ShardRepair:
             remove_commit(store, shard)
 
     def _correct_bits(self, commit: Commit) -> list[Damage]:
-        """The damage that stands now, but for what the shard's own checksums correct."""
+        """Correct what the shard's own checksums can; returns the remaining damage."""
         specs = {spec.make_key(self._shard): spec for spec in self._store.arrays.values()}
         return [
             one
@@ -145,7 +145,7 @@ class ShardRepair:
         ]
 
     def _encode_damaged(self, commit: Commit) -> ShardContent:
-        """The shard with its damaged rows encoded again; all others keep their bits.
+        """Encode a shard's damaged rows again; all other rows keep their bits.
 
         Raises _UnrestorableError where the source lacks one of them or has other bytes.
         """
@@ -176,7 +176,7 @@ class ShardRepair:
         return ShardContent(blocks, commit.sources, failures, commit.holes)
 
     def _rebuild_shard(self) -> ShardContent:
-        """A shard whose commit record is lost, from the source; whole rows keep their bits.
+        """Rebuild a shard whose commit record is lost from the source; intact rows keep their bits.
 
         Raises _UnrestorableError where the source lacks a sample or shows another picture.
         """
@@ -197,7 +197,7 @@ class ShardRepair:
         return replace(fresh, blocks=blocks)
 
     def _read_standing(self, spec: ArraySpec, commit: Commit) -> tuple[Array, list[int]]:
-        """An array's rows of the shard as they stand, and the places whose checksums fit."""
+        """Read the shard's present rows of an array, and the places whose checksums match."""
         start, stop = commit.rows
         block = np.zeros((stop - start, *spec.row), spec.dtype)
         present = commit.mark_present(self._store.rows_per_shard)
@@ -213,14 +213,14 @@ class ShardRepair:
         return block, places
 
     def _write(self, content: ShardContent, claim: Claim) -> None:
-        """Put what differs from what stands, the commit record and its spare last."""
+        """Write the objects that differ from the present ones, the commit record and spare last."""
         record, objects = encode_content(self._store, self._shard, content)
         data = self._find_standing_record(record) or record.to_bytes()
         objects |= {make_commit_key(self._shard): data, make_spare_key(self._shard): data}
         replace_objects(self._store, objects, claim)
 
     def _find_standing_record(self, record: Commit) -> bytes | None:
-        """The bytes of the commit record that stands, where it says the same as another."""
+        """Find the bytes of the present commit record, if it says the same as another."""
         data = self._store.objects.find(make_commit_key(self._shard))
         try:
             standing = self._store.parse_commit(data or b"", self._shard)

@@ -39,7 +39,7 @@ class KnownRows:
         return sha256 in self._places
 
     def find(self, sha256: str) -> KnownRow | None:
-        """Every array's row of an image, or None where it is unknown or damaged where it stands."""
+        """Find every array's row of an image; None if the image is unknown or its row damaged."""
         place = self._places.get(sha256)
         if place is None:
             return None

@@ -68,7 +68,7 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
 
 
 def _prepare_image(image: Image.Image, identity: Identity) -> ReadyImage:
-    """Every view of an image in a frame of its own: the image is turned first, and padded then."""
+    """Make each view of an image in its own frame: the image is turned first, then padded."""
     views = (to_frame(_turn_image(image, view), identity.image_size) for view in identity.views)
     frames, extents = zip(*views, strict=True)
     if not identity.frame_size:

@@ -79,7 +79,7 @@ class ShardEncoder:
                 yield from self._land(flying.popleft())
 
     def _steps(self, shards: Iterable[ShardRows], lanes: Lanes) -> Iterator[_Batch | OpenShard]:
-        """Every batch once it has begun, and every shard after its last batch."""
+        """Yield every batch once it has begun, and every shard after its last batch."""
         for shard in shards:
             opened, waiting = OpenShard(shard, self.arrays), list[Row]()
             for row in shard.rows:
@@ -163,7 +163,7 @@ class ShardEncoder:
         return DeviceCopies(self.device)
 
     def compute_maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
-        """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
+        """Compute every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
         frames = self._copies.upload([image.frames[view] for image in images])
         extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))

@@ -19,7 +19,7 @@ from samcache.cache.progress import Remark
 class SourceImage:
     """One image as its source has it: the SHA-256 (hex) of its bytes, and how to decode them.
 
-    ``decode`` returns a Pillow image in RGB and raises ImageError where the bytes are no readable
+    ``decode`` returns a Pillow image in RGB and raises ImageError if the bytes are not a readable
     image. ``several`` says whether the file has further frames that are not used.
     """
 
@@ -33,7 +33,7 @@ class Source(ABC):
 
     ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
     "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
-    how it was drawn. ``passed_over`` names files that are there and not taken for images,
+    how it was drawn. ``passed_over`` names files that are not images,
     ``remarks`` are what a user should read before the samples are stored as they are. ``reading``
     has the options of reading that decide which pixels these samples have.
     """
@@ -62,10 +62,10 @@ class Source(ABC):
 
     @abstractmethod
     def take(self, rows: list[int]) -> "Source":
-        """A source with only some of the rows."""
+        """Return a source with only some of the rows."""
 
     def limit(self, count: int) -> "Source":
-        """A source of ``count`` images, in order: one of each class in each split, then evenly."""
+        """Return a source of ``count`` images: one of each class in each split, then spread."""
         if count >= len(self.samples):
             return self
         cells = ["split", "label"]

@@ -58,7 +58,7 @@ TABLE: dict[str, tuple[int, str]] = {
     ),
     "extract images --store s --encoder vit_t --checkpoint by_path.csv": (
         1,
-        "by_path.csv is not a readable checkpoint: get the official file, or omit the checkpoint to",
+        "by_path.csv is not a readable checkpoint: get the official file, or omit the checkpoint",
     ),
     "probe named": (1, "no store at named: did you mean named.zarr?"),
     # one kind of thing in another's place

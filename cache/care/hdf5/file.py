@@ -21,9 +21,8 @@ from samcache.cache.format.layout import ArraySpec
 from samcache.cache.format.shards import Present
 from samcache.cache.objects.base import Part, ReadOnlyObjects, fill_buffers
 
-RECORDS = (
-    "records"  # the group whose data sets hold whole objects of the store, named by their keys
-)
+# The group whose data sets hold whole objects of the store, named by their keys.
+RECORDS = "records"
 
 
 class DamagedFileError(StoreError):
@@ -57,7 +56,7 @@ class ExportedFile:
         """Close the file."""
         self._file.close()
 
-    def record(self, key: str, largest: int | None = None) -> bytes:
+    def read_record(self, key: str, largest: int | None = None) -> bytes:
         """A whole object of the store; raises FileNotFoundError where the file has none of the key.
 
         Raises StoreError where it is larger than ``largest`` or than the file.
@@ -144,7 +143,7 @@ class RecordsInFile(ReadOnlyObjects):
         self._file = file
 
     def get(self, key: str, largest: int | None = None) -> bytes:
-        return self._file.record(key, largest)
+        return self._file.read_record(key, largest)
 
     def find_size(self, key: str) -> int | None:
         data = self.find(key)

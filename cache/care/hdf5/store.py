@@ -231,8 +231,12 @@ def _import_shard(
     with _report_damage(exported):
         record, commit = source.objects.get(make_commit_key(shard)), source.read_commit(shard)
     standing = store.objects.find(make_commit_key(shard))
+    if standing == record:
+        return True
     if standing is not None:
-        return _check_same_record(store, shard, standing, record)
+        raise StoreError(
+            f"{store.location}: shard {shard} was written by another run: choose another path"
+        )
     claim = writer.claim(shard)
     if claim is None:
         return False
@@ -254,15 +258,6 @@ def _encode_objects(
                 exported.path, f"rows {start} to {stop} of {spec.path} are not what was exported"
             )
         yield key, data
-
-
-def _check_same_record(store: Store, shard: int, standing: bytes, record: bytes) -> bool:
-    """True where a shard was imported before; raises StoreError where another shard is there."""
-    if standing != record:
-        raise StoreError(
-            f"{store.location}: shard {shard} was written by another run: choose another path"
-        )
-    return True
 
 
 @contextmanager

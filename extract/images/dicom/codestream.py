@@ -1,4 +1,4 @@
-"""How many values a compressed frame claims, read from its own header before it is decoded."""
+"""Count the values that a compressed frame claims, before it is decoded."""
 
 from itertools import pairwise
 
@@ -11,7 +11,7 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
 
 def count_claimed_values(frame: bytes) -> int:
-    """Width x height x components of a JPEG, JPEG-LS or JPEG 2000 stream; 0 where it names none."""
+    """Multiply a JPEG, JPEG-LS or JPEG 2000 stream's width, height and components; 0 if unknown."""
     start = frame.find(_J2K)
     if start >= 0:
         head = frame[start + 4 : start + 42]  # Lsiz, Rsiz, Xsiz, Ysiz, XOsiz, YOsiz, …, Csiz

@@ -1,8 +1,8 @@
-"""The bytes of DICOM files: recognised by content, regular before pydicom reads them, bounded.
+"""Detect DICOM files by content, and complete and bound them before pydicom reads them.
 
 Files without the 128-byte preamble, without file meta information (group 0002) or without a
-transfer syntax get a regular head; deflated ones are unpacked here, no further than their header
-and the memory allow.
+transfer syntax get a complete head; deflated files are unpacked here, as far as their header and the
+memory allow.
 """
 
 import io
@@ -41,7 +41,7 @@ def has_dicom_bytes(data: bytes, size: int | None = None) -> bool:
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether a regular file is DICOM, by its first bytes; False where it cannot be read."""
+    """Whether the first bytes of a regular file are DICOM; False if it cannot be read."""
     try:
         if not path.is_file():
             return False
@@ -52,10 +52,10 @@ def is_dicom_file(path: Path) -> bool:
 
 
 def normalise_file(data: bytes) -> bytes:
-    """A DICOM file with preamble, transfer syntax and a data set that is not deflated.
+    """Complete a DICOM file: add preamble and transfer syntax, and unpack a deflated data set.
 
-    Raises ImageError where the file is damaged, and where it would unpack to more than its header
-    says, than 1 GiB of pixels or than the free memory.
+    Raises ImageError if the file is damaged, or would unpack to more than its header says, 1 GiB of
+    pixels or the free memory.
     """
     syntax, start = _find_data_set(data, len(data))
     if not syntax:
@@ -86,7 +86,7 @@ def read_header(file: IO[bytes], keyword: str) -> "Dataset":
 
 
 def _find_start(data: bytes, size: int) -> int | None:
-    """Where the first element is; None where the bytes are no DICOM file."""
+    """Find the place of the first element; None if the bytes are not a DICOM file."""
     if data[_PREAMBLE : _PREAMBLE + len(_MAGIC)] == _MAGIC:
         return _PREAMBLE + len(_MAGIC)
     if data.startswith(_MAGIC):
@@ -95,7 +95,7 @@ def _find_start(data: bytes, size: int) -> int | None:
 
 
 def _find_data_set(data: bytes, size: int) -> tuple[str, int]:
-    """The transfer syntax and the start of the data set; "" where pydicom can read them itself."""
+    """Find the transfer syntax and the start of the data set; "" if pydicom can read them."""
     start = _find_start(data, size)
     if start is None:
         raise ImageError(f"cannot be decoded: {_DAMAGED}")
@@ -110,7 +110,7 @@ def _find_data_set(data: bytes, size: int) -> tuple[str, int]:
 
 
 def _read_meta(data: bytes, place: int) -> tuple[str, int]:
-    """The transfer syntax of the file meta information, "" for none, and where that ends."""
+    """Read the transfer syntax of the file meta information ("" for none), and where that ends."""
     syntax = ""
     while data[place : place + 2] == b"\x02\x00":
         header, length = _measure_element(data, place, "little", _is_explicit(data, place))
@@ -124,7 +124,7 @@ def _read_meta(data: bytes, place: int) -> tuple[str, int]:
 
 
 def _guess_syntax(data: bytes, place: int, size: int) -> str:
-    """The encoding in which bytes read as a data set, "" for none."""
+    """Guess the transfer syntax in which bytes read as a data set; "" for none."""
     for syntax, order, explicit in (
         (_EXPLICIT, "little", True), (_BIG_ENDIAN, "big", True), (_IMPLICIT, "little", False)
     ):  # fmt: skip
@@ -134,7 +134,7 @@ def _guess_syntax(data: bytes, place: int, size: int) -> str:
 
 
 def _reads_as_elements(data: bytes, place: int, size: int, order: Any, explicit: bool) -> bool:
-    """Whether elements of ascending tags follow each other, with lengths that the file has."""
+    """Whether the bytes are elements with ascending tags and lengths that fit into the file."""
     last, seen = -1, 0
     while seen < _ELEMENTS and place + 8 <= len(data):
         group, element = (int.from_bytes(data[at : at + 2], order) for at in (place, place + 2))
@@ -157,7 +157,7 @@ def _is_explicit(data: bytes, place: int) -> bool:
 
 
 def _measure_element(data: bytes, place: int, order: Any, explicit: bool) -> tuple[int, int]:
-    """Bytes of an element's header and of its value, PS3.5, 7.1."""
+    """Measure the bytes of an element's header and of its value (PS3.5, 7.1)."""
     if not explicit:
         return 8, int.from_bytes(data[place + 4 : place + 8], order)
     if _LONG.fullmatch(data[place + 4 : place + 6]):
@@ -166,14 +166,14 @@ def _measure_element(data: bytes, place: int, order: Any, explicit: bool) -> tup
 
 
 def _make_head(syntax: str) -> bytes:
-    """Preamble, magic word and a transfer syntax."""
+    """Make preamble, magic word and meta information with a transfer syntax."""
     value = syntax.encode() + b"\0" * (len(syntax) % 2)
     element = b"\x02\x00\x10\x00UI" + len(value).to_bytes(2, "little") + value
     return b"\0" * _PREAMBLE + _MAGIC + element
 
 
 def _inflate(packed: bytes) -> bytes:
-    """A deflated data set unpacked, no further than its header says that pixels follow."""
+    """Unpack a deflated data set, but only as far as its header says that pixels follow."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         header = unpacker.decompress(packed, _MOST_HEADER)
@@ -191,7 +191,7 @@ def _inflate(packed: bytes) -> bytes:
 
 
 def _count_claimed_bytes(start: bytes) -> int:
-    """Bytes of all pixels by a data set's first part; raises ImageError where they are too many."""
+    """Count the bytes of all pixels by a data set's first part; raises ImageError if too many."""
     try:
         keywords = ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames"]
         header = _parse(_make_head(_EXPLICIT) + start, keywords)

@@ -1,4 +1,4 @@
-"""DICOM files as the images that a viewer would show, by pydicom and its decoders."""
+"""Decode DICOM files as the images that a viewer would show, with pydicom and its decoders."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ _TRUNCATED = "cannot be decoded: the pixel data are truncated"
 def decode_dicom(
     data: bytes, largest: int, window: Window | None = None, frame: int = 0
 ) -> Image.Image:
-    """One frame (from 0) of a DICOM file as a viewer would show it, a Pillow image in RGB.
+    """Decode one frame (from 0) of a DICOM file as a viewer would show it, a Pillow image in RGB.
 
     Grey values go through ``dicom_grey``; palettes and YBR become RGB. Raises ImageError for
     damaged files, objects without pixels, and frames of more than ``largest`` pixels.
@@ -56,7 +56,7 @@ def decode_dicom(
 
 
 def hash_patient(path: Path) -> str:
-    """A hash (16 hex digits) that stands for a file's patient, "" where it names none.
+    """Hash a file's patient to 16 hex digits; "" if the file names none.
 
     The same patient has the same hash everywhere. It hides the number from readers, not from
     someone who can guess it; hashed ids have a key.
@@ -68,24 +68,24 @@ def hash_patient(path: Path) -> str:
 
 @cache
 def _hash_once(patient: str) -> str:
-    """Once a patient, and not once an image: it is slow on purpose, against guessing."""
+    """Hash each patient only once, because the hash is slow on purpose, against guessing."""
     return hashlib.pbkdf2_hmac("sha256", patient.encode(), b"samcache", _ROUNDS).hex()[:16]
 
 
 def count_file_frames(path: Path) -> int:
-    """How many frames a file has: 1 where it is no DICOM file, or says nothing that can be."""
+    """Count a file's frames; 1 if it is not DICOM, or gives no possible number."""
     header = _read_header_with(path.open, "NumberOfFrames") if is_dicom_file(path) else None
     return 1 if header is None else _count_frames(header, path.stat().st_size)
 
 
 def count_frames(data: bytes) -> int:
-    """How many frames a DICOM file of these bytes has: 1 where it says nothing that can be."""
+    """Count the frames of a DICOM file's bytes; 1 if it gives no possible number."""
     header = _read_header_with(lambda _: io.BytesIO(data), "NumberOfFrames")
     return 1 if header is None else _count_frames(header, len(data))
 
 
 def _read_header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "Dataset | None":
-    """A file's header with one element; None where the image's own row will say what is wrong."""
+    """Read a file's header with one element; None on an error, which decoding reports later."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -98,13 +98,13 @@ def _read_header_with(open_file: Callable[[str], IO[bytes]], keyword: str) -> "D
 
 
 def _count_frames(header: "Dataset", size: int) -> int:
-    """The frames of a file of so many bytes; a number that makes no sense counts as absent."""
+    """Count the frames of a file of ``size`` bytes; an impossible number counts as absent."""
     count = read_integer(header, "NumberOfFrames")
     return count if count is not None and 1 <= count <= size // _LEAST_FRAME else 1
 
 
 def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
-    """A regular file's data set with everything that its pixels need.
+    """Read a complete file's data set with everything that its pixels need.
 
     size: bytes of the file before it was unpacked. Raises ImageError and the errors of pydicom.
     """
@@ -122,7 +122,7 @@ def _read_dataset(data: bytes, largest: int, size: int) -> "Dataset":
 
 
 def _ends_in_pixels(data: bytes) -> bool:
-    """Whether a file ends before its compressed pixels do, for which pydicom leaves them out."""
+    """Whether a file ends within its compressed pixels, which pydicom then leaves out."""
     from pydicom import dcmread
 
     file = io.BytesIO(data)
@@ -131,7 +131,7 @@ def _ends_in_pixels(data: bytes) -> bool:
 
 
 def _fill_in(header: "Dataset", size: int) -> None:
-    """Replace what is empty or makes no sense by what it must mean; raises ImageError."""
+    """Replace empty or impossible elements by what they must mean; raises ImageError."""
     for keyword in ("Rows", "Columns", "BitsAllocated"):
         if not (read_integer(header, keyword) or 0) > 0:
             raise ImageError(f"cannot be decoded: its DICOM header has no usable {keyword}")
@@ -150,7 +150,7 @@ def _fill_in(header: "Dataset", size: int) -> None:
 
 
 def _find_high_bit(header: "Dataset") -> int:
-    """The place of a stored value's highest bit; one that makes no sense counts as absent.
+    """Find a stored value's highest bit; an impossible place counts as absent.
 
     Files older than the standard of 2014 may keep their values in the upper bits, PS3.5, 8.1.1.
     """
@@ -160,7 +160,7 @@ def _find_high_bit(header: "Dataset") -> int:
 
 
 def _read_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
-    """One frame's stored values, (H, W) or (H, W, 3); no other frame is decoded.
+    """Read one frame's stored values, (H, W) or (H, W, 3), without decoding other frames.
 
     Raises ImageError.
     """
@@ -192,7 +192,7 @@ def _read_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
 
 
 def _decode(header: "Dataset", syntax: Any, frame: int) -> npt.NDArray[Any]:
-    """A frame's values, moved down where the file keeps them in upper bits; raises anything.
+    """Decode a frame's values, moved down if the file keeps them in upper bits; raises any error.
 
     pydicom takes the lowest bits. Codecs other than RLE move values themselves.
     """
@@ -208,7 +208,7 @@ def _decode(header: "Dataset", syntax: Any, frame: int) -> npt.NDArray[Any]:
 
 
 def _check_claim(header: "Dataset", frame: int) -> None:
-    """Raise ImageError where a compressed frame would unpack to more than its header says."""
+    """Raise ImageError if a compressed frame would unpack to more than its header says."""
     from pydicom.encaps import get_frame
     from pydicom.uid import RLELossless
 
@@ -243,6 +243,6 @@ def _show_values(
 
 
 def _take_upper_bits(colours: npt.NDArray[Any], bits: int) -> RGB:
-    """(H, W, 3) unsigned colours of so many bits (0: all that the type has) as uint8."""
+    """Take the upper 8 bits of (H, W, 3) unsigned colours of ``bits`` bits (0: the type's)."""
     shift = (bits or colours.dtype.itemsize * 8) - 8
     return np.ascontiguousarray(colours >> max(0, shift)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Grey DICOM values as a viewer shows them: one ordered pipeline, from PS3.3.
+"""Show grey DICOM values as a viewer does: one ordered pipeline, from PS3.3.
 
 Stored values -> padding mask (C.7.5.1.1.2) -> modality (C.11.1) -> VOI (C.11.2) -> photometric
 interpretation (C.7.6.3.1.2) -> 8 bits.
@@ -38,9 +38,9 @@ _MACROS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 
 @dataclass(frozen=True)
 class GreyPipeline:
-    """What a header says of the values of one frame.
+    """The steps that a header names for the values of one frame.
 
-    padding: the least and the greatest stored value that is no tissue; modality and voi: values ->
+    padding: the least and the greatest stored value that is not tissue; modality and voi: values ->
     values; limits: what is black and white after them, None for the values' own ends.
     """
 
@@ -69,16 +69,15 @@ class GreyPipeline:
 
 
 def show_grey(stored: Values, header: "Dataset", window: Window | None, frame: int) -> Grey:
-    """The stored values (H, W) of a frame as a viewer shows them, (H, W) uint8.
+    """Show the stored values (H, W) of a frame as a viewer does, (H, W) uint8.
 
-    window: in modality values; it wins over the file's own. Raises ImageError where no value is
-    finite.
+    window: in modality values, instead of the file's own. Raises ImageError if no value is finite.
     """
     return map_values(stored, read_pipeline(header, window, frame).show)
 
 
 def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyPipeline:
-    """Read a frame's pipeline; elements that are empty or make no sense count as absent."""
+    """Read a frame's pipeline; empty or impossible elements count as absent."""
     layers = _list_frame_layers(header, frame)
     big_endian = header.original_encoding[1] is False
     bits, signed = int(header.BitsStored), header.PixelRepresentation == 1
@@ -92,7 +91,7 @@ def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyP
 
 
 def _list_frame_layers(header: "Dataset", frame: int) -> list["Dataset"]:
-    """Where a frame's modality and VOI elements may be, the nearest first."""
+    """List where a frame's modality and VOI elements may be, the nearest first."""
     groups = [
         *read_items(header, _PER_FRAME)[frame : frame + 1],
         *read_items(header, _SHARED)[:1],
@@ -102,7 +101,7 @@ def _list_frame_layers(header: "Dataset", frame: int) -> list["Dataset"]:
 
 
 def _read_padding(header: "Dataset", bits: int, signed: bool) -> tuple[int, int] | None:
-    """The range of padding, inclusive, of which either element may be the lower end."""
+    """Read the inclusive range of padding; either element may be the lower end."""
     value = read_integer(header, "PixelPaddingValue")
     if value is None:
         return None
@@ -114,7 +113,7 @@ def _read_padding(header: "Dataset", bits: int, signed: bool) -> tuple[int, int]
 def _read_modality(
     layers: list["Dataset"], stored: tuple[int, int], big_endian: bool
 ) -> tuple[Callable[[Values], Values], Limits]:
-    """The modality transformation, and the least and greatest value that it can give."""
+    """Read the modality transformation, and the least and greatest value that it can give."""
     for layer in layers:
         items = read_items(layer, "ModalityLUTSequence")
         table = read_table(items, signed=stored[0] < 0, big_endian=big_endian)
@@ -140,7 +139,7 @@ def _rescale(values: Values, slope: float, intercept: float) -> Values:
 def _read_voi(
     layers: list["Dataset"], limits: Limits, big_endian: bool
 ) -> tuple[Callable[[Values], Values], Limits | None]:
-    """The VOI transformation, and what is black and white after it.
+    """Read the VOI transformation, and what is black and white after it.
 
     limits: the least and the greatest modality value.
     """
@@ -166,7 +165,7 @@ def _same(values: Values) -> Values:
 
 
 def _linear(values: Values, centre: float, width: float, limits: Limits) -> Values:
-    """Values of a window over ``limits``, PS3.3, C.11.2.1.2.1 and C.11.2.1.3.2."""
+    """Make a linear window over ``limits`` (PS3.3, C.11.2.1.2.1 and C.11.2.1.3.2)."""
     low, high = limits
     shown = np.where(values > centre + width / 2, high, low)
     inside = (values > centre - width / 2) & (values <= centre + width / 2)
@@ -176,7 +175,7 @@ def _linear(values: Values, centre: float, width: float, limits: Limits) -> Valu
 
 
 def _sigmoid(values: Values, centre: float, width: float, limits: Limits) -> Values:
-    """Values of a sigmoid window over ``limits``, PS3.3, C.11.2.1.3.1."""
+    """Make a sigmoid window over ``limits`` (PS3.3, C.11.2.1.3.1)."""
     low, high = limits
     exponent = (-4 * (values - centre) / width).clip(-700, 700)  # what exp can hold
     return np.asarray((high - low) / (1 + np.exp(exponent)) + low)

@@ -1,4 +1,4 @@
-"""Values of DICOM elements: what is empty or makes no sense counts as absent."""
+"""Read values of DICOM elements; empty or impossible values count as absent."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Table:
 
 
 def read_number(header: "Dataset", keyword: str) -> float | None:
-    """The first value of an element as a finite number; None counts as absent.
+    """Read the first value of an element as a finite number; None if absent.
 
     A decimal comma is read as a point, but not in elements with several values, where it may also
     separate them.
@@ -58,7 +58,7 @@ def read_number(header: "Dataset", keyword: str) -> float | None:
 
 
 def read_integer(header: "Dataset", keyword: str) -> int | None:
-    """The first value of an element as an integer; None counts as absent."""
+    """Read the first value of an element as an integer; None if absent."""
     values = _read_values(header, keyword)
     if values and isinstance(values[0], bytes):  # binary, of a type that pydicom does not know
         return int.from_bytes(values[0], "little") if len(values[0]) in (1, 2, 4) else None
@@ -67,7 +67,7 @@ def read_integer(header: "Dataset", keyword: str) -> int | None:
 
 
 def read_text(header: "Dataset", keyword: str) -> str:
-    """The first value of an element in capitals, "" where it is absent."""
+    """Read the first value of an element in capitals; "" if absent."""
     values = _read_values(header, keyword)
     first = values[0] if values else ""
     text = first.decode("latin-1") if isinstance(first, bytes) else str(first)
@@ -75,7 +75,7 @@ def read_text(header: "Dataset", keyword: str) -> str:
 
 
 def read_items(header: "Dataset", keyword: str) -> list["Dataset"]:
-    """The items of a sequence, [] where it is absent."""
+    """Read the items of a sequence; [] if absent."""
     from pydicom.sequence import Sequence
 
     try:
@@ -86,11 +86,11 @@ def read_items(header: "Dataset", keyword: str) -> list["Dataset"]:
 
 
 def read_table(items: list["Dataset"], signed: bool, big_endian: bool) -> Table | None:
-    """The first usable table of a Modality or VOI LUT sequence; None counts as absent.
+    """Read the first usable table of a Modality or VOI LUT sequence; None if absent.
 
     signed: whether the values that are looked up can be negative. Descriptors are read by their
-    bits, since writers choose the wrong VR, and data by their length: 8-bit entries may stand in
-    words of 16 bits.
+    bits, since writers choose the wrong VR, and data by their length: 8-bit entries may be stored
+    in words of 16 bits.
     """
     for item in items:
         descriptor = _read_words(item, "LUTDescriptor", big_endian)
@@ -109,9 +109,9 @@ def read_table(items: list["Dataset"], signed: bool, big_endian: bool) -> Table 
 
 
 def fit_integer(value: int, bits: int, signed: bool) -> int:
-    """A value of 16 bits under whichever VR, as integers of so many bits have it.
+    """Convert a value of 16 bits, under any VR, to an integer of ``bits`` bits.
 
-    Returned as it is where no reading of its bits fits.
+    Returns the value unchanged if no reading of its bits fits.
     """
     least, most = find_integer_limits(bits, signed)
     readings = [value, value + _WORD, value - _WORD]
@@ -121,21 +121,21 @@ def fit_integer(value: int, bits: int, signed: bool) -> int:
 
 
 def find_integer_limits(bits: int, signed: bool) -> tuple[int, int]:
-    """The least and the greatest integer of so many bits."""
+    """Find the least and the greatest integer of ``bits`` bits."""
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def _first_mapped(first: int, count: int, signed: bool) -> int:
-    """The value that a table's first entry maps, of the descriptor's 16 bits.
+    """Find the value that a table's first entry maps, from the descriptor's 16 bits.
 
-    Where the table would end beyond 16 bits, a negative number is meant in any case.
+    If the table would end beyond 16 bits, the number is negative.
     """
     negative = first >= _WORD // 2 and (signed or first + count > _WORD)
     return first - _WORD if negative else first
 
 
 def _read_values(header: "Dataset", keyword: str) -> list[Any]:
-    """All values of an element, [] where it is absent or empty."""
+    """Read all values of an element; [] if absent or empty."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
@@ -152,7 +152,7 @@ def _read_values(header: "Dataset", keyword: str) -> list[Any]:
 
 
 def _read_words(item: "Dataset", keyword: str, big_endian: bool) -> npt.NDArray[np.uint16]:
-    """An element's values, or its bytes, as (n,) words of 16 bits."""
+    """Read an element's values, or its bytes, as (n,) words of 16 bits."""
     values = _read_values(item, keyword)
     if len(values) == 1 and isinstance(values[0], bytes):
         data = values[0] + b"\0" * (len(values[0]) % 2)

@@ -46,14 +46,14 @@ class BatchSize:
         return self.size * self.lanes
 
     def halve(self, device: torch.device) -> None:
-        """After a batch by itself: go on with half; raises ConfigError where it is fixed or 1."""
+        """Continue with half the batch; raises ConfigError if the size is fixed or 1."""
         if self.fixed or self.size == 1:
             raise replace(self, lanes=1).too_large(device)
         self.size //= 2
         _log.info("out of memory on %s: continuing with batches of %d", device, self.size)
 
     def too_large(self, device: torch.device) -> ConfigError:
-        """What to do where the memory of a device does not hold it."""
+        """Make the error for a batch that exceeds a device's memory, with what to do."""
         if self.size > 1:
             return ConfigError(
                 f"a batch of {self.size} images does not fit into the memory of {device}: use auto "

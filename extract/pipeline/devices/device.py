@@ -6,7 +6,7 @@ from samcache.extract.pipeline.ranks import choose_gpu
 
 
 def open_device(name: str) -> torch.device:
-    """The device of a name; "auto" is a GPU where there is one, and else the CPU.
+    """Open a device by name; "auto" is a GPU if there is one, else the CPU.
 
     "cuda" without a number is this process's own among the visible GPUs, which becomes the current
     one.

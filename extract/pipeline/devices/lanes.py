@@ -13,7 +13,7 @@ _MOST = 8  # each needs memory of its own; Python's own work bounds what more wo
 
 
 def count_lanes() -> int:
-    """How many batches this machine's CPU encodes at a time: one per core that torch uses, up to 8.
+    """Count the batches that a CPU encodes at a time: one per core that torch uses, up to 8.
 
     A core does a batch with fewer waits than two cores do half of it each: at 512 px MobileSAM and
     ViT-B in bfloat16 take 0.8 of the time (benchmarks/pipeline.md).

@@ -1,4 +1,4 @@
-"""How much an array of a packed file may unpack to, checked before it is unpacked."""
+"""Check how much an array of a compressed file unpacks to, before it is unpacked."""
 
 import math
 import zlib
@@ -20,7 +20,7 @@ _UNCHECKED = 256 << 10  # bytes packed, which unpack to 0.3 GB at most
 
 
 def check_claims(path: Path, array: h5py.Dataset, largest: int) -> None:
-    """Raise SourceError for an array that claims more than its file can hold, or than is read.
+    """Raise SourceError for an array that claims more than its file can hold or samcache reads.
 
     largest: pixels of one image.
     """
@@ -64,7 +64,7 @@ def check_chunks(array: h5py.Dataset, first: int, last: int) -> None:
 
 
 def _list_packers(array: h5py.Dataset) -> list[int]:
-    """The numbers of an array's filters that make data smaller."""
+    """List the numbers of an array's compression filters."""
     made: Any = array.id.get_create_plist()
     filters = [made.get_filter(place)[0] for place in range(made.get_nfilters())]
     return [number for number in filters if number not in _CHECKSUM_OR_ORDER]

@@ -100,9 +100,9 @@ def has_pairs(files: list[Path]) -> bool:
 
 
 def _find_pairs(path: Path) -> tuple[str, dict[str, Path]]:
-    """What PatchCamelyon's files have in their names, and split -> file of images.
+    """Find the common part of PatchCamelyon's file names, and split -> file of images.
 
-    No splits where a file is not named so. Raises SourceError for a folder of other files.
+    No splits if a file has another name. Raises SourceError for a folder of other files.
     """
     own = _PAIRED.fullmatch(path.stem)
     if own is None and not path.is_dir():
@@ -119,12 +119,12 @@ def _find_pairs(path: Path) -> tuple[str, dict[str, Path]]:
 
 
 def _name_labels_file(images: Path) -> Path:
-    """The labels beside PatchCamelyon's images: ``…_y.h5`` for ``…_x.h5``."""
+    """Name the file with the labels of PatchCamelyon's images: ``…_y.h5`` for ``…_x.h5``."""
     return images.with_name(f"{images.stem[:-1]}y{images.suffix}")
 
 
 def _open_array(path: Path, key: str) -> h5py.Dataset:
-    """One array of a file, whose values stand in the file itself."""
+    """Open one array of a file, whose values are in the file itself."""
     if not path.is_file():
         raise SourceError(f"no such file: {path}")
     try:
@@ -166,7 +166,7 @@ def _check_arrays(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> Non
 
 
 def _read_labels(path: Path, values: h5py.Dataset) -> list[str]:
-    """Every label as text, read in slices."""
+    """Read every label as text, in slices."""
     labels = []
     try:
         for first in range(0, values.shape[0], _SLICE):

@@ -46,7 +46,7 @@ class NpzSource(Source):
         return SourceImage(digest, partial(pixels_to_image, pixels))
 
     def with_classes(self, classes: tuple[str, ...]) -> "NpzSource":
-        """The same source with other names for its classes."""
+        """Return the same source with other names for its classes."""
         return NpzSource(self.name, classes, self.samples, self._images)
 
     def take(self, rows: list[int]) -> "NpzSource":
@@ -101,7 +101,7 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
 
 
 def _count_claimed_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> int:
-    """Bytes of one array by its header; raises SourceError for objects, and for what cannot be."""
+    """Count the bytes of one array by its header; raises SourceError for objects, bad headers."""
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as packed:  # a header may claim, and unpack to, 4 GB
         file = io.BytesIO(packed.read(_LONGEST_HEADER))

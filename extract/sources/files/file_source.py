@@ -35,7 +35,7 @@ class FileSource(Source):
         window: Window | None = None,
         follow_links: bool = False,
     ) -> None:
-        """window: shown of DICOM and of greyscale deeper than 8 bits; None is their own.
+        """window: intensity window for DICOM and grey deeper than 8 bits; None is their own.
 
         follow_links: whether links out of the root are followed.
         """
@@ -53,7 +53,7 @@ class FileSource(Source):
         return self._follow_links or not is_link_out(self.root, path)
 
     def read(self, row: int) -> bytes:
-        """The bytes of a row's file; raises ImageError where they cannot be read."""
+        """Read a row's file; raises ImageError if it cannot be read."""
         return read_file(self.root, self.samples["id"].iloc[row], self._follow_links)
 
     def read_image(self, row: int) -> SourceImage:
@@ -71,7 +71,7 @@ class FileSource(Source):
 
 
 def read_file(root: Path, name: str, follow_links: bool = False) -> bytes:
-    """The bytes of a regular file below ``root``; raises ImageError.
+    """Read a regular file below ``root``; raises ImageError.
 
     Names and links come from outside. None may lead out of the root, unless the user follows
     links. None may make samcache wait (a FIFO) or read without end (a device).
@@ -98,7 +98,7 @@ def read_file(root: Path, name: str, follow_links: bool = False) -> bytes:
 
 
 def _explain_missing(root: Path, name: str) -> str:
-    """The reason for a file that is not there, and the name that was probably meant."""
+    """Explain why a file is missing, and suggest the name that was probably meant."""
     if (root / name).is_symlink():
         return (
             "is a link to a file that is not there: fetch it (dvc pull, git annex get, or download "

@@ -18,7 +18,7 @@ _ONLY = -1  # the frame of a file that holds one image
 
 
 def choose_frames(files: FileSource, which: Frames) -> Source:
-    """The middle frame, or each frame, of every DICOM file with several in place of its first.
+    """Choose the middle frame, or each frame, of every DICOM file with several, not the first.
 
     A frame's id has its number (from 0) behind the file's, such as ``a/cine.dcm#12``. Frames have
     their file's class and split, and its group: the file's id where it has none, so that they stay
@@ -78,7 +78,7 @@ class FrameSource(Source):
         return FrameSource(self._files, self._table.iloc[rows])
 
     def _read(self, file: int) -> tuple[bytes, "hashlib._Hash"]:
-        """A file's bytes and their hash, made once for frames that are asked for in a row."""
+        """Read a file's bytes and their hash, once for frames that follow each other."""
         with self._reading:
             if self._last[0] != file:
                 self._last = (-1, b"", hashlib.sha256())  # one file's bytes at a time

@@ -12,7 +12,7 @@ from stages import stage_it, stages
 from store_content import content, full_store, samples, uncommit
 
 from samcache.cache.care import stage
-from samcache.cache.care.stage import stage_folder, stage_store
+from samcache.cache.care.stage import find_stage_folder, stage_store
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key
@@ -123,10 +123,10 @@ def test_stages_lie_in_the_users_cache_folder(
     store = Store(f"{web}/store.zarr")
     monkeypatch.delenv("SAMCACHE_STAGE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert stage_folder(store).parent == tmp_path / "xdg/samcache/stage"
+    assert find_stage_folder(store).parent == tmp_path / "xdg/samcache/stage"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert stage_folder(store).parent == tmp_path / ".cache/samcache/stage"
+    assert find_stage_folder(store).parent == tmp_path / ".cache/samcache/stage"
 
 
 @pytest.mark.parametrize("writes", [1, 17, 24, 31])

@@ -12,7 +12,7 @@ from stages import size_of, stage_it, stages
 from store_content import full_store
 
 from samcache.cache.care import stage
-from samcache.cache.care.stage import parse_size, stage_folder, stage_store
+from samcache.cache.care.stage import find_stage_folder, parse_size, stage_store
 from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 
@@ -155,7 +155,7 @@ def test_nothing_behind_a_link_in_the_folder_of_stages_is_changed(
     linked: str, tmp_path: Path, web: str, stage_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full_store(tmp_path / "one.zarr")
-    own = stage_folder(Store(f"{web}/one.zarr"))
+    own = find_stage_folder(Store(f"{web}/one.zarr"))
     stage_root.mkdir(parents=True)
     outside = tmp_path / "outside"
     (outside / "folder").mkdir(parents=True)
