@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samcache.cache.care.stage import FOLDER, stage_root
+from samcache.cache.care.stage import FOLDER, find_stage_root
 from samcache.cache.errors import ConfigError
 from samcache.cache.memory import free_memory
 from samcache.cache.text import describe_bytes
@@ -46,7 +46,7 @@ def choose_residency(need: int, device: torch.device, asked: str | None, process
             )
     if asked in ("device", "memory"):
         return asked if device.type != "cpu" else "memory"
-    root = stage_root()
+    root = find_stage_root()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(root).free
     if need * processes > free_bytes:
@@ -70,7 +70,7 @@ def allocate(
     """
     if residency != "disk":
         return torch.empty(shape, dtype=dtype, device=device if residency == "device" else "cpu")
-    with tempfile.TemporaryFile(dir=stage_root()) as file:
+    with tempfile.TemporaryFile(dir=find_stage_root()) as file:
         kind = torch.empty(0, dtype=dtype).numpy().dtype
         if hasattr(os, "posix_fallocate"):  # not on macOS
             os.posix_fallocate(file.fileno(), 0, math.prod(shape) * kind.itemsize)

@@ -1,8 +1,8 @@
 """Detect DICOM files by content, and complete and bound them before pydicom reads them.
 
 Files without the 128-byte preamble, without file meta information (group 0002) or without a
-transfer syntax get a complete head; deflated files are unpacked here, as far as their header and the
-memory allow.
+transfer syntax get a complete head; deflated files are unpacked here, as far as header and memory
+allow.
 """
 
 import io
