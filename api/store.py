@@ -131,16 +131,16 @@ class Store:
     def __repr__(self) -> str:
         images, classes = count_nouns(len(self), "image"), count_nouns(len(self.classes), "class")
         lines = [f"Store({self.location!r}): {images}, {classes}, encoder {self.encoder}"]
-        lines += [f"  {level:8}{self._shown(level)}" for level in self.levels]
+        lines += [f"  {level:8}{self._describe_level(level)}" for level in self.levels]
         if self.image_size:
-            lines.append(f"  {IMAGES:8}{self._shown(IMAGES)}")
+            lines.append(f"  {IMAGES:8}{self._describe_level(IMAGES)}")
         if len(self.views) > 1:
             lines.append(f"  {'views':8}{', '.join(self.views)}")
         splits = ", ".join(f"{split} {count}" for split, count in self.splits.items())
         lines += [f"  {'splits':8}{splits}", f"  {'size':8}{describe_bytes(self.nbytes)}"]
         return "\n".join(lines)
 
-    def _shown(self, level: str) -> str:
+    def _describe_level(self, level: str) -> str:
         array = self.arrays(level)
         return f"{' x '.join(map(str, array.shape[1:]))} {array.dtype}"
 

@@ -69,7 +69,7 @@ def compare(store: Store, config: TrainConfig, options: argparse.Namespace) -> N
     device = torch.device(config.device)
     plan, _ = plan_inputs(config, store, plan_trainings(store, config.seeds))
     loaded = load_training_data(plan)
-    data = scale_inputs(loaded, store, loaded.rows("train"))
+    data = scale_inputs(loaded, store, loaded.find_rows("train"))
     data = replace(data, residency="device").to(device)
     batches = drawn(data, options.members, config.batch_size)
     apart, together = (built(config, data, options.members) for _ in range(2))
@@ -95,7 +95,7 @@ def repeat(way: Step, batches: list[Inputs], steps: int) -> None:
 
 def drawn(data: TrainingData, members: int, size: int) -> list[Inputs]:
     """A batch for each member, of its own rows."""
-    rows = data.rows("train").to(data.device)
+    rows = data.find_rows("train").to(data.device)
     chosen = [rows[torch.randperm(len(rows))[:size]] for _ in range(members)]
     return [(*data.make_inputs(own), data.labels[own]) for own in chosen]
 

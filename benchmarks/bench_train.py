@@ -107,9 +107,9 @@ def epochs(
     levels = store.identity.levels
     plan, _ = plan_inputs(config, store, plan_trainings(store, config.seeds))
     loaded = load_training_data(plan)
-    data = scale_inputs(loaded, store, loaded.rows("train"))
+    data = scale_inputs(loaded, store, loaded.find_rows("train"))
     data = replace(data, residency="device").to(device)
-    batches = list(torch.split(data.rows("train").to(device), config.batch_size))
+    batches = list(torch.split(data.find_rows("train").to(device), config.batch_size))
     alone = replace(config, attention="none", kernel=None, join=False)
     plain = replace(data, pooled={})
     taps = config.resolve_taps(levels)

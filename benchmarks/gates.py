@@ -25,7 +25,7 @@ def main() -> None:
     print("level    mean   sd over images   sd over places")
     for level, pooled in member.standardised(maps).items():
         with torch.no_grad():
-            gates = member.classifier.attention[level].attention(pooled)  # B, C, h, w
+            gates = member.classifier.attention[level].compute_attention(pooled)  # B, C, h, w
         images = gates.mean(dim=(2, 3)).std(dim=0).mean()
         places = gates.std(dim=(2, 3)).mean()
         print(f"{level:<9}{gates.mean():.3f}  {images:<17.3f}{places:.3f}")

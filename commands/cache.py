@@ -25,7 +25,7 @@ from samcache.commands.options import (
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
 from samcache.commands.terminal.group import (
     Commands,
-    console,
+    make_console,
     remark,
     suggest_after_store,
 )
@@ -120,7 +120,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
     from samcache.commands.show.progress import show_progress
     from samcache.commands.show.stores import describe_report
 
-    with show_progress(console(), unit="shards") as on_progress:
+    with show_progress(make_console(), unit="shards") as on_progress:
         result = report(store, fast, on_progress)
     _print(result.to_json(), describe_report(result), as_json)
     if result.damage:
@@ -187,7 +187,7 @@ def copy(source: str, destination: str, as_json: bool) -> None:
     from samcache.commands.show.stores import describe_copy
 
     refuse_other_format(destination, "a store", STORE_SUFFIXES)
-    with show_progress(console(), unit="bytes") as on_progress:
+    with show_progress(make_console(), unit="bytes") as on_progress:
         summary = copy_store(Store(source), destination, on_progress)
     _print(summary.to_json(), describe_copy(summary), as_json)
     if summary.damaged:
@@ -228,7 +228,7 @@ def merge(
 
     refuse_other_format(out, "a store", STORE_SUFFIXES)
     opened = [Store(store) for store in stores]
-    remarks = console()
+    remarks = make_console()
     with show_progress(remarks, unit="shards") as on_progress:
         merged = merge_stores(opened, out, allow_split_groups, prefixes, on_progress)
     _show_made(merged, as_json, remarks)
@@ -274,7 +274,7 @@ def export(store: str, file: Path, as_json: bool) -> None:
     from samcache.commands.show.progress import show_progress
 
     refuse_other_format(file, "HDF5", HDF5, strict=True)
-    with show_progress(console(), unit="shards") as on_progress:
+    with show_progress(make_console(), unit="shards") as on_progress:
         export_store(Store(store), file, on_progress)
     size = file.stat().st_size
     _print({"file": str(file), "bytes": size}, f"{file}: {size / 1e6:.1f} MB", as_json)
@@ -295,7 +295,7 @@ def import_(file: Path, store: str, as_json: bool) -> None:
     from samcache.commands.show.progress import show_progress
 
     refuse_other_format(store, "a store", STORE_SUFFIXES)
-    remarks = console()
+    remarks = make_console()
     with show_progress(remarks, unit="shards") as on_progress:
         made = import_store(file, store, on_progress)
     _show_made(made, as_json, remarks)
@@ -322,7 +322,7 @@ def gc(store: str, delete: bool, as_json: bool) -> None:
         garbage = collect(opened, garbage)
     _print(list_garbage(garbage), describe_garbage(garbage), as_json)
     if garbage and not delete and not as_json:
-        remark(console(), "Nothing was removed: --delete removes it.")
+        remark(make_console(), "Nothing was removed: --delete removes it.")
 
 
 def _show_made(store: Store, as_json: bool, remarks: Console) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from samcache.commands.options import GIVE_STORE, FilePath, option
-from samcache.commands.terminal.group import console, remark
+from samcache.commands.terminal.group import make_console, remark
 from samcache.commands.written_format import refuse_other_format
 
 if TYPE_CHECKING:
@@ -109,5 +109,5 @@ def _open_samples_store(run: Run, asked: str | None) -> Store | None:
         return open_run_store(run)
     except (StoreError, OSError) as error:
         reason = f"warning: checked on random inputs alone: {error}: {GIVE_STORE}"
-        remark(console(), reason)
+        remark(make_console(), reason)
         return None

@@ -78,10 +78,10 @@ def export_with_encoder(
         dynamic=({2: Dim("height", min=2, max=1 << 15), 3: Dim("width", min=2, max=1 << 15)},),
         names=["image"],
     )
-    trials = _trials(run, ensemble, store, checkpoint)
+    trials = _make_trials(run, ensemble, store, checkpoint)
     same = precision == identity.precision
     description = {
-        "inputs": {"image": _description(identity)},
+        "inputs": {"image": _describe_program(identity)},
         "encoder_precision": precision if encoder else "none: the run reads no level",
         "run_precision": identity.precision,
     }
@@ -96,7 +96,7 @@ def export_with_encoder(
         )
 
 
-def _description(identity: Identity) -> dict[str, object]:
+def _describe_program(identity: Identity) -> dict[str, object]:
     return {
         "shape": [1, 3, "height", "width"],
         "dtype": "uint8",
@@ -108,11 +108,11 @@ def _description(identity: Identity) -> dict[str, object]:
     }
 
 
-def _trials(
+def _make_trials(
     run: Run, ensemble: Ensemble, store: Store | None, checkpoint: Path | None
 ) -> list[Trial]:
     """Images as PNG files, and the probabilities that predict gives them, encoded on the CPU."""
-    images = _images(store)
+    images = _choose_images(store)
     with tempfile.TemporaryDirectory(prefix="samcache-") as folder:
         files = []
         for number, (_, pixels) in enumerate(images):
@@ -133,7 +133,7 @@ def _trials(
     ]
 
 
-def _images(store: Store | None) -> list[tuple[str, np.ndarray]]:
+def _choose_images(store: Store | None) -> list[tuple[str, np.ndarray]]:
     """What they are, and (H, W, 3) uint8, of random pixels and of a store's first frames."""
     rng = np.random.default_rng(0)
     drawn = [("random image", rng.integers(0, 256, (*size, 3)).astype(np.uint8)) for size in _SIZES]

@@ -27,7 +27,7 @@ from samcache.commands.options import (
 )
 from samcache.commands.show.tables import print_parts
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
-from samcache.commands.terminal.group import console, remark, suggest_after_store
+from samcache.commands.terminal.group import make_console, remark, suggest_after_store
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
 from samcache.extract.encoders.registry import ENCODERS
 from samcache.extract.options import ExtractOptions
@@ -165,7 +165,7 @@ def _run(options: ExtractOptions, as_json: bool) -> None:
     from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.run import extract
 
-    terminal = console()
+    terminal = make_console()
     with show_progress(terminal) as on_progress:
         summary = extract(options, on_progress, show_remarks(terminal))
     if as_json:
@@ -189,7 +189,7 @@ def _plan(options: ExtractOptions, as_json: bool) -> None:
     from samcache.extract.pipeline.ranks import find_division
     from samcache.extract.plan import plan_run
 
-    terminal = console()
+    terminal = make_console()
     with show_progress(terminal) as on_progress:
         planned = plan_run(options, on_progress, show_remarks(terminal))
     if not find_division().speaks:
@@ -216,7 +216,7 @@ def _check(
     limited = limit is not None
     if limit is not None:
         source = source.limit(limit)
-    terminal = console()
+    terminal = make_console()
     with show_progress(terminal) as on_progress:
         report = check_source(
             source, reading.split_seed, limited, on_progress, show_remarks(terminal)

@@ -23,7 +23,7 @@ from samcache.commands.options import (
     option,
 )
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
-from samcache.commands.terminal.group import console, remark
+from samcache.commands.terminal.group import make_console, remark
 from samcache.commands.terminal.streams import open_data_stream
 from samcache.commands.written_format import CSV, FOLDER, JSON, refuse_other_format
 
@@ -99,7 +99,7 @@ def predict(
 
     def predict_rows() -> Iterator[dict[str, Any]]:
         ensemble = load_ensemble(trained, options["device"])
-        stores = _open_stores(trained, inputs, console(), bar, oddities.append, **options)
+        stores = _open_stores(trained, inputs, make_console(), bar, oddities.append, **options)
         for store in stores:
             for part in predict_store(trained, ensemble, store):
                 drawn = None
@@ -117,9 +117,9 @@ def predict(
             names = list_columns(trained.classes, heatmap is not None)
             failed = write_csv(predict_rows(), names, file)
     for line in describe_oddities(sum(oddities, NO_ODDITIES)):
-        remark(console(), line)
+        remark(make_console(), line)
     if out:
-        remark(console(), f"predictions are in {out}")
+        remark(make_console(), f"predictions are in {out}")
     if failed:
         click.echo(f"without a prediction, for the reasons given: {failed}", err=True)
         sys.exit(EXIT_UNREADABLE)

@@ -10,7 +10,7 @@ import json
 import click
 
 from samcache.commands.options import as_json_option
-from samcache.commands.terminal.group import console, remark
+from samcache.commands.terminal.group import make_console, remark
 
 
 @click.command()
@@ -33,7 +33,7 @@ def probe(store: str, as_json: bool) -> None:
 
     results = run(Store(store))
     for line in results.remarks:
-        remark(console(), f"warning: {line}")
+        remark(make_console(), f"warning: {line}")
     if as_json:
         click.echo(json.dumps(results.to_json(), indent=2))
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from samcache.commands.options import GIVE_STORE, FilePath, option
-from samcache.commands.terminal.group import console, remark
+from samcache.commands.terminal.group import make_console, remark
 from samcache.commands.written_format import HTML, refuse_other_format
 
 
@@ -39,4 +39,4 @@ def report(runs: tuple[Path, ...], out: Path, baseline: Path | None, store: str 
     written = write_report(runs, baseline, store, out)
     print_parts(describe_report(written))
     if written.no_store:
-        remark(console(), f"warning: no examples: {written.no_store}: {GIVE_STORE}")
+        remark(make_console(), f"warning: no examples: {written.no_store}: {GIVE_STORE}")

@@ -12,7 +12,7 @@ import click
 
 from samcache.commands.options import At, FilePath, option
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
-from samcache.commands.terminal.group import console
+from samcache.commands.terminal.group import make_console
 from samcache.commands.training_options import training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
@@ -55,7 +55,7 @@ def sweep(
     refuse_other_format(out, "a folder", FOLDER)
     base = TrainConfig(store, out, seeds=(seed,), **options)
     config = SweepConfig(base, parse_search(search), trials)
-    remarks = console()
+    remarks = make_console()
     with show_sweep_progress(remarks) as (show, copy):
         found = run(config, show_remarks(remarks), show, copy)
     print_parts(describe_trials(found))

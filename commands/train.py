@@ -11,7 +11,7 @@ import click
 
 from samcache.commands.options import FilePath, option
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
-from samcache.commands.terminal.group import console, remark, suggest_after_run
+from samcache.commands.terminal.group import make_console, remark, suggest_after_run
 from samcache.commands.training_options import protocol_options, train_option, training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
@@ -48,7 +48,7 @@ def train(**options: Any) -> None:
     from samcache.train.run import train as run
 
     refuse_other_format(options["out"], "a run folder", FOLDER)
-    remarks = console()
+    remarks = make_console()
     with show_training_progress(remarks) as (show, copy):
         results = run(TrainConfig(**options), show_remarks(remarks), show, copy)
     if find_launched_rank() == 0:

@@ -65,7 +65,7 @@ def repair(options: RepairOptions) -> RepairSummary:
         samples = hash_ids_in(samples)
     _restore_columns(store, samples, broken)
     store = Store(options.store, store.objects)
-    encoder = _encoder(store, source, samples, options)
+    encoder = _make_encoder(store, source, samples, options)
     shards = _list_damaged_shards(store, damage)
     with Writer(options.store, store.objects) as writer:
         repairs = [ShardRepair(store, shard, encoder, options.discard) for shard in shards]
@@ -105,7 +105,7 @@ def _select_committed(store: Store, shards: list[int]) -> list[int]:
     return [shard for shard in shards if shard in committed]
 
 
-def _encoder(
+def _make_encoder(
     store: Store, source: Source, samples: pd.DataFrame, options: RepairOptions
 ) -> EncoderOnDemand:
     return EncoderOnDemand(

@@ -22,7 +22,7 @@ from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit.precision import resolve_precision
 from samcache.train.fit.training import train_member
 from samcache.train.run import plan_inputs
-from samcache.train.scores.metrics import accuracy, compute_macro_auc
+from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks.splits import Member, plan_members, select_readable
 from samcache.train.tasks.trainings import Trainings
 
@@ -106,7 +106,12 @@ def _score(
         held_out = member.test.numpy()
         given = labels[held_out], result.probabilities[held_out]
         seconds = sum(line.seconds for line in result.epochs)
-        figures = [member.fold, compute_macro_auc(*given), accuracy(*given), round(seconds, 1)]
+        figures = [
+            member.fold,
+            compute_macro_auc(*given),
+            compute_accuracy(*given),
+            round(seconds, 1),
+        ]
         _append(work / CHOICES, [*who, options(setting), *figures])
         print(f"{' '.join(who)}, fold {member.fold}: AUC {figures[1]:.3f}", flush=True)
 

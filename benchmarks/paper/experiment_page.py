@@ -88,7 +88,7 @@ def read_tables(results: Path) -> dict[str, pd.DataFrame]:
     }
 
 
-def _table(heads: Iterable[str], rows: list[list[str]]) -> str:
+def _read_table(heads: Iterable[str], rows: list[list[str]]) -> str:
     heads = list(heads)
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else NOT_RUN
@@ -135,7 +135,7 @@ def _stores(facts: dict[str, Any], datasets: tuple[Dataset, ...]) -> str:
             counts = [str(store["samples"][name]) for name in ("train", "val", "test")]
             told = [*counts, str(len(store["classes"])), str(store["leaks"])]
             rows.append([dataset.title, *told, f"`{store['fingerprint'][:16]}`"])
-    return f"{_table(heads, rows)}\n\n{_circumstances(facts)}" if rows else NOT_RUN
+    return f"{_read_table(heads, rows)}\n\n{_circumstances(facts)}" if rows else NOT_RUN
 
 
 def _choices(choices: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
@@ -152,7 +152,7 @@ def _choices(choices: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
                 mean = f"**{mean}**" if row["mean"] == best else mean
                 told = [f"{name}: `{how}`", f"{row['size']:.0f}", mean]
                 rows.append([dataset.title, str(arm), *told])
-    return _table(["data set", "arm", "candidate", "folds", "AUC, mean ± sd over folds"], rows)
+    return _read_table(["data set", "arm", "candidate", "folds", "AUC, mean ± sd over folds"], rows)
 
 
 def _scores(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
@@ -163,7 +163,7 @@ def _scores(scores: pd.DataFrame, datasets: tuple[Dataset, ...]) -> str:
             own = scores[full & (scores["fraction"] == 1)].set_index("metric")
             if len(own):
                 rows.append([dataset.title, arm, *(_cell(own.loc[name]) for name in SHOWN)])
-    return _table(["data set", "arm", *SHOWN.values()], rows)
+    return _read_table(["data set", "arm", *SHOWN.values()], rows)
 
 
 def _cell(row: pd.Series) -> str:
@@ -180,7 +180,7 @@ def _differences(differences: pd.DataFrame, datasets: tuple[Dataset, ...]) -> st
             for row in of_pair(differences, dataset.name, arm, minus).itertuples():
                 told = [SHOWN[row.metric], difference(row), f"{row.p:.4f}", reading(row)]
                 rows.append([dataset.title, f"{arm} minus {minus}", *told])
-    table = _table(["data set", "arms", "metric", "difference", "p", "the first is"], rows)
+    table = _read_table(["data set", "arms", "metric", "difference", "p", "the first is"], rows)
     figure = f"![{ALT_DIFFERENCES}](../docs/figures/{DIFFERENCES})"
     return f"{figure}\n\n{FILLED}\n\n{table}" if rows else table
 
@@ -202,7 +202,7 @@ def _fractions(
             told = [*cells, difference(row), reading(row)]
             rows.append([dataset.title, f"{row.fraction:g}", *told])
     heads = ["data set", "share", "AUC, none", "AUC, SLCA", "difference", "SLCA is"]
-    table = _table(heads, rows)
+    table = _read_table(heads, rows)
     if not rows:
         return table
     reached = f"{SAVING} {saving(scores, datasets)}."

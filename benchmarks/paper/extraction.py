@@ -16,14 +16,14 @@ def extract_features(dataset: Dataset, work: Path) -> None:
 
 def command(dataset: Dataset, store: Path) -> list[str]:
     """The words after ``samcache``."""
-    source = _folder("SAMCACHE_DATA") / dataset.source
-    checkpoint = _folder("SAMCACHE_WEIGHTS") / "mobile_sam.pt"
+    source = _name_folder("SAMCACHE_DATA") / dataset.source
+    checkpoint = _name_folder("SAMCACHE_WEIGHTS") / "mobile_sam.pt"
     words = ["extract", source, "--store", store, "--encoder", "vit_t"]
     words += ["--checkpoint", checkpoint, "--image-size", 1024, "--precision", "float32"]
     return [str(word) for word in words]
 
 
-def _folder(variable: str) -> Path:
+def _name_folder(variable: str) -> Path:
     if not os.environ.get(variable):
         sys.exit(f"{variable} is not set: give the folder with the data sets, or the weights")
     return Path(os.environ[variable]).resolve()

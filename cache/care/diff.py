@@ -66,7 +66,7 @@ class Difference:
 
 def diff_stores(a: Store, b: Store) -> Difference:
     """Compare two stores by their records; raises StoreError where one cannot be read."""
-    before, after = _table(a), _table(b)
+    before, after = _read_table(a), _read_table(b)
     shared = before.index.intersection(after.index, sort=False)
     features, compared = _compare_features(a, b)
     readable = (before.loc[shared, "status"] == "ok") & (after.loc[shared, "status"] == "ok")
@@ -85,7 +85,7 @@ def diff_stores(a: Store, b: Store) -> Difference:
     )
 
 
-def _table(store: Store) -> pd.DataFrame:
+def _read_table(store: Store) -> pd.DataFrame:
     """A store's samples by id, with class names for labels."""
     samples = store.samples
     if samples["id"].duplicated().any():

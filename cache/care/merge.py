@@ -294,10 +294,12 @@ class _SourceRows:
         breaks = np.flatnonzero((np.diff(sources) != 0) | (np.diff(shards) != 0)) + 1
         for places in np.split(np.arange(len(part)), breaks):
             source, shard = int(sources[places[0]]), int(shards[places[0]])
-            out[places] = self._shard(path, source, shard)[rows[places] - shard * sizes[source]]
+            out[places] = self._read_shard(path, source, shard)[
+                rows[places] - shard * sizes[source]
+            ]
         return out
 
-    def _shard(self, path: str, source: int, shard: int) -> Array:
+    def _read_shard(self, path: str, source: int, shard: int) -> Array:
         if path not in self._kept or self._kept[path][0] != (source, shard):
             store = self._plan.stores[source]
             self._kept.pop(path, None)  # its memory first

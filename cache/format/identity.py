@@ -47,7 +47,7 @@ class Identity:
         """One text per field that differs, such as ``pool is 4 here, 1 there``."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return [
-            f"{name} is {_short(a)} in the store, {_short(b)} in this run"
+            f"{name} is {_shorten(a)} in the store, {_shorten(b)} in this run"
             for name, a, b in pairs
             if a != b
         ]
@@ -72,7 +72,7 @@ class Identity:
             raise StoreError(f"the store's identity is damaged ({error})") from None
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     if isinstance(value, str) and len(value) == 64:
         return value[:12] + "…"
     return ",".join(value) if isinstance(value, tuple) else repr(value)

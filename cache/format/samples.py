@@ -63,7 +63,7 @@ class Generation:
     @property
     def folder(self) -> str:
         """The folder of the columns within the generation's own; empty for none."""
-        return _folder(self.number, self.objects)
+        return _name_folder(self.number, self.objects)
 
     def make_column_key(self, column: str) -> str:
         """The object that holds one column."""
@@ -112,7 +112,7 @@ def make_generation_objects(
     memory: dict[str, Any] = {}
     for column, array in _make_columns(memory, len(samples)).items():
         array[:] = samples[column].to_numpy().astype(_TYPES[column])
-    prefix = _prefix(number, folder)
+    prefix = _name_prefix(number, folder)
     objects = {
         f"{prefix}/{key}": value.to_bytes() for key, value in memory.items() if key != "zarr.json"
     }
@@ -187,7 +187,7 @@ def check_generation(generation: Generation) -> None:
         raise ValueError("it has no rows, or more than its extent")
     if extent > max(_FEW_ROWS, _SPARSEST * generation.count):
         raise ValueError(f"it claims an extent of {extent} rows for {generation.count} samples")
-    folder = _folder(generation.number, generation.objects)
+    folder = _name_folder(generation.number, generation.objects)
     if generation.objects.keys() != set(_list_keys(generation.number, folder)):
         raise ValueError("it names other objects than its columns")
 
@@ -241,19 +241,19 @@ def _read_chunk(objects: Objects, generation: Generation, column: str) -> bytes:
 
 def _list_keys(number: int, folder: str) -> list[str]:
     """Every object of a generation but its record."""
-    prefix = _prefix(number, folder)
+    prefix = _name_prefix(number, folder)
     columns = [f"{prefix}/{column}/{part}" for column in COLUMNS for part in ("zarr.json", "c/0")]
     return [*columns, f"{prefix}/zarr.json"] if folder else columns
 
 
-def _prefix(number: int, folder: str) -> str:
+def _name_prefix(number: int, folder: str) -> str:
     """The prefix of a generation's columns."""
     return "/".join([SAMPLES, f"{number:08d}", *([folder] if folder else [])])
 
 
-def _folder(number: int, keys: Iterable[str]) -> str:
+def _name_folder(number: int, keys: Iterable[str]) -> str:
     """The folder of a generation's columns within its own, by their keys; empty for none."""
-    own = re.compile(rf"{_prefix(number, '')}/([0-9a-f]{{{_HASH}}})/zarr\.json")
+    own = re.compile(rf"{_name_prefix(number, '')}/([0-9a-f]{{{_HASH}}})/zarr\.json")
     return next((found[1] for key in keys if (found := own.fullmatch(key))), "")
 
 

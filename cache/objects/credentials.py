@@ -36,11 +36,11 @@ def check_credentials(scheme: str, name: str) -> None:
         return
     disabled = os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
     service = os.environ.get(f"{begin}METADATA_ENDPOINT") or _SERVICE
-    if (scheme == "s3" and disabled) or not _answers(service):
+    if (scheme == "s3" and disabled) or not _does_answer(service):
         raise StoreError(describe_missing_credentials(name))
 
 
-def _answers(service: str) -> bool:
+def _does_answer(service: str) -> bool:
     """Whether a web server answers anything at all, in time."""
     place = urlsplit(service)
     try:

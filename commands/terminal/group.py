@@ -79,7 +79,7 @@ class Samcache(Commands):
             end_by_signal(stop, "no partial output was left")
 
 
-def console() -> Console:
+def make_console() -> Console:
     """Open the console for progress and remarks; -q silences it, -v adds the log."""
     from rich.logging import RichHandler
 
@@ -121,15 +121,15 @@ def _be_silent(logger: logging.Logger, handler: logging.Handler) -> None:
 
 def make_quiet_option() -> click.Option:
     """Make the -q option of the group and of each command."""
-    return _loudness("-q", "--quiet", "Print only results and errors.")
+    return _make_loudness_option("-q", "--quiet", "Print only results and errors.")
 
 
 def make_verbose_option() -> click.Option:
     """Make the -v option of the group and of each command."""
-    return _loudness("-v", "--verbose", "Log decisions with times.")
+    return _make_loudness_option("-v", "--verbose", "Log decisions with times.")
 
 
-def _loudness(short: str, long: str, text: str) -> click.Option:
+def _make_loudness_option(short: str, long: str, text: str) -> click.Option:
     def remember(ctx: click.Context, param: click.Parameter, chosen: bool) -> None:
         if not chosen:
             return

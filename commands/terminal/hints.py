@@ -72,11 +72,11 @@ def explain_error(error: SamcacheError) -> str:
 
 def add_options(text: str, hint: str) -> str:
     """A text with the options that a hint stands for, such as "… (--pool)"."""
-    names = (_OPTIONS_OF_HINTS.get(name, _option_of(name)) for name in hint.split())
+    names = (_OPTIONS_OF_HINTS.get(name, _name_option(name)) for name in hint.split())
     return f"{text} ({' or '.join(names)})" if hint else text
 
 
-def _option_of(parameter: str) -> str:
+def _name_option(parameter: str) -> str:
     return "--" + parameter.replace("_", "-")
 
 

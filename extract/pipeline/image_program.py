@@ -64,7 +64,7 @@ def frame_image(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
     And (side, side) bool, whether a pixel is the image's or padding.
     """
-    height, width = (_length(image, axis) for axis in (2, 3))
+    height, width = (_count_length(image, axis) for axis in (2, 3))
     scale = side / torch.maximum(height, width)
     below, right = ((size * scale + 0.5).floor().clamp(min=1) for size in (height, width))
     columns = _weigh_pixels(image, 3, width, right, side)
@@ -79,7 +79,7 @@ def frame_image(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return frame, (places < below)[:, None] & (places < right)
 
 
-def _length(image: Tensor, axis: int) -> Tensor:
+def _count_length(image: Tensor, axis: int) -> Tensor:
     """An axis' length as a () float64 tensor, counted, so that exports keep it dynamic."""
     line = image[0, 0, :, 0] if axis == 2 else image[0, 0, 0]
     return torch.ones_like(line, dtype=torch.float64).sum()

@@ -73,7 +73,7 @@ def choose_gpu(gpus: int, environment: Mapping[str, str] = os.environ) -> int:
 
     A launcher may show each process one GPU alone, which then is number 0 for all of them.
     """
-    return _first_number(environment, _LOCAL_RANKS, 0) % max(1, gpus)
+    return _read_first_number(environment, _LOCAL_RANKS, 0) % max(1, gpus)
 
 
 def count_own_cores(environment: Mapping[str, str] = os.environ) -> int:
@@ -83,10 +83,10 @@ def count_own_cores(environment: Mapping[str, str] = os.environ) -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)  # Linux; knows of containers and cgroups
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    own = _first_number(environment, ("SLURM_CPUS_PER_TASK",), 0)
+    own = _read_first_number(environment, ("SLURM_CPUS_PER_TASK",), 0)
     if own and "LOCAL_WORLD_SIZE" not in environment:
         return min(cores, own)
-    return max(1, cores // max(1, _first_number(environment, _LOCAL_SIZES, 1)))
+    return max(1, cores // max(1, _read_first_number(environment, _LOCAL_SIZES, 1)))
 
 
 def count_reading_threads() -> int:
@@ -94,6 +94,6 @@ def count_reading_threads() -> int:
     return min(_READERS, count_own_cores())
 
 
-def _first_number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
+def _read_first_number(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
     found = (environment.get(name, "") for name in names)
     return next((int(text) for text in found if text.isdecimal()), default)

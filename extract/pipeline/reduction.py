@@ -24,12 +24,12 @@ def measure_channels(full: Tensor) -> Tensor:
     In two passes, which is exact where the mean is large; ``torch.var_mean`` takes eight times as
     long on a CPU.
     """
-    mean = _mean(full)
-    variance = _mean((full - mean).square_())
+    mean = _average(full)
+    variance = _average((full - mean).square_())
     return torch.stack([mean.flatten(1), variance.flatten(1)], dim=1)
 
 
-def _mean(maps: Tensor) -> Tensor:
+def _average(maps: Tensor) -> Tensor:
     """Over H and W, (B, C, 1, 1); over squares of cells first, which a CPU adds up faster."""
     side = math.gcd(4, maps.shape[2], maps.shape[3])
     return pool_maps(maps, side).mean(dim=(2, 3), keepdim=True)

@@ -101,7 +101,7 @@ class ShardEncoder:
             return
         values = self._try(step.arrived)
         if values is None:
-            raise self.batch.too_large(self.device)
+            raise self.batch.make_error(self.device)
         for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
             refuse_lost_values(
                 level, values[make_feature_path(level)], float(largest), self.identity

@@ -91,7 +91,7 @@ def _open(name: str, reading: SourceOptions) -> Source:
 
 def _open_folder(path: Path, reading: SourceOptions) -> FileSource:
     images, others = list_images(path)
-    source = _files(path.name, path, list_names_below(path, images), reading)
+    source = _open_files(path.name, path, list_names_below(path, images), reading)
     source.passed_over = tuple(list_names_below(path, others))
     return source
 
@@ -104,10 +104,10 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
         raise describe_missing_column(path, "file", table.columns, False)
     root = (reading.root or path.parent).resolve()
     names = [check_below_root(path, line, text) for line, text in number_lines(table["file"])]
-    return _files(path.stem, root, names, reading)
+    return _open_files(path.stem, root, names, reading)
 
 
-def _files(name: str, root: Path, names: list[str], reading: SourceOptions) -> FileSource:
+def _open_files(name: str, root: Path, names: list[str], reading: SourceOptions) -> FileSource:
     window, follow = reading.window, reading.follow_links
     return FileSource(name, root, _CLASSES, _make_unlabelled_table(names), "source", window, follow)
 

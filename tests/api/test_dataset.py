@@ -52,8 +52,8 @@ def test_items_and_batches_hold_what_the_store_holds(features: StoredFeatures) -
 def test_standardized_values_are_those_that_train_uses(features: StoredFeatures) -> None:
     plan = InputPlan.of(features, {"neck": 2, "patch": 6}, 8)
     data = load_training_data(plan)
-    data = scale_inputs(data, features, data.rows("train"))
-    images, maps = data.make_inputs(data.rows("test"))
+    data = scale_inputs(data, features, data.find_rows("train"))
+    images, maps = data.make_inputs(data.find_rows("test"))
     dataset = samcache.open(features.location).dataset("test", ["neck", "patch"])
     (batch,) = DataLoader(dataset, 100)
     assert torch.equal(batch["images"], images)

@@ -15,7 +15,7 @@ from tiny_extraction import Extract
 
 from samcache.cache.errors import StoreError
 from samcache.cache.text import escape_controls
-from samcache.commands.terminal.group import Samcache, console
+from samcache.commands.terminal.group import Samcache, make_console
 from samcache.commands.terminal.streams import open_console, visible_streams
 
 # a title set by OSC, a colour, C1's CSI, DEL, right-to-left override and isolate, markup, emoji
@@ -45,7 +45,7 @@ def _fail() -> None:
 
 
 def _track() -> None:
-    with Progress(console=console()) as progress:
+    with Progress(console=make_console()) as progress:
         progress.console.print(NAME)
         print(NAME)
 
@@ -56,7 +56,7 @@ PRINTED = {
     "error": _fail,
     "print": lambda: print(NAME),
     "a file of its own": lambda: sys.stderr.writelines([NAME, "\n"]),
-    "console": lambda: console().print(NAME),
+    "console": lambda: make_console().print(NAME),
     "progress": _track,
     "table": lambda: open_console(width=200).print(NAME, markup=False),
 }

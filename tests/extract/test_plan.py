@@ -76,7 +76,7 @@ def test_a_gpus_first_batch_which_compiles_is_not_the_estimate(
     )
     monkeypatch.setattr("samcache.extract.plan.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr("samcache.extract.plan.read_probe_images", lambda *_: [None])
-    speed = measure_speed(SimpleNamespace(limited=lambda _: None), encoder)  # type: ignore[arg-type]
+    speed = measure_speed(SimpleNamespace(limit=lambda _: None), encoder)  # type: ignore[arg-type]
     assert speed is not None
     assert speed.encode == pytest.approx(expected)
 

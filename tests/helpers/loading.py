@@ -16,7 +16,7 @@ def load_scaled(
 ) -> TrainingData:
     """A store's data in units of its training split."""
     data = load_training_data(InputPlan.of(store, sides, image_size, views))
-    return scale_inputs(data, store, data.rows("train"))
+    return scale_inputs(data, store, data.find_rows("train"))
 
 
 def find_sides(config: TrainConfig, store: Store) -> Sides:

@@ -32,7 +32,7 @@ from samcache.train.fit import build
 from samcache.train.fit import training as loop
 from samcache.train.run import train
 from samcache.train.runs.ensemble import load_ensemble, open_predictor
-from samcache.train.scores.metrics import accuracy, compute_macro_auc
+from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks import trainings
 
 
@@ -74,7 +74,7 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
     for member in results.members:
         test = predictions.query(f"seed == {member.seed} and split == 'test'")
         scores = test[["p_0", "p_1"]].to_numpy()
-        assert member.scores["accuracy"] == accuracy(test["label"].to_numpy(), scores)
+        assert member.scores["accuracy"] == compute_accuracy(test["label"].to_numpy(), scores)
         area = compute_macro_auc(test["label"].to_numpy(), scores)
         assert member.scores["auc"] == pytest.approx(area)
     tests = predictions.query("split == 'test'")
@@ -82,7 +82,7 @@ def test_results_are_those_of_the_predictions_file(store: Store, tmp_path: Path)
     labels = tests.drop_duplicates("id")["label"].to_numpy()
     ensemble = results.fractions[0].ensemble
     assert ensemble is not None
-    assert ensemble["accuracy"].mean == accuracy(labels, together)
+    assert ensemble["accuracy"].mean == compute_accuracy(labels, together)
     assert ensemble["auc"].mean == pytest.approx(compute_macro_auc(labels, together))
     assert ensemble["auc"].sd is None
     assert f"{compute_macro_auc(labels, together):.3f} (" in text_of(describe_results(results))

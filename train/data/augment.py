@@ -23,18 +23,18 @@ class Photometric:
         """
         batch, _, height, width = images.shape
 
-        def uniform(low: float, high: float) -> Tensor:
+        def draw_uniform(low: float, high: float) -> Tensor:
             draw = torch.rand(batch, 1, 1, 1, generator=generator, device=images.device)
             return low + (high - low) * draw
 
-        shift = uniform(-self.brightness, self.brightness)
-        stretch = uniform(1 - self.contrast, 1 + self.contrast)
+        shift = draw_uniform(-self.brightness, self.brightness)
+        stretch = draw_uniform(1 - self.contrast, 1 + self.contrast)
         grain = torch.empty_like(images).normal_(0, self.noise, generator=generator)
         changed = grain.addcmul_(images, stretch).add_(shift)
-        inside = uniform(0, 1) < self.erase_share
+        inside = draw_uniform(0, 1) < self.erase_share
         for axis, size in ((2, height), (3, width)):
-            side = uniform(*self.erase_side)
-            start = uniform(0, 1) * (1 - side)
+            side = draw_uniform(*self.erase_side)
+            start = draw_uniform(0, 1) * (1 - side)
             shape = [1, 1, 1, 1]
             shape[axis] = size
             place = ((torch.arange(size, device=images.device) + 0.5) / size).view(shape)

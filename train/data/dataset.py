@@ -69,7 +69,7 @@ class TrainingData:
         """Where the classifier runs."""
         return self.labels.device
 
-    def rows(self, split: str) -> Tensor:
+    def find_rows(self, split: str) -> Tensor:
         """The rows of a split, (m,) int64 on the CPU."""
         return torch.from_numpy(np.flatnonzero((self.samples["split"] == split).to_numpy()))
 

@@ -52,7 +52,7 @@ class Checkpoints:
 
     def load(self, name: str) -> dict[str, Any] | None:
         """A member's state as it was saved, with tensors on the CPU; None where it has none."""
-        path = self._path(name)
+        path = self._find_path(name)
         if not path.exists():
             return None
         try:
@@ -81,7 +81,7 @@ class Checkpoints:
 
     def _make_read_error(self, name: str) -> ConfigError:
         return ConfigError(
-            f"{self._path(name)} cannot be read: remove it to train its member again"
+            f"{self._find_path(name)} cannot be read: remove it to train its member again"
         )
 
     @property
@@ -95,7 +95,7 @@ class Checkpoints:
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Put a member's state in place of its last one; a kill leaves one of the two."""
         started = time.monotonic()
-        path = self._path(name)
+        path = self._find_path(name)
         with replace_file(path) as part:
             try:
                 torch.save(dict(state), part)
@@ -109,7 +109,7 @@ class Checkpoints:
         if self._folder.is_dir():
             shutil.rmtree(self._folder)
 
-    def _path(self, name: str) -> Path:
+    def _find_path(self, name: str) -> Path:
         return self._folder / f"{name}.pt"
 
 

@@ -25,7 +25,7 @@ from samcache.train.fit.memory import report_memory_errors
 from samcache.train.fit.objective import Objective
 from samcache.train.fit.precision import compute_in
 from samcache.train.fit.schedule import make_scheduler
-from samcache.train.scores.metrics import accuracy, compute_macro_auc
+from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks.splits import Member
 
 _log = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class _Training:
         """Whether the last epoch is better than the one that is kept."""
         if self.kept_epoch == 0:
             return True
-        return _rank(self.epochs[-1]) > _rank(self.epochs[self.kept_epoch - 1])
+        return _rank_epoch(self.epochs[-1]) > _rank_epoch(self.epochs[self.kept_epoch - 1])
 
     def _train(self, epoch: int) -> float:
         """One pass over the training rows, of each batch this process's part; the mean loss."""
@@ -262,7 +262,7 @@ class _Training:
         rows = self.member.train[: self.config.batch_size].to(self.data.images.device)
         images, maps = self.data.make_inputs(rows)
         values = {"images": images, **maps}
-        for level, gates in self.model.gates(maps).items():
+        for level, gates in self.model.compute_gates(maps).items():
             values[f"{level} gates"] = gates
         statistics = [
             f"{name} {x.mean():.3g}, {x.std():.3g}, {x.abs().max():.3g}"
@@ -338,11 +338,11 @@ def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
     probabilities = logits.softmax(1).numpy()
     return (
         float(F.cross_entropy(logits, labels)),
-        accuracy(labels.numpy(), probabilities),
+        compute_accuracy(labels.numpy(), probabilities),
         compute_macro_auc(labels.numpy(), probabilities),
     )
 
 
-def _rank(line: EpochMetrics) -> tuple[float, float]:
+def _rank_epoch(line: EpochMetrics) -> tuple[float, float]:
     """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
     return line.val_auc, -line.val_loss

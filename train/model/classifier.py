@@ -77,12 +77,12 @@ class Classifier(nn.Module):
         heads = [logits] if self.joined is None else [logits, self.joined(pooled)]
         return torch.stack(heads)
 
-    def gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def compute_gates(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every tapped level's attention (B, C_s, h, w), before it is resized to its stage."""
         found = {}
         for level, module in self.attention.items():
             assert isinstance(module, SLCA)
-            found[level] = module.attention(pooled[level])
+            found[level] = module.compute_attention(pooled[level])
         return found
 
     def _gate(self, level: str) -> Callable[[nn.Module, object, Tensor], Tensor]:

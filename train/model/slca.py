@@ -34,7 +34,7 @@ class SLCA(nn.Module):
         nn.init.kaiming_normal_(self.squeeze.weight, nonlinearity="relu")
         nn.init.kaiming_normal_(self.excite.weight, nonlinearity="linear")
 
-    def attention(self, pooled: Tensor) -> Tensor:
+    def compute_attention(self, pooled: Tensor) -> Tensor:
         """Attention in (0, 1), (B, C_s, h, w), of standardised pooled maps (B, C_l, h, w)."""
         result: Tensor = self.excite(F.relu(self.squeeze(pooled))).sigmoid()
         return result
@@ -42,5 +42,5 @@ class SLCA(nn.Module):
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
         """Gate a stage's output x (B, C_s, H, W) by pooled maps (B, C_l, h, w)."""
         height, width = x.shape[-2:]
-        gated = x * resize_attention(self.attention(pooled), (height, width))
+        gated = x * resize_attention(self.compute_attention(pooled), (height, width))
         return x + gated if self.residual else gated

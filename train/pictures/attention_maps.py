@@ -17,5 +17,5 @@ def compute_attention_maps(model: Classifier, pooled: Mapping[str, Tensor]) -> d
     all pass. Rows and columns are cells of the encoder's square frame, from its upper left corner;
     SLCA grows them to its stage by nearest neighbour. Empty for a classifier without attention.
     """
-    gates = model.gates(pooled)
+    gates = model.compute_gates(pooled)
     return {level: found.float().mean(dim=1).cpu() for level, found in gates.items()}

@@ -47,7 +47,7 @@ def _attention(ensemble: Ensemble, predicted: PredictedShard, place: int) -> dic
     """Level -> (h, w) of one readable sample."""
     device = next(ensemble.buffers()).device
     own = {k: values[place : place + 1].to(device) for k, values in predicted.pooled.items()}
-    return {level: maps[0].numpy() for level, maps in ensemble.attention(own).items()}
+    return {level: maps[0].numpy() for level, maps in ensemble.average_attention(own).items()}
 
 
 def make_file_name(sample_id: str) -> str:

@@ -79,10 +79,12 @@ def choose_examples(facts: Facts) -> Examples:
         return Examples([], False, "the store holds no images")
     answers = _gather_answers(run)
     chosen = _choose(answers, store)
-    maps, missing = _gates(run, store, chosen)
+    maps, missing = _compute_gates(run, store, chosen)
     sizes = answers["label"].value_counts()
     names = [name for name in run.classes if name in set(sizes.index[:_MOST_CLASSES])]
-    classes = [_gather_class(name, answers, _examples(chosen, store, maps, name)) for name in names]
+    classes = [
+        _gather_class(name, answers, _make_examples(chosen, store, maps, name)) for name in names
+    ]
     return Examples(classes, bool(maps), missing)
 
 
@@ -111,7 +113,7 @@ def _gather_class(
     return ClassExamples(name, len(own), int(own["right"].sum()), shown[True], shown[False])
 
 
-def _examples(
+def _make_examples(
     chosen: pd.DataFrame, store: Store, maps: dict[str, Maps], name: str
 ) -> dict[bool, list[Example]]:
     """The chosen answers of a class, by whether they are right."""
@@ -119,14 +121,16 @@ def _examples(
     for line in chosen[chosen["label"] == name].to_dict("records"):
         image = store.read_images(line["row"], line["row"] + 1)[0]
         gates = maps.get(line["id"], {})
-        picture = _draw_panel(image, gates) if gates else _png(image)
+        picture = _draw_panel(image, gates) if gates else _encode_png(image)
         ranges = [f"; gates of {level} {describe_range(values)}" for level, values in gates.items()]
         words = line["id"], line["answer"], float(line["probability"])
         found[line["right"]].append(Example(*words, picture, "".join(ranges)))
     return found
 
 
-def _gates(run: ReportedRun, store: Store, chosen: pd.DataFrame) -> tuple[dict[str, Maps], str]:
+def _compute_gates(
+    run: ReportedRun, store: Store, chosen: pd.DataFrame
+) -> tuple[dict[str, Maps], str]:
     """Each sample's gates by level, mean over the seeds, by id; and why there are none."""
     if run.config["attention"] == "none":
         return {}, ""
@@ -147,7 +151,7 @@ def _gates(run: ReportedRun, store: Store, chosen: pd.DataFrame) -> tuple[dict[s
 def _average_gates(trained: Run, members: list[Ensemble], store: Store, row: int) -> Maps:
     shard = row // store.rows_per_shard
     _, pooled = read_inputs(store, shard, np.array([row]), trained.inputs, trained.image_size)
-    each = [member.attention(pooled) for member in members]
+    each = [member.average_attention(pooled) for member in members]
     return {level: np.mean([maps[level][0].numpy() for maps in each], axis=0) for level in each[0]}
 
 
@@ -157,7 +161,7 @@ def _draw_panel(image: RGB, gates: Maps) -> str:
     return _make_data_uri(out)
 
 
-def _png(image: RGB) -> str:
+def _encode_png(image: RGB) -> str:
     out = io.BytesIO()
     Image.fromarray(image).save(out, format="PNG")
     return _make_data_uri(out)

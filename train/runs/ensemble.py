@@ -143,7 +143,7 @@ class Ensemble(nn.Module):
         return average_members(self.predict_each(images, pooled))
 
     @torch.no_grad()
-    def attention(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def average_attention(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Level -> (B, h, w) in [0, 1] on the CPU: ``compute_attention_maps``, mean over members.
 
         pooled: as in ``forward``.

@@ -15,7 +15,7 @@ Ints = npt.NDArray[np.integer]
 CALIBRATION_BINS = 15
 
 
-def accuracy(labels: Ints, probabilities: Floats) -> float:
+def compute_accuracy(labels: Ints, probabilities: Floats) -> float:
     """Share of samples whose likeliest class is theirs; labels (n,), probabilities (n, K)."""
     return float((probabilities.argmax(axis=1) == labels).mean())
 

@@ -236,9 +236,9 @@ class Trials:
         order = table.assign(finished=table["state"] == "finished").sort_values(
             ["finished", "val_auc"], ascending=False, kind="stable"
         )
-        return TrialsTable(order.drop(columns="finished"), self._command())
+        return TrialsTable(order.drop(columns="finished"), self._make_command())
 
-    def _command(self) -> str | None:
+    def _make_command(self) -> str | None:
         if self.best is None:
             return None
         best = self._study.best_trial.params

@@ -18,10 +18,10 @@ def count_claimed_values(frame: bytes) -> int:
         sides = [int.from_bytes(head[place : place + 4], "big") for place in (4, 8, 12, 16)]
         width, height = sides[0] - sides[2], sides[1] - sides[3]
         return max(0, width) * max(0, height) * int.from_bytes(head[36:38], "big")
-    return _jpeg_values(frame) if frame.startswith(_SOI) else 0
+    return _count_jpeg_values(frame) if frame.startswith(_SOI) else 0
 
 
-def _jpeg_values(frame: bytes) -> int:
+def _count_jpeg_values(frame: bytes) -> int:
     place, most = 2, 0
     while place + 4 <= len(frame) and frame[place] == 0xFF:
         marker = frame[place + 1]

@@ -82,7 +82,7 @@ def read_pipeline(header: "Dataset", window: Window | None, frame: int) -> GreyP
     big_endian = header.original_encoding[1] is False
     bits, signed = int(header.BitsStored), header.PixelRepresentation == 1
     modality, limits = _read_modality(layers, find_integer_limits(bits, signed), big_endian)
-    voi, shown = (_same, window) if window else _read_voi(layers, limits, big_endian)
+    voi, shown = (_keep_values, window) if window else _read_voi(layers, limits, big_endian)
     inverted = (
         header.PhotometricInterpretation == "MONOCHROME1"
         or read_text(header, "PresentationLUTShape") == "INVERSE"
@@ -157,10 +157,10 @@ def _read_voi(
         if function != "LINEAR_EXACT" and width >= 1:  # LINEAR is not defined below: exact is meant
             centre, width = centre - 0.5, width - 1
         return partial(_linear, centre=centre, width=width, limits=limits), limits
-    return _same, None
+    return _keep_values, None
 
 
-def _same(values: Values) -> Values:
+def _keep_values(values: Values) -> Values:
     return values
 
 

@@ -102,7 +102,7 @@ def read_table(items: list["Dataset"], signed: bool, big_endian: bool) -> Table 
         entries = words.astype("<u2").view(np.uint8) if packed else words
         return Table(
             entries[:count].astype(np.float64).clip(0, 2.0**bits - 1),
-            _first_mapped(first, count, signed),
+            _find_first_mapped(first, count, signed),
             bits,
         )
     return None
@@ -125,7 +125,7 @@ def find_integer_limits(bits: int, signed: bool) -> tuple[int, int]:
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def _first_mapped(first: int, count: int, signed: bool) -> int:
+def _find_first_mapped(first: int, count: int, signed: bool) -> int:
     """Find the value that a table's first entry maps, from the descriptor's 16 bits.
 
     If the table would end beyond 16 bits, the number is negative.

@@ -48,11 +48,11 @@ class BatchSize:
     def halve(self, device: torch.device) -> None:
         """Continue with half the batch; raises ConfigError if the size is fixed or 1."""
         if self.fixed or self.size == 1:
-            raise replace(self, lanes=1).too_large(device)
+            raise replace(self, lanes=1).make_error(device)
         self.size //= 2
         _log.info("out of memory on %s: continuing with batches of %d", device, self.size)
 
-    def too_large(self, device: torch.device) -> ConfigError:
+    def make_error(self, device: torch.device) -> ConfigError:
         """Make the error for a batch that exceeds a device's memory, with what to do."""
         if self.size > 1:
             return ConfigError(

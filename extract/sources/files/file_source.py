@@ -44,7 +44,7 @@ class FileSource(Source):
         self.window = window
         self._follow_links = follow_links
 
-    def paths(self) -> list[Path]:
+    def list_paths(self) -> list[Path]:
         """The path of each row's file."""
         return [self.root / name for name in self.samples["id"].tolist()]
 

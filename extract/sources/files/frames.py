@@ -25,7 +25,7 @@ def choose_frames(files: FileSource, which: Frames) -> Source:
     together. Files with one image stay as they are. What was chosen is part of the source's
     ``reading`` where some file is DICOM.
     """
-    paths = files.paths()
+    paths = files.list_paths()
     if any(map(is_meant_as_dicom, paths)):
         files.reading = replace(files.reading, frames=which)
     if which == "first":

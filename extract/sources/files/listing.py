@@ -40,7 +40,7 @@ def list_files_below(folder: Path) -> Iterator[Path]:
         if real in seen:
             continue
         seen.add(real)
-        for entry in _entries(here):
+        for entry in _list_entries(here):
             if not _is_folder(entry):
                 yield Path(entry)
             elif entry.is_symlink():
@@ -51,12 +51,16 @@ def list_files_below(folder: Path) -> Iterator[Path]:
 
 def list_subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, hidden ones aside, in order; raises SourceError."""
-    return [Path(entry) for entry in _entries(folder) if _is_folder(entry) and _is_shown(entry)]
+    return [
+        Path(entry) for entry in _list_entries(folder) if _is_folder(entry) and _is_shown(entry)
+    ]
 
 
 def list_loose_files(folder: Path) -> list[Path]:
     """The files in a folder itself, hidden ones aside, in order; raises SourceError."""
-    return [Path(entry) for entry in _entries(folder) if not _is_folder(entry) and _is_shown(entry)]
+    return [
+        Path(entry) for entry in _list_entries(folder) if not _is_folder(entry) and _is_shown(entry)
+    ]
 
 
 def is_image(path: Path) -> bool:
@@ -71,7 +75,7 @@ def is_meant_as_dicom(path: Path) -> bool:
     return (named or unnamed) and dicom_file.is_dicom_file(path)
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _list_entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)

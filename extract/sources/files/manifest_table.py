@@ -131,7 +131,7 @@ def _decode_text(path: Path, data: bytes) -> str:
     for begin, cause in _OTHER_FILES:
         if data.startswith(begin):
             raise SourceError(f"{path} {cause}")
-    encoding, start = _encoding(data)
+    encoding, start = _detect_encoding(data)
     try:
         text = data[start:].decode(encoding)
     except UnicodeDecodeError as error:
@@ -151,7 +151,7 @@ def _decode_text(path: Path, data: bytes) -> str:
     return text
 
 
-def _encoding(data: bytes) -> tuple[str, int]:
+def _detect_encoding(data: bytes) -> tuple[str, int]:
     """The encoding of a CSV file, and how many bytes tell it."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):

@@ -51,7 +51,7 @@ def _find_near(folder: Path, name: str, is_file: bool, root: Path) -> tuple[str,
     if found := names.by_case.get(_fold_case(name)):
         return found, "in another letter case"
     stems = (
-        (_stem(name), _fold_case(name)) if is_file else ()
+        (_strip_suffix(name), _fold_case(name)) if is_file else ()
     )  # with another suffix, and without one
     found = next((names.by_stem[stem] for stem in stems if stem in names.by_stem), "")
     return found, "with another suffix"
@@ -64,7 +64,7 @@ def _names(folder: str, changed: int) -> _Names:  # noqa: ARG001
     return _Names(
         {_compose(name): name for name in names},
         {_fold_case(name): name for name in names},
-        {_stem(name): name for name in names},
+        {_strip_suffix(name): name for name in names},
     )
 
 
@@ -76,5 +76,5 @@ def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFC", _compose(name).casefold())
 
 
-def _stem(name: str) -> str:
+def _strip_suffix(name: str) -> str:
     return PurePosixPath(_fold_case(name)).stem

@@ -98,7 +98,7 @@ def test_spreads_are_in_units_of_the_training_rows(run_extract: Extract) -> None
     store, _ = run_extract(dtype="float32")
     sides = {name_spread(level): 1 for level in LEVELS}
     data = load_scaled(store, sides, 32)
-    rows = data.rows("train")[::2]
+    rows = data.find_rows("train")[::2]
     _, given = scale_inputs(data, store, rows).make_inputs(rows)
     for name, values in given.items():
         np.testing.assert_allclose(values.mean(dim=0), 0, atol=1e-4, err_msg=name)

@@ -29,7 +29,7 @@ def attention_maps(data: TrainingData, kernel: int) -> dict[str, torch.Tensor]:
     rows = torch.arange(len(data.labels))
     _, maps = data.make_inputs(rows)
     with torch.no_grad():
-        return {level: model.attention[level].attention(maps[level]) for level in LEVELS}
+        return {level: model.attention[level].compute_attention(maps[level]) for level in LEVELS}
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0.0), ("float16", 1e-3)])
@@ -59,7 +59,7 @@ def test_a_kernel_that_does_not_fit_the_store_is_refused(
 def test_standardised_maps_of_the_training_split_have_unit_scale(run_extract: Extract) -> None:
     store, _ = run_extract(pool=1, dtype="float32")
     data = load_scaled(store, divide_by_kernel(store, LEVELS, 1), 32)
-    images, maps = data.make_inputs(data.rows("train"))
+    images, maps = data.make_inputs(data.find_rows("train"))
     for values in (value.numpy() for value in (images, *maps.values())):
         np.testing.assert_allclose(values.mean(axis=(0, 2, 3)), 0, atol=1e-4)
         np.testing.assert_allclose(values.std(axis=(0, 2, 3)), 1, rtol=1e-3)

@@ -55,7 +55,7 @@ def test_the_global_kernel_is_squeeze_and_excitation() -> None:
     torch.manual_seed(0)
     module = SLCA(8, 4, reduction=2, fusion="gate")
     x, maps = torch.randn(1, 4, 6, 6), torch.randn(1, 8, 4, 4)
-    gate = module.attention(maps.mean(dim=(2, 3), keepdim=True))
+    gate = module.compute_attention(maps.mean(dim=(2, 3), keepdim=True))
     torch.testing.assert_close(module(x, maps.mean(dim=(2, 3), keepdim=True)), x * gate)
 
 
@@ -66,7 +66,9 @@ def test_attention_is_local() -> None:
     maps = torch.randn(1, 8, 4, 4)
     changed = maps.clone()
     changed[:, :, 1, 2] += 1
-    difference = (module.attention(maps) - module.attention(changed)).abs().sum(dim=1)[0]
+    difference = (
+        (module.compute_attention(maps) - module.compute_attention(changed)).abs().sum(dim=1)[0]
+    )
     assert difference[1, 2] > 0
     difference[1, 2] = 0
     assert (difference == 0).all()

@@ -32,7 +32,7 @@ def test_a_map_is_the_mean_of_the_gates_of_its_level(backbone: str) -> None:
         assert found.shape == (3, 4, 4)
         assert 0 <= found.min() < found.max() <= 1
         one = {name: values[1:2] for name, values in pooled.items()}
-        gate = model.gates(one)[level][0, :, 2, 3].mean().detach()
+        gate = model.compute_gates(one)[level][0, :, 2, 3].mean().detach()
         assert float(found[1, 2, 3]) == pytest.approx(float(gate), abs=1e-6)
 
 

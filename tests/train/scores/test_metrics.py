@@ -13,7 +13,13 @@ from samcache.train.scores.bootstrap import (
     average_over_seeds,
     draw_resamples,
 )
-from samcache.train.scores.metrics import Floats, Ints, accuracy, compute_macro_auc, score_weighted
+from samcache.train.scores.metrics import (
+    Floats,
+    Ints,
+    compute_accuracy,
+    compute_macro_auc,
+    score_weighted,
+)
 
 
 def draw(count: int, classes: int, seed: int, digits: int = 8) -> tuple[Ints, Floats]:
@@ -44,7 +50,7 @@ def test_multiclass_auc_is_the_plain_mean_over_classes() -> None:
 
 def test_accuracy_is_the_share_of_likeliest_classes_that_are_right() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
-    assert accuracy(np.array([0, 0, 1]), probabilities) == pytest.approx(2 / 3)
+    assert compute_accuracy(np.array([0, 0, 1]), probabilities) == pytest.approx(2 / 3)
 
 
 @settings(deadline=None, max_examples=60)
@@ -75,7 +81,7 @@ def test_every_metric_is_scikit_learns_for_any_weights(
         expected["auc"] = areas[1] if classes == 2 else np.mean(areas)
         for name, value in expected.items():
             assert found[name][row] == pytest.approx(value, abs=1e-9, nan_ok=True), name
-    assert found["accuracy"][0] == pytest.approx(accuracy(labels, probabilities))
+    assert found["accuracy"][0] == pytest.approx(compute_accuracy(labels, probabilities))
     if digits == 8:
         assert found["auc"][0] == pytest.approx(compute_macro_auc(labels, probabilities))
 
