@@ -294,9 +294,8 @@ class _SourceRows:
         breaks = np.flatnonzero((np.diff(sources) != 0) | (np.diff(shards) != 0)) + 1
         for places in np.split(np.arange(len(part)), breaks):
             source, shard = int(sources[places[0]]), int(shards[places[0]])
-            out[places] = self._read_shard(path, source, shard)[
-                rows[places] - shard * sizes[source]
-            ]
+            block = self._read_shard(path, source, shard)
+            out[places] = block[rows[places] - shard * sizes[source]]
         return out
 
     def _read_shard(self, path: str, source: int, shard: int) -> Array:

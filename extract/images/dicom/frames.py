@@ -169,7 +169,7 @@ def _read_values(header: "Dataset", frame: int) -> npt.NDArray[Any]:
 
     syntax = UID(str(header.file_meta.TransferSyntaxUID))
     if not 0 <= frame < header.NumberOfFrames:
-        raise ImageError(f"has no frame {frame}: it has {header.NumberOfFrames} frames")
+        raise ImageError(f"has no frame {frame}, of {header.NumberOfFrames}")
     try:
         usable = get_decoder(syntax).is_available
     except NotImplementedError:

@@ -87,14 +87,14 @@ def read_file(root: Path, name: str, follow_links: bool = False) -> bytes:
             return file.read()
     except IrregularFileError:
         is_folder = os.path.isdir(root / name)  # noqa: PTH112 - is_dir raises for some names
-        reason = "cannot be read: Is a directory" if is_folder else "is not a regular file"
+        reason = "cannot be read: Is a directory" if is_folder else "is no regular file"
         raise ImageError(reason) from None
     except FileNotFoundError:
         raise ImageError(_explain_missing(root, name)) from None
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from None
     except ValueError:
-        raise ImageError("cannot be read: it is not a valid file name") from None
+        raise ImageError("cannot be read: no file can have such a name") from None
 
 
 def _explain_missing(root: Path, name: str) -> str:

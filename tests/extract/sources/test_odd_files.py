@@ -49,7 +49,7 @@ def device(path: Path) -> None:
 
 
 ODD: dict[str, tuple[Callable[[Path], None], str]] = {
-    "fifo": (fifo, "is not a regular file"),
+    "fifo": (fifo, "is no regular file"),
     "folder": (folder, "Is a directory"),
     "link out of the root": (link_out, "a link out of the image folder: follow such"),
     "device": (device, "a link out of the image folder"),

@@ -121,8 +121,8 @@ def test_links_out_are_followed_where_the_user_says_so(
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("/dev/zero", "is not a regular file"),
-        ("../../fifo", "is not a regular file"),
+        ("/dev/zero", "is no regular file"),
+        ("../../fifo", "is no regular file"),
         ("../../blobs", "Is a directory"),
         ("../../blobs/gone", r"a link to a file that is not there: fetch it \(dvc pull, git annex"),
     ],
