@@ -74,7 +74,7 @@ def test_new_images_are_appended_and_nothing_else_is_touched(
     run_extract: Extract, images: Path, encoded: list[int]
 ) -> None:
     store, _ = run_extract(source=images)
-    before = {key: store.objects.get(key) for key in store.objects.listing("features")}
+    before = {key: store.objects.get(key) for key in store.objects.list_objects("features")}
     encoded.clear()
     for number in (20, 21, 22):
         draw(images / "train" / "a" / f"{number}.png", number)
