@@ -350,5 +350,5 @@ def test_a_table_that_the_source_no_longer_has_is_not_made_up(
         arrays = dict(file)
     arrays["train_labels"][2] = 1 - arrays["train_labels"][2]
     np.savez(npz, **arrays)
-    with pytest.raises(SamcacheError, match="the source has another table"):
+    with pytest.raises(SamcacheError, match="the source gives another table"):
         mend(Path(store.location))  # type: ignore[operator]

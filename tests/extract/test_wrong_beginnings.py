@@ -146,7 +146,7 @@ def test_a_store_within_the_source_would_be_a_class_of_it(images: Path, checkpoi
     options = ExtractOptions(
         images / "images", images / "images" / "team.zarr", "vit_tiny", checkpoint
     )
-    with pytest.raises(ConfigError, match=r"lies within .* give a place outside"):
+    with pytest.raises(ConfigError, match=r"is inside .* give a path outside"):
         open_limited(options)
 
 

@@ -222,5 +222,5 @@ def test_a_run_that_may_not_be_read_is_not_called_damaged(
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(run_files, "read_regular", refuse)
-    with pytest.raises(ConfigError, match=r"config.json may not be read \(Permission denied\)"):
+    with pytest.raises(ConfigError, match=r"config.json cannot be read \(Permission denied\)"):
         compare((run,), None, ("auc",))

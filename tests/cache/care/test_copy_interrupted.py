@@ -208,7 +208,7 @@ def test_a_store_is_not_made_of_what_a_cut_off_copy_began(writes: int) -> None:
                 made = replace(source.description, table=None)
                 create_store("memory", objects, made, samples(10))
             except UnfinishedError as error:
-                assert "a copy or an import" in str(error)  # noqa: PT017
+                assert "an unfinished copy or import" in str(error)  # noqa: PT017
                 assert not store_exists(objects)
             else:
                 assert verify(Store("memory", objects)) == []

@@ -50,5 +50,5 @@ def test_an_object_that_vanishes_as_it_is_created_is_created_again(
     assert objects.create("key", b"ours")
     assert objects.get("key") == b"ours"
     monkeypatch.setattr(objects, "find_size", lambda _: None)
-    with pytest.raises(StoreError, match="another process creates and removes it"):
+    with pytest.raises(StoreError, match="another process repeatedly creates and removes it"):
         objects.create("key", b"ours")

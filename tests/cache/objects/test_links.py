@@ -139,6 +139,6 @@ def test_a_key_that_leads_out_of_the_folder_is_refused(tmp_path: Path, key: str)
         lambda: objects.create(key, b"x"),
         lambda: objects.delete([key]),
     ):
-        with pytest.raises(StoreError, match="no name of an object"):
+        with pytest.raises(StoreError, match="not an object name"):
             access()
     assert (tmp_path / "b").read_text() == "outside"

@@ -167,10 +167,10 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
     torch.save({"a": Path("/")}, tmp_path / "object.pth")
     for file, message in (
-        ("x.safetensors", "another network's"),
-        ("bad.pth", "no file of tensors alone"),
-        ("text.pth", "no file of tensors alone"),
-        ("object.pth", "no file of tensors alone"),
+        ("x.safetensors", "belong to another network"),
+        ("bad.pth", "not a file of tensors"),
+        ("text.pth", "not a file of tensors"),
+        ("object.pth", "not a file of tensors"),
         ("folder.safetensors", "no weights at"),
         ("none.pth", "no weights at"),
     ):

@@ -139,7 +139,7 @@ def test_weights_that_are_missing_or_not_to_be_read_are_not_called_damaged(
     with monkeypatch.context() as patch:
         patch.setattr(digest, "open_regular", refuse)
         line = one_line(samcache("predict", run, trained.store))
-    assert "seed-1.safetensors may not be read (Permission denied)" in line
+    assert "seed-1.safetensors cannot be read (Permission denied)" in line
     weights.unlink()
     line = one_line(samcache("predict", run, trained.store))
     assert "seed-1.safetensors is missing: copy it from" in line

@@ -98,7 +98,7 @@ def test_test_samples_that_get_no_number_are_not_scored(
         return logits
 
     monkeypatch.setattr(loop._Training, "_predict", spoilt)
-    with pytest.raises(ConfigError, match="seed-0 gives 1 of 8 test samples no number"):
+    with pytest.raises(ConfigError, match="seed-0 gives 1 of 8 test samples no finite number"):
         run(quick(store, tmp_path / "run"))
     assert not (tmp_path / "run" / "results.json").exists()
 
@@ -106,7 +106,7 @@ def test_test_samples_that_get_no_number_are_not_scored(
 def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no taps were given"):
         TrainConfig("store", tmp_path, taps=())
-    with pytest.raises(ConfigError, match="make up for rare classes: give one"):
+    with pytest.raises(ConfigError, match="compensate for rare classes: give one"):
         TrainConfig("store", tmp_path, class_weights=True, balanced_sampling=True)
 
 
