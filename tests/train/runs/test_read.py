@@ -85,7 +85,7 @@ def test_pretrained_weights_are_told_by_their_bytes(trained: Trained, tmp_path: 
 
 def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_path: Path) -> None:
     shuffled = trained.train(tmp_path / "shuffled", attention="shuffled")
-    assert "predicts nothing" in one_line(samcache("predict", shuffled, trained.store))
+    assert "cannot predict" in one_line(samcache("predict", shuffled, trained.store))
     (tmp_path / "empty").mkdir()
     (tmp_path / "stopped" / "checkpoints").mkdir(parents=True)
     for name, advice in (
