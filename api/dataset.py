@@ -15,7 +15,6 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from samcache.api.store import array_path, check_views, unknown_name
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.layout import EXTENTS, IMAGES
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store as StoredFeatures
 from samcache.train.data.dataset import Scale
@@ -188,7 +187,7 @@ def _read_scales(features: StoredFeatures, paths: Mapping[str, str]) -> dict[str
             f"{features.location} has no readable sample in the split train, whose mean and "
             "deviation standardize needs: give standardize=False"
         )
-    moments = read_moments(features, rows)
+    moments = features.read_moments(rows)
     scales = {}
     for name in paths:
         if name == IMAGES:

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from samcache.api.store import Store
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.place_kind import is_store
 from samcache.cache.objects.location import is_remote
+from samcache.cache.objects.place_kind import is_store
 from samcache.cache.store import Store as StoredFeatures
 from samcache.extract.images.colour import Window, parse_window, to_rgb
 from samcache.extract.images.decode import pixels_to_image

@@ -29,7 +29,6 @@ from samcache.cache.care.verify import verify
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import Writer, commit_shard
@@ -136,7 +135,7 @@ def opening(location: Path) -> None:
     """Open a store as training does, but for images and features."""
     store = Store(location)
     assert (store.samples["status"] == "ok").all()
-    read_moments(store)
+    store.read_moments()
 
 
 def prepare(step: str, location: Path, rows: int) -> Callable[[], Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import Commit, commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
-from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, feature_path
+from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec, Layout, feature_path
 from samcache.cache.format.records import checksum
 from samcache.cache.format.samples import Generation, read_newest_generation, read_samples
 from samcache.cache.format.shards import (
@@ -24,6 +24,7 @@ from samcache.cache.format.shards import (
     ShardBuffers,
     count_shard_bytes,
 )
+from samcache.cache.format.statistics import Moments
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 
@@ -262,3 +263,24 @@ class Store:
     def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
         return self.read(IMAGES, start, stop)
+
+    def read_moments(self, rows: npt.NDArray[np.int64] | None = None) -> dict[str, Moments]:
+        """Each level's moments per channel over the unpooled maps of some rows, (m,).
+
+        Rows are those of the table's column row and must be readable; None means every readable one
+        of the training split. Raises StoreError where statistics are damaged.
+        """
+        if rows is None:
+            table = self.samples
+            rows = table["row"][(table["status"] == "ok") & (table["split"] == "train")].to_numpy()
+        chosen = np.zeros(self.layout.rows, np.bool_)
+        chosen[rows] = True
+        places = self.layout.channels
+        total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
+        for shard in sorted(self.commits):
+            start, stop = self.layout.rows_of(shard)
+            found = self.read(STATISTICS, start, stop)[chosen[start:stop]]
+            for level, place in places.items():
+                part = Moments.of_images(found[:, 0, place], found[:, 1, place])
+                total[level] = total[level].merge(part)
+        return total

@@ -166,8 +166,8 @@ def _open_stores(
 
 
 def _is_store(name: str) -> bool:
-    from samcache.cache.files.place_kind import is_store
     from samcache.cache.objects.location import is_remote
+    from samcache.cache.objects.place_kind import is_store
 
     return is_remote(name) or is_store(Path(name))
 

@@ -29,7 +29,7 @@ from samcache.train.fit.training import DivergedError, EpochMetrics, MemberResul
 from samcache.train.model.backbones import hash_weights
 from samcache.train.model.pooling import choose_sides
 from samcache.train.model.stage_shapes import run_once
-from samcache.train.runs.folder import lock_folder, open_run_folder
+from samcache.train.runs.folder import CHECKPOINTS, lock_folder, open_run_folder
 from samcache.train.runs.write import Results, RunContent, summarise, write_run
 from samcache.train.tasks.splits import Member
 from samcache.train.tasks.trainings import Trainings, plan_trainings
@@ -91,7 +91,7 @@ def _prepare(
         if distributed.rank() == 0:
             locks.enter_context(lock_folder(config.out))
         decided = describe_run(config, inputs, planned.members)
-        checkpoints = Checkpoints(config.out, decided, config.overwrite)
+        checkpoints = Checkpoints(config.out / CHECKPOINTS, decided, config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(config.out / TENSORBOARD, ignore_errors=True)
     if config.ordered:
@@ -118,7 +118,7 @@ def plan_inputs(
 def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) -> Results:
     """Load the data, train every member, and write the run."""
     config, inputs, started = prepared.config, prepared.inputs, time.perf_counter()
-    data = load_where_it_fits(inputs, config, on_remark)
+    data = load_where_it_fits(inputs, config, on_remark, distributed.processes_here())
     load_seconds = time.perf_counter() - started
     trained = _train_members(prepared, data, on_progress)
     run = RunContent(

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from samcache.cache.claims import CLAIMS, Claims, claim_key, find_newest_claim
+from samcache.cache.claims import Claims, claim_key, find_newest_claim
 from samcache.cache.create import TABLE, make_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import commit_key, shard_name, spare_key
-from samcache.cache.format.description import ROOT
+from samcache.cache.format.description import CLAIMS, ROOT
 from samcache.cache.format.layout import EXTENTS, IMAGES, STATISTICS
 from samcache.cache.format.samples import (
     NEWEST,

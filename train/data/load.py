@@ -23,8 +23,7 @@ from samcache.train.data.dataset import IDENTITY, Scale, TrainingData
 from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare_map
 from samcache.train.data.residency import allocate, choose_residency
 from samcache.train.data.resize import share_resize
-from samcache.train.fit.distributed import processes_here
-from samcache.train.model.spreads import find_level
+from samcache.train.data.spreads import find_level
 from samcache.train.tasks.splits import Rows, list_trained_classes, select_readable
 
 Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
@@ -123,13 +122,16 @@ def load_training_data(
     return data
 
 
-def load_where_it_fits(plan: InputPlan, config: TrainConfig, on_remark: OnRemark) -> TrainingData:
+def load_where_it_fits(
+    plan: InputPlan, config: TrainConfig, on_remark: OnRemark, processes: int
+) -> TrainingData:
     """Read a plan's data, once for all trainings, to the first place with room; says where.
 
-    For the control "random" the maps are noise. Raises ConfigError where no place has room.
+    processes: how many on this machine load the same. For the control "random" the maps are noise.
+    Raises ConfigError where no place has room.
     """
     device, need = torch.device(config.device), plan.count_bytes()
-    residency = choose_residency(need, device, config.residency, processes_here())
+    residency = choose_residency(need, device, config.residency, processes)
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
     on_remark(Remark(f"images and features: {describe_bytes(need)}, {place[residency]}"))
     data = load_training_data(plan, residency, device)

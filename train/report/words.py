@@ -2,7 +2,7 @@
 
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.text import count_nouns
-from samcache.train.model.spreads import find_level
+from samcache.train.data.spreads import find_level
 from samcache.train.report.data_checks import patients
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun

@@ -16,9 +16,9 @@ from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.store import Store
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.fit.precision import forbid_tf32
+from samcache.train.model.attention_maps import compute_attention_maps
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier
-from samcache.train.pictures.attention_maps import compute_attention_maps
 from samcache.train.runs.errors import explain_no_access
 from samcache.train.runs.run import Run, open_run
 

@@ -9,12 +9,12 @@ import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.digest import file_sha256
-from samcache.cache.files.place_kind import is_store
 from samcache.cache.files.regular_file import check_regular, read_regular
 from samcache.cache.files.typed_json import check_plain, parse_json
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.reading import Reading
 from samcache.cache.objects.base import LARGEST_RECORD
+from samcache.cache.objects.place_kind import is_store
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.model.classifier import Design
 from samcache.train.runs.errors import in_file, report_run_errors

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from samcache.cache.errors import cannot_write
 from samcache.cache.files.digest import file_sha256
 from samcache.cache.files.typed_json import Text
-from samcache.cache.files.whole_file import remove_parts, replace_file
+from samcache.cache.files.whole_file import remove_parts, replace_file, write_json
 from samcache.cache.format.reading import PROVENANCE, Reading
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.copies import group_codes
@@ -32,7 +32,6 @@ from samcache.train.runs.folder import (
     SEEN,
     remove_former,
     seal_results,
-    write_json,
 )
 from samcache.train.runs.records import MeanCount, Samples, Share
 from samcache.train.runs.store import STORE_FROM_RUN, find_path_from_run

@@ -159,7 +159,7 @@ def test_saving_takes_a_small_share_of_the_time(
         now[0] += costs
 
     monkeypatch.setattr("samcache.train.fit.checkpoint.torch.save", slow)
-    checkpoints = Checkpoints(tmp_path, {}, overwrite=False)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", {}, overwrite=False)
     assert checkpoints.due, "the first epoch is saved"
     checkpoints.save("seed-0", {})
     now[0] += 99 * costs - 1

@@ -160,13 +160,13 @@ def test_tables_that_cannot_be_are_refused(
 
 @pytest.mark.parametrize("how", FILES)
 def test_checkpoints_that_are_no_checkpoints_are_refused(tmp_path: Path, how: str) -> None:
-    run = tmp_path / "run"
-    Checkpoints(run, {"lr": 1}, overwrite=False)
-    FILES[how](run / "checkpoints" / "seed-0.pt")
-    assert read_or_refuse(lambda: Checkpoints(run, {"lr": 1}, overwrite=False).load("seed-0"))
-    (run / "checkpoints" / "run.json").unlink()
-    FILES[how](run / "checkpoints" / "run.json")
-    assert read_or_refuse(lambda: Checkpoints(run, {"lr": 1}, overwrite=False))
+    folder = tmp_path / "run" / "checkpoints"
+    Checkpoints(folder, {"lr": 1}, overwrite=False)
+    FILES[how](folder / "seed-0.pt")
+    assert read_or_refuse(lambda: Checkpoints(folder, {"lr": 1}, overwrite=False).load("seed-0"))
+    (folder / "run.json").unlink()
+    FILES[how](folder / "run.json")
+    assert read_or_refuse(lambda: Checkpoints(folder, {"lr": 1}, overwrite=False))
 
 
 def test_the_commands_end_in_one_line(trained: Trained, tmp_path: Path) -> None:
