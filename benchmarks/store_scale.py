@@ -100,8 +100,8 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
     from samcache.extract.changes import find_places
     from samcache.extract.options import ExtractOptions
-    from samcache.extract.pipeline.fill import Work
     from samcache.extract.pipeline.ranks import Division
+    from samcache.extract.pipeline.read_ahead import Work
     from samcache.extract.run import update_table
     from samcache.extract.sources.base import Source, SourceImage
     from samcache.extract.sources.source_hashes import SourceHashes

@@ -130,7 +130,7 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
     """
     few = source.limited(PROBE)
     started = time.perf_counter()
-    images = read_probe_images(few, encoder.identity)
+    images = read_probe_images(few, encoder.encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
     if not images:
         return None
@@ -139,13 +139,13 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
         for number in range(min(encoder.batch.images, _LARGEST_BATCH))
     ]
     times: list[float] = []
-    least = 1 if encoder.device.type == "cpu" else 2
+    least = 1 if encoder.encoder.device.type == "cpu" else 2
     while len(times) < least or (sum(times) < _ENOUGH and len(times) < _BATCHES):
         started = time.perf_counter()
         list(encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
         times.append(time.perf_counter() - started)
     encode = median(times[1:] or times) / len(batch)
-    device = str(encoder.device)
+    device = str(encoder.encoder.device)
     return Speed(encode, read, len(times) * len(batch), device)
 
 

@@ -21,10 +21,11 @@ from samcache.extract.changes import (
     next_table,
 )
 from samcache.extract.options import ExtractOptions
-from samcache.extract.pipeline.fill import Work, fill
+from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.progress import job_progress
 from samcache.extract.pipeline.ranks import Division, find_division
+from samcache.extract.pipeline.read_ahead import Work
 from samcache.extract.pipeline.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
 from samcache.extract.sources.known_splits import ReadHashes
@@ -146,7 +147,7 @@ def run_encoder(
     batch = shard_encoder.batch
     if filled.encoded and not batch.fixed:
         lanes = f", {batch.lanes} batches side by side" if batch.lanes > 1 else ""
-        text = f"batch size that fits: {batch.size} on {shard_encoder.device}{lanes}"
+        text = f"batch size that fits: {batch.size} on {shard_encoder.encoder.device}{lanes}"
         on_remark(Remark(text, "batch_size"))
     return filled
 

@@ -200,7 +200,8 @@ def _measure_precision(target: Target) -> Precision | None:
     images = read_probe_images(target.source, target.identity)
     if not images:
         _refuse_unreadable(target)
-    return measure_precision(target.open_encoder(), images, exact)
+    opened = target.open_encoder()
+    return measure_precision(opened.encoder, opened.batch, images, exact)
 
 
 def _refuse_unreadable(target: Target) -> None:

@@ -290,7 +290,7 @@ def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
     row_bytes = store.arrays["features/neck"].row_bytes
     spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
     monkeypatch.setattr(
-        "samcache.extract.pipeline.shard_encoder.cast_maps",
+        "samcache.extract.pipeline.batch_encoder.cast_maps",
         lambda *a: (cast_maps(*a)[0] + 0.25, cast_maps(*a)[1]),
     )
     assert mend(Path(store.location)).left == []  # type: ignore[operator]
