@@ -121,14 +121,10 @@ class Store:
         """Every commit record, by shard; raises StoreError at the first that is damaged."""
         if self.objects.listable:
             shards: list[int] = self.committed()
-            return dict(zip(shards, self._read_commits(shards), strict=True))
+            read = in_parallel if self.remote else map
+            return dict(zip(shards, read(self.read_commit, shards), strict=True))
         found = in_parallel(self.find_commit, range(self.layout.shards))
         return {commit.shard: commit for commit in found if commit is not None}
-
-    def _read_commits(self, shards: list[int]) -> list[Commit]:
-        if self.remote:
-            return list(in_parallel(self.read_commit, shards))
-        return [self.read_commit(shard) for shard in shards]
 
     def committed(self) -> list[int]:
         """Shards that have a commit record now, in order."""

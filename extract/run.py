@@ -125,11 +125,14 @@ def run_encoder(
 ) -> Filled:
     """Encode and commit the store's pending shards; what this process has committed."""
     options = target.options
+    known = open_reusable(options.reuse, store.identity)
+    if store.generation.number:  # the table has changed: images may have got new rows
+        known.append(store)
     work = Work(
         store,
         target.source,
         find_places(store, target.samples),
-        KnownRows(_open_known(store, options.reuse)),
+        KnownRows(known),
         share,
         options.strict,
         partial=options.limit is not None,
@@ -150,8 +153,3 @@ def run_encoder(
         text = f"batch size that fits: {batch.size} on {shard_encoder.encoder.device}{lanes}"
         on_remark(Remark(text, "batch_size"))
     return filled
-
-
-def _open_known(store: Store, locations: tuple[str, ...]) -> list[Store]:
-    """Stores of known images: those to reuse, and the store itself once its table has changed."""
-    return open_reusable(locations, store.identity) + ([store] if store.generation.number else [])

@@ -4,11 +4,12 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import torch
 
 from samcache.cache.care.stage import stage_store
@@ -143,7 +144,8 @@ def _train_members(
 ) -> list[MemberResult]:
     """Train every member in turn; one that is finished already is read from its checkpoint."""
     config, checkpoints = prepared.config, prepared.checkpoints
-    write_event = _open_events(config)
+    writes_events = config.tensorboard and distributed.rank() == 0
+    write_event = open_event_writer(config.out / TENSORBOARD) if writes_events else None
     total = len(prepared.members) * config.epochs
     trained: list[MemberResult] = []
     scaled = scale_for_members(data, prepared.inputs.store, prepared.members)
@@ -153,7 +155,8 @@ def _train_members(
 
         def on_epoch(line: EpochMetrics, member: Member = member, begun: int = begun) -> None:
             on_progress(TrainingProgress(begun + line.epoch, total, line))
-            write_event(member.name, line)
+            if write_event is not None:
+                write_event(member.name, line)
 
         given = choose_features(inputs, member, config.attention)
         drawn = next(prepared.drawn, None)  # every other member draws its own
@@ -169,13 +172,6 @@ def _train_members(
     return trained
 
 
-def _open_events(config: TrainConfig) -> Callable[[str, EpochMetrics], None]:
-    """A function that writes a member's epoch to TensorBoard, or nowhere."""
-    if config.tensorboard and distributed.rank() == 0:
-        return open_event_writer(config.out / TENSORBOARD)
-    return lambda _name, _line: None
-
-
 def describe_run(
     config: TrainConfig, inputs: InputPlan, members: Sequence[Member]
 ) -> dict[str, Any]:
@@ -188,15 +184,18 @@ def describe_run(
     for member in members:
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
-    table = {"samples": _hash_samples(inputs), "rows": rows.hexdigest()[:16]}
+    table = {
+        "samples": _hash_samples(inputs.samples, inputs.classes),
+        "rows": rows.hexdigest()[:16],
+    }
     if weights := hash_weights(config.pretrained):
         table["pretrained_sha256"] = weights
     fingerprint = inputs.store.fingerprint[:16]
     return {**options, "fingerprint": fingerprint, **table, "torch": torch.__version__}
 
 
-def _hash_samples(inputs: InputPlan) -> str:
+def _hash_samples(samples: pd.DataFrame, classes: tuple[str, ...]) -> str:
     """Of the classes, and of every readable sample: another data set has the same fingerprint."""
-    table = inputs.samples[["id", "label", "split", "group", "sha256"]]
-    text = json.dumps(inputs.classes) + table.to_csv(index=False)
+    table = samples[["id", "label", "split", "group", "sha256"]]
+    text = json.dumps(classes) + table.to_csv(index=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
