@@ -114,7 +114,7 @@ class Run:
         window = parse_window(self._run.identity.window)
         if all(isinstance(one, str | Path) for one in given):
             asked = SourceOptions(window=window)
-            reading = follow_run(asked, self._run.reading, str(self.folder))
+            reading = follow_run(asked, self._run.pixel_options, str(self.folder))
             return open_inputs([str(one) for one in given], reading, hash_ids=False)
         source = ImagesInMemory([_as_image(one, window) for one in given])
         return [Inputs(source, source.samples)]

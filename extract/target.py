@@ -11,8 +11,8 @@ import pandas as pd
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.format.description import DRAWN, Description
 from samcache.cache.format.identity import Identity
+from samcache.cache.format.pixel_options import PROVENANCE
 from samcache.cache.format.precision import Precision
-from samcache.cache.format.reading import PROVENANCE
 from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import is_remote
@@ -223,6 +223,6 @@ def _describe_making(precision: Precision | None, source: Source) -> dict[str, o
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
-        PROVENANCE: source.reading.to_json(),
+        PROVENANCE: source.pixel_options.to_json(),
         **({"precision": precision.to_json()} if precision else {}),
     }

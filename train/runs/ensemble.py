@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError, StoreError, first_line
 from samcache.cache.format.layout import IMAGES
-from samcache.cache.format.reading import MIXED, Reading
+from samcache.cache.format.pixel_options import MIXED, PixelOptions
 from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.store import Store
 from samcache.train.data.prepare_inputs import MapShape
@@ -73,8 +73,8 @@ def _refuse_other_frames(run: Run, store: Store) -> None:
 
     Where one of them records nothing, both are taken as they are.
     """
-    recorded = Reading.recorded(store.provenance) or Reading()
-    here, wanted = recorded.frames, run.reading.frames
+    recorded = PixelOptions.recorded(store.provenance) or PixelOptions()
+    here, wanted = recorded.frames, run.pixel_options.frames
     known = None not in (here, wanted) and MIXED not in (here, wanted)
     if known and here != wanted:
         raise StoreError(

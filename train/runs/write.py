@@ -15,7 +15,7 @@ from samcache.cache.errors import cannot_write
 from samcache.cache.files.digest import file_sha256
 from samcache.cache.files.typed_json import Text
 from samcache.cache.files.whole_file import remove_parts, replace_file, write_json
-from samcache.cache.format.reading import PROVENANCE, Reading
+from samcache.cache.format.pixel_options import PROVENANCE, PixelOptions
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.copies import group_codes
 from samcache.cache.labels.duplicates import find_duplicates, split_groups
@@ -207,7 +207,7 @@ def _describe_run(run: RunContent) -> dict[str, Any]:
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
-        PROVENANCE: (Reading.recorded(store.provenance) or Reading()).to_json(),
+        PROVENANCE: (PixelOptions.recorded(store.provenance) or PixelOptions()).to_json(),
         "pretrained_sha256": run.pretrained_sha256,
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},

@@ -16,8 +16,8 @@ from trained_run import Trained, one_line, samcache, write_results
 from samcache.cache.files.digest import file_sha256
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.report import words
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.facts import read_facts
-from samcache.train.report.findings import check_run
 from samcache.train.report.reproduction import make_commands
 from samcache.train.runs.ensemble import load_ensemble, open_predictor
 from samcache.train.runs.folder import is_run_folder
