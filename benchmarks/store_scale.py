@@ -32,7 +32,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import Writer, commit_shard
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.reuse import KnownRows
 
 LEVELS = ("patch", "early", "middle", "late", "neck")
 SHARD_ROWS = 64  # the default of samcache extract
@@ -101,7 +101,7 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     from samcache.extract.changes import find_places
     from samcache.extract.options import ExtractOptions
     from samcache.extract.pipeline.ranks import Division
-    from samcache.extract.pipeline.read_ahead import Work
+    from samcache.extract.pipeline.read.read_ahead import Work
     from samcache.extract.run import update_table
     from samcache.extract.sources.base import Source, SourceImage
     from samcache.extract.sources.source_hashes import SourceHashes

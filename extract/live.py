@@ -19,8 +19,8 @@ from samcache.extract.images.oddities import Oddities
 from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.pipeline.read_ahead import Work
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.inputs import Inputs

@@ -21,8 +21,8 @@ from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.exactness import PROBE, read_probe_images
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.ranks import count_reading_threads, find_division
-from samcache.extract.pipeline.reuse import KnownRows, open_reusable
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.source_hashes import read_hashes

@@ -25,8 +25,8 @@ from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.progress import job_progress
 from samcache.extract.pipeline.ranks import Division, find_division
-from samcache.extract.pipeline.read_ahead import Work
-from samcache.extract.pipeline.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
 from samcache.extract.sources.known_splits import ReadHashes
 from samcache.extract.sources.source_hashes import SourceHashes

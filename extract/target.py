@@ -26,8 +26,8 @@ from samcache.extract.images.colour import describe_window
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.devices.device import open_device
 from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import read_row
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.known_splits import ReadHashes, keep_copies_together

@@ -14,13 +14,13 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.layout import STATISTICS, feature_path
 from samcache.extract.images.preprocess import normalise
 from samcache.extract.pipeline.devices.device_copies import Arrays, DeviceCopies
+from samcache.extract.pipeline.read.rows import ReadyImage
 from samcache.extract.pipeline.reduction import (
     cast_maps,
     measure_channels,
     pool_maps,
     refuse_lost_values,
 )
-from samcache.extract.pipeline.rows import ReadyImage
 
 _LARGEST = "largest"  # (V levels,): the largest magnitudes that ``cast_maps`` returns
 

@@ -11,9 +11,9 @@ from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import ReadyImage, read_row
 from samcache.extract.pipeline.reduction import cast_maps, pool_maps, refuse_lost_values
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import ReadyImage, read_row
 from samcache.extract.sources.base import Source
 
 PROBE = 8  # images

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from samcache.cache.claims import Claim
 from samcache.cache.writer import Writer, commit_shard
 from samcache.extract.pipeline.open_shard import Filled, OpenShard
-from samcache.extract.pipeline.read_ahead import ReadAhead, Work
+from samcache.extract.pipeline.read.read_ahead import ReadAhead, Work
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
 _log = logging.getLogger(__name__)

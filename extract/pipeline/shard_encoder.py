@@ -18,7 +18,7 @@ from samcache.extract.pipeline.devices.device import open_device
 from samcache.extract.pipeline.devices.device_copies import Arrays
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard, ShardRows
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read.rows import Row
 
 T = TypeVar("T")
 _AHEAD = 1  # batches and ends of shards given to the device beyond those that it encodes at a time

@@ -21,7 +21,7 @@ from samcache.extract.changes import Changes
 from samcache.extract.pipeline import reuse
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
 

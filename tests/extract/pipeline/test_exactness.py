@@ -30,8 +30,8 @@ from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
+from samcache.extract.pipeline.read.rows import ReadyImage
 from samcache.extract.pipeline.reduction import cast_maps, refuse_lost_values
-from samcache.extract.pipeline.rows import ReadyImage
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 

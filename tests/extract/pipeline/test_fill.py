@@ -19,8 +19,8 @@ from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import count_lanes
 from samcache.extract.pipeline.progress import JobProgress
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.pipeline.read_ahead import Work
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.arrays.npz import NpzSource
 
@@ -148,7 +148,9 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
 
     monkeypatch.setattr(NpzSource, "image", counted)
     monkeypatch.setattr(BatchEncoder, "begin", through)
-    monkeypatch.setattr("samcache.extract.pipeline.read_ahead.count_reading_threads", lambda: 2)
+    monkeypatch.setattr(
+        "samcache.extract.pipeline.read.read_ahead.count_reading_threads", lambda: 2
+    )
     monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: lanes)
     source = write_npz(tmp_path / "more.npz", (200, 20, 20))
     run_extract(source=source, batch_size=2)

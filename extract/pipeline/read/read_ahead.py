@@ -17,8 +17,8 @@ from samcache.cache.store import Store
 from samcache.cache.writer import Writer
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.ranks import Division, count_reading_threads
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import GONE, Row, read_row
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import GONE, Row, read_row
 from samcache.extract.sources.base import Source
 
 
