@@ -70,16 +70,18 @@ class LiveEncoder:
                     yield store
 
     def _fill_store(
-        self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
+        self, folder: Path, source: Source, samples: pd.DataFrame, shard_encoder: ShardEncoder
     ) -> tuple[Store, Filled]:
-        identity = encoder.encoder.identity
+        identity = shard_encoder.encoder.identity
         shapes = pool_shapes(self.encoder.shapes, identity.pool)
         made = Description(identity, source.dataset, _SHARD, shapes)
         with Writer(folder) as writer:
             writer.create(lambda: (made, samples))
             places = np.arange(len(samples))
             work = Work(writer.open(), source, places, KnownRows(), Division())
-            filled = fill(work, encoder, writer, on_wait=lambda _: None)  # nobody else writes here
+            filled = fill(
+                work, shard_encoder, writer, on_wait=lambda _: None
+            )  # nobody else writes here
         return writer.open(), filled
 
 

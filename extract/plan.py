@@ -122,30 +122,30 @@ def plan_run(
     )
 
 
-def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
+def measure_speed(source: Source, shard_encoder: ShardEncoder) -> Speed | None:
     """Time reading and encoding on a few images, in the run's batches; None without any.
 
     The first batch warms the device up, and on a GPU compiles. It counts only where it took so
     long on a CPU that no other is begun.
     """
-    few = source.limited(PROBE)
+    encoder, few = shard_encoder.encoder, source.limited(PROBE)
     started = time.perf_counter()
-    images = read_probe_images(few, encoder.encoder.identity)
+    images = read_probe_images(few, encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
     if not images:
         return None
     batch = [
         Row(number, "", images[number % len(images)])
-        for number in range(min(encoder.batch.images, _LARGEST_BATCH))
+        for number in range(min(shard_encoder.batch.images, _LARGEST_BATCH))
     ]
     times: list[float] = []
-    least = 1 if encoder.encoder.device.type == "cpu" else 2
+    least = 1 if encoder.device.type == "cpu" else 2
     while len(times) < least or (sum(times) < _ENOUGH and len(times) < _BATCHES):
         started = time.perf_counter()
-        list(encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
+        list(shard_encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
         times.append(time.perf_counter() - started)
     encode = median(times[1:] or times) / len(batch)
-    device = str(encoder.encoder.device)
+    device = str(encoder.device)
     return Speed(encode, read, len(times) * len(batch), device)
 
 

@@ -38,7 +38,7 @@ def check_predictor(run: Run) -> None:
     """Raise ConfigError where a run cannot predict, or lacks what predictions need."""
     for name in _NEEDED:
         run.option(name)
-    for part in ("inputs", "identity", "reading", "design", "members"):
+    for part in ("inputs", "identity", "pixel_options", "design", "members"):
         getattr(run, part)
     if (attention := run.config.get("attention")) in _CONTROLS:
         raise ConfigError(
