@@ -18,9 +18,9 @@ from samcache.cache.errors import StoreError
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import describe_summary
 from samcache.extract.changes import Changes
-from samcache.extract.pipeline.read import reuse
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard
+from samcache.extract.pipeline.read import reuse
 from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
