@@ -79,9 +79,8 @@ class LiveEncoder:
             writer.create(lambda: (made, samples))
             places = np.arange(len(samples))
             work = Work(writer.open(), source, places, KnownRows(), Division())
-            filled = fill(
-                work, shard_encoder, writer, on_wait=lambda _: None
-            )  # nobody else writes here
+            # nobody else writes here
+            filled = fill(work, shard_encoder, writer, on_wait=lambda _: None)
         return writer.open(), filled
 
 

@@ -1,4 +1,4 @@
-"""Work of an extraction, and its images read ahead of the encoder, each shard under a claim."""
+"""What an extraction has to encode, read ahead of the encoder, each shard under a claim."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
