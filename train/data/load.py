@@ -31,7 +31,7 @@ Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spre
 _CPU = torch.device("cpu")
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
-_PREPARED = 16  # samples whose maps are in float64 at a time
+_PREPARED = 16  # samples whose images and maps are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def load_training_data(
         start, stop = store.commits[shard].rows
         first, last = np.searchsorted(rows, (start, stop))
         keep = torch.from_numpy(rows[first:last] - start)
-        raw = torch.from_numpy(store.read_images(start, stop))
-        images[first:last] = _resize(raw[keep], side)
+        raw = torch.from_numpy(store.read_images(start, stop))[keep]
+        resized = torch.split(images[first:last], _PREPARED)
+        for target, part in zip(resized, torch.split(raw, _PREPARED), strict=True):
+            target.copy_(_resize(part, side))
         for level, wanted in group_by_level(plan.sides).items():
             maps = torch.from_numpy(store.read_features(level, start, stop))
             chosen = maps[keep, : len(views)].flatten(0, 1)
