@@ -21,11 +21,6 @@ from samcache.train.scores.bootstrap import Predictions
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
 
 
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
