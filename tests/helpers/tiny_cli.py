@@ -14,6 +14,7 @@ import tiny_encoder  # noqa: F401 - makes vit_tiny known
 
 from samcache.cli import cli
 from samcache.commands.extract import ENCODERS
+from samcache.extract.pipeline import fill
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 
 
@@ -26,6 +27,7 @@ def run_command(pause: str, *words: str) -> None:
         return begin(self, *rest)
 
     BatchEncoder.begin = slowed  # type: ignore[method-assign]
+    fill._PATIENCE = 0.1  # for shards of a process that was killed
     choice = next(option for option in cli.commands["extract"].params if option.name == "encoder")
     choice.type = click.Choice([*ENCODERS, "vit_tiny"])
     cli(words)
