@@ -19,7 +19,7 @@ from samcache.cache.format.description import Description
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 
-CREATING, GROWING, COLLECTING = 40, 23, 22  # a step more than an undisturbed writer takes
+CREATING, GROWING, COLLECTING = 40, 23, 22  # steps of an undisturbed writer, and one more
 Hook = Callable[[], None]
 
 
@@ -95,7 +95,7 @@ class Place:
 
 
 def test_every_step_of_a_writer_is_disturbed() -> None:
-    """The numbers of steps above; a disturbance at the last of them comes too late."""
+    """The numbers above are the code's; a disturbance at a number itself comes too late."""
     place = Place()
     place.extract(1)
     assert place.steps == CREATING - 1

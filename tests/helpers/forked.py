@@ -61,7 +61,7 @@ class ForkedProcess:
 def start_ranks(
     function: Callable[..., None], words: list[str], folder: Path, size: int
 ) -> list[ForkedProcess]:
-    """Processes with the variables that torchrun sets, each forked instead of started."""
+    """Processes with the variables that torchrun sets; torchrun starts each from nothing."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     processes = []

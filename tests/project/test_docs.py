@@ -40,7 +40,7 @@ EXPERIMENT = ROOT / "benchmarks" / "experiment.md"  # generated, but its text na
 # What a page may use without making it itself: stores, and runs trained from them.
 STORES, RUNS = ("team.zarr", "breast.zarr"), ("runs/slca", "runs/none", "runs/shuffled")
 STATUS = {"doctor": (0, 1)}  # it ends with 1 on machines with little memory or disk
-# What is not printed is smaller than its default: one epoch, seed and tiny network.
+# Options that a command does not name: one epoch of one seed, a tiny network, small images.
 TINY_NETWORK = {"backbone": "timm:test_resnet", "image_size": 32, "batch_size": 8}
 SMALL = {"train": {"epochs": 1, "seeds": "0", **TINY_NETWORK}}
 OTHER_PROGRAMS = {"--nproc-per-node", "--standalone", "--nnodes", "--rdzv-backend"}
