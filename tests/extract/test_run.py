@@ -85,8 +85,8 @@ def test_a_run_that_stops_keeps_what_it_committed(
     monkeypatch.setattr(filling, "commit_shard", one_fails)
     with pytest.raises(OSError, match="disk full"):
         run_extract()
-    kept = set(Store(tmp_path / "toy.zarr").commits)  # 3 too where it was written beside the other
-    assert {0, 1} <= kept <= {0, 1, 3}
+    kept = set(Store(tmp_path / "toy.zarr").commits)
+    assert {0, 1} <= kept <= {0, 1, 3, 4}, "later ones too where they were written beside the other"
     monkeypatch.setattr(filling, "commit_shard", commit)
     store, summary = run_extract()
     assert store.pending() == []
