@@ -9,7 +9,7 @@ demo: $(READY)
 	$(BIN)/python demo/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-benchmarks: $(READY)
 	$(BIN)/python -m pytest benchmarks/tests

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samcache.api.dataset import FeatureDataset as FeatureDataset
+    from samcache.api.dataset import collate_items as collate_items
     from samcache.api.run import Run as Run
     from samcache.api.run import load_run as load_run
     from samcache.api.store import FeatureArray as FeatureArray
@@ -37,6 +38,7 @@ _MODULES = {
     "SamcacheError": "cache.errors",
     "Store": "api.store",
     "build_backbone": "train.model.backbones",
+    "collate_items": "api.dataset",
     "load_run": "api.run",
     "open": "api.store",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "Store",
     "__version__",
     "build_backbone",
+    "collate_items",
     "load_run",
     "open",
 ]

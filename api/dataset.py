@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
-from torch.utils.data._utils.collate import default_collate_fn_map
 
 from samcache.api.store import check_views, find_array_path, make_unknown_name_error
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.layout import EXTENTS, IMAGES
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store as StoredFeatures
 from samcache.train.data.dataset import Scale
@@ -26,33 +25,50 @@ if TYPE_CHECKING:
 
 _TRAIN = "train"
 _COUNTED = 256  # images whose values are counted at a time
+_BLOCK = 2**17  # values that are standardized at a time
+
+Item = dict[str, Any]  # a sample's tensors, label and id, by name
 
 
-class Item(dict[str, Any]):
-    """A sample's tensors, label and id, by name."""
+class Batch(Sequence[Item]):
+    """The items of a batch that was read together.
 
+    tensors: name -> the values of all items, which ``collate_items`` returns as they are.
+    """
 
-class Items(Sequence[Item]):
-    """The items of a batch that was read together; PyTorch's default collate copies nothing."""
+    def __init__(self, tensors: dict[str, Any]) -> None:
+        self.tensors = tensors
 
-    def __init__(self, batch: dict[str, Any]) -> None:
-        self.batch = batch
+    @cached_property
+    def _items(self) -> list[Item]:
+        values = zip(*self.tensors.values(), strict=True)
+        return [dict(zip(self.tensors, own, strict=True)) for own in values]
 
     def __len__(self) -> int:
-        return len(self.batch["id"])
+        return len(self.tensors["id"])
 
     def __getitem__(self, place: Any) -> Any:
         """One item, or several as a list for a slice."""
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        return Item({name: values[place] for name, values in self.batch.items()})
+        return self._items[place]
+
+
+def collate_items(items: Sequence[Item]) -> dict[str, Any]:
+    """A batch of items: name -> tensor (B, …), "id" -> list of B texts; for ``DataLoader``.
+
+    Items that a ``FeatureDataset`` read together are not copied, unlike by PyTorch's default
+    collate, which returns the same batch.
+    """
+    if isinstance(items, Batch):
+        return items.tensors
+    collated: dict[str, Any] = default_collate(list(items))
+    return collated
 
 
 class FeatureDataset(Dataset[Item]):
     """The readable samples of a split.
 
     An item is a dict: level -> map (C, h, w), "images" -> (3, F, F), "label" -> int64, which
-    indexes ``classes``, and "id" -> text. PyTorch's default collate makes a batch of items.
+    indexes ``classes``, and "id" -> text. ``collate_items`` makes a batch of items.
 
     images: whether items hold the images. standardize: maps and images are float32, with the mean
     and deviation of each channel over the store's training split (maps: those that ``samcache
@@ -107,7 +123,7 @@ class FeatureDataset(Dataset[Item]):
         item: Item = self.__getitems__([index])[0]
         return item
 
-    def __getitems__(self, indices: Sequence[int]) -> Items:
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
         """The items of a batch, read together."""
         self._check_process()
         places = np.asarray(indices, np.int64)
@@ -115,7 +131,7 @@ class FeatureDataset(Dataset[Item]):
         batch: dict[str, Any] = self._show_views(read, len(places))
         batch["label"] = self.labels[torch.from_numpy(places)]
         batch["id"] = [self._ids[place] for place in places]
-        return Items(batch)
+        return Batch(batch)
 
     def _show_views(self, read: dict[str, np.ndarray[Any, Any]], count: int) -> dict[str, Tensor]:
         """Name -> maps (B, C, h, w) or images (B, 3, F, F), each sample in its drawn view."""
@@ -126,18 +142,23 @@ class FeatureDataset(Dataset[Item]):
         for name, path in self._paths.items():
             values, scale = torch.from_numpy(read[path]), self.scales.get(name)
             if name == IMAGES:
-                pixels = values if scale is None else _standardize_pixels(values, scale)
-                found[name] = pixels.permute(0, 3, 1, 2)
+                extents = torch.from_numpy(read[EXTENTS].astype(np.int64)) if self._turns else None
+                found[name] = self._show_images(values, extents, drawn)
                 continue
             if len(self._places) > 1:
                 maps = values[torch.arange(count), torch.tensor(self._places)[drawn]]
             else:
                 maps = values[:, self._places[0]]  # not copied
-            found[name] = maps if scale is None else scale.apply(maps)
-        if self._turns:
-            extents = torch.from_numpy(read[EXTENTS].astype(np.int64))
-            found[IMAGES] = turn_images(found[IMAGES], extents, self.views, drawn)
+            found[name] = maps if scale is None else _standardize(maps, scale.mean, scale.std)
         return found
+
+    def _show_images(self, pixels: Tensor, extents: Tensor | None, drawn: Tensor) -> Tensor:
+        """Images (B, F, F, 3) -> (B, 3, F, F), each in its drawn view if there are extents."""
+        scale, images = self.scales.get(IMAGES), pixels.permute(0, 3, 1, 2)
+        if extents is not None:
+            turned = turn_images(images, extents, self.views, drawn)
+            return turned if scale is None else _standardize(turned, scale.mean, scale.std)
+        return images if scale is None else _standardize_pixels(pixels, scale).permute(0, 3, 1, 2)
 
     def _check_process(self) -> None:
         """Raise ConfigError in a forked worker of a remote store: its connection would hang."""
@@ -154,28 +175,27 @@ class FeatureDataset(Dataset[Item]):
         return f"FeatureDataset({len(self)} samples of {', '.join(self._paths)})"
 
 
-def collate_items(items: Sequence[Item], **_: Any) -> dict[str, Any]:
-    """Items that were read together as they are, others stacked."""
-    if isinstance(items, Items):
-        return items.batch
-    collated: dict[str, Any] = default_collate([dict(item) for item in items])
-    return collated
-
-
-default_collate_fn_map[Item] = collate_items
-
-
 def _standardize_pixels(images: Tensor, scale: Scale) -> Tensor:
     """Images (B, F, F, 3) uint8 -> float32, each value as ``Scale.apply`` gives it.
 
-    Image by image, so that the three steps stay in the processor's cache; with whole lines of mean
-    and deviation, since three numbers by themselves are repeated four times as slowly.
+    With whole lines of mean and deviation, since three numbers by themselves are repeated four
+    times as slowly.
     """
     side = images.shape[2]
     mean, std = (value.view(1, 3).repeat(side, 1) for value in (scale.mean, scale.std))
-    found = torch.from_numpy(np.empty(images.shape, np.float32))  # which asks for huge pages
-    for image, pixels in zip(found, images, strict=True):
-        image.copy_(pixels).sub_(mean).div_(std)
+    return _standardize(images.flatten(0, 1), mean, std).view(images.shape)
+
+
+def _standardize(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Values (n, …) of any dtype -> float32, each as ``Scale.apply`` gives it.
+
+    By blocks, so that the three steps stay in the processor's cache.
+    """
+    found = torch.from_numpy(np.empty(values.shape, np.float32))  # which asks for huge pages
+    block = max(1, _BLOCK // max(1, values[:1].numel()))
+    parts = zip(torch.split(found, block), torch.split(values, block), strict=True)
+    for part, own in parts:
+        part.copy_(own).sub_(mean).div_(std)
     return found
 
 
@@ -188,7 +208,7 @@ def _read_scales(features: StoredFeatures, paths: Mapping[str, str]) -> dict[str
             f"{features.location} has no readable sample in the split train, whose mean and "
             "deviation standardize needs: give standardize=False"
         )
-    moments = read_moments(features, rows)
+    moments = features.read_moments(rows)
     scales = {}
     for name in paths:
         if name == IMAGES:

@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from samcache.api.store import Store
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.place_kind import is_store
 from samcache.cache.objects.location import is_remote
+from samcache.cache.objects.place_kind import is_store
 from samcache.cache.store import Store as StoredFeatures
 from samcache.extract.images.colour import Window, parse_window, to_rgb
 from samcache.extract.images.decode import pixels_to_image
@@ -114,7 +114,7 @@ class Run:
         window = parse_window(self._run.identity.window)
         if all(isinstance(one, str | Path) for one in given):
             asked = SourceOptions(window=window)
-            reading = follow_run(asked, self._run.reading, str(self.folder))
+            reading = follow_run(asked, self._run.pixel_options, str(self.folder))
             return open_inputs([str(one) for one in given], reading, hash_ids=False)
         source = ImagesInMemory([_convert_to_image(one, window) for one in given])
         return [Inputs(source, source.samples)]

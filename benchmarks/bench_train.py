@@ -34,11 +34,11 @@ from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
 from samcache.train.data.load import InputPlan, load_training_data
 from samcache.train.data.scaling import scale_inputs
+from samcache.train.data.spreads import compute_spreads, find_level, is_spread
 from samcache.train.fit import training as loop
 from samcache.train.fit.build import build_classifier
 from samcache.train.fit.precision import compute_in, resolve_precision
 from samcache.train.model.pooling import divide_by_kernel
-from samcache.train.model.spreads import compute_spreads, find_level, is_spread
 from samcache.train.run import plan_inputs, train
 from samcache.train.tasks.trainings import plan_trainings
 

@@ -29,11 +29,10 @@ from samcache.cache.care.verify import verify
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import Writer, commit_shard
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.reuse import KnownRows
 
 LEVELS = ("patch", "early", "middle", "late", "neck")
 SHARD_ROWS = 64  # the default of samcache extract
@@ -101,8 +100,8 @@ def plan(location: Path, rows: int, assume_unchanged: bool) -> Callable[[], Any]
     """What ``samcache extract`` does until it knows which rows to encode; images cost no time."""
     from samcache.extract.changes import find_places
     from samcache.extract.options import ExtractOptions
-    from samcache.extract.pipeline.fill import Work
     from samcache.extract.pipeline.ranks import Division
+    from samcache.extract.pipeline.read.read_ahead import Work
     from samcache.extract.run import update_table
     from samcache.extract.sources.base import Source, SourceImage
     from samcache.extract.sources.source_hashes import SourceHashes
@@ -136,7 +135,7 @@ def opening(location: Path) -> None:
     """Open a store as training does, but for images and features."""
     store = Store(location)
     assert (store.samples["status"] == "ok").all()
-    read_moments(store)
+    store.read_moments()
 
 
 def prepare(step: str, location: Path, rows: int) -> Callable[[], Any]:

@@ -21,10 +21,10 @@ from msgspec import Meta
 
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.files.typed_json import Count, Number, Text, convert
+from samcache.cache.format.description import CLAIMS
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 
-CLAIMS = "claims"
 EXPIRY = 120.0  # seconds without renewal; clocks of different machines may differ by half of it
 _RENEWALS = 4  # within one expiry
 _ATTEMPT = re.compile(r"[0-9]{4,15}")

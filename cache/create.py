@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from samcache.cache.claims import CLAIMS
 from samcache.cache.errors import OvertakenError, StoreError, UnfinishedError
-from samcache.cache.format.description import BEGUN, ROOT, SPARE, Description, read_description
+from samcache.cache.format.description import (
+    BEGUN,
+    CLAIMS,
+    ROOT,
+    SPARE,
+    Description,
+    read_description,
+)
 from samcache.cache.format.layout import is_same_metadata, make_array_metadata
 from samcache.cache.format.samples import (
     NEWEST,

@@ -15,7 +15,7 @@ import pandas as pd
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import Commit, make_commit_key
 from samcache.cache.format.description import Dataset, Description, read_description
-from samcache.cache.format.layout import IMAGES, ArraySpec, Layout, make_feature_path
+from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec, Layout, make_feature_path
 from samcache.cache.format.records import compute_checksum
 from samcache.cache.format.samples import Generation, read_newest_generation, read_samples
 from samcache.cache.format.shards import (
@@ -24,6 +24,7 @@ from samcache.cache.format.shards import (
     ShardBuffers,
     count_shard_bytes,
 )
+from samcache.cache.format.statistics import Moments
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, run_in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
 
@@ -120,14 +121,10 @@ class Store:
         """Every commit record, by shard; raises StoreError at the first that is damaged."""
         if self.objects.listable:
             shards: list[int] = self.list_committed()
-            return dict(zip(shards, self._read_commits(shards), strict=True))
+            read = run_in_parallel if self.remote else map
+            return dict(zip(shards, read(self.read_commit, shards), strict=True))
         found = run_in_parallel(self.find_commit, range(self.layout.shards))
         return {commit.shard: commit for commit in found if commit is not None}
-
-    def _read_commits(self, shards: list[int]) -> list[Commit]:
-        if self.remote:
-            return list(run_in_parallel(self.read_commit, shards))
-        return [self.read_commit(shard) for shard in shards]
 
     def list_committed(self) -> list[int]:
         """Shards that have a commit record now, in order."""
@@ -265,3 +262,24 @@ class Store:
     def read_images(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Rows of the cached images, (n, F, F, 3) uint8 RGB; raises StoreError as ``read``."""
         return self.read(IMAGES, start, stop)
+
+    def read_moments(self, rows: npt.NDArray[np.int64] | None = None) -> dict[str, Moments]:
+        """Each level's moments per channel over the unpooled maps of some rows, (m,).
+
+        Rows are those of the table's column row and must be readable; None means every readable one
+        of the training split. Raises StoreError where statistics are damaged.
+        """
+        if rows is None:
+            table = self.samples
+            rows = table["row"][(table["status"] == "ok") & (table["split"] == "train")].to_numpy()
+        chosen = np.zeros(self.layout.rows, np.bool_)
+        chosen[rows] = True
+        places = self.layout.channels
+        total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
+        for shard in sorted(self.commits):
+            start, stop = self.layout.find_rows(shard)
+            found = self.read(STATISTICS, start, stop)[chosen[start:stop]]
+            for level, place in places.items():
+                part = Moments.of_images(found[:, 0, place], found[:, 1, place])
+                total[level] = total[level].merge(part)
+        return total

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from samcache.cache.files.typed_fields import FieldKind, read_field
-from samcache.cache.format import reading
+from samcache.cache.format import pixel_options
 from samcache.cache.text import count_nouns
 from samcache.extract.sources.options import SourceOptions
 
@@ -195,7 +195,7 @@ def _make_type(kind: FieldKind) -> Any:
     return (At if kind.value is int else Share)(**limits)
 
 
-FRAMES = click.Choice(reading.FRAMES)
+FRAMES = click.Choice(pixel_options.FRAMES)
 
 _SOURCE_OPTIONS = {
     "root": option(

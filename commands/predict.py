@@ -153,7 +153,7 @@ def _open_stores(
         yield Store(inputs[0])
         return
     asked = SourceOptions(**reading, window=parse_window(run.identity.window))
-    how = follow_run(asked, run.reading, str(run.folder))
+    how = follow_run(asked, run.pixel_options, str(run.folder))
     found = open_inputs(inputs, how, hash_ids)
     passed_over = [name for given in found for name in given.source.passed_over]
     for line in describe_passed_over(passed_over):
@@ -167,8 +167,8 @@ def _open_stores(
 
 
 def _is_store(name: str) -> bool:
-    from samcache.cache.files.place_kind import is_store
     from samcache.cache.objects.location import is_remote
+    from samcache.cache.objects.place_kind import is_store
 
     return is_remote(name) or is_store(Path(name))
 

@@ -11,7 +11,7 @@ from samcache.cache.errors import StoreError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.format.samples import COLUMNS
 from samcache.cache.store import Store
-from samcache.extract.pipeline.rows import GONE
+from samcache.extract.pipeline.read.rows import GONE
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.known_splits import ReadHashes, follow_known_splits
 from samcache.extract.sources.source_hashes import read_hashes

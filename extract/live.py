@@ -16,10 +16,11 @@ from samcache.cache.writer import Writer
 from samcache.extract.encoders.load import Encoder, pool_shapes
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.images.oddities import Oddities
-from samcache.extract.pipeline.fill import Work, fill
+from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.inputs import Inputs
@@ -69,15 +70,17 @@ class LiveEncoder:
                     yield store
 
     def _fill_store(
-        self, folder: Path, source: Source, samples: pd.DataFrame, encoder: ShardEncoder
+        self, folder: Path, source: Source, samples: pd.DataFrame, shard_encoder: ShardEncoder
     ) -> tuple[Store, Filled]:
-        shapes = pool_shapes(self.encoder.shapes, encoder.identity.pool)
-        made = Description(encoder.identity, source.dataset, _SHARD, shapes)
+        identity = shard_encoder.encoder.identity
+        shapes = pool_shapes(self.encoder.shapes, identity.pool)
+        made = Description(identity, source.dataset, _SHARD, shapes)
         with Writer(folder) as writer:
             writer.create(lambda: (made, samples))
             places = np.arange(len(samples))
             work = Work(writer.open(), source, places, KnownRows(), Division())
-            filled = fill(work, encoder, writer, on_wait=lambda _: None)  # nobody else writes here
+            # nobody else writes here
+            filled = fill(work, shard_encoder, writer, on_wait=lambda _: None)
         return writer.open(), filled
 
 

@@ -21,8 +21,8 @@ from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.exactness import PROBE, read_probe_images
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.ranks import count_reading_threads, find_division
-from samcache.extract.pipeline.reuse import KnownRows, open_reusable
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.source_hashes import read_hashes
@@ -124,13 +124,13 @@ def plan_run(
     )
 
 
-def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
+def measure_speed(source: Source, shard_encoder: ShardEncoder) -> Speed | None:
     """Time reading and encoding on a few images, in the run's batches; None without any.
 
     The first batch warms the device up, and on a GPU compiles. It counts only where it took so
     long on a CPU that no other is begun.
     """
-    few = source.limit(PROBE)
+    encoder, few = shard_encoder.encoder, source.limit(PROBE)
     started = time.perf_counter()
     images = read_probe_images(few, encoder.identity)
     read = (time.perf_counter() - started) / max(1, len(images))
@@ -138,13 +138,13 @@ def measure_speed(source: Source, encoder: ShardEncoder) -> Speed | None:
         return None
     batch = [
         Row(number, "", images[number % len(images)])
-        for number in range(min(encoder.batch.images, _LARGEST_BATCH))
+        for number in range(min(shard_encoder.batch.images, _LARGEST_BATCH))
     ]
     times: list[float] = []
     least = 1 if encoder.device.type == "cpu" else 2
     while len(times) < least or (sum(times) < _ENOUGH and len(times) < _BATCHES):
         started = time.perf_counter()
-        list(encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
+        list(shard_encoder.encode([ShardRows(0, (0, len(batch)), batch)]))
         times.append(time.perf_counter() - started)
     encode = median(times[1:] or times) / len(batch)
     device = str(encoder.device)

@@ -10,7 +10,7 @@ from samcache.cache.care.damage.restore import restore_columns, restore_records,
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import ObjectRecord, make_commit_key, make_spare_key
-from samcache.cache.format.reading import Reading
+from samcache.cache.format.pixel_options import PixelOptions
 from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store
 from samcache.cache.writer import Writer
@@ -84,7 +84,7 @@ def repair(options: RepairOptions) -> RepairSummary:
 def _open_source(store: Store, options: RepairOptions) -> Source:
     """The source, read as the store's images were; raises SourceError where it cannot be."""
     reading = replace(options.reading, window=parse_window(store.identity.window))
-    recorded = Reading.from_record(store.provenance)
+    recorded = PixelOptions.from_record(store.provenance)
     source = open_source(options.source, follow_reading(reading, recorded, store.location))
     refuse_other_reading(source, store.provenance, store.location)
     return source

@@ -21,11 +21,12 @@ from samcache.extract.changes import (
     make_next_table,
 )
 from samcache.extract.options import ExtractOptions
-from samcache.extract.pipeline.fill import Work, fill
+from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
 from samcache.extract.pipeline.progress import report_job_progress
 from samcache.extract.pipeline.ranks import Division, find_division
-from samcache.extract.pipeline.reuse import KnownRows, open_reusable
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows, open_reusable
 from samcache.extract.pipeline.shard_encoder import open_shard_encoder
 from samcache.extract.sources.known_splits import ReadHashes
 from samcache.extract.sources.source_hashes import SourceHashes
@@ -124,11 +125,14 @@ def run_encoder(
 ) -> Filled:
     """Encode and commit the store's pending shards; what this process has committed."""
     options = target.options
+    known = open_reusable(options.reuse, store.identity)
+    if store.generation.number:  # the table has changed: images may have got new rows
+        known.append(store)
     work = Work(
         store,
         target.source,
         find_places(store, target.samples),
-        KnownRows(_open_known(store, options.reuse)),
+        KnownRows(known),
         share,
         options.strict,
         partial=options.limit is not None,
@@ -146,11 +150,6 @@ def run_encoder(
     batch = shard_encoder.batch
     if filled.encoded and not batch.fixed:
         lanes = f", {batch.lanes} batches side by side" if batch.lanes > 1 else ""
-        text = f"batch size that fits: {batch.size} on {shard_encoder.device}{lanes}"
+        text = f"batch size that fits: {batch.size} on {shard_encoder.encoder.device}{lanes}"
         on_remark(Remark(text, "batch_size"))
     return filled
-
-
-def _open_known(store: Store, locations: tuple[str, ...]) -> list[Store]:
-    """Stores of known images: those to reuse, and the store itself once its table has changed."""
-    return open_reusable(locations, store.identity) + ([store] if store.generation.number else [])

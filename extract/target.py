@@ -11,8 +11,8 @@ import pandas as pd
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.format.description import DRAWN, Description
 from samcache.cache.format.identity import Identity
+from samcache.cache.format.pixel_options import PROVENANCE
 from samcache.cache.format.precision import Precision
-from samcache.cache.format.reading import PROVENANCE
 from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import is_remote
@@ -26,8 +26,8 @@ from samcache.extract.images.colour import describe_window
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline.devices.device import open_device
 from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import read_row
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.known_splits import ReadHashes, keep_copies_together
@@ -63,7 +63,7 @@ class Target:
 
 def open_limited(options: ExtractOptions) -> Source:
     """Open the source, reduced to the limit; raises SamcacheError where it is refused."""
-    _refuse_store_within(options)
+    _refuse_store_within(options.source, options.store)
     source = open_source(options.source, follow_store(options.reading, options.store))
     if options.limit is not None:
         if options.prune:
@@ -119,7 +119,10 @@ def describe_store(target: Target, read_hashes: ReadHashes) -> tuple[Description
         target.shapes,
         provenance,
     )
-    return description, _keep_copies_together(target, read_hashes)
+    if not target.source.split_origin.startswith(DRAWN):
+        return description, target.samples
+    seed = target.options.reading.split_seed
+    return description, _keep_copies_together(target.samples, target.source, seed, read_hashes)
 
 
 def open_store(store: Store, target: Target) -> Store:
@@ -135,12 +138,11 @@ def open_store(store: Store, target: Target) -> Store:
     return store
 
 
-def _refuse_store_within(options: ExtractOptions) -> None:
+def _refuse_store_within(source: Path, store: str | Path) -> None:
     """Raise ConfigError where the store would be a class folder of the next run's source."""
-    within = options.source.resolve()
-    if not is_remote(options.store) and within in Path(options.store).resolve().parents:
+    if not is_remote(store) and source.resolve() in Path(store).resolve().parents:
         raise ConfigError(
-            f"the store {options.store} is inside {options.source}, whose folders are classes: "
+            f"the store {store} is inside {source}, whose folders are classes: "
             "give a path outside the source",
             hint="store",
         )
@@ -180,14 +182,13 @@ def _make_identity(encoder: Encoder, options: ExtractOptions) -> Identity:
     )
 
 
-def _keep_copies_together(target: Target, read_hashes: ReadHashes) -> pd.DataFrame:
-    """The samples of a new store; where splits are drawn, copies of an image share one."""
-    source = target.source
-    if not source.split_origin.startswith(DRAWN):
-        return target.samples
+def _keep_copies_together(
+    samples: pd.DataFrame, source: Source, split_seed: int, read_hashes: ReadHashes
+) -> pd.DataFrame:
+    """The samples with drawn splits, where copies of an image share one."""
     sha256 = read_hashes(list(range(len(source.samples))))
-    split = keep_copies_together(source.samples, sha256, target.options.reading.split_seed)
-    return target.samples.assign(split=split.to_numpy())
+    split = keep_copies_together(source.samples, sha256, split_seed)
+    return samples.assign(split=split.to_numpy())
 
 
 def _measure_precision(target: Target) -> Precision | None:
@@ -200,7 +201,8 @@ def _measure_precision(target: Target) -> Precision | None:
     images = read_probe_images(target.source, target.identity)
     if not images:
         _refuse_unreadable(target)
-    return measure_precision(target.open_encoder(), images, exact)
+    opened = target.open_encoder()
+    return measure_precision(opened.encoder, opened.batch, images, exact)
 
 
 def _refuse_unreadable(target: Target) -> None:
@@ -221,6 +223,6 @@ def _describe_making(precision: Precision | None, source: Source) -> dict[str, o
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in packages},
-        PROVENANCE: source.reading.to_json(),
+        PROVENANCE: source.pixel_options.to_json(),
         **({"precision": precision.to_json()} if precision else {}),
     }

@@ -1,11 +1,14 @@
 """Inputs that many tests share: small sources, a tiny encoder, and the real files where present."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from exported_programs import not_exported
 from reported_runs import reported_runs
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
@@ -21,7 +24,7 @@ from samcache.extract.summary import ExtractSummary
 
 # the fixtures of other modules
 __all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]
-__all__ += ["reported_runs"]
+__all__ += ["not_exported", "reported_runs"]
 
 
 def _folder_from(variable: str) -> Path:
@@ -29,6 +32,14 @@ def _folder_from(variable: str) -> Path:
     if not value:
         pytest.skip(f"{variable} is not set: no real files here")
     return Path(value).resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting_for_the_disk() -> Iterator[None]:
+    """Only a power cut, which no test makes, needs data to be on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture
@@ -63,22 +74,35 @@ def npz(tmp_path: Path) -> Path:
     return write_npz(tmp_path / "toy.npz")
 
 
+@pytest.fixture(scope="session")
+def toy_store(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty grey images of two classes by the tiny encoder; nobody changes it."""
+    folder = tmp_path_factory.mktemp("toy")
+    extract(_toy_options(write_npz(folder / "toy.npz"), folder / "toy.zarr", checkpoint))
+    return folder / "toy.zarr"
+
+
+@pytest.fixture
+def store(toy_store: Path, tmp_path: Path) -> Store:
+    """A copy of the toy store, for a test to train from, to damage or to change."""
+    shutil.copytree(toy_store, tmp_path / "toy.zarr")
+    return Store(tmp_path / "toy.zarr")
+
+
+def _toy_options(source: Path, store: Path, checkpoint: Path) -> ExtractOptions:
+    return ExtractOptions(
+        source, store, "vit_tiny", checkpoint, pool=2, batch_size=3, shard_rows=8,
+        precision="float32",  # the same on every machine
+    )  # fmt: skip
+
+
 @pytest.fixture
 def run_extract(npz: Path, checkpoint: Path, tmp_path: Path) -> Extract:
     """Extract with the tiny encoder into ``<tmp>/<name>.zarr``; keywords override the options."""
 
     def run(name: str = "toy", **changes: object) -> tuple[Store, ExtractSummary]:
-        options = {
-            "source": npz,
-            "store": tmp_path / f"{name}.zarr",
-            "encoder": "vit_tiny",
-            "checkpoint": checkpoint,
-            "pool": 2,
-            "batch_size": 3,
-            "shard_rows": 8,
-            "precision": "float32",  # the same on every machine
-        }
-        settings = ExtractOptions(**{**options, **changes})  # type: ignore[arg-type]
+        options = _toy_options(npz, tmp_path / f"{name}.zarr", checkpoint)
+        settings = replace(options, **changes)  # type: ignore[arg-type]
         summary = extract(settings)
         return Store(settings.store), summary
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.whole_file import replace_file
+from samcache.cache.files.whole_file import replace_file, write_json
 from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
 from samcache.train.predict import predict_store
 from samcache.train.runs.csv_cells import guard_cells
 from samcache.train.runs.ensemble import load_ensemble
-from samcache.train.runs.folder import PREDICTIONS, write_json
+from samcache.train.runs.folder import PREDICTIONS
 from samcache.train.runs.run import Run
 from samcache.train.scores.bootstrap import LabelledPredictions, Summary
 from samcache.train.scores.metrics import Floats, Ints

@@ -145,7 +145,7 @@ def keep_program(
             },
             "classes": run.classes,
             "identity": asdict(run.identity),
-            "reading": run.reading.to_json(),
+            "reading": run.pixel_options.to_json(),
             "fingerprint": run.identity.compute_fingerprint(),
             "checked": {"tried": tried, "largest_difference": difference},
             "versions": {name: version(name) for name in ("samcache", "torch", "pillow")},

@@ -1,10 +1,8 @@
 """``samcache predict``: a run's probabilities for the images of a store, shard by shard."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -13,36 +11,10 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.data.load import read_inputs
 from samcache.train.runs.ensemble import Ensemble, check_features
+from samcache.train.runs.predictions import PredictedShard
 from samcache.train.runs.run import Run
-from samcache.train.scores.ensemble_mean import average_members
-
-Floats32 = npt.NDArray[np.float32]
 
 _BATCH = 64  # images that go through a classifier at once
-
-
-@dataclass(frozen=True)
-class PredictedShard:
-    """Samples of one shard, and every member's probabilities for them.
-
-    samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
-    cannot be read. pooled: level -> (r, C, h, w), the classifiers' inputs, for the r readable
-    images.
-    """
-
-    samples: pd.DataFrame
-    probabilities: Floats32
-    pooled: dict[str, Tensor]
-
-    @property
-    def readable(self) -> npt.NDArray[np.bool_]:
-        """Which samples have an image, (n,)."""
-        return (self.samples["status"] == "ok").to_numpy()
-
-    @property
-    def mean(self) -> Floats32:
-        """The ensemble's probabilities, (n, K) float32."""
-        return average_members(self.probabilities)
 
 
 def predict_store(
@@ -88,6 +60,6 @@ def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
     for name, values in zip(ensemble.names, each, strict=True):
         if not values.isfinite().all():
             raise ConfigError(
-                f"{run.find_weights(name)} is damaged: its predictions are not numbers; train the "
+                f"{run.find_weights(name)} is damaged, its predictions are no numbers: train the "
                 "run again"
             )

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from samcache.cache.format.layout import STATISTICS
 from samcache.cache.labels.copies import number_groups
 from samcache.cache.store import Store
+from samcache.train.data.spreads import LEAST_DEVIATION
 from samcache.train.model.discriminant import Discriminant
-from samcache.train.model.spreads import LEAST_DEVIATION
 from samcache.train.scores.bootstrap import Interval, LabelledPredictions
 from samcache.train.scores.metrics import Floats, Ints, compute_macro_auc
 from samcache.train.tasks.trainings import plan_trainings

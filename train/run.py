@@ -4,11 +4,12 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
 import torch
 
 from samcache.cache.care.stage import stage_store
@@ -29,7 +30,7 @@ from samcache.train.fit.training import DivergedError, EpochMetrics, MemberResul
 from samcache.train.model.backbones import hash_weights
 from samcache.train.model.pooling import choose_sides
 from samcache.train.model.stage_shapes import run_once
-from samcache.train.runs.folder import lock_folder, open_run_folder
+from samcache.train.runs.folder import CHECKPOINTS, lock_folder, open_run_folder
 from samcache.train.runs.write import Results, RunContent, summarise, write_run
 from samcache.train.tasks.splits import Member
 from samcache.train.tasks.trainings import Trainings, plan_trainings
@@ -91,7 +92,7 @@ def _prepare(
         if distributed.get_rank() == 0:
             locks.enter_context(lock_folder(config.out))
         decided = describe_run(config, inputs, planned.members)
-        checkpoints = Checkpoints(config.out, decided, config.overwrite)
+        checkpoints = Checkpoints(config.out / CHECKPOINTS, decided, config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(config.out / TENSORBOARD, ignore_errors=True)
     if config.ordered:
@@ -118,7 +119,7 @@ def plan_inputs(
 def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) -> Results:
     """Load the data, train every member, and write the run."""
     config, inputs, started = prepared.config, prepared.inputs, time.perf_counter()
-    data = load_where_it_fits(inputs, config, on_remark)
+    data = load_where_it_fits(inputs, config, on_remark, distributed.count_processes_here())
     load_seconds = time.perf_counter() - started
     trained = _train_members(prepared, data, on_progress)
     run = RunContent(
@@ -143,7 +144,8 @@ def _train_members(
 ) -> list[MemberResult]:
     """Train every member in turn; one that is finished already is read from its checkpoint."""
     config, checkpoints = prepared.config, prepared.checkpoints
-    write_event = _open_events(config)
+    writes_events = config.tensorboard and distributed.get_rank() == 0
+    write_event = open_event_writer(config.out / TENSORBOARD) if writes_events else None
     total = len(prepared.members) * config.epochs
     trained: list[MemberResult] = []
     scaled = scale_for_members(data, prepared.inputs.store, prepared.members)
@@ -153,7 +155,8 @@ def _train_members(
 
         def on_epoch(line: EpochMetrics, member: Member = member, begun: int = begun) -> None:
             on_progress(TrainingProgress(begun + line.epoch, total, line))
-            write_event(member.name, line)
+            if write_event is not None:
+                write_event(member.name, line)
 
         given = choose_features(inputs, member, config.attention)
         drawn = next(prepared.drawn, None)  # every other member draws its own
@@ -169,13 +172,6 @@ def _train_members(
     return trained
 
 
-def _open_events(config: TrainConfig) -> Callable[[str, EpochMetrics], None]:
-    """A function that writes a member's epoch to TensorBoard, or nowhere."""
-    if config.tensorboard and distributed.get_rank() == 0:
-        return open_event_writer(config.out / TENSORBOARD)
-    return lambda _name, _line: None
-
-
 def describe_run(
     config: TrainConfig, inputs: InputPlan, members: Sequence[Member]
 ) -> dict[str, Any]:
@@ -188,15 +184,18 @@ def describe_run(
     for member in members:
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
-    table = {"samples": _hash_samples(inputs), "rows": rows.hexdigest()[:16]}
+    table = {
+        "samples": _hash_samples(inputs.samples, inputs.classes),
+        "rows": rows.hexdigest()[:16],
+    }
     if weights := hash_weights(config.pretrained):
         table["pretrained_sha256"] = weights
     fingerprint = inputs.store.fingerprint[:16]
     return {**options, "fingerprint": fingerprint, **table, "torch": torch.__version__}
 
 
-def _hash_samples(inputs: InputPlan) -> str:
+def _hash_samples(samples: pd.DataFrame, classes: tuple[str, ...]) -> str:
     """Of the classes, and of every readable sample: another data set has the same fingerprint."""
-    table = inputs.samples[["id", "label", "split", "group", "sha256"]]
-    text = json.dumps(inputs.classes) + table.to_csv(index=False)
+    table = samples[["id", "label", "split", "group", "sha256"]]
+    text = json.dumps(classes) + table.to_csv(index=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -20,7 +20,7 @@ from samcache.train.data.dataset import IDENTITY, TrainingData
 from samcache.train.data.load import InputPlan, Sides, choose_image_side, load_where_it_fits
 from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit.build import draw_backbone
-from samcache.train.fit.distributed import choose_device
+from samcache.train.fit.distributed import choose_device, count_processes_here
 from samcache.train.fit.memory import TooLargeError
 from samcache.train.fit.precision import forbid_tf32, resolve_precision
 from samcache.train.fit.training import DivergedError, EpochMetrics, train_member
@@ -143,7 +143,8 @@ class _SharedInputs:
         )
 
     def _load_missing(self, options: TrainConfig, sides: Sides) -> TrainingData:
-        data = load_where_it_fits(replace(self._plan, sides=sides), options, self._on_remark)
+        plan = replace(self._plan, sides=sides)
+        data = load_where_it_fits(plan, options, self._on_remark, count_processes_here())
         if self._images is not None:  # they are the same
             data = replace(data, images=self._images.images)
         data = scale_inputs(data, self._plan.store, self.member.train)

@@ -98,7 +98,7 @@ def _score(
     taps = config.resolve_taps(store.identity.levels)
     planned = Trainings(select_readable(store), members, store.dataset.classes, ())
     inputs, _ = plan_inputs(config, store, planned)
-    data = load_where_it_fits(inputs, config, ignore_remark)
+    data = load_where_it_fits(inputs, config, ignore_remark, 1)
     labels = data.labels.cpu().numpy()
     for member in members:
         scaled = scale_inputs(data, store, member.train)

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from samcache.cache.claims import CLAIMS, Claims, find_newest_claim, make_claim_key
+from samcache.cache.claims import Claims, find_newest_claim, make_claim_key
 from samcache.cache.create import TABLE, make_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
-from samcache.cache.format.description import ROOT
+from samcache.cache.format.description import CLAIMS, ROOT
 from samcache.cache.format.layout import EXTENTS, IMAGES, STATISTICS
 from samcache.cache.format.samples import (
     NEWEST,

@@ -16,10 +16,10 @@ from samcache.cache.errors import (
     UnreachableError,
     describe_os_error,
 )
-from samcache.cache.files.place_kind import names_samcache
 from samcache.cache.format.description import ROOT, SPARE
 from samcache.cache.objects.base import LARGEST_RECORD, Objects, run_in_parallel
 from samcache.cache.objects.location import is_remote, open_objects
+from samcache.cache.objects.place_kind import names_samcache
 from samcache.cache.store import Store
 
 UNFINISHED = "unfinished"  # its creation was interrupted, or goes on: no damage

@@ -13,7 +13,7 @@ import pandas as pd
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.format.description import Dataset, Description
-from samcache.cache.format.reading import PROVENANCE, Reading, join_readings
+from samcache.cache.format.pixel_options import PROVENANCE, PixelOptions, join_pixel_options
 from samcache.cache.format.samples import COLUMNS, describe_difference
 from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.labels.duplicates import refuse_split_groups
@@ -108,7 +108,7 @@ def plan_merge(
         ),
         first.rows_per_shard,
         first.layout.level_shapes,
-        {"merged": _record_provenance(stores, prefixes), **_record_reading(stores)},
+        {"merged": _record_provenance(stores, prefixes), **_record_pixel_options(stores)},
     )
     return Plan(tuple(stores), description, table)
 
@@ -234,8 +234,8 @@ def _record_provenance(stores: list[Store], prefixes: tuple[str, ...]) -> list[d
     return inputs
 
 
-def _record_reading(stores: list[Store]) -> dict[str, Any]:
-    joined = join_readings(Reading.from_record(store.provenance) for store in stores)
+def _record_pixel_options(stores: list[Store]) -> dict[str, Any]:
+    joined = join_pixel_options(PixelOptions.from_record(store.provenance) for store in stores)
     return {} if joined is None else {PROVENANCE: joined.to_json()}
 
 

@@ -1,6 +1,7 @@
 """Write a file whole or not at all: under a temporary name, renamed when it is complete."""
 
 import errno
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -48,6 +49,11 @@ def write_file(path: Path, content: str | bytes | memoryview) -> None:
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with replace_file(path) as part:
         part.write_bytes(data)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a value as ``write_file`` writes a text; raises ValueError for NaN and infinity."""
+    write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def remove_parts(folder: Path) -> None:

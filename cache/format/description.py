@@ -3,18 +3,18 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from samcache.cache.claims import CLAIMS
 from samcache.cache.errors import NoStoreError, StoreError, UnfinishedError
-from samcache.cache.files.place_kind import describe_store_instead
 from samcache.cache.files.typed_json import Classes, Extent, Text, check_plain, convert
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.layout import Layout, check_extents
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.samples import Generation, check_generation
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
+from samcache.cache.objects.place_kind import describe_store_instead
 
 ROOT = "zarr.json"
 SPARE = "commits/zarr.json"  # created first: of several creators, the first decides
+CLAIMS = "claims"  # the folder of claims (cache/claims.py)
 BEGUN = f"{CLAIMS}/zarr.json"  # the first object of a store that is being created
 DRAWN = "drawn: "  # how the origin of a split begins that the source does not have
 

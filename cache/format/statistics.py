@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samcache.cache.format.layout import STATISTICS
-from samcache.cache.store import Store
-
 Float64 = npt.NDArray[np.float64]
 
 
@@ -47,25 +44,3 @@ class Moments:
         between = delta**2 * share * (1 - share)
         variance = self.variance + (other.variance - self.variance) * share + between
         return Moments(count, self.mean + delta * share, variance)
-
-
-def read_moments(store: Store, rows: npt.NDArray[np.int64] | None = None) -> dict[str, Moments]:
-    """Each level's moments per channel over the unpooled maps of some rows, (m,).
-
-    Rows are those of the table's column row and must be readable; None means every readable one of
-    the training split. Raises StoreError where statistics are damaged.
-    """
-    if rows is None:
-        table = store.samples
-        rows = table["row"][(table["status"] == "ok") & (table["split"] == "train")].to_numpy()
-    chosen = np.zeros(store.layout.rows, np.bool_)
-    chosen[rows] = True
-    places = store.layout.channels
-    total = {level: Moments.zero(place.stop - place.start) for level, place in places.items()}
-    for shard in sorted(store.commits):
-        start, stop = store.layout.find_rows(shard)
-        found = store.read(STATISTICS, start, stop)[chosen[start:stop]]
-        for level, place in places.items():
-            part = Moments.of_images(found[:, 0, place], found[:, 1, place])
-            total[level] = total[level].merge(part)
-    return total

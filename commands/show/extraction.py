@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from samcache.cache.format.precision import Precision
     from samcache.cache.labels.duplicates import Duplicates
+    from samcache.cache.progress import Remark
     from samcache.commands.show.tables import Part
     from samcache.extract.check import SourceReport
     from samcache.extract.doctor import Finding
@@ -38,7 +39,7 @@ def describe_summary(summary: ExtractSummary, quiet: bool = False) -> list[Part]
             *describe_passed_over(summary.passed_over),
             *describe_oddities(summary.oddities),
             *describe_changes(summary),
-            *_describe_remarks(summary),
+            *_describe_remarks(summary.remarks),
             *(_describe_precision(summary.precision) if summary.created else ()),
         ]
     if summary.missing:
@@ -153,9 +154,9 @@ def _describe_copies(
     return [*lines, repeated] if within else lines
 
 
-def _describe_remarks(found: ExtractSummary | Plan | SourceReport) -> list[str]:
+def _describe_remarks(remarks: Sequence[Remark]) -> list[str]:
     """Why a training would be refused, and what looks wrong in the classes."""
-    return [add_options(one.text, one.hint) for one in found.remarks]
+    return [add_options(one.text, one.hint) for one in remarks]
 
 
 def _describe_reason(name: str, reason: str) -> str:
@@ -178,7 +179,7 @@ def _to_json(found: ExtractSummary | Plan | SourceReport) -> dict[str, Any]:
     """Plain data, under the keys that readers of earlier versions know."""
     left_out = {"pruned", "limited"}
     value = {name: each for name, each in asdict(found).items() if name not in left_out}
-    value["remarks"] = _describe_remarks(found)
+    value["remarks"] = _describe_remarks(found.remarks)
     return {"noted" if name == "oddities" else name: each for name, each in value.items()}
 
 
@@ -194,7 +195,7 @@ def describe_plan(plan: Plan) -> list[Part]:
         f"{plan.store} {state}: {count_nouns(plan.images, 'image')}, {plan.rows} to encode{copied}",
         *describe_passed_over(plan.passed_over),
         *describe_changes(plan),
-        *_describe_remarks(plan),
+        *_describe_remarks(plan.remarks),
         make_table(sizes),
         f"{describe_bytes(sum(plan.bytes.values()))} in {count_nouns(plan.objects, 'object')} "
         f"({count_nouns(plan.shards, 'shard')})",
@@ -242,7 +243,7 @@ def describe_report(report: SourceReport) -> list[Part]:
         *_describe_sizes(report.sizes),
         *describe_passed_over(report.passed_over),
         *describe_oddities(report.oddities),
-        *_describe_remarks(report),
+        *_describe_remarks(report.remarks),
         *list_trouble("image", "cannot be read", bad),
         *_describe_copies(report.duplicates, report.classes, name_within=True),
         *list_trouble("group", "in more than one split", divided),

@@ -11,8 +11,8 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from samcache.cache.format.pixel_options import PixelOptions
 from samcache.cache.format.precision import Precision
-from samcache.cache.format.reading import Reading
 from samcache.cache.text import count_nouns, describe_bytes, list_first
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def _make_head(description: dict[str, Any]) -> Table:
             f"{count_nouns(shards['rows_each'], 'image')} each",
         ),
     ]
-    reading = Reading.from_record(description["provenance"])
-    if reading and reading.frames:
-        lines.append(("DICOM frames", f"--frames {reading.frames}"))
+    options = PixelOptions.from_record(description["provenance"])
+    if options and options.frames:
+        lines.append(("DICOM frames", f"--frames {options.frames}"))
     if emptied := description["classes_without_images"]:
         lines.append(("left out", f"classes without images: {', '.join(emptied)}"))
     table = _make_table("", "")

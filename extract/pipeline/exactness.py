@@ -9,10 +9,11 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.precision import LevelPrecision, Precision
 from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.encoders.base import LevelEncoder
+from samcache.extract.pipeline.batch_encoder import BatchEncoder
+from samcache.extract.pipeline.devices.batch_size import BatchSize
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import ReadyImage, read_row
 from samcache.extract.pipeline.reduction import cast_maps, pool_maps, refuse_lost_values
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import ReadyImage, read_row
-from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.base import Source
 
 PROBE = 8  # images
@@ -21,20 +22,22 @@ _WIDER = 32  # looked at where some of the first choice cannot be read
 
 def read_probe_images(source: Source, identity: Identity) -> list[ReadyImage]:
     """Read up to PROBE images spread over the source; other images replace unreadable images."""
-    images = _read_images(source.limit(PROBE), identity)
-    if len(images) < min(PROBE, len(source.samples)):
-        images = _read_images(source.limit(_WIDER), identity)
+    images: list[ReadyImage] = []
+    for count in (PROBE, _WIDER):
+        few = source.limit(count)
+        rows = (read_row(few, n, n, KnownRows(), identity) for n in range(len(few.samples)))
+        images = [row.image for row in rows if row.image is not None]
+        if len(images) >= min(PROBE, len(source.samples)):
+            break
     return images[:: max(1, len(images) // PROBE)][:PROBE]
-
-
-def _read_images(source: Source, identity: Identity) -> list[ReadyImage]:
-    rows = [read_row(source, n, n, KnownRows(), identity) for n in range(len(source.samples))]
-    return [row.image for row in rows if row.image is not None]
 
 
 @torch.inference_mode()
 def measure_precision(
-    encoder: ShardEncoder, images: list[ReadyImage], exact: LevelEncoder | None = None
+    encoder: BatchEncoder,
+    batch_size: BatchSize,
+    images: list[ReadyImage],
+    exact: LevelEncoder | None = None,
 ) -> Precision | None:
     """Compare what the store would keep of some images with float32's; None without images.
 
@@ -45,8 +48,8 @@ def measure_precision(
     identity, device = encoder.identity, encoder.device
     reference = replace(encoder, model=exact.to(device)) if exact else None
     figures: dict[str, list[Tensor]] = {level: [] for level in identity.levels}
-    size, left = min(encoder.batch.size, max(1, len(images))), list(images)
-    batch_size = replace(encoder.batch, size=size)  # halves of more images than there are fit alike
+    size, left = min(batch_size.size, max(1, len(images))), list(images)
+    batch_size = replace(batch_size, size=size)  # halves of more images than there are fit alike
     while left:
         batch = left[: batch_size.size]
         try:
@@ -61,8 +64,8 @@ def measure_precision(
             continue
         left = left[len(batch) :]
         for level, values in configured.items():
-            kept, largest = cast_maps(values, identity)
-            refuse_lost_values(level, kept.cpu().numpy(), float(largest), identity)
+            kept, largest = cast_maps(values, identity.dtype)
+            refuse_lost_values(level, kept.cpu().numpy(), float(largest), identity.precision)
             for place, one in enumerate(kept):
                 wanted = exact_maps[place][level][0] if exact_maps else values[place]
                 figures[level].append(_compare_maps(wanted, one))
@@ -73,7 +76,7 @@ def measure_precision(
     return Precision(len(images), name, levels)
 
 
-def _encode_pooled(encoder: ShardEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
+def _encode_pooled(encoder: BatchEncoder, images: list[ReadyImage]) -> dict[str, Tensor]:
     """Compute level -> pooled maps of some images, without keeping the unpooled maps."""
     pool = encoder.identity.pool
     return {level: pool_maps(full, pool) for level, full in encoder.compute_maps(images).items()}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from samcache.cache.format.layout import EXTENTS, IMAGES, ArraySpec
 from samcache.cache.store import ShardContent
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read.rows import Row
 
 
 @dataclass(frozen=True)

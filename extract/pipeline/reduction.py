@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.format.identity import Identity
 from samcache.cache.text import count_are, count_nouns
 
 
@@ -35,34 +34,34 @@ def _average(maps: Tensor) -> Tensor:
     return pool_maps(maps, side).mean(dim=(2, 3), keepdim=True)
 
 
-def cast_maps(exact: Tensor, identity: Identity) -> tuple[Tensor, Tensor]:
+def cast_maps(exact: Tensor, dtype: str) -> tuple[Tensor, Tensor]:
     """Cast pooled maps (B, C, h, w) float32 to the storage dtype; also their largest magnitude.
 
     That is () float32, and infinite or NaN where a value is. Both stay on the device: asking for a
     number would make the host wait.
     """
-    return exact.to(getattr(torch, identity.dtype)), exact.abs().amax()
+    return exact.to(getattr(torch, dtype)), exact.abs().amax()
 
 
 def refuse_lost_values(
-    level: str, kept: npt.NDArray[np.floating], largest: float, identity: Identity
+    level: str, kept: npt.NDArray[np.floating], largest: float, precision: str
 ) -> None:
     """Raise ConfigError where the storage dtype cannot hold a level's values, with what helps.
 
-    kept, largest: of ``cast_maps``.
+    kept, largest: of ``cast_maps``; precision: of the arithmetic that the level is computed in.
     """
     if largest <= float(np.finfo(kept.dtype).max):  # never so where it is NaN
         return
     lost = kept.size - np.isfinite(kept).sum()
     if not np.isfinite(largest):
         advice, hint = "the checkpoint is damaged or not this encoder's", "checkpoint"
-        if identity.precision != "float32":
-            advice = f"they do not fit into {identity.precision} arithmetic: use float32"
+        if precision != "float32":
+            advice = f"they do not fit into {precision} arithmetic: use float32"
             hint = "precision"
         raise ConfigError(f"level {level}: {count_are(lost, 'value')} not finite: {advice}", hint)
     if lost:  # none where it is rounded down to the greatest that there is
         raise ConfigError(
-            f"level {level} has {count_nouns(lost, 'value')} that {identity.dtype} cannot hold "
+            f"level {level} has {count_nouns(lost, 'value')} that {kept.dtype} cannot hold "
             f"(largest {largest:.3g}): use float32",
             hint="dtype",
         )

@@ -19,8 +19,8 @@ from samcache.cache.store import ShardContent, Store
 from samcache.cache.writer import Writer, encode_content, remove_commit, replace_objects
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.pipeline.open_shard import ShardRows
-from samcache.extract.pipeline.reuse import KnownRows
-from samcache.extract.pipeline.rows import GONE, Row, read_row
+from samcache.extract.pipeline.read.reuse import KnownRows
+from samcache.extract.pipeline.read.rows import GONE, Row, read_row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder, open_shard_encoder
 from samcache.extract.sources.base import Source
 

@@ -3,38 +3,24 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import cycle
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-from samcache.cache.errors import ConfigError
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.layout import STATISTICS, ArraySpec, Layout, make_feature_path
+from samcache.cache.format.layout import ArraySpec, Layout
 from samcache.cache.memory import ran_out_of_memory
 from samcache.extract.encoders.load import Encoder, pool_shapes
-from samcache.extract.images.preprocess import normalise
+from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.device import open_device
-from samcache.extract.pipeline.devices.device_copies import DeviceCopies
+from samcache.extract.pipeline.devices.device_copies import Arrays
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard, ShardRows
-from samcache.extract.pipeline.reduction import (
-    cast_maps,
-    measure_channels,
-    pool_maps,
-    refuse_lost_values,
-)
-from samcache.extract.pipeline.rows import ReadyImage, Row
+from samcache.extract.pipeline.read.rows import Row
 
 T = TypeVar("T")
-Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-
-_LARGEST = "largest"  # (V levels,): what ``cast_maps`` tells of each
 _AHEAD = 1  # batches and ends of shards given to the device beyond those that it encodes at a time
 
 
@@ -49,15 +35,13 @@ class _Batch:
 
 @dataclass(frozen=True)
 class ShardEncoder:
-    """An encoder on its device, and how its maps are pooled, cast and gathered.
+    """Encodes shards in batches.
 
     arrays: what the store keeps of each image, by path. on_images: told a shard and how many of
     its images are through.
     """
 
-    model: nn.Module
-    device: torch.device
-    identity: Identity
+    encoder: BatchEncoder
     arrays: dict[str, ArraySpec]
     batch: BatchSize
     on_images: Callable[[int, int], None]
@@ -79,7 +63,7 @@ class ShardEncoder:
                 yield from self._land(flying.popleft())
 
     def _steps(self, shards: Iterable[ShardRows], lanes: Lanes) -> Iterator[_Batch | OpenShard]:
-        """Yield every batch once it has begun, and every shard after its last batch."""
+        """Every batch once it has begun, and every shard after its last batch."""
         for shard in shards:
             opened, waiting = OpenShard(shard, self.arrays), list[Row]()
             for row in shard.rows:
@@ -101,16 +85,7 @@ class ShardEncoder:
             return
         values = self._try(step.arrived)
         if values is None:
-            raise self.batch.make_error(self.device)
-        for level, largest in zip(cycle(self.identity.levels), values.pop(_LARGEST), strict=False):
-            refuse_lost_values(
-                level, values[make_feature_path(level)], float(largest), self.identity
-            )
-        if not np.isfinite(values[STATISTICS]).all():
-            raise ConfigError(
-                "the variance of a level exceeds float32, though its values do not: the checkpoint "
-                "is damaged or not this encoder's"
-            )
+            raise self.batch.make_error(self.encoder.device)
         step.shard.place(step.numbers, values)
         self.on_images(step.shard.source.shard, len(step.numbers))
 
@@ -119,10 +94,10 @@ class ShardEncoder:
         while rows:
             part = rows[: self.batch.size]
             images = [row.image for row in part if row.image is not None]
-            arrived = self._try(partial(lanes.begin, partial(self._encode, images)))
+            arrived = self._try(partial(lanes.begin, partial(self.encoder.begin, images)))
             if arrived is None:  # here, since an exception holds on to the tensors of its frames
-                self.batch.halve(self.device)
-                if self.device.type == "cuda":
+                self.batch.halve(self.encoder.device)
+                if self.encoder.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
             yield _Batch(shard, [row.number for row in part], arrived)
@@ -136,38 +111,6 @@ class ShardEncoder:
             if not ran_out_of_memory(error):
                 raise
             return None
-
-    @torch.inference_mode()
-    def _encode(self, images: list[ReadyImage]) -> Callable[[], Arrays]:
-        """Begin to encode images, pool and cast on the device, and begin to copy back."""
-        views: dict[str, list[Tensor]] = {level: [] for level in self.identity.levels}
-        moments, largest = [], []
-        for view in range(len(self.identity.views)):
-            maps = self.compute_maps(images, view)
-            for level, found in views.items():
-                full = maps.pop(level)
-                if view == 0:
-                    moments.append(measure_channels(full))
-                values, magnitude = cast_maps(pool_maps(full, self.identity.pool), self.identity)
-                found.append(values)
-                largest.append(magnitude)
-        kept = {  # B, V, C, h, w
-            make_feature_path(level): torch.stack(found, dim=1) for level, found in views.items()
-        }
-        kept[STATISTICS] = torch.cat(moments, dim=2)
-        kept[_LARGEST] = torch.stack(largest)
-        return self._copies.download(kept)
-
-    @cached_property
-    def _copies(self) -> DeviceCopies:
-        return DeviceCopies(self.device)
-
-    def compute_maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
-        """Compute every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
-        frames = self._copies.upload([image.frames[view] for image in images])
-        extents = [image.extents[view] for image in images]
-        maps = self.model(normalise(frames, extents, self.identity.preprocessing))
-        return {level: values.float() for level, values in maps.items()}
 
 
 def open_shard_encoder(
@@ -185,9 +128,7 @@ def open_shard_encoder(
     place = open_device(device)
     shapes = pool_shapes(encoder.shapes, identity.pool)
     return ShardEncoder(
-        model=encoder.model.to(place),
-        device=place,
-        identity=identity,
+        encoder=BatchEncoder(encoder.model.to(place), place, identity),
         arrays=Layout(0, shard_rows, shapes).list_arrays(identity),
         batch=BatchSize.choose(batch_size, place, shard_rows),
         on_images=on_images,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from samcache.cache.errors import SourceError
 from samcache.cache.format.description import Dataset
-from samcache.cache.format.reading import Reading
+from samcache.cache.format.pixel_options import PixelOptions
 from samcache.cache.progress import Remark
 
 
@@ -34,13 +34,13 @@ class Source(ABC):
     ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
     "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
     how it was drawn. ``passed_over`` names files that are not images,
-    ``remarks`` are what a user should read before the samples are stored as they are. ``reading``
-    has the options of reading that decide which pixels these samples have.
+    ``remarks`` are what a user should read before the samples are stored as they are.
+    ``pixel_options`` are the options of reading that decide which pixels these samples have.
     """
 
     passed_over: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
-    reading = Reading()
+    pixel_options = PixelOptions()
 
     def __init__(
         self, name: str, classes: tuple[str, ...], samples: pd.DataFrame, split_origin: str

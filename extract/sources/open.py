@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from samcache.cache.errors import SourceError
-from samcache.cache.files.place_kind import is_run, is_store
+from samcache.cache.objects.place_kind import is_run, is_store
 from samcache.extract.sources.arrays import hdf5
 from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
 from samcache.extract.sources.arrays.npz import open_npz

@@ -7,16 +7,18 @@ from typing import Any, cast
 
 from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.format.description import ROOT, read_description
-from samcache.cache.format.reading import MIXED, Reading
+from samcache.cache.format.pixel_options import MIXED, PixelOptions
 from samcache.cache.objects.location import open_objects
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.options import Frames, SourceOptions
 
 _NAMES = {"frames": "frames", "images_key": "image array"}
-_DEFAULTS = Reading(frames="first", images_key="x")
+_DEFAULTS = PixelOptions(frames="first", images_key="x")
 
 
-def follow_reading(asked: SourceOptions, recorded: Reading | None, where: str) -> SourceOptions:
+def follow_reading(
+    asked: SourceOptions, recorded: PixelOptions | None, where: str
+) -> SourceOptions:
     """The options of reading, with what is recorded where nothing is asked for.
 
     where: whose record that is. Raises SourceError where it says only that stores which were read
@@ -46,7 +48,7 @@ def follow_store(asked: SourceOptions, location: str | Path) -> SourceOptions:
     objects = open_objects(location)
     if objects.find_size(ROOT) is None:
         return asked
-    recorded = Reading.from_record(read_description(objects).provenance)
+    recorded = PixelOptions.from_record(read_description(objects).provenance)
     return follow_reading(asked, recorded, objects.name)
 
 
@@ -55,11 +57,11 @@ def refuse_other_reading(source: Source, provenance: Mapping[str, Any], store: s
 
     Stores of before record nothing, and take any.
     """
-    recorded = Reading.from_record(provenance)
+    recorded = PixelOptions.from_record(provenance)
     if recorded is None:
         return
     for name, text in _NAMES.items():
-        now = getattr(source.reading, name)
+        now = getattr(source.pixel_options, name)
         before = getattr(recorded, name) or getattr(_DEFAULTS, name)
         if now is not None and before not in (now, MIXED):
             raise StoreError(
@@ -69,7 +71,7 @@ def refuse_other_reading(source: Source, provenance: Mapping[str, Any], store: s
             )
 
 
-def follow_run(asked: SourceOptions, recorded: Reading, run: str) -> SourceOptions:
+def follow_run(asked: SourceOptions, recorded: PixelOptions, run: str) -> SourceOptions:
     """The options of reading for images that a run shall predict; raises SourceError.
 
     Frames must be chosen as those that the run was trained on were.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from store_content import IDENTITY, content, create, full_store
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from turned_frame import turned_frame
 
 import samcache
@@ -38,18 +38,35 @@ def test_items_and_batches_hold_what_the_store_holds(features: StoredFeatures) -
     np.testing.assert_array_equal(item["neck"], neck[7])
     np.testing.assert_array_equal(item["images"], images[7].transpose(2, 0, 1))
     assert (item["label"], item["id"]) == (1, "image 7 é")
-    for batch, own in zip(DataLoader(dataset, 4), (rows[:4], rows[4:]), strict=True):
+    loader = DataLoader(dataset, 4, collate_fn=samcache.collate_items)
+    for batch, own in zip(loader, (rows[:4], rows[4:]), strict=True):
         np.testing.assert_array_equal(batch["neck"], neck[own])
         assert batch["label"].tolist() == (own % 2).tolist()
         assert batch["id"] == [f"image {row} é" for row in own]
-    mixed = [dataset[0], *dataset.__getitems__([3, 1])]
-    found = torch.utils.data.default_collate(mixed)["neck"]
-    np.testing.assert_array_equal(found, neck[rows[[0, 3, 1]]])
     with pytest.raises(IndexError, match="item 6 of 6"):
         dataset[6]
 
 
-def test_standardized_values_are_those_that_train_uses(features: StoredFeatures) -> None:
+def test_collate_items_returns_the_default_collates_batch_and_copies_nothing(
+    features: StoredFeatures,
+) -> None:
+    dataset = samcache.open(features.location).dataset("train", ["neck", "patch"])
+    items = dataset.__getitems__([3, 1, 4])
+    batch, expected = samcache.collate_items(items), default_collate(items)
+    assert list(batch) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(batch[name], values)
+    assert batch["images"].data_ptr() == items[0]["images"].data_ptr()
+    mixed = samcache.collate_items([dataset[3], *items[1:]])
+    assert mixed["id"] == batch["id"]
+    assert torch.equal(mixed["neck"], batch["neck"])
+
+
+@pytest.mark.parametrize("block", [1, 500])  # less than a line of pixels; some lines or maps
+def test_standardized_values_are_those_that_train_uses(
+    features: StoredFeatures, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("samcache.api.dataset._BLOCK", block)
     plan = InputPlan.of(features, {"neck": 2, "patch": 6}, 8)
     data = load_training_data(plan)
     data = scale_inputs(data, features, data.find_rows("train"))
@@ -79,6 +96,12 @@ def test_images_and_maps_show_the_same_drawn_view(tmp_path: Path) -> None:
         np.testing.assert_array_equal(item["images"], shown)
         seen.add(view)
     assert seen == {0, 1, 2, 3}
+    scaled = store.dataset(None, views=FLIPS)
+    torch.manual_seed(1)
+    plain = samcache.collate_items(dataset.__getitems__([*range(10)]))
+    torch.manual_seed(1)
+    batch = samcache.collate_items(scaled.__getitems__([*range(10)]))
+    assert all(torch.equal(batch[n], s.apply(plain[n])) for n, s in scaled.scales.items())
     one = store.dataset(None, views=["flip_v"], standardize=False)[4]
     np.testing.assert_array_equal(one["neck"], maps[4, 2])
     shown = turned_frame(frames[4], (6, 8), "flip_v").transpose(2, 0, 1)
@@ -86,7 +109,7 @@ def test_images_and_maps_show_the_same_drawn_view(tmp_path: Path) -> None:
 
 
 def read_all(dataset: Any, **options: Any) -> dict[str, np.ndarray]:
-    batches = list(DataLoader(dataset, 4, **options))
+    batches = list(DataLoader(dataset, 4, collate_fn=samcache.collate_items, **options))
     return {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 

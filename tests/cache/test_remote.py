@@ -147,7 +147,6 @@ def test_nothing_is_lost_where_every_third_request_fails(
 ) -> None:
     """Both with object_store's own retries and with none but ours."""
     monkeypatch.setattr(location, "_INNER_RETRIES", inner_retries)
-    monkeypatch.setattr(objects, "_PAUSE", 0.005)
     monkeypatch.setenv("SAMCACHE_RETRIES", "20")
     proxy = failing(share=1 / 3, seed=seed)
 
@@ -177,10 +176,7 @@ def test_a_read_that_stalls_is_given_up_and_a_long_upload_is_not(
     one_line(lambda: held.get("large"), "cannot be reached: no answer in time")
 
 
-def test_where_requests_fail_one_of_two_writers_still_wins(
-    s3: str, failing: Failing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(objects, "_PAUSE", 0.005)
+def test_where_requests_fail_one_of_two_writers_still_wins(s3: str, failing: Failing) -> None:
     proxy, start, results = failing(share=0.4), threading.Barrier(3), []
 
     def attempt(number: int) -> None:
@@ -282,10 +278,8 @@ def test_a_web_server_may_be_lossy_too(
     tmp_path: Path,
     nginx: Callable[[Path], str],
     failing: Failing,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     full_store(tmp_path / "toy.zarr")
-    monkeypatch.setattr(objects, "_PAUSE", 0.005)
     proxy = failing(share=0.3, target=nginx(tmp_path))
 
     assert_holds_what_was_written(Store(f"{proxy.url}/toy.zarr"))

@@ -17,7 +17,7 @@ from samcache.cache.format.commit_record import Commit, make_commit_key
 from samcache.cache.format.layout import Layout, check_extents
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.format.samples import make_generation_key
-from samcache.cache.format.statistics import Moments, read_moments
+from samcache.cache.format.statistics import Moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard, encode_content
@@ -170,7 +170,7 @@ def test_moments_come_from_committed_readable_training_rows_alone(tmp_path: Path
         rows.append(made.blocks["statistics"][np.array(train) - first])
     values = np.concatenate(rows)[:, :, :4].astype(np.float64)
     expected = Moments.of_images(values[:, 0], values[:, 1])
-    found = read_moments(Store(store.location))["patch"]
+    found = Store(store.location).read_moments()["patch"]
     assert found.count == len(values)
     np.testing.assert_allclose(found.mean, expected.mean)
     np.testing.assert_allclose(found.variance, expected.variance)

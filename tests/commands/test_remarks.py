@@ -93,6 +93,7 @@ def test_each_command_ends_with_what_to_do_next(
     monkeypatch.chdir(tmp_path)
     draw_images(tmp_path / "images")
     train = ["train", "s.zarr", "--epochs", 1, "--seeds", 0, "--image-size", 32]
+    train += ["--backbone", "timm:test_resnet"]
     store = "next: samcache train {0} --out RUN, or samcache probe {0}".format
     run = "{0} holds the run; next: samcache report {0}, or samcache compare {0} OTHER".format
     for result, line in (

@@ -13,12 +13,13 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
-from tiny_extraction import Extract
 
+from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.train.fit.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[2]
+TINY = ("--image-size", 32, "--backbone", "timm:test_resnet")
 
 
 def commands(group: click.Group = cli, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -36,8 +37,8 @@ def samcache(*words: object) -> Result:
 
 
 @pytest.fixture
-def store(run_extract: Extract) -> Path:
-    return Path(run_extract()[0].location)
+def store(store: Store) -> Path:
+    return Path(store.location)
 
 
 @pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words) or "samcache")
@@ -90,7 +91,7 @@ def test_quiet_commands_still_tell_errors(tmp_path: Path) -> None:
 
 
 def test_verbose_tells_what_was_decided_and_when(store: Path, tmp_path: Path) -> None:
-    words = ["--out", tmp_path / "run", "--epochs", 1, "--seeds", 0, "--image-size", 32, "-v"]
+    words = ["--out", tmp_path / "run", "--epochs", 1, "--seeds", 0, *TINY, "-v"]
     told = samcache("train", store, *words).stderr
     assert "memory has" in told
     assert "epoch 1: val loss" in told
@@ -187,7 +188,7 @@ def test_ctrl_c_in_train_goes_on_after_the_last_epoch(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["train", store, "--out", tmp_path / "run", "--epochs", 3, "--seeds", 0]
-    words += ["--image-size", 32, "-v"]
+    words += [*TINY, "-v"]
     monkeypatch.setattr(Checkpoints, "due", True)  # or else not every epoch is saved
     with monkeypatch.context() as stopped:
         interrupted(stopped, "samcache.train.fit.training:_Training:run_epoch", after=2)

@@ -15,14 +15,13 @@ from tiny_extraction import Extract
 
 from samcache.cache.care.verify import verify
 from samcache.cache.errors import StoreError
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.commands.show.extraction import describe_summary
 from samcache.extract.changes import Changes
-from samcache.extract.pipeline import reuse
 from samcache.extract.pipeline.devices.lanes import Lanes
 from samcache.extract.pipeline.open_shard import OpenShard
-from samcache.extract.pipeline.rows import Row
+from samcache.extract.pipeline.read import reuse
+from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
 
@@ -89,8 +88,8 @@ def test_new_images_are_appended_and_nothing_else_is_touched(
     fresh, _ = run_extract("fresh", source=images)
     assert same(fresh, grown)
     assert verify(grown) == []
-    for level, moments in read_moments(fresh).items():
-        np.testing.assert_allclose(moments.mean, read_moments(grown)[level].mean, rtol=1e-5)
+    for level, moments in fresh.read_moments().items():
+        np.testing.assert_allclose(moments.mean, grown.read_moments()[level].mean, rtol=1e-5)
 
 
 def test_a_source_that_did_not_change_adds_no_generation(

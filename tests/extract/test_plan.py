@@ -71,9 +71,8 @@ def test_a_gpus_first_batch_which_compiles_is_not_the_estimate(
         clock[0] += next(costs)
         return []
 
-    encoder = SimpleNamespace(
-        identity=None, batch=SimpleNamespace(images=1), device=torch.device(device), encode=encode
-    )
+    inner = SimpleNamespace(identity=None, device=torch.device(device))
+    encoder = SimpleNamespace(encoder=inner, batch=SimpleNamespace(images=1), encode=encode)
     monkeypatch.setattr("samcache.extract.plan.time.perf_counter", lambda: clock[0])
     monkeypatch.setattr("samcache.extract.plan.read_probe_images", lambda *_: [None])
     speed = measure_speed(SimpleNamespace(limit=lambda _: None), encoder)  # type: ignore[arg-type]

@@ -51,6 +51,11 @@ def damage_of(store: Path) -> list[str]:
 
 
 @pytest.fixture
+def store(store: Store) -> Path:
+    return Path(store.location)
+
+
+@pytest.fixture
 def mend(npz: Path, checkpoint: Path) -> object:
     def run(store: Path, **changes: object) -> RepairSummary:
         options = {"source": npz, "checkpoint": checkpoint, "batch_size": 3, **changes}
@@ -89,9 +94,8 @@ def is_harmless(before: bytes, after: bytes) -> bool:
 
 @pytest.mark.parametrize("change", ["remove", "truncate", "empty"])
 def test_missing_and_short_objects_come_back_bit_for_bit(
-    run_extract: Extract, mend: object, change: str
+    store: Path, mend: object, change: str
 ) -> None:
-    store = Path(run_extract()[0].location)
     before = objects_of(store)
     path = store / "features/late/c/2/0/0/0/0"
     if change == "remove":
@@ -123,10 +127,9 @@ def test_repair_computes_in_the_stores_precision(run_extract: Extract, mend: obj
 @pytest.mark.parametrize("source", ["the same", "another", "other bytes"])
 @pytest.mark.parametrize("spares", [True, False])
 def test_a_flipped_bit_anywhere_costs_nothing_whatever_the_source(
-    run_extract: Extract, mend: object, npz: Path, source: str, spares: bool
+    store: Path, mend: object, npz: Path, source: str, spares: bool
 ) -> None:
     """One bit of every object at once; stores of older versions have no spares of commits."""
-    store = Path(run_extract()[0].location)
     if not spares:
         for spare in store.glob("commits/0*/spare/zarr.json"):
             spare.unlink()
@@ -146,10 +149,9 @@ def test_a_flipped_bit_anywhere_costs_nothing_whatever_the_source(
 
 @pytest.mark.parametrize("stale", [make_commit_key(1), make_spare_key(1)])
 def test_of_two_records_that_one_counts_which_the_objects_match(
-    run_extract: Extract, mend: object, npz: Path, stale: str
+    store: Path, mend: object, npz: Path, stale: str
 ) -> None:
     """A process that slept put back a whole record, of objects that were replaced since."""
-    store = Path(run_extract()[0].location)
     before = objects_of(store)
     record = Commit.from_bytes(before[stale], 1)
     key, entry = next(iter(record.objects.items()))
@@ -179,9 +181,8 @@ def test_a_repair_that_was_cut_off_costs_no_other_row(run_extract: Extract, mend
 
 
 def test_a_repair_that_slept_gives_up_no_shard_that_another_restored(
-    run_extract: Extract, mend: object, npz: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, mend: object, npz: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Path(run_extract()[0].location)
     before = objects_of(store)
     change_source(npz, "another")
     for key in (make_commit_key(1), make_spare_key(1)):
@@ -237,8 +238,7 @@ def test_a_lost_record_is_rebuilt_from_the_same_images_alone(
     assert objects_of(store) == wanted
 
 
-def test_a_lost_record_keeps_whole_objects(run_extract: Extract, mend: object) -> None:
-    store = Path(run_extract()[0].location)
+def test_a_lost_record_keeps_whole_objects(store: Path, mend: object) -> None:
     before = objects_of(store)
     for path in (store / make_commit_key(1), store / make_spare_key(1)):
         path.write_bytes(b"{")
@@ -298,7 +298,7 @@ def test_intact_rows_keep_their_bits_where_the_encoder_gives_others(
     row_bytes = store.arrays["features/neck"].row_bytes
     spoil(Path(store.location, "features/neck/c/0/0/0/0/0"), 2 * (row_bytes + 4) + 5)
     monkeypatch.setattr(
-        "samcache.extract.pipeline.shard_encoder.cast_maps",
+        "samcache.extract.pipeline.batch_encoder.cast_maps",
         lambda *a: (cast_maps(*a)[0] + 0.25, cast_maps(*a)[1]),
     )
     assert mend(Path(store.location)).left == []  # type: ignore[operator]

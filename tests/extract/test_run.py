@@ -15,7 +15,6 @@ from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import Extract, write_npz
 
 from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreError
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.commands.show.progress import show_progress
 from samcache.extract.encoders.load import load_encoder
@@ -54,10 +53,10 @@ def test_statistics_are_those_of_the_unpooled_training_maps(run_extract: Extract
     train = (unpooled.samples["split"] == "train").to_numpy()
     for level in LEVELS:
         maps = unpooled.read_features(level, 0, 40)[train, 0].astype(np.float64)
-        moments = read_moments(pooled)[level]
+        moments = pooled.read_moments()[level]
         np.testing.assert_allclose(moments.mean, maps.mean(axis=(0, 2, 3)), atol=1e-5)
         np.testing.assert_allclose(moments.variance, maps.var(axis=(0, 2, 3)), rtol=1e-4)
-        np.testing.assert_array_equal(moments.variance, read_moments(unpooled)[level].variance)
+        np.testing.assert_array_equal(moments.variance, unpooled.read_moments()[level].variance)
 
 
 def test_a_second_run_encodes_nothing(
@@ -86,8 +85,8 @@ def test_a_run_that_stops_keeps_what_it_committed(
     monkeypatch.setattr(filling, "commit_shard", one_fails)
     with pytest.raises(OSError, match="disk full"):
         run_extract()
-    kept = set(Store(tmp_path / "toy.zarr").commits)  # 3 too where it was written beside the other
-    assert {0, 1} <= kept <= {0, 1, 3}
+    kept = set(Store(tmp_path / "toy.zarr").commits)
+    assert {0, 1} <= kept <= {0, 1, 3, 4}, "later ones too where they were written beside the other"
     monkeypatch.setattr(filling, "commit_shard", commit)
     store, summary = run_extract()
     assert store.list_pending() == []

@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from forked import ForkedProcess
+from forked import ForkedProcess, start_ranks
 from tiny_cli import run_command
 from tiny_extraction import write_npz
 
@@ -40,7 +40,7 @@ class Job:
     def start(self, store: Path, pause: float = 0.0) -> ForkedProcess:
         """A process of its own."""
         folder = store.parent / f"printed-{uuid4()}"
-        return ForkedProcess(run_command, [str(pause), *self._words(store)], folder)
+        return ForkedProcess(run_command, [str(pause), *self.words(store)], folder)
 
     def launch(self, store: Path, ranks: int, pause: float = 0.0) -> subprocess.Popen[str]:
         """A torchrun of so many ranks."""
@@ -52,14 +52,15 @@ class Job:
             "COLUMNS": "140",  # a bar in one line
         }
         return subprocess.Popen(
-            [sys.executable, *torchrun, str(SCRIPT), str(pause), *self._words(store)],
+            [sys.executable, *torchrun, str(SCRIPT), str(pause), *self.words(store)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def _words(self, store: Path) -> list[str]:
+    def words(self, store: Path) -> list[str]:
+        """Of a command that extracts into a store."""
         words = ["extract", self.npz, "--store", store, "--encoder", "vit_tiny", "--pool", 2]
         words += ["--checkpoint", self.checkpoint, "--shard-rows", SHARD, "--batch-size", 4]
         return [str(word) for word in [*words, "--device", "cpu"]]
@@ -134,7 +135,8 @@ def test_a_lost_worker_costs_its_shards_in_flight_and_another_world_size_goes_on
     assert 4 <= done < IMAGES // SHARD, "the kill came too late"
     assert verify(Store(store)) == []
 
-    output = finish(job.launch(store, 3))
+    ranks = start_ranks(run_command, ["0", *job.words(store)], tmp_path / "printed", size=3)
+    output = "".join([finish(process) for process in ranks])
     assert array_objects(store) == alone
     assert verify(Store(store)) == []
     encoded = [int(n) for n in re.findall(r"(\d+) encoded by rank \d of 3", output)]

@@ -18,7 +18,7 @@ from samcache.commands.show.extraction import describe_summary
 from samcache.extract.changes import Changes, compare, make_next_table
 from samcache.extract.check import check_source
 from samcache.extract.options import ExtractOptions
-from samcache.extract.pipeline.fill import Work
+from samcache.extract.pipeline.read.read_ahead import Work
 from samcache.extract.plan import plan_run
 from samcache.extract.run import extract
 from samcache.extract.sources.open import open_source

@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import MappingProxyType
 
 HELPERS = Path(__file__).parent
 
@@ -14,13 +16,20 @@ HELPERS = Path(__file__).parent
 class ForkedProcess:
     """A function in a process of its own; what it prints goes to two files."""
 
-    def __init__(self, function: Callable[..., None], words: list[str], folder: Path) -> None:
+    def __init__(
+        self,
+        function: Callable[..., None],
+        words: list[str],
+        folder: Path,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """function: of a module in this folder; words: its arguments; folder: of the two files."""
         self._out, self._errors = folder / "stdout", folder / "stderr"
         folder.mkdir(parents=True)
-        environment = {"OMP_NUM_THREADS": "1", "COLUMNS": "140"}  # a bar in one line
+        common = {"OMP_NUM_THREADS": "1", "COLUMNS": "140"}  # a bar in one line
+        files = str(self._out), str(self._errors)
         self._process = start_server().Process(
-            target=_run, args=(function, words, str(self._out), str(self._errors), environment)
+            target=_run, args=(function, words, *files, {**common, **environment})
         )
         self._process.start()
 
@@ -47,6 +56,21 @@ class ForkedProcess:
     def kill(self) -> None:
         """Kill the process."""
         self.send_signal(signal.SIGKILL)
+
+
+def start_ranks(
+    function: Callable[..., None], words: list[str], folder: Path, size: int
+) -> list[ForkedProcess]:
+    """Processes with the variables that torchrun sets; torchrun starts each from nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(size):
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {name: str(value) for name, value in {**ranks, **place}.items()}
+        processes.append(ForkedProcess(function, words, folder / f"rank-{rank}", environment))
+    return processes
 
 
 def start_server() -> ForkServerContext:

@@ -11,8 +11,9 @@ from samcache.train.runs.write import Results
 
 def quick(store: Store, out: Path, **changes: object) -> TrainConfig:
     config = TrainConfig(
-        Path(store.location), out, epochs=2, seeds=(0, 1), image_size=32, batch_size=8
-    )
+        Path(store.location), out, epochs=2, seeds=(0, 1), image_size=32, batch_size=8,
+        backbone="timm:test_resnet",
+    )  # fmt: skip
     return replace(config, **changes)  # type: ignore[arg-type]
 
 

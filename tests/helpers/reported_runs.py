@@ -52,7 +52,7 @@ def reported_runs(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) ->
 
 def _config(store: Path, out: Path, **options: object) -> TrainConfig:
     common = {"epochs": 2, "seeds": (0, 1), "image_size": 32, "batch_size": 8}
-    return TrainConfig(store, out, backbone="timm:resnet10t", **{**common, **options})  # type: ignore[arg-type]
+    return TrainConfig(store, out, backbone="timm:test_resnet", **{**common, **options})  # type: ignore[arg-type]
 
 
 def _manifest(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from samcache.cache.errors import StoreError
+from samcache.cache.objects import bucket
 
 FAILURES = ("drop before", "error before", "drop after", "error after", "cut", "delay")
 _HOPS = {"connection", "transfer-encoding", "content-length", "keep-alive", "date", "server"}
@@ -221,8 +222,17 @@ Failing = Callable[..., ProxyServer]
 
 
 @pytest.fixture
-def failing(s3_server: str, s3: str, aws: Callable[[str], None]) -> Iterator[Failing]:  # noqa: ARG001
-    """Puts a proxy in front of ``s3``, or of another URL: ``failing(share, seed)``."""
+def failing(
+    s3_server: str,
+    s3: str,  # noqa: ARG001
+    aws: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Failing]:
+    """Puts a proxy in front of ``s3``, or of another URL: ``failing(share, seed)``.
+
+    What has failed is asked for again at once.
+    """
+    monkeypatch.setattr(bucket, "_PAUSE", 0.005)
     started = []
 
     def start(

@@ -23,6 +23,7 @@ MADE = ("PKG-INFO", "setup.cfg", "samcache.egg-info/")
 # README's commands run with the tiny encoder, whose weights are random, and smaller sizes.
 TINY = ["--checkpoint", "tiny.pth", "--pool", "2"]
 QUICK = ["--epochs", "1", "--seeds", "0", "--image-size", "32", "--batch-size", "8"]
+QUICK += ["--backbone", "timm:test_resnet"]
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
 # One process for all commands: each import of torch would take seconds.
 RUN = """

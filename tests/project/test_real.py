@@ -1,22 +1,20 @@
-"""The main job on a few real images with real weights, through the installed command."""
+"""The main job on a few real images with real weights."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import trained_run
 
 from samcache.cache.store import Store
 
 pytestmark = pytest.mark.slow
 
 
-def samcache(*words: object, status: int = 0) -> str:
-    command = str(Path(sys.executable).with_name("samcache"))
-    done = subprocess.run([command, *map(str, words)], capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
+def samcache(*words: object) -> str:
+    done = trained_run.samcache(*words)
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 

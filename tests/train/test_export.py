@@ -16,6 +16,12 @@ import pytest
 import torch
 from documented_commands import ROOT
 from PIL import Image
+from torchvision.models import _api
+from torchvision.models.swin_transformer import (
+    PatchMergingV2,
+    SwinTransformer,
+    SwinTransformerBlockV2,
+)
 from trained_run import Trained, copied, one_line, samcache
 
 from samcache.cache.store import Store
@@ -42,11 +48,21 @@ for line in sys.stdin:
     print(json.dumps(printed.getvalue()), flush=True)
 """
 Script = Callable[..., np.ndarray[Any, Any]]
-SMALL = "timm:resnet10t"
+SMALL = "timm:test_resnet"
 RUNS: dict[str, dict[str, Any]] = {
     "none": {"attention": "none"},
     "swin": {"attention": "none", "backbone": "swin_v2_t"},
 }
+
+
+def build_small_swin(weights: None, num_classes: int) -> SwinTransformer:
+    """Every kind of torchvision's Swin v2 layers, few and narrow; windows shift and are padded."""
+    assert weights is None
+    return SwinTransformer(
+        patch_size=[4, 4], embed_dim=16, depths=[2, 1, 1, 1], num_heads=[1, 2, 2, 2],
+        window_size=[8, 8], num_classes=num_classes, block=SwinTransformerBlockV2,
+        downsample_layer=PatchMergingV2,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +113,6 @@ def joined(uneven: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return uneven.train(out, image_size=48, backbone=SMALL, join=True, seeds=(0, 1))
 
 
-@pytest.fixture
-def not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs are the modules themselves, where a test is not about the exported format."""
-
-    def write(exportable: program_file.Exportable, path: Path, _style: str) -> program_file.Program:
-        path.write_bytes(b"program")
-        return exportable.module
-
-    monkeypatch.setattr(export_module, "write_program", write)
-
-
 @pytest.mark.parametrize(
     ("style", "name"),
     [
@@ -118,10 +123,17 @@ def not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_documented_script_reproduces_predict_without_samcache(
-    uneven: Trained, joined: Path, run_script: Script, tmp_path: Path, style: str, name: str
+    uneven: Trained,
+    joined: Path,
+    run_script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    style: str,
+    name: str,
 ) -> None:
     if style == "onnx":
         pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(_api.BUILTIN_MODELS, "swin_v2_t", build_small_swin)
     options = {"image_size": 48, "backbone": SMALL, **RUNS.get(name, {})}
     run = uneven.train(tmp_path / "run", **options) if name in RUNS else joined
     program = tmp_path / "x" / f"program{program_file.SUFFIXES[style]}"

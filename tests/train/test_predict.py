@@ -51,7 +51,7 @@ def test_live_images_and_the_store_give_what_the_run_has_written(trained: Traine
         {"attention": "none", "join": True},
         {"attention": "global"},
         {"fusion": "residual", "taps": ("neck:stage2", "patch:stage2")},
-        {"kernel": 4, "stem": "small", "join": True},
+        {"kernel": 4, "stem": "small", "backbone": "resnet18", "join": True},
         {"folds": 2},
         {"precision": "bfloat16", "backbone": "timm:test_resnet", "taps": ("neck:stage4",)},
     ],

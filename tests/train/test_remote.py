@@ -17,7 +17,9 @@ from samcache.train.run import train
 
 def quick(store: str, out: Path) -> tuple[str, float]:
     remarks: list[Remark] = []
-    config = TrainConfig(store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8)
+    config = TrainConfig(
+        store, out, epochs=1, seeds=(0,), image_size=32, batch_size=8, backbone="timm:test_resnet"
+    )
     results = train(config, remarks.append)
     return "\n".join(one.text for one in remarks), results.members[0].scores["auc"]
 

@@ -36,11 +36,6 @@ from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks import trainings
 
 
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
 def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     results = run(quick(store, out))

@@ -82,7 +82,7 @@ def test_processes_share_a_folder_and_a_killed_one_costs_its_trial_alone(
     while not (study.exists() and finished(study) >= 2):
         assert killed.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.02)
     killed.kill()
     killed.communicate()
     printed, errors = other.communicate(timeout=240)

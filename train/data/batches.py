@@ -4,27 +4,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samcache.train.config import TrainConfig
-
 
 def order_batches(
-    labels: Tensor,
     rows: Tensor,
-    config: TrainConfig,
+    size: int,
     generator: torch.Generator,
     least: int = 2,
+    balanced: Tensor | None = None,
 ) -> list[Tensor]:
-    """The rows (m,) of an epoch in batches, shuffled, or drawn so that classes are equally likely.
+    """The rows (m,) of an epoch in batches of a size, shuffled.
 
-    labels: (n,) of all samples. A last batch of fewer than ``least`` is left out.
+    balanced: labels (n,) of all samples, by which rows are drawn so that classes are equally
+    likely. A last batch of fewer than ``least`` is left out.
     """
-    if config.balanced_sampling:
-        own = labels.cpu()[rows]
+    if balanced is None:
+        order = rows[torch.randperm(len(rows), generator=generator)]
+    else:
+        own = balanced.cpu()[rows]
         chances = 1 / torch.bincount(own).float()[own]
         order = rows[torch.multinomial(chances, len(rows), replacement=True, generator=generator)]
-    else:
-        order = rows[torch.randperm(len(rows), generator=generator)]
-    return [batch for batch in torch.split(order, config.batch_size) if len(batch) >= least]
+    return [batch for batch in torch.split(order, size) if len(batch) >= least]
 
 
 def move_batches(batches: list[Tensor], device: torch.device) -> list[Tensor]:

@@ -23,8 +23,7 @@ from samcache.train.data.dataset import IDENTITY, Scale, TrainingData
 from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare_map
 from samcache.train.data.residency import allocate, choose_residency
 from samcache.train.data.resize import share_resize
-from samcache.train.fit.distributed import count_processes_here
-from samcache.train.model.spreads import find_level
+from samcache.train.data.spreads import find_level
 from samcache.train.tasks.splits import Rows, list_trained_classes, select_readable
 
 Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
@@ -32,7 +31,7 @@ Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spre
 _CPU = torch.device("cpu")
 _DEFAULT_IMAGE_SIZE = 224
 _READERS = 4
-_PREPARED = 16  # samples whose maps are in float64 at a time
+_PREPARED = 16  # samples whose images and maps are in float64 at a time
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,10 @@ def load_training_data(
         start, stop = store.commits[shard].rows
         first, last = np.searchsorted(rows, (start, stop))
         keep = torch.from_numpy(rows[first:last] - start)
-        raw = torch.from_numpy(store.read_images(start, stop))
-        images[first:last] = _resize(raw[keep], side)
+        raw = torch.from_numpy(store.read_images(start, stop))[keep]
+        resized = torch.split(images[first:last], _PREPARED)
+        for target, part in zip(resized, torch.split(raw, _PREPARED), strict=True):
+            target.copy_(_resize(part, side))
         for level, wanted in group_by_level(plan.sides).items():
             maps = torch.from_numpy(store.read_features(level, start, stop))
             chosen = maps[keep, : len(views)].flatten(0, 1)
@@ -125,13 +126,16 @@ def load_training_data(
     return data
 
 
-def load_where_it_fits(plan: InputPlan, config: TrainConfig, on_remark: OnRemark) -> TrainingData:
+def load_where_it_fits(
+    plan: InputPlan, config: TrainConfig, on_remark: OnRemark, processes: int
+) -> TrainingData:
     """Read a plan's data, once for all trainings, to the first place with room; says where.
 
-    For the control "random" the maps are noise. Raises ConfigError where no place has room.
+    processes: how many on this machine load the same. For the control "random" the maps are noise.
+    Raises ConfigError where no place has room.
     """
     device, need = torch.device(config.device), plan.count_bytes()
-    residency = choose_residency(need, device, config.residency, count_processes_here())
+    residency = choose_residency(need, device, config.residency, processes)
     place = {"device": f"on {device}", "memory": "in memory", "disk": "on disk, mapped to memory"}
     on_remark(Remark(f"images and features: {describe_bytes(need)}, {place[residency]}"))
     data = load_training_data(plan, residency, device)

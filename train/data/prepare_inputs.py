@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor
 from torch.nn import functional as F
 
-from samcache.train.model.spreads import compute_spreads, find_level, is_spread
+from samcache.train.data.spreads import compute_spreads, find_level, is_spread
 
 MapShape = tuple[int, int, int]  # C, h, w
 

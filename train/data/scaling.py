@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samcache.cache.format.statistics import Moments, read_moments
+from samcache.cache.format.statistics import Moments
 from samcache.cache.store import Store
 from samcache.train.data.dataset import Scale, TrainingData
-from samcache.train.model.spreads import is_spread
+from samcache.train.data.spreads import is_spread
 from samcache.train.tasks.splits import Member
 
 _COUNTED = 1024  # images whose values are counted at a time
@@ -18,7 +18,7 @@ _COUNTED = 1024  # images whose values are counted at a time
 
 def scale_inputs(data: TrainingData, store: Store, rows: Tensor) -> TrainingData:
     """The same data in units of some rows (m,) int64, the ones a member is trained on."""
-    moments = read_moments(store, data.samples["row"].to_numpy()[rows.cpu().numpy()])
+    moments = store.read_moments(data.samples["row"].to_numpy()[rows.cpu().numpy()])
     device = data.device
     return replace(
         data,

@@ -14,10 +14,9 @@ import torch
 from samcache.cache.errors import ConfigError, make_write_error
 from samcache.cache.files.regular_file import IrregularFileError, check_regular, read_regular
 from samcache.cache.files.typed_json import parse_json
-from samcache.cache.files.whole_file import replace_file
+from samcache.cache.files.whole_file import replace_file, write_json
 from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.objects.base import LARGEST_RECORD
-from samcache.train.runs.folder import CHECKPOINTS, write_json
 
 _RUN = "run.json"
 _FORMAT = 2  # of a state: a run is not continued from another's
@@ -25,15 +24,15 @@ _SHARE = 0.01  # of the time, at most, goes into saving
 
 
 class Checkpoints:
-    """The checkpoints of one run, in ``checkpoints`` of its folder until the run is finished."""
+    """The checkpoints of one run, in a folder of the run's until the run is finished."""
 
-    def __init__(self, run_folder: Path, run: Mapping[str, Any], overwrite: bool) -> None:
+    def __init__(self, folder: Path, run: Mapping[str, Any], overwrite: bool) -> None:
         """Open the checkpoints of an unfinished run, or begin new ones.
 
         run: everything that decides a number of the run, as JSON values. Raises ConfigError where
         the unfinished run in the folder was another one, unless it may be overwritten.
         """
-        self._folder = run_folder / CHECKPOINTS
+        self._folder = folder
         self._next_save = 0.0  # seconds of the clock below
         expected = json.loads(json.dumps({**run, "checkpoints": _FORMAT}))
         found = _read_json(self._folder / _RUN)
@@ -41,7 +40,7 @@ class Checkpoints:
         if not self.resumed:
             if found is not None and not overwrite:
                 raise ConfigError(
-                    f"{run_folder} holds an unfinished run with other options "
+                    f"{folder.parent} holds an unfinished run with other options "
                     f"({describe_differences(found, expected)}): give the same options to resume "
                     "it, give another folder, or overwrite it",
                     hint="out overwrite",

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.memory import ran_out_of_memory
-from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
 
 
@@ -14,7 +13,7 @@ class TooLargeError(ConfigError):
 
 
 @contextmanager
-def report_memory_errors(member: str, data: TrainingData, config: TrainConfig) -> Iterator[None]:
+def report_memory_errors(member: str, data: TrainingData, batch_size: int) -> Iterator[None]:
     """Raise TooLargeError with what a step was, and what to do, where it does not fit."""
     try:
         yield
@@ -25,7 +24,7 @@ def report_memory_errors(member: str, data: TrainingData, config: TrainConfig) -
         if data.residency == "device":
             lighter = ", or keep the data in memory"
         raise TooLargeError(
-            f"{member}: a step of {config.batch_size} images of {side} pixels does not fit into "
+            f"{member}: a step of {batch_size} images of {side} pixels does not fit into "
             f"the memory of {data.device}: use a smaller batch size{lighter}",
             hint="batch_size residency" if lighter else "batch_size",
         ) from None

@@ -91,7 +91,7 @@ def train_member(
             return _restore_finished(member, data, saved)
     own_gpu = [data.device] if data.device.type == "cuda" else []
     # by default fork_rng would open every GPU of the machine
-    with torch.random.fork_rng(own_gpu), report_memory_errors(member.name, data, config):
+    with torch.random.fork_rng(own_gpu), report_memory_errors(member.name, data, config.batch_size):
         torch.manual_seed(member.seed)
         training = _Training(member, data, config, taps, drawn)
         if checkpoints and saved:
@@ -203,7 +203,8 @@ class _Training:
             torch.manual_seed(seed)  # each process drops out its own
         augment = Photometric() if config.augment else None
         least = 2 * distributed.count_processes()  # batch norm cannot take a single sample
-        batches = order_batches(data.labels, self.member.train, config, self.shuffle, least)
+        balanced = data.labels if config.balanced_sampling else None
+        batches = order_batches(self.member.train, config.batch_size, self.shuffle, least, balanced)
         if not batches:
             few = min(config.batch_size, len(self.member.train))
             short = few < config.batch_size

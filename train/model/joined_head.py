@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from samcache.train.model.spreads import is_spread
+from samcache.train.data.spreads import is_spread
 
 _HIDDEN = 256
 _DROPOUT = 0.2, 0.5  # of what it reads, and of what it makes of it

@@ -7,8 +7,8 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.load import Sides, choose_image_side
+from samcache.train.data.spreads import name_spread
 from samcache.train.model.backbones import Backbone
-from samcache.train.model.spreads import name_spread
 from samcache.train.model.stage_shapes import find_output_shapes
 
 _LEAST = 4  # cells; with fewer there are hardly places

@@ -7,8 +7,8 @@ from pathlib import Path
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.pictures.overlay import Map, write_panel
-from samcache.train.predict import PredictedShard
 from samcache.train.runs.ensemble import Ensemble
+from samcache.train.runs.predictions import PredictedShard
 from samcache.train.runs.run import Run
 
 _LONGEST = 80  # letters of an id in a file name

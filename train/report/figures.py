@@ -8,8 +8,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from samcache.cache.text import count_nouns
+from samcache.train.report.checks.finding import format_percent
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import format_percent
 from samcache.train.report.svg import (
     FAINT,
     INK,

@@ -15,12 +15,12 @@ from samcache.cache.text import count_nouns, escape_controls
 from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.pictures.overlay import LEAST_RANGE
 from samcache.train.report import words
+from samcache.train.report.checks.finding import CAUTION, FINE, PROBLEM, Finding
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.design import describe
 from samcache.train.report.examples import Examples, choose_examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import draw_figures
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding
-from samcache.train.report.findings import check_run
 from samcache.train.report.reproduction import make_commands
 from samcache.train.scores.format import (
     MOST_CLASSES,

@@ -2,11 +2,11 @@
 
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.text import count_nouns
-from samcache.train.model.spreads import find_level
-from samcache.train.report.data_checks import check_patients
+from samcache.train.data.spreads import find_level
+from samcache.train.report.checks.data import check_patients
+from samcache.train.report.checks.finding import format_percent
 from samcache.train.report.design import describe
 from samcache.train.report.facts import Facts, ReportedRun
-from samcache.train.report.finding import format_percent
 from samcache.train.scores.bootstrap import RESAMPLES, Summary
 from samcache.train.scores.format import MOST_CLASSES, format_interval
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from samcache.cache.errors import ConfigError, StoreError, read_first_line
 from samcache.cache.format.layout import IMAGES
-from samcache.cache.format.reading import MIXED, Reading
+from samcache.cache.format.pixel_options import MIXED, PixelOptions
 from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.store import Store
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.fit.precision import forbid_tf32
+from samcache.train.model.attention_maps import compute_attention_maps
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier
-from samcache.train.pictures.attention_maps import compute_attention_maps
 from samcache.train.runs.errors import explain_no_access
 from samcache.train.runs.run import Run, open_run
 from samcache.train.scores.ensemble_mean import average_members
@@ -39,7 +39,7 @@ def check_predictor(run: Run) -> None:
     """Raise ConfigError where a run cannot predict, or lacks what predictions need."""
     for name in _NEEDED:
         run.read_option(name)
-    for part in ("inputs", "identity", "reading", "design", "members"):
+    for part in ("inputs", "identity", "pixel_options", "design", "members"):
         getattr(run, part)
     if (attention := run.config.get("attention")) in _CONTROLS:
         raise ConfigError(
@@ -74,8 +74,8 @@ def _refuse_other_frames(run: Run, store: Store) -> None:
 
     Where one of them records nothing, both are taken as they are.
     """
-    recorded = Reading.from_record(store.provenance) or Reading()
-    here, wanted = recorded.frames, run.reading.frames
+    recorded = PixelOptions.from_record(store.provenance) or PixelOptions()
+    here, wanted = recorded.frames, run.pixel_options.frames
     known = None not in (here, wanted) and MIXED not in (here, wanted)
     if known and here != wanted:
         raise StoreError(

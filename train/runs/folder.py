@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.files.place_kind import is_run
-from samcache.cache.files.whole_file import write_file
 from samcache.cache.format.records import compute_checksum, encode_canonical
+from samcache.cache.objects.place_kind import is_run
 
 RESULTS = "results.json"  # written last
 CONFIG, METRICS, PREDICTIONS, SEEN = "config.json", "metrics.csv", "predictions.csv", "seen.csv"
 CHECKPOINTS = "checkpoints"
-CHECKSUM = "checksum"  # of results.json: XXH3 over its canonical JSON without this
+CHECKSUM = "checksum"  # of results.json: XXH3 over its encode_canonical JSON without this
 _MEMBER = r"seed-\d+(-fold-\d+)?(-fraction-[\d.e-]+)?"
 _WEIGHTS = re.compile(rf"{_MEMBER}\.safetensors")
 _EXPORTS = re.compile(
@@ -101,11 +100,6 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a value under its name once it is on the disk, in place of what was there."""
-    write_file(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def seal_results(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,46 @@
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
 
-from samcache.train.predict import PredictedShard
 from samcache.train.runs.csv_cells import guard_cell
+from samcache.train.scores.ensemble_mean import average_members
 
 Row = dict[str, Any]
+Floats32 = npt.NDArray[np.float32]
 
 _REASONS = {"missing": "not extracted yet: finish the extraction of its store"}
+
+
+@dataclass(frozen=True)
+class PredictedShard:
+    """Samples of one shard, and every member's probabilities for them.
+
+    samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
+    cannot be read. pooled: level -> (r, C, h, w), the classifiers' inputs, for the r readable
+    images.
+    """
+
+    samples: pd.DataFrame
+    probabilities: Floats32
+    pooled: dict[str, Tensor]
+
+    @property
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """Which samples have an image, (n,)."""
+        return (self.samples["status"] == "ok").to_numpy()
+
+    @property
+    def mean(self) -> Floats32:
+        """The ensemble's probabilities, (n, K) float32."""
+        return average_members(self.probabilities)
 
 
 def list_columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:

@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from samcache.cache.files.typed_json import Classes, Count, Extent, Text, convert
 from samcache.train.config import Attention
+from samcache.train.scores.metrics import Score
 
 Share = Annotated[float, Meta(ge=0, le=1)]
-Score = Annotated[float, Meta(ge=-10, le=10)]  # of any metric, its spread, its bounds
 Samples = Annotated[int, Meta(ge=1, le=1 << 40)]
 MeanCount = Annotated[float, Meta(ge=0, le=1 << 40)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]

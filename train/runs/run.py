@@ -9,12 +9,12 @@ import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.digest import hash_file
-from samcache.cache.files.place_kind import is_store
 from samcache.cache.files.regular_file import check_regular, read_regular
 from samcache.cache.files.typed_json import check_plain, parse_json
 from samcache.cache.format.identity import Identity
-from samcache.cache.format.reading import Reading
+from samcache.cache.format.pixel_options import PixelOptions
 from samcache.cache.objects.base import LARGEST_RECORD
+from samcache.cache.objects.place_kind import is_store
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.model.classifier import Design
 from samcache.train.runs.errors import name_file_in_errors, report_run_errors
@@ -80,10 +80,10 @@ class Run:
             return Identity.from_json(self.config["identity"])
 
     @property
-    def reading(self) -> Reading:
+    def pixel_options(self) -> PixelOptions:
         """How the images were read that the features were made from."""
         with report_run_errors(self.folder):
-            return Reading.from_record(self.config) or Reading()
+            return PixelOptions.from_record(self.config) or PixelOptions()
 
     @property
     def design(self) -> Design:

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from samcache.cache.errors import make_write_error
 from samcache.cache.files.digest import hash_file
 from samcache.cache.files.typed_json import Text
-from samcache.cache.files.whole_file import remove_parts, replace_file
-from samcache.cache.format.reading import PROVENANCE, Reading
+from samcache.cache.files.whole_file import remove_parts, replace_file, write_json
+from samcache.cache.format.pixel_options import PROVENANCE, PixelOptions
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.copies import number_groups
 from samcache.cache.labels.duplicates import find_duplicates, find_split_groups
@@ -32,7 +32,6 @@ from samcache.train.runs.folder import (
     SEEN,
     remove_former,
     seal_results,
-    write_json,
 )
 from samcache.train.runs.records import MeanCount, Samples, Share
 from samcache.train.runs.store import STORE_FROM_RUN, find_path_from_run
@@ -208,7 +207,7 @@ def _describe_run(run: RunContent) -> dict[str, Any]:
         "inputs": {level: maps.shape[1:] for level, maps in data.pooled.items()},
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
-        PROVENANCE: (Reading.from_record(store.provenance) or Reading()).to_json(),
+        PROVENANCE: (PixelOptions.from_record(store.provenance) or PixelOptions()).to_json(),
         "pretrained_sha256": run.pretrained_sha256,
         "classes": data.classes,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from samcache.cache.files.typed_json import Count
-from samcache.train.runs.records import Score
 from samcache.train.scores.ensemble_mean import average_members
-from samcache.train.scores.metrics import Floats, Ints, score_weighted
+from samcache.train.scores.metrics import Floats, Ints, Score, score_weighted
 
 RESAMPLES = 2000
 _BLOCK = 4_000_000  # weights held at a time

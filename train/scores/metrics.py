@@ -4,13 +4,17 @@ A weighting is how often each sample counts: ones for the metric itself, and a b
 its interval. The definitions are scikit-learn's, and MedMNIST's for the macro AUC.
 """
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 from scipy.sparse import csc_array
 from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
+Score = Annotated[float, Meta(ge=-10, le=10)]  # of any metric, its spread, its bounds
 
 CALIBRATION_BINS = 15
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
 from samcache.cache.format.description import DRAWN
-from samcache.cache.format.reading import Reading
+from samcache.cache.format.pixel_options import PixelOptions
 from samcache.extract.images.decode import LARGEST, pixels_to_image
 from samcache.extract.sources.arrays.bounds import check_chunks, check_claims
 from samcache.extract.sources.base import Source, SourceImage, index_classes
@@ -88,7 +88,7 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
         samples["split"] = draw_splits(samples, split_seed)
         origin = f"{DRAWN}70/10/20 %, stratified, seed {split_seed}"
     source = Hdf5Source(name, classes, samples, places, origin)
-    source.reading = Reading(images_key=images)
+    source.pixel_options = PixelOptions(images_key=images)
     return source
 
 

@@ -27,7 +27,7 @@ def choose_frames(files: FileSource, which: Frames) -> Source:
     """
     paths = files.list_paths()
     if any(map(is_meant_as_dicom, paths)):
-        files.reading = replace(files.reading, frames=which)
+        files.pixel_options = replace(files.pixel_options, frames=which)
     if which == "first":
         return files
     places: list[tuple[int, int]] = []  # file, frame
@@ -57,7 +57,7 @@ class FrameSource(Source):
         samples = table.drop(columns=["file", "frame"])
         super().__init__(files.name, files.classes, samples, files.split_origin)
         self.passed_over, self.remarks = files.passed_over, files.remarks
-        self.reading = files.reading
+        self.pixel_options = files.pixel_options
         self._files = files
         self._table = table.reset_index(drop=True)
         self._last = (-1, b"", hashlib.sha256())  # frames of a file follow each other

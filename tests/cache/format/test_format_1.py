@@ -18,7 +18,6 @@ from samcache.cache.care.verify import verify
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_spare_key
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
@@ -54,7 +53,7 @@ def test_it_is_read_as_before(store: Store) -> None:
     check_content(store)
     assert list(store.table["id"]) == list(samples(13)["id"][1:])
     assert list(store.samples["status"]).count("unreadable") == 1
-    assert read_moments(store)["patch"].count > 0
+    assert store.read_moments()["patch"].count > 0
     assert find_garbage(store) != [], "its first table was superseded"
 
 

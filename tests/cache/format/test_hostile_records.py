@@ -25,7 +25,6 @@ from samcache.cache.claims import Claims
 from samcache.cache.errors import StoreError
 from samcache.cache.format.records import compute_checksum, encode_canonical, seal, unseal
 from samcache.cache.format.samples import make_generation_objects
-from samcache.cache.format.statistics import read_moments
 from samcache.cache.store import Store
 from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import (
@@ -78,7 +77,7 @@ def readers(store: Path, sound: Path) -> list[Callable[[], object]]:
         lambda: QUIET.print(make_info(describe(Store(store)))),
         lambda: describe_report(report(store)),
         lambda: describe_report(report(store, fast=True)),
-        lambda: [Store(store).read_features("patch", 0, 10), read_moments(Store(store))],
+        lambda: [Store(store).read_features("patch", 0, 10), Store(store).read_moments()],
         lambda: find_garbage(Store(store)),
         lambda: describe_difference(diff_stores(Store(sound), Store(store))),
         lambda: copy_store(Store(store), store.with_name("copy")),

@@ -27,11 +27,11 @@ from samcache.commands.show.stores import make_info
 from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.encoders.load import load_encoder
 from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
+from samcache.extract.pipeline.read.rows import ReadyImage
 from samcache.extract.pipeline.reduction import cast_maps, refuse_lost_values
-from samcache.extract.pipeline.rows import ReadyImage
-from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 
@@ -89,21 +89,21 @@ class HalfArithmetic(LevelEncoder):
 
 def configured(
     npz: Path, checkpoint: Path, passes: list[int], precision: str
-) -> tuple[ShardEncoder, list[ReadyImage], LevelEncoder]:
+) -> tuple[BatchEncoder, list[ReadyImage], LevelEncoder]:
     """A run's encoder, the probe set of a source, and the encoder in float32."""
     exact = load_encoder("vit_tiny", checkpoint, LEVELS)
     identity = Identity(
         "vit_tiny", exact.weights, "sam", 64, 0, LEVELS, 1, "float32", precision=precision
     )
     model = HalfArithmetic(exact.model, passes)
-    made = ShardEncoder(model, torch.device("cpu"), identity, {}, BatchSize(3), lambda *_: None)
+    made = BatchEncoder(model, torch.device("cpu"), identity)
     return made, read_probe_images(open_source(npz, SourceOptions()), identity), exact.model
 
 
 def test_half_arithmetic_is_measured_against_float32(npz: Path, checkpoint: Path) -> None:
     passes: list[int] = []
     encoder, images, exact = configured(npz, checkpoint, passes, "bfloat16")
-    measured = measure_precision(encoder, images, exact)
+    measured = measure_precision(encoder, BatchSize(3), images, exact)
     assert measured is not None
     for figures in measured.levels.values():
         assert 2**-12 < figures.max_relative_error <= 2**-8, "bfloat16 keeps eight bits"
@@ -118,7 +118,7 @@ def test_memory_that_runs_out_is_met_with_half_of_the_images_there_are(
     """Not with half of a batch that they do not fill, which is the same once more."""
     passes: list[int] = []
     encoder, images, exact = configured(npz, checkpoint, passes, "bfloat16")
-    encoder = replace(encoder, batch=BatchSize(64, fixed=False))
+    batch = BatchSize(64, fixed=False)
 
     def full(x: Tensor) -> dict[str, Tensor]:
         if len(passes) < 2:
@@ -127,9 +127,9 @@ def test_memory_that_runs_out_is_met_with_half_of_the_images_there_are(
         return HalfArithmetic.forward(encoder.model, x)
 
     encoder.model.forward = full
-    assert measure_precision(encoder, images, exact) is not None
+    assert measure_precision(encoder, batch, images, exact) is not None
     assert passes == [8, 4, 2, 2, 2, 2]
-    assert encoder.batch.size == 64, "which images fit beside the reference is not the run's matter"
+    assert batch.size == 64, "which images fit beside the reference is not the run's matter"
 
 
 def test_a_run_in_half_precision_loads_the_reference_anew(
@@ -139,7 +139,9 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 
     asked: list[object] = []
     monkeypatch.setattr(
-        target, "measure_precision", lambda _, images, exact: asked.extend((len(images), exact))
+        target,
+        "measure_precision",
+        lambda _encoder, _batch, images, exact: asked.extend((len(images), exact)),
     )
     run_extract("exact")
     assert asked == [8, None], "a float32 run is its own reference"
@@ -153,9 +155,9 @@ def test_a_run_in_half_precision_loads_the_reference_anew(
 
 def test_arithmetic_that_overflows_is_told_its_option(npz: Path, checkpoint: Path) -> None:
     encoder, _, _ = configured(npz, checkpoint, [], "float16")
-    kept, largest = cast_maps(torch.full((1, 2, 4, 4), float("inf")), encoder.identity)
+    kept, largest = cast_maps(torch.full((1, 2, 4, 4), float("inf")), encoder.identity.dtype)
     with pytest.raises(ConfigError, match=r"level neck: 32 values.*arithmetic: use float32"):
-        refuse_lost_values("neck", kept.numpy(), float(largest), encoder.identity)
+        refuse_lost_values("neck", kept.numpy(), float(largest), encoder.identity.precision)
 
 
 def test_the_identity_does_not_depend_on_what_was_measured(run_extract: Extract) -> None:
@@ -238,8 +240,8 @@ def test_values_that_round_down_to_the_greatest_of_the_storage_dtype_fit(
     identity = replace(configured(npz, checkpoint, [], "float32")[0].identity, dtype="float16")
 
     def check(value: float) -> None:
-        kept, largest = cast_maps(torch.full((1, 1, 2, 2), value), identity)
-        refuse_lost_values("neck", kept.numpy(), float(largest), identity)
+        kept, largest = cast_maps(torch.full((1, 1, 2, 2), value), identity.dtype)
+        refuse_lost_values("neck", kept.numpy(), float(largest), identity.precision)
 
     check(65519)
     with pytest.raises(ConfigError, match=r"level neck has 4 values that float16 cannot hold"):

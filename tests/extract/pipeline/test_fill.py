@@ -14,12 +14,13 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.extract.encoders.vit import ViTLevels
+from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import count_lanes
-from samcache.extract.pipeline.fill import Work
 from samcache.extract.pipeline.progress import JobProgress
 from samcache.extract.pipeline.ranks import Division
-from samcache.extract.pipeline.reuse import KnownRows
+from samcache.extract.pipeline.read.read_ahead import Work
+from samcache.extract.pipeline.read.reuse import KnownRows
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
 from samcache.extract.sources.arrays.npz import NpzSource
 
@@ -111,8 +112,8 @@ def test_the_encoder_goes_on_with_the_next_shard_before_one_is_handed_out(
     """Otherwise a GPU would stand still at the end of every shard."""
     monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: 1)
     order: list[str] = []
-    begin = ShardEncoder._encode
-    monkeypatch.setattr(ShardEncoder, "_encode", lambda *a: (order.append("batch"), begin(*a))[1])
+    begin = BatchEncoder.begin
+    monkeypatch.setattr(BatchEncoder, "begin", lambda *a: (order.append("batch"), begin(*a))[1])
     encode = ShardEncoder.encode
 
     def noted(*arguments: object) -> object:
@@ -131,7 +132,7 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
     run_extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lanes: int
 ) -> None:
     read, encoded, ahead = [0], [0], []
-    lock, image, begin = threading.Lock(), NpzSource.read_image, ShardEncoder._encode
+    lock, image, begin = threading.Lock(), NpzSource.read_image, BatchEncoder.begin
 
     def counted(self: NpzSource, row: int) -> object:
         with lock:
@@ -139,15 +140,17 @@ def test_reading_stays_two_batches_ahead_however_many_images_there_are(
             ahead.append(read[0] - encoded[0])
         return image(self, row)
 
-    def through(self: ShardEncoder, images: list) -> object:  # type: ignore[type-arg]
+    def through(self: BatchEncoder, images: list) -> object:  # type: ignore[type-arg]
         result = begin(self, images)
         with lock:
             encoded[0] += len(images)
         return result
 
     monkeypatch.setattr(NpzSource, "read_image", counted)
-    monkeypatch.setattr(ShardEncoder, "_encode", through)
-    monkeypatch.setattr("samcache.extract.pipeline.fill.count_reading_threads", lambda: 2)
+    monkeypatch.setattr(BatchEncoder, "begin", through)
+    monkeypatch.setattr(
+        "samcache.extract.pipeline.read.read_ahead.count_reading_threads", lambda: 2
+    )
     monkeypatch.setattr("samcache.extract.pipeline.devices.batch_size.count_lanes", lambda: lanes)
     source = write_npz(tmp_path / "more.npz", (200, 20, 20))
     run_extract(source=source, batch_size=2)

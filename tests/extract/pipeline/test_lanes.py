@@ -12,9 +12,9 @@ from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.extract.encoders.vit import ViTLevels
+from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import Lanes
-from samcache.extract.pipeline.shard_encoder import ShardEncoder
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_batches_are_encoded_at_the_same_time_each_on_a_thread_of_its_own(
 ) -> None:
     together = threading.Barrier(2, timeout=60)
     names, shares = set(), set()
-    encode = ShardEncoder._encode
+    encode = BatchEncoder.begin
 
     def met(*arguments: Any) -> Any:
         together.wait()
@@ -51,7 +51,7 @@ def test_batches_are_encoded_at_the_same_time_each_on_a_thread_of_its_own(
         shares.add(torch.get_num_threads())
         return encode(*arguments)
 
-    monkeypatch.setattr(ShardEncoder, "_encode", met)
+    monkeypatch.setattr(BatchEncoder, "begin", met)
     threads(2)
     _, summary = run_extract(batch_size=4)
     assert summary.encoded == 40

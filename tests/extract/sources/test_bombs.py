@@ -25,18 +25,28 @@ MOST = 300 << 20  # bytes
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
-def packed(*parts: bytes, raw: bool = False) -> bytes:
+def packed(*parts: bytes) -> bytes:
     """Parts deflated, with FULL megabytes of zeros in the place of an empty one."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15 if raw else 15)
-    out = b""
-    for part in parts:
-        out += b"".join(packer.compress(piece) for piece in ([part] if part else [MEGABYTE] * FULL))
-    return out + packer.flush()
+    return b"".join(block(part) if part else block(MEGABYTE) * FULL for part in parts) + b"\x03\0"
+
+
+def block(part: bytes) -> bytes:
+    """A part deflated by itself, so that blocks in a row unpack to their parts in a row."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
+def zlib_bomb() -> bytes:
+    """FULL megabytes of zeros as zlib writes them: a header, and a checksum at the end."""
+    compute_checksum = 1
+    for _ in range(FULL):
+        compute_checksum = zlib.adler32(MEGABYTE, compute_checksum)
+    return b"\x78\x9c" + packed(b"") + compute_checksum.to_bytes(4, "big")
 
 
 def deflated(before: bytes, behind: bytes = b"") -> bytes:
     element = b"\x02\x00\x10\x00UI" + len(DEFLATED).to_bytes(2, "little") + DEFLATED
-    return b"\0" * 128 + b"DICM" + element + packed(before, b"", behind or b"\0", raw=True)
+    return b"\0" * 128 + b"DICM" + element + packed(before, b"", behind or b"\0")
 
 
 def elements(header: FileDataset) -> bytes:
@@ -136,11 +146,11 @@ def hdf5(path: Path, rows: int, side: int, chunk: int, bomb: str) -> None:
             "y": file.create_dataset("y", (rows,), "u1", chunks=(4,), compression="gzip"),
         }
         if bomb:
-            made[bomb].id.write_direct_chunk((0,) * made[bomb].ndim, packed(b""))
+            made[bomb].id.write_direct_chunk((0,) * made[bomb].ndim, zlib_bomb())
 
 
 def npz_header(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         with archive.open("train_images.npy", "w", force_zip64=True) as file:
             file.write(b"\x93NUMPY\x02\x00" + (FULL << 20).to_bytes(4, "little"))
             for _ in range(FULL):

@@ -15,7 +15,7 @@ from tiny_extraction import Extract
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.format.description import ROOT
-from samcache.cache.format.reading import MIXED, Reading
+from samcache.cache.format.pixel_options import MIXED, PixelOptions
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
 from samcache.extract.changes import Changes
@@ -43,7 +43,7 @@ def cines(tmp_path: Path) -> Path:
 def test_frames_are_recorded_and_followed(cines: Path, run_extract: Extract, frames: str) -> None:
     reading = SourceOptions(frames=frames)  # type: ignore[arg-type]
     made, _ = run_extract(source=cines, reading=reading)
-    assert Reading.from_record(made.provenance) == Reading(frames=frames)
+    assert PixelOptions.from_record(made.provenance) == PixelOptions(frames=frames)
     before = len(made.table)
     write_cine(cines / "dark" / "new.dcm", 99, bright=False)
     grown, summary = run_extract(source=cines)
@@ -119,14 +119,14 @@ def test_a_merged_store_tells_what_its_parts_agree_on(
     first, _ = run_extract("first", source=cines)
     single, _ = run_extract("single", source=npz)
     same = merge_stores([middle, single], tmp_path / "same.zarr", True)
-    assert Reading.from_record(same.provenance) == Reading(frames="middle")
+    assert PixelOptions.from_record(same.provenance) == PixelOptions(frames="middle")
     mixed = merge_stores([middle, first], tmp_path / "mixed.zarr", True)
-    assert Reading.from_record(mixed.provenance) == Reading(frames=MIXED)
+    assert PixelOptions.from_record(mixed.provenance) == PixelOptions(frames=MIXED)
     with pytest.raises(SourceError, match="read with different frames: give the right"):
         run_extract("mixed", source=cines)
 
 
 @pytest.mark.parametrize("odd", [None, [], "middle", {"frames": 7, "images_key": ["x"]}])
 def test_odd_records_say_nothing(odd: object) -> None:
-    assert (Reading.from_record({"reading": odd}) or Reading()) == Reading()
-    assert json.dumps(Reading(frames="all").to_json()) == '{"frames": "all"}'
+    assert (PixelOptions.from_record({"reading": odd}) or PixelOptions()) == PixelOptions()
+    assert json.dumps(PixelOptions(frames="all").to_json()) == '{"frames": "all"}'

@@ -1,25 +1,18 @@
 """An epoch's batches hold every row once, or every class equally often."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samcache.train.config import TrainConfig
 from samcache.train.data.batches import draw_mixing_shares, mix_samples, order_batches
-
-
-def options(size: int, balanced: bool = False) -> TrainConfig:
-    return TrainConfig("store", Path("out"), batch_size=size, balanced_sampling=balanced)
 
 
 @given(st.sets(st.integers(0, 99), min_size=2), st.integers(2, 40), st.integers(0, 9))
 def test_every_row_is_in_one_batch(rows: set[int], size: int, seed: int) -> None:
-    chosen, labels = torch.tensor(sorted(rows)), torch.zeros(100, dtype=torch.int64)
+    chosen = torch.tensor(sorted(rows))
     generator = torch.Generator().manual_seed(seed)
-    batches = order_batches(labels, chosen, options(size), generator)
+    batches = order_batches(chosen, size, generator)
     assert all(2 <= len(batch) <= size for batch in batches)
     found = torch.cat(batches).tolist()
     assert len(found) == len(set(found)) == len(rows) - (len(rows) % size == 1)
@@ -29,7 +22,7 @@ def test_every_row_is_in_one_batch(rows: set[int], size: int, seed: int) -> None
 def test_balanced_sampling_draws_every_class_equally_often() -> None:
     labels = (torch.arange(20_000) % 10 == 0).long() + 2 * (torch.arange(20_000) % 50 == 1).long()
     rows = torch.arange(10_000)
-    batches = order_batches(labels, rows, options(64, True), torch.Generator().manual_seed(0))
+    batches = order_batches(rows, 64, torch.Generator().manual_seed(0), balanced=labels)
     drawn = torch.cat(batches)
     assert drawn.max() < 10_000, "of the training rows alone"
     shares = torch.bincount(labels[drawn]) / len(drawn)

@@ -27,18 +27,18 @@ from samcache.train.tasks.splits import plan_members
 
 
 @pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
-@pytest.fixture
 def data(store: Store) -> TrainingData:
     return load_scaled(store, divide_by_kernel(store, LEVELS, 4), 32)
 
 
 def quick(store: Store, out: Path, **changes: object) -> Results:
-    options = {"epochs": 1, "seeds": (0, 1), "image_size": 32, "batch_size": 8, **changes}
-    config = TrainConfig(store.location, out, **options)  # type: ignore[arg-type]
+    options = {"epochs": 1, "seeds": (0, 1), "image_size": 32, "batch_size": 8}
+    config = TrainConfig(
+        store.location,
+        out,
+        backbone="timm:test_resnet",
+        **{**options, **changes},  # type: ignore[arg-type]
+    )
     return train(config)
 
 

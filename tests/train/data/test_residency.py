@@ -135,7 +135,7 @@ def test_every_residency_trains_to_the_same_bits(run_extract: Extract, tmp_path:
         out, log = tmp_path / place, list[Remark]()
         config = TrainConfig(
             store.location, out, epochs=1, seeds=(0,), image_size=16, batch_size=8,
-            backbone="timm:resnet10t", residency=place,
+            backbone="timm:test_resnet", residency=place,
         )  # fmt: skip
         train(config, log.append)
         found[place] = (out / "predictions.csv").read_bytes()

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
-from tiny_extraction import Extract
+from forked import start_ranks
+from tiny_cli import run_command
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
@@ -24,11 +25,6 @@ from samcache.train.model.classifier import Classifier, Design
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
 def options(store: Store, out: Path, *more: str) -> list[str]:
     return [
         "train", store.location, "--out", str(out), "--device", "cpu",
@@ -36,21 +32,23 @@ def options(store: Store, out: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def two_processes(words: list[str]) -> subprocess.CompletedProcess[str]:
-    """A command under torchrun."""
+def under_torchrun(words: list[str]) -> None:
+    """A command that succeeds in two processes."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, *torchrun, "-m", "samcache.cli", *words],
         capture_output=True, text=True, check=False, timeout=280,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-
-
-def on_two_processes(words: list[str]) -> str:
-    """What a command that succeeds says under torchrun."""
-    done = two_processes(words)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+
+
+def two_processes(words: list[str], folder: Path) -> tuple[list[int | None], str, str]:
+    """A command in two processes as torchrun starts them: exit statuses, output, errors."""
+    processes = start_ranks(run_command, ["0", *words], folder, size=2)
+    printed = [process.communicate() for process in processes]
+    output, errors = ("".join(parts) for parts in zip(*printed, strict=True))
+    return [process.returncode for process in processes], output, errors
 
 
 def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None:
@@ -61,7 +59,7 @@ def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None
     )  # fmt: skip
     alone = CliRunner().invoke(cli, options(store, tmp_path / "one", *chosen))
     assert alone.exit_code == 0, alone.output
-    on_two_processes(options(store, tmp_path / "two", *chosen))
+    under_torchrun(options(store, tmp_path / "two", *chosen))
     one, two = (pd.read_csv(tmp_path / name / "metrics.csv") for name in ("one", "two"))
     for column in ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc"):
         np.testing.assert_allclose(two[column], one[column], rtol=1e-3, err_msg=column)
@@ -73,7 +71,9 @@ def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None
 
 def test_one_process_writes_and_speaks(store: Store, tmp_path: Path) -> None:
     chosen = "--backbone", "timm:test_resnet", "--seeds", "0,1", "--batch-size", "8"
-    told = on_two_processes(options(store, tmp_path / "run", *chosen, "--mixup", "0.4"))
+    words = options(store, tmp_path / "run", *chosen, "--mixup", "0.4")
+    statuses, told, errors = two_processes(words, tmp_path / "printed")
+    assert statuses == [0, 0], errors
     assert told.count("test, 8 samples") == 1
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics[["seed", "epoch"]].to_numpy().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
@@ -81,10 +81,11 @@ def test_one_process_writes_and_speaks(store: Store, tmp_path: Path) -> None:
 
 def test_a_refusal_is_said_once(store: Store, tmp_path: Path) -> None:
     (tmp_path / "other.txt").touch()
-    done = two_processes(options(store, tmp_path, "--backbone", "timm:test_resnet"))
-    assert done.returncode != 0
-    assert done.stderr.count("holds other files") == 1
-    assert "[rank1]" not in done.stderr, "the second process has no error of its own"
+    words = options(store, tmp_path, "--backbone", "timm:test_resnet")
+    statuses, _, errors = two_processes(words, tmp_path / "printed")
+    assert statuses == [1, 1]
+    assert errors.count("holds other files") == 1
+    assert len(errors.split("Error")) == 2, "the second process has no error of its own"
 
 
 def test_alone_nothing_is_exchanged() -> None:

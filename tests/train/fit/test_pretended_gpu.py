@@ -6,10 +6,10 @@ from pretended_gpu import GPU, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from samcache.train.data.dataset import Scale
+from samcache.train.data.spreads import name_spread
 from samcache.train.fit.objective import Objective
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier, Design
-from samcache.train.model.spreads import name_spread
 
 SIDE = 64
 SHAPES = {"early": (128, 8, 8), "neck": (256, 4, 4)}

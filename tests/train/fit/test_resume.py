@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from forked import ForkedProcess
 from killed_train import config
 from safetensors.torch import load_file
-from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
@@ -26,11 +25,6 @@ from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.run import describe_run, train
 from samcache.train.runs.write import Results
 from samcache.train.tasks.splits import plan_members
-
-
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +153,7 @@ def test_saving_takes_a_small_share_of_the_time(
         now[0] += costs
 
     monkeypatch.setattr("samcache.train.fit.checkpoint.torch.save", slow)
-    checkpoints = Checkpoints(tmp_path, {}, overwrite=False)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", {}, overwrite=False)
     assert checkpoints.due, "the first epoch is saved"
     checkpoints.save("seed-0", {})
     now[0] += 99 * costs - 1

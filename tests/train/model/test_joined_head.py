@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from samcache.extract.encoders.registry import LEVELS
 from samcache.train.data.load import read_inputs
 from samcache.train.data.scaling import scale_inputs
+from samcache.train.data.spreads import LEAST_DEVIATION, compute_spreads, name_spread
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier, Design
 from samcache.train.model.joined_head import JoinedHead
-from samcache.train.model.spreads import LEAST_DEVIATION, compute_spreads, name_spread
 
 MAPS = {"patch": 8, "neck": 16}
 CHANNELS = MAPS | {name_spread(level): channels for level, channels in MAPS.items()}

@@ -15,9 +15,9 @@ from samcache.cache.errors import ConfigError
 from samcache.extract.encoders.registry import LEVELS
 from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
+from samcache.train.data.spreads import name_spread
 from samcache.train.fit.build import build_classifier
 from samcache.train.model.pooling import choose_coarsest, divide_by_kernel
-from samcache.train.model.spreads import name_spread
 
 
 def attention_maps(data: TrainingData, kernel: int) -> dict[str, torch.Tensor]:

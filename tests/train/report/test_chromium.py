@@ -11,9 +11,9 @@ import pytest
 from reported_runs import SCRIPT, ReportedRuns, with_classes
 
 from samcache.cache.text import escape_controls
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.examples import Examples
 from samcache.train.report.facts import read_facts
-from samcache.train.report.findings import check_run
 from samcache.train.report.page import render, write_report
 
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}

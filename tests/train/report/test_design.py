@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from reported_runs import ReportedRuns
 
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.design import list_needed_comparisons
 from samcache.train.report.examples import Examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
-from samcache.train.report.findings import check_run
 from samcache.train.report.page import render
 from samcache.train.report.words import write_model_card, write_verdict
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from reported_runs import ReportedRuns
 
+from samcache.train.report.checks.finding import CAUTION, FINE, PROBLEM, Finding
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding
-from samcache.train.report.findings import check_run
 from samcache.train.scores.bootstrap import Interval, Summary
 
 

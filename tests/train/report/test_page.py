@@ -81,7 +81,7 @@ def test_the_page_leads_with_the_result_and_its_interval(
     low, high = auc["interval"]["low"], auc["interval"]["high"]
     head = text[: text.index("Before you trust a number")]
     assert f"{auc['mean']:.3f} (95 % interval {low:.3f} to {high:.3f})" in head
-    assert "that of the baseline, run none (timm:resnet10t alone, without" in head
+    assert "that of the baseline, run none (timm:test_resnet alone, without" in head
     assert "not a medical device" in head
     for name, summary in whole["metrics"].items():
         assert f"{summary['mean']:.3f} ± {summary['sd']:.3f}" in text, name

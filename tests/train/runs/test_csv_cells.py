@@ -90,7 +90,7 @@ def made_run(run_extract: Callable[..., object], tmp_path: Path) -> Callable[...
     def make(source: Path) -> Path:
         run_extract("s", source=source)
         words = ["train", tmp_path / "s.zarr", "--out", tmp_path / "run", "--epochs", "1"]
-        words += ["--backbone", "timm:resnet10t", "--image-size", "32", "--attention", "none"]
+        words += ["--backbone", "timm:test_resnet", "--image-size", "32", "--attention", "none"]
         samcache(*words)
         return tmp_path / "run"
 

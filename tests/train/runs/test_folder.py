@@ -21,11 +21,6 @@ from samcache.train.scores.bootstrap import LabelledPredictions
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
 
 
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
@@ -105,7 +100,7 @@ def test_nothing_is_written_over_the_files_of_a_run(trained: Trained, tmp_path: 
 
 @pytest.mark.parametrize("damage", ["flip", "other", "list"])
 def test_a_damaged_checkpoint_is_told_and_not_continued_from(tmp_path: Path, damage: str) -> None:
-    checkpoints = Checkpoints(tmp_path, {"lr": 1}, overwrite=False)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", {"lr": 1}, overwrite=False)
     checkpoints.save("seed-0", {"weights": torch.arange(4096.0)})
     path = tmp_path / "checkpoints" / "seed-0.pt"
     if damage == "flip":
@@ -126,11 +121,11 @@ def test_a_damaged_checkpoint_is_told_and_not_continued_from(tmp_path: Path, dam
 
 
 def test_a_damaged_description_of_an_unfinished_run_keeps_its_checkpoints(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, {"lr": 1}, overwrite=False).save("seed-0", {"epochs": []})
+    Checkpoints(tmp_path / "checkpoints", {"lr": 1}, overwrite=False).save("seed-0", {"epochs": []})
     for text in ("[broken", "[]"):
         (tmp_path / "checkpoints" / "run.json").write_text(text)
         with pytest.raises(ConfigError, match=r"run.json is damaged: remove"):
-            Checkpoints(tmp_path, {"lr": 1}, overwrite=False)
+            Checkpoints(tmp_path / "checkpoints", {"lr": 1}, overwrite=False)
         assert (tmp_path / "checkpoints" / "seed-0.pt").exists()
 
 

@@ -16,8 +16,8 @@ from trained_run import Trained, one_line, samcache, write_results
 from samcache.cache.files.digest import hash_file
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.report import words
+from samcache.train.report.checks.result import check_run
 from samcache.train.report.facts import read_facts
-from samcache.train.report.findings import check_run
 from samcache.train.report.reproduction import make_commands
 from samcache.train.runs.ensemble import load_ensemble, open_predictor
 from samcache.train.runs.folder import is_run_folder
@@ -160,13 +160,13 @@ def test_tables_that_cannot_be_are_refused(
 
 @pytest.mark.parametrize("how", FILES)
 def test_checkpoints_that_are_no_checkpoints_are_refused(tmp_path: Path, how: str) -> None:
-    run = tmp_path / "run"
-    Checkpoints(run, {"lr": 1}, overwrite=False)
-    FILES[how](run / "checkpoints" / "seed-0.pt")
-    assert read_or_refuse(lambda: Checkpoints(run, {"lr": 1}, overwrite=False).load("seed-0"))
-    (run / "checkpoints" / "run.json").unlink()
-    FILES[how](run / "checkpoints" / "run.json")
-    assert read_or_refuse(lambda: Checkpoints(run, {"lr": 1}, overwrite=False))
+    folder = tmp_path / "run" / "checkpoints"
+    Checkpoints(folder, {"lr": 1}, overwrite=False)
+    FILES[how](folder / "seed-0.pt")
+    assert read_or_refuse(lambda: Checkpoints(folder, {"lr": 1}, overwrite=False).load("seed-0"))
+    (folder / "run.json").unlink()
+    FILES[how](folder / "run.json")
+    assert read_or_refuse(lambda: Checkpoints(folder, {"lr": 1}, overwrite=False))
 
 
 def test_the_commands_end_in_one_line(trained: Trained, tmp_path: Path) -> None:

@@ -73,14 +73,14 @@ def test_a_run_of_before_checksums_is_read_as_it_is(trained: Trained, run: Path)
 
 
 def test_pretrained_weights_are_told_by_their_bytes(trained: Trained, tmp_path: Path) -> None:
-    weights = tmp_path / "resnet18.safetensors"
-    save_file(build_backbone("resnet18", 2).net.state_dict(), weights)
+    weights = tmp_path / "resnet.safetensors"
+    save_file(build_backbone("timm:test_resnet", 2).net.state_dict(), weights)
     run = trained.train(tmp_path / "run", attention="none", pretrained=str(weights))
     told = json.loads((run / "config.json").read_text())["pretrained_sha256"]
     assert told == hash_file(weights)
     page = tmp_path / "page.html"
     assert samcache("report", run, "--out", page).exit_code == 0
-    assert f"resnet18.safetensors (SHA-256 {told[:16]})" in page.read_text()
+    assert f"resnet.safetensors (SHA-256 {told[:16]})" in page.read_text()
 
 
 def test_runs_that_cannot_predict_are_refused_in_one_line(trained: Trained, tmp_path: Path) -> None:

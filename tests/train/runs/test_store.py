@@ -18,6 +18,7 @@ def here(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(home)
     shutil.copytree(trained.store, "toy.zarr")
     words = ["--seeds", 0, "--epochs", 1, "--image-size", 32, "--batch-size", 8, "--device", "cpu"]
+    words += ["--backbone", "timm:test_resnet"]
     assert samcache("train", "toy.zarr", "--out", "runs/a", *words).exit_code == 0
     return home
 
@@ -37,6 +38,7 @@ def forget_the_path_from_the_run(run: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("not_exported")
 @pytest.mark.parametrize("older", [False, True], ids=["recorded", "older run"])
 @pytest.mark.parametrize("moved", [False, True], ids=["in place", "moved together"])
 def test_report_and_export_find_the_store_from_another_folder(
@@ -56,6 +58,7 @@ def test_report_and_export_find_the_store_from_another_folder(
     assert "stored sample" in exported.stdout
 
 
+@pytest.mark.usefixtures("not_exported")
 def test_a_store_that_is_not_found_is_told_on_standard_error(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

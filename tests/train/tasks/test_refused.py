@@ -18,11 +18,6 @@ from samcache.train.fit import training as loop
 from samcache.train.model.classifier import Classifier
 
 
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -302,12 +302,13 @@ def test_copies_and_patients_in_two_splits_are_told_by_train_and_probe(
     (tmp_path / "imgs/023.png").write_bytes((tmp_path / "imgs/001.png").read_bytes())
     reading = SourceOptions(group="patient")
     extract(replace(options, reading=reading, allow_split_groups=True))
-    words = ["train", options.store, "--out", tmp_path / "run", "--epochs", 1, "--seeds", 0]
-    told = samcache(*words, "--image-size", 32, "--device", "cpu").stderr
+    words = ["train", options.store, "--out", tmp_path / "run", "--epochs", 1, "--image-size", 32]
+    words += ["--backbone", "timm:test_resnet", "--device", "cpu", "--seeds", 0]
+    told = samcache(*words).stderr
     copies = "warning: 1 image occurs in more than one split, such as imgs/001.png (train, b)"
     groups = "warning: 4 groups (patients) occur in more than one split, such as 'p0' in test and"
     assert copies in told
     assert groups in told
     assert copies in samcache("probe", options.store).stderr
-    folds = samcache(*words[:-4], "--folds", 2, "--epochs", 1, "--seeds", 0, "--image-size", 32)
+    folds = samcache(*words, "--folds", 2, "--overwrite")
     assert "in more than one split" not in folds.output, "folds keep them whole"

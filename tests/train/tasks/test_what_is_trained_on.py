@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from loading import find_sides, load_scaled
-from tiny_extraction import Extract
 from torch import Tensor
 
 from samcache.cache.store import Store
@@ -20,11 +19,6 @@ from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit import training as loop
 from samcache.train.run import train
 from samcache.train.tasks.splits import Member
-
-
-@pytest.fixture
-def store(run_extract: Extract) -> Store:
-    return run_extract()[0]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from samcache.cache.format.views import turn_pixels
 from samcache.extract.images.colour import RGB
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
 from samcache.extract.images.preprocess import to_frame
-from samcache.extract.pipeline.reuse import KnownRow, KnownRows
+from samcache.extract.pipeline.read.reuse import KnownRow, KnownRows
 from samcache.extract.sources.base import Source
 
 GONE = "it is no longer in the source"  # the reason of images that left it before they were encoded

@@ -1,4 +1,4 @@
-"""What a reader should know before believing a number: every check, with what it found."""
+"""Check a result: its test set, its comparisons and its training; and run every check."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,8 @@ import numpy as np
 
 from samcache.cache.text import count_nouns
 from samcache.train.config import name_option
-from samcache.train.report.data_checks import DATA_CHECKS
-from samcache.train.report.design import CONTROLS, describe, list_needed_comparisons
-from samcache.train.report.facts import Facts
-from samcache.train.report.finding import (
+from samcache.train.report.checks.data import DATA_CHECKS
+from samcache.train.report.checks.finding import (
     CAUTION,
     FINE,
     PROBLEM,
@@ -17,6 +15,8 @@ from samcache.train.report.finding import (
     format_percent,
     make_finding,
 )
+from samcache.train.report.design import CONTROLS, describe, list_needed_comparisons
+from samcache.train.report.facts import Facts
 
 _FEW_TEST_SAMPLES = 30  # of a class
 _WIDE_INTERVAL = 0.1  # of the accuracy

@@ -5,14 +5,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 PROVENANCE = "reading"  # the key of a store's provenance, and of a run's config.json
-MIXED = "mixed"  # of a store that was merged from stores with different readings
+MIXED = "mixed"  # of a store that was merged from stores with different options
 
 FRAMES = ("first", "middle", "all")
 _LONGEST = 1000  # characters of a name; a longer name is ignored
 
 
 @dataclass(frozen=True)
-class Reading:
+class PixelOptions:
     """The options of reading that a store records; None where the source has no use for one.
 
     The options are no part of the identity: a sample's id and hash name its frame, and its
@@ -28,10 +28,10 @@ class Reading:
         return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Reading | None":
-        """The reading in a store's provenance or a run's config.json.
+    def from_record(cls, record: Mapping[str, Any]) -> "PixelOptions | None":
+        """The options in a store's provenance or a run's config.json.
 
-        None where the record has no reading: older stores and runs have none.
+        None where the record has none: older stores and runs have none.
         """
         found = record.get(PROVENANCE)
         if not isinstance(found, dict):
@@ -43,14 +43,14 @@ class Reading:
         )
 
 
-def join_readings(readings: Iterable[Reading | None]) -> Reading | None:
-    """The reading of a store that is merged from others; None where none of them records one."""
-    known = [reading for reading in readings if reading is not None]
+def join_pixel_options(options: Iterable[PixelOptions | None]) -> PixelOptions | None:
+    """The options of a store that is merged from others; None where none of them records one."""
+    known = [each for each in options if each is not None]
     if not known:
         return None
-    return Reading(
-        _join(reading.frames for reading in known),
-        _join(reading.images_key for reading in known),
+    return PixelOptions(
+        _join(each.frames for each in known),
+        _join(each.images_key for each in known),
     )
 
 

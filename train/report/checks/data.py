@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from samcache.cache.text import count_nouns
+from samcache.train.report.checks.finding import CAUTION, FINE, PROBLEM, Finding, make_finding
 from samcache.train.report.facts import Facts
-from samcache.train.report.finding import CAUTION, FINE, PROBLEM, Finding, make_finding
 
 _FEW_PATIENTS = 20  # in the test set
 

@@ -6,7 +6,7 @@ import pytest
 import zarr
 from store_content import create
 
-from samcache.cache.files.place_kind import is_store
+from samcache.cache.objects.place_kind import is_store
 
 
 def test_a_store_is_a_store_and_another_zarr_group_is_none(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a reader should know before believing a number: every check, with what it found."""
