@@ -28,7 +28,7 @@ from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.recorded_reading import follow_run
 from samcache.train.predict import predict_store
 from samcache.train.runs.ensemble import Ensemble, load_ensemble, open_predictor
-from samcache.train.runs.predictions import list_columns, make_rows
+from samcache.train.runs.prediction_rows import list_columns, make_rows
 from samcache.train.runs.run import Run as FinishedRun
 
 OneImage = str | Path | Image.Image | npt.NDArray[np.uint8]

@@ -22,12 +22,12 @@ import pandas as pd
 import zarr
 
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import commit_shard
 from samcache.train.data.load import InputPlan, load_training_data
 from samcache.train.model.pooling import divide_by_kernel
 

@@ -26,12 +26,12 @@ from PIL import Image
 
 from samcache.cache.care.info import describe
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import Writer, commit_shard
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import Writer, commit_shard
 from samcache.extract.pipeline.read.reuse import KnownRows
 
 LEVELS = ("patch", "early", "middle", "late", "neck")

@@ -3,7 +3,7 @@
 Claims are ``claims/<name>.<attempt>/zarr.json``, each created once. The highest attempt counts;
 the next may be created when its holder is dead or has let it expire. Creating is atomic on disk
 and on S3, so of any number of processes exactly one makes each attempt. A claim keeps work from
-being done twice; the guarantees of a commit rest on conditional creates (cache/writer.py).
+being done twice; the guarantees of a commit rest on conditional creates (cache/commit.py).
 """
 
 import hashlib

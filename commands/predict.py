@@ -82,7 +82,7 @@ def predict(
     from samcache.train.predict import predict_store
     from samcache.train.runs.ensemble import load_ensemble, open_predictor
     from samcache.train.runs.folder import refuse_file_of_a_run
-    from samcache.train.runs.predictions import list_columns, make_rows, write_csv, write_json
+    from samcache.train.runs.prediction_rows import list_columns, make_rows, write_csv, write_json
 
     if out:
         refuse_other_format(out, *(("JSON", JSON) if as_json else ("CSV (without --json)", CSV)))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from samcache.cache.commit import Writer
 from samcache.cache.format.description import Description
 from samcache.cache.format.identity import Identity
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 from samcache.extract.encoders.load import Encoder, pool_shapes
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.images.oddities import Oddities

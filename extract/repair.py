@@ -8,12 +8,12 @@ import pandas as pd
 from samcache.cache.care.damage.open_damaged import Damage, open_damaged
 from samcache.cache.care.damage.restore import restore_columns, restore_records, write_spares
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import Writer
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import ObjectRecord, make_commit_key, make_spare_key
 from samcache.cache.format.pixel_options import PixelOptions
 from samcache.cache.format.samples import make_generation_objects, read_column
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 from samcache.extract.changes import find_places, use_store_labels
 from samcache.extract.images.colour import parse_window
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair

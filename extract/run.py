@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from samcache.cache.commit import Writer
 from samcache.cache.create import find_stale_metadata, store_exists
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 from samcache.extract.changes import (
     Changes,
     compare,

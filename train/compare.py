@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.units import number_groups
 from samcache.train.runs.run import Run, open_run
 from samcache.train.scores.bootstrap import (
     RESAMPLES,

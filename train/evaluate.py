@@ -11,7 +11,7 @@ import pandas as pd
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.whole_file import replace_file, write_json
 from samcache.cache.labels.classes import list_used_classes
-from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.predict import predict_store
 from samcache.train.runs.csv_cells import guard_cells

@@ -11,7 +11,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.data.load import read_inputs
 from samcache.train.runs.ensemble import Ensemble, check_features
-from samcache.train.runs.predictions import PredictedShard
+from samcache.train.runs.prediction_rows import PredictedShard
 from samcache.train.runs.run import Run
 
 _BATCH = 64  # images that go through a classifier at once
@@ -60,6 +60,6 @@ def _check_numbers(run: Run, ensemble: Ensemble, each: Tensor) -> None:
     for name, values in zip(ensemble.names, each, strict=True):
         if not values.isfinite().all():
             raise ConfigError(
-                f"{run.find_weights(name)} is damaged, its predictions are no numbers: train the "
+                f"{run.find_weights(name)} is damaged: its predictions are not numbers; train the "
                 "run again"
             )

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from samcache.cache.format.layout import STATISTICS
-from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.data.spreads import LEAST_DEVIATION
 from samcache.train.model.discriminant import Discriminant

@@ -31,7 +31,7 @@ from samcache.train.model.backbones import hash_weights
 from samcache.train.model.pooling import choose_sides
 from samcache.train.model.stage_shapes import run_once
 from samcache.train.runs.folder import CHECKPOINTS, lock_folder, open_run_folder
-from samcache.train.runs.write import Results, RunContent, summarise, write_run
+from samcache.train.runs.write_run import Results, RunContent, summarise, write_run
 from samcache.train.tasks.splits import Member
 from samcache.train.tasks.trainings import Trainings, plan_trainings
 

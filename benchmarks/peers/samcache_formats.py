@@ -9,6 +9,7 @@ from formats import Epoch, Features, Format, in_random_order
 from torch import Tensor
 
 from samcache.cache.care.stage import find_stage_root, stage_store
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import create_store
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.identity import Identity
@@ -16,7 +17,6 @@ from samcache.cache.format.layout import make_feature_path
 from samcache.cache.objects.location import open_objects
 from samcache.cache.rows import RowReader
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import commit_shard
 from samcache.train.data.residency import allocate
 
 SHARD_ROWS = 64

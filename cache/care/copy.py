@@ -11,11 +11,11 @@ from typing import Any
 
 from samcache.cache.care.transfer.shards import DamageFoundError, Outcome, Transfer
 from samcache.cache.care.transfer.table import copy_table
+from samcache.cache.commit import Writer
 from samcache.cache.objects.base import run_in_parallel
 from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 
 _PARALLEL = 16  # shards on their way at one time, memory permitting
 _PATIENCE = 1.0  # seconds between looks at shards that another process is writing

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from samcache.cache.claims import Claims, find_newest_claim, make_claim_key
+from samcache.cache.commit import remove_unmatched_commit
 from samcache.cache.create import TABLE, make_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
@@ -26,7 +27,6 @@ from samcache.cache.format.samples import (
 )
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
-from samcache.cache.writer import remove_unmatched_commit
 
 _ARRAYS = ("features", IMAGES, EXTENTS, STATISTICS)
 _COMMITS = "commits"

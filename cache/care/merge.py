@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from samcache.cache.commit import Writer, commit_shard
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.format.description import Dataset, Description
@@ -21,7 +22,6 @@ from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import ShardContent, Store
 from samcache.cache.text import count_nouns, list_first
-from samcache.cache.writer import Writer, commit_shard
 
 Array = npt.NDArray[Any]
 

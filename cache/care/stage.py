@@ -20,6 +20,7 @@ from samcache.cache.care.transfer.shards import (
     find_complete_shards,
 )
 from samcache.cache.care.transfer.table import copy_table
+from samcache.cache.commit import Writer
 from samcache.cache.errors import StoreError
 from samcache.cache.files.regular_file import check_regular, read_regular
 from samcache.cache.format.commit_record import make_commit_key
@@ -29,7 +30,6 @@ from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.cache.text import count_are, describe_bytes
-from samcache.cache.writer import Writer
 
 FOLDER = "SAMCACHE_STAGE"
 LIMIT = "SAMCACHE_STAGE_LIMIT"

@@ -19,7 +19,7 @@ from samcache.cache.labels.classes import (
     list_used_classes,
     quote_names,
 )
-from samcache.cache.labels.copies import number_units
+from samcache.cache.labels.units import number_units
 from samcache.cache.text import count_nouns
 
 LEAST_FOR_FOLDS = 4  # images or patients of each class: two folds, with train and val in the rest

@@ -12,8 +12,8 @@ from obstore import exceptions
 from obstore.store import ObjectStore
 
 from samcache.cache.errors import StoreError, UnreachableError
-from samcache.cache.objects.answers import explain
 from samcache.cache.objects.base import Objects, Part, fill_buffers, run_in_parallel
+from samcache.cache.objects.request_errors import explain
 
 if TYPE_CHECKING:
     from obstore import GetResult

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from samcache.cache.errors import StoreError
-from samcache.cache.objects.answers import describe_missing_credentials
+from samcache.cache.objects.request_errors import describe_missing_credentials
 
 _PATIENCE = 2.0  # seconds; the service is on the same machine
 _SERVICE = "http://169.254.169.254"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from samcache.train.fit.training import EpochMetrics
     from samcache.train.probe import ProbeResults, ProbeScores
     from samcache.train.report.page import Written
-    from samcache.train.runs.write import FractionScores, MemberScores, Results
+    from samcache.train.runs.write_run import FractionScores, MemberScores, Results
     from samcache.train.scores.bootstrap import Interval, Summary
     from samcache.train.search.trials import SweepProgress, TrialsTable
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from samcache.cache.claims import Claim
-from samcache.cache.writer import Writer, commit_shard
+from samcache.cache.commit import Writer, commit_shard
 from samcache.extract.pipeline.open_shard import Filled, OpenShard
 from samcache.extract.pipeline.read.read_ahead import ReadAhead, Work
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
@@ -28,14 +28,14 @@ def fill(
     goes on.
     """
     filled = Filled()
-    while shards := work.pending():
+    while shards := work.list_pending():
         _log.info("%d of %d shards to encode", len(shards), work.store.layout.shards)
         done = _encode_shards(work, shards, encoder, writer)
         filled += done
         nothing = done == Filled()
         if nothing and work.division.rank:
             break
-        if nothing and (held := len(work.pending())):
+        if nothing and (held := len(work.list_pending())):
             on_wait(held)
             time.sleep(_PATIENCE)
     return filled

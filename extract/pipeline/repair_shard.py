@@ -11,12 +11,12 @@ from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.care.damage.restore import correct_object, restore_commit_record
 from samcache.cache.care.verify import verify
 from samcache.cache.claims import Claim
+from samcache.cache.commit import Writer, encode_content, remove_commit, replace_objects
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commit_record import Commit, make_commit_key, make_spare_key
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import Writer, encode_content, remove_commit, replace_objects
 from samcache.extract.encoders.of_identity import load_encoder_of
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.read.reuse import KnownRows

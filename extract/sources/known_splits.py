@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from samcache.cache.labels.copies import name_units
+from samcache.cache.labels.units import name_units
 from samcache.cache.store import Store
 from samcache.extract.sources.splits import draw_splits
 

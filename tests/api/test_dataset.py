@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, default_collate
 from turned_frame import turned_frame
 
 import samcache
+from samcache.cache.commit import commit_shard
 from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.store import Store as StoredFeatures
-from samcache.cache.writer import commit_shard
 from samcache.train.data.load import InputPlan, load_training_data
 from samcache.train.data.scaling import scale_inputs
 

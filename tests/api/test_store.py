@@ -7,8 +7,8 @@ import pytest
 from store_content import content, create, full_store
 
 import samcache
+from samcache.cache.commit import commit_shard
 from samcache.cache.store import Store as StoredFeatures
-from samcache.cache.writer import commit_shard
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from servers import FAILURES, Failing, one_line
 from store_content import content, create, full_store, samples
 
 from samcache.cache.claims import Claims
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation, store_exists
 from samcache.cache.objects import bucket as objects
 from samcache.cache.objects import location
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 
 def assert_holds_what_was_written(store: Store) -> None:

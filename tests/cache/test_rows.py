@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from store_content import content, create, full_store
 
+from samcache.cache.commit import commit_shard
 from samcache.cache.errors import StoreError
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 ORDER = np.array([9, 0, 5, 3, 3, 8])
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_content import SHAPES, content, create, full_store, samples
 
+from samcache.cache.commit import commit_shard, encode_content
 from samcache.cache.create import store_exists
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import Commit, make_commit_key
@@ -20,7 +21,6 @@ from samcache.cache.format.samples import make_generation_key
 from samcache.cache.format.statistics import Moments
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard, encode_content
 
 
 def test_committed_shards_read_back_bit_for_bit(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from watched_objects import Died, Memory, Watched, die
 
 from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation, create_store, store_exists, write_metadata
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.description import Description
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 CREATING, GROWING, COLLECTING = 40, 23, 22  # steps of an undisturbed writer, and one more
 Hook = Callable[[], None]

@@ -12,12 +12,12 @@ from samcache.cache.care.damage.open_damaged import open_damaged
 from samcache.cache.care.damage.restore import restore_records
 from samcache.cache.care.listing import list_stores
 from samcache.cache.care.verify import Report, report
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation, create_store, write_metadata
 from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.format.description import SPARE
 from samcache.cache.format.samples import make_generation_key
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import describe_report, make_listing
 
 

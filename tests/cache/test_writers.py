@@ -11,10 +11,10 @@ from store_content import content, create, full_store
 from watched_objects import Died, Memory, Watched, die
 
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import commit_shard, remove_unmatched_commit, restore_commit
 from samcache.cache.create import store_exists
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard, remove_unmatched_commit, restore_commit
 
 STEPS = range(1, 20)
 

@@ -9,10 +9,10 @@ from store_content import content, samples
 
 from samcache.cache.care import copy as copying
 from samcache.cache.care.copy import CopySummary, copy_store
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation
 from samcache.cache.objects.base import Objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 FEATURE = "features/patch/c/1/0/0/0/0"  # an object of the second shard
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.run import train
-from samcache.train.runs.write import Results
+from samcache.train.runs.write_run import Results
 
 
 def quick(store: Store, out: Path, **changes: object) -> TrainConfig:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import create_store
 from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.description import Dataset, Description
@@ -13,7 +14,6 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import commit_shard
 
 SHAPES = {"patch": (4, 6, 6), "neck": (3, 2, 2)}
 IDENTITY = Identity("vit_b", "0" * 64, "sam", 96, 8, tuple(SHAPES), 1)

@@ -8,7 +8,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.pictures.overlay import Map, write_panel
 from samcache.train.runs.ensemble import Ensemble
-from samcache.train.runs.predictions import PredictedShard
+from samcache.train.runs.prediction_rows import PredictedShard
 from samcache.train.runs.run import Run
 
 _LONGEST = 80  # letters of an id in a file name

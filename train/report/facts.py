@@ -15,14 +15,14 @@ from samcache.cache.files.typed_json import convert
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.format.views import VIEW_SETS
-from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.compare import Row, compare_runs
 from samcache.train.runs.errors import name_file_in_errors, report_run_errors
 from samcache.train.runs.folder import CONFIG, PREDICTIONS, RESULTS
 from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.store import open_run_store
-from samcache.train.runs.write import FractionScores
+from samcache.train.runs.write_run import FractionScores
 from samcache.train.scores.bootstrap import LabelledPredictions, Summary
 from samcache.train.scores.format import TITLES
 from samcache.train.scores.metrics import Floats, Ints

@@ -14,8 +14,8 @@ from torch import Tensor
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.labels.classes import list_unused_classes, list_used_classes, quote_names
-from samcache.cache.labels.copies import number_groups, number_units
 from samcache.cache.labels.trainable import check_trainability
+from samcache.cache.labels.units import number_groups, number_units
 from samcache.cache.store import Store
 
 Rows = npt.NDArray[np.int64]

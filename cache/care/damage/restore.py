@@ -6,6 +6,7 @@ Nothing is removed here, and nothing is written that a checksum of the store doe
 from samcache.cache.care.damage.one_bit import correct_row, correct_small, is_sealed
 from samcache.cache.care.damage.open_damaged import Damage
 from samcache.cache.claims import Claim
+from samcache.cache.commit import replace_objects
 from samcache.cache.create import write_metadata
 from samcache.cache.format.commit_record import (
     Commit,
@@ -19,7 +20,6 @@ from samcache.cache.format.samples import make_generation_key
 from samcache.cache.format.shards import CHECKSUM, compute_row_sums, crc32c, encode_index
 from samcache.cache.objects.base import LARGEST_RECORD
 from samcache.cache.store import Store
-from samcache.cache.writer import replace_objects
 
 
 def restore_records(store: Store, damage: list[Damage]) -> Store:

@@ -23,6 +23,7 @@ import numpy as np
 
 from samcache.cache.care.hdf5.file import RECORDS, DamagedFileError, ExportedFile, RecordsInFile
 from samcache.cache.care.hdf5.output import KeepingFile, create_hdf5
+from samcache.cache.commit import Writer, commit_objects
 from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.files.whole_file import replace_file
@@ -41,7 +42,6 @@ from samcache.cache.objects.location import open_objects
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 from samcache.cache.text import count_nouns
-from samcache.cache.writer import Writer, commit_objects
 
 _COMMITS = "commits"
 _SHARD = re.compile("[0-9]{8,15}")

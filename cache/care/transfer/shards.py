@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from samcache.cache.claims import Claim
+from samcache.cache.commit import Writer
 from samcache.cache.errors import OvertakenError, StoreError
 from samcache.cache.format.commit_record import (
     Commit,
@@ -23,7 +24,6 @@ from samcache.cache.format.commit_record import (
 from samcache.cache.format.shards import count_shard_bytes
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 
 _LOOKS = 2  # at an object of the source, before it is called damaged
 _TRIES = 3  # of sending one object

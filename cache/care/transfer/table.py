@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from samcache.cache.care.transfer.shards import DamageFoundError, fetch, is_at
+from samcache.cache.commit import Writer
 from samcache.cache.create import make_metadata, store_exists, write_metadata
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import ObjectRecord
@@ -18,7 +19,6 @@ from samcache.cache.format.samples import (
 )
 from samcache.cache.objects.base import LARGEST_RECORD, Objects
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 
 _TRIES = 3  # of writing one object
 

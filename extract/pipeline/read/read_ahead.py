@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.claims import Claim
+from samcache.cache.commit import Writer
 from samcache.cache.errors import ImageError
 from samcache.cache.store import Store
-from samcache.cache.writer import Writer
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.ranks import Division, count_reading_threads
 from samcache.extract.pipeline.read.reuse import KnownRows
@@ -38,18 +38,18 @@ class Work:
     strict: bool = False
     partial: bool = False
 
-    def pending(self) -> list[int]:
+    def list_pending(self) -> list[int]:
         """Shards without a commit: this worker's own in order, then those of others from the end.
 
         So a job ends when all is done, whoever was slow, late or lost.
         """
         pending = self.store.list_pending()
         if self.partial:
-            pending = [s for s in pending if all(place >= 0 for _, place in self.rows(s))]
+            pending = [s for s in pending if all(place >= 0 for _, place in self.list_rows(s))]
         own = [shard for shard in pending if self.division.owns(shard)]
         return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 
-    def rows(self, shard: int) -> list[tuple[int, int]]:
+    def list_rows(self, shard: int) -> list[tuple[int, int]]:
         """The rows of a shard that hold a sample, each with its place in the source or -1."""
         first, last = np.searchsorted(self._rows, self.store.layout.find_rows(shard))
         rows, places = self._rows[first:last], self.places[first:last]
@@ -110,7 +110,7 @@ class ReadAhead:
         work, remaining = self._work, iter(shards)
         claimed = self._claimer.submit(self._claim_next, remaining)
         while (shard := claimed.result()) is not None:
-            rows = work.rows(shard)
+            rows = work.list_rows(shard)
             for number, (row, place) in enumerate(rows):
                 if number == len(rows) // 2:
                     claimed = self._claimer.submit(self._claim_next, remaining)

@@ -14,12 +14,12 @@ from store_content import IDENTITY, content, create, full_store, uncommit
 
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.claims import Claims
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import describe_copy
 
 

@@ -23,6 +23,7 @@ from samcache.cache.care.copy import CopySummary
 from samcache.cache.care.transfer.table import copy_table
 from samcache.cache.care.verify import verify
 from samcache.cache.claims import ClaimRecord, Claims, make_claim_key
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import StoreError, UnfinishedError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name
@@ -30,7 +31,6 @@ from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import ShardContent, Store
-from samcache.cache.writer import commit_shard
 
 
 @settings(max_examples=15, deadline=None)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from store_content import IDENTITY, SHAPES, content, create, full_store, samples
 
 from samcache.cache.care.diff import Change, SampleChange, diff_stores
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.errors import StoreError
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import describe_difference
 
 TOY = Dataset("toy", ("a", "b"), "source")
@@ -203,5 +203,5 @@ def test_text_names_ten_and_json_names_all(tmp_path: Path) -> None:
 
 def test_repeated_ids_are_an_error(tmp_path: Path) -> None:
     table = samples(4).assign(id=["x", "y", "x", "z"])
-    with pytest.raises(StoreError, match="ids that repeat"):
+    with pytest.raises(StoreError, match="repeated ids"):
         diff_stores(made(tmp_path / "a", table), made(tmp_path / "b", samples(4)))

@@ -13,6 +13,7 @@ from store_content import content, create, everything, full_store, uncommit
 
 from samcache.cache.care.gc import collect, find_garbage
 from samcache.cache.claims import Claims, make_claim_key
+from samcache.cache.commit import commit_shard, encode_content
 from samcache.cache.create import TABLE, add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
@@ -20,7 +21,6 @@ from samcache.cache.format.records import seal
 from samcache.cache.objects.base import Objects
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard, encode_content
 from samcache.commands.show.stores import describe_garbage, list_garbage
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from store_content import content, create, everything, full_store
 
 from samcache.cache.care.hdf5.store import export_store, import_store
+from samcache.cache.commit import commit_shard, encode_content
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.objects.folder import FolderObjects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard, encode_content
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from rich.console import Console
 from store_content import content, create, full_store
 
 from samcache.cache.care.listing import StoreRow, list_stores
+from samcache.cache.commit import commit_shard
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 from samcache.cli import cli
 from samcache.commands.show.stores import make_listing
 

@@ -14,6 +14,7 @@ from store_content import IDENTITY, SHAPES, content, create, full_store, samples
 from samcache.cache.care import merge as merging
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.claims import Claims
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation, create_store
 from samcache.cache.errors import ConfigError, SourceError, StoreError
 from samcache.cache.format.commit_record import Commit, make_commit_key, make_shard_name
@@ -22,7 +23,6 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.shards import DamagedShardError
 from samcache.cache.objects.location import open_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 TOY = Dataset("toy", ("a", "b"), "source")
 

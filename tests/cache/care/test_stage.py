@@ -13,12 +13,12 @@ from store_content import content, full_store, samples, uncommit
 
 from samcache.cache.care import stage
 from samcache.cache.care.stage import find_stage_folder, stage_store
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key
 from samcache.cache.objects.bucket import BucketObjects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 FEATURE = "features/patch/c/1/0/0/0/0"
 

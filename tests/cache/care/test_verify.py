@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from store_content import content, create, full_store, uncommit
 
 from samcache.cache.care.verify import report, verify
+from samcache.cache.commit import commit_shard
 from samcache.cache.errors import UnreachableError
 from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.format.records import seal, unseal
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 
 def flip(path: Path, place: int) -> None:

@@ -15,12 +15,12 @@ from samcache.cache.care.damage.restore import write_spares
 from samcache.cache.care.gc import find_garbage
 from samcache.cache.care.merge import merge_stores
 from samcache.cache.care.verify import verify
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import make_commit_key, make_spare_key
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 HASHES = {  # of rows 0 to 14, as that version read them
     "features/patch": "c5b51ab1c4229a48",

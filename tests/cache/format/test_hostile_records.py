@@ -22,11 +22,11 @@ from samcache.cache.care.info import describe
 from samcache.cache.care.listing import list_stores
 from samcache.cache.care.verify import report
 from samcache.cache.claims import Claims
+from samcache.cache.commit import commit_shard
 from samcache.cache.errors import StoreError
 from samcache.cache.format.records import compute_checksum, encode_canonical, seal, unseal
 from samcache.cache.format.samples import make_generation_objects
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 from samcache.commands.show.stores import (
     describe_difference,
     describe_report,

@@ -14,10 +14,10 @@ import pytest
 import zarr
 from store_content import content, create, full_store, samples
 
+from samcache.cache.commit import commit_shard
 from samcache.cache.create import add_generation
 from samcache.cache.format.samples import COLUMNS, SAMPLES
 from samcache.cache.store import Store
-from samcache.cache.writer import commit_shard
 
 PACKAGES = ("zarrita@0.7.5", "@petamoriken/float16@3.9.3")
 SCRIPT = Path(__file__).with_name("read_with_zarrita.mjs")

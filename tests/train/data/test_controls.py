@@ -22,7 +22,7 @@ from samcache.train.data.dataset import TrainingData
 from samcache.train.data.scaling import scale_inputs
 from samcache.train.model.pooling import divide_by_kernel
 from samcache.train.run import train
-from samcache.train.runs.write import Results
+from samcache.train.runs.write_run import Results
 from samcache.train.tasks.splits import plan_members
 
 

@@ -23,7 +23,7 @@ from samcache.train.data.load import InputPlan
 from samcache.train.fit import training as loop
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.run import describe_run, train
-from samcache.train.runs.write import Results
+from samcache.train.runs.write_run import Results
 from samcache.train.tasks.splits import plan_members
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
-from samcache.cache.labels.copies import number_groups
+from samcache.cache.labels.units import number_groups
 from samcache.train.tasks.splits import Member, draw_subset, name_member, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from store_content import content, create, everything, samples, uncommit
 
-from samcache.cache import writer as writing
+from samcache.cache import commit as writing
 from samcache.cache.claims import make_claim_key
+from samcache.cache.commit import Writer, commit_shard, replace_objects
 from samcache.cache.errors import OvertakenError
 from samcache.cache.format.commit_record import make_commit_key, make_shard_name, make_spare_key
 from samcache.cache.format.records import seal
 from samcache.cache.objects.folder import FolderObjects
-from samcache.cache.writer import Writer, commit_shard, replace_objects
 
 
 def test_a_shard_that_was_committed_meanwhile_is_not_claimed(tmp_path: Path) -> None:

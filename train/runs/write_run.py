@@ -17,8 +17,8 @@ from samcache.cache.files.typed_json import Text
 from samcache.cache.files.whole_file import remove_parts, replace_file, write_json
 from samcache.cache.format.pixel_options import PROVENANCE, PixelOptions
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.copies import number_groups
 from samcache.cache.labels.duplicates import find_duplicates, find_split_groups
+from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
