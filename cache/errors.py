@@ -31,7 +31,7 @@ class SamcacheError(Exception):
 
 
 class SourceError(SamcacheError):
-    """A source of images (npz, manifest, folder) cannot be used as it is."""
+    """A source of images (npz, manifest, folder), or a table, cannot be used as it is."""
 
 
 class ImageError(SamcacheError):

@@ -92,9 +92,18 @@ class Store:
         """Whether the store is behind a network."""
         return is_remote(self.location)
 
+    @property
+    def parts(self) -> tuple[Store, ...]:
+        """The stores that hold the levels: this store alone."""
+        return (self,)
+
+    def find_level(self, level: str) -> tuple[Store, str]:
+        """The store that holds a level, and the level's name there."""
+        return self, level
+
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The columns id, label, split, group and row (on the arrays' first axis)."""
+        """The columns id, label, split, group, row (on the arrays' first axis), and kept ones."""
         return read_samples(self.objects, self.generation, len(self.dataset.classes))
 
     @cached_property

@@ -12,6 +12,7 @@ import pandas as pd
 from samcache.cache.errors import ImageError
 from samcache.cache.format.description import DRAWN
 from samcache.cache.format.samples import SPLITS
+from samcache.cache.labels.classes import count_classes
 from samcache.cache.labels.duplicates import Duplicates, find_duplicates, find_split_groups
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
@@ -24,9 +25,9 @@ from samcache.extract.sources.training_remarks import describe_training
 class SourceReport:
     """What a source holds.
 
-    counts: split -> class -> images; sizes: "height x width" -> images; unreadable: id -> reason;
-    groups: group -> its splits, where the group is in more than one; passed_over: files that are
-    not taken for images; oddities: of images that can be read.
+    counts: split -> class (UNLABELLED without classes) -> images; sizes: "height x width" ->
+    images; unreadable: id -> reason; groups: group -> its splits, where the group is in more than
+    one; passed_over: files that are not taken for images; oddities: of images that can be read.
     """
 
     name: str
@@ -106,9 +107,4 @@ def _read_image(source: Source, row: int) -> tuple[str, str, str, Oddities]:
 
 
 def _count_images(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    counts = {}
-    for split in SPLITS:
-        labels = samples.loc[samples["split"] == split, "label"].to_numpy()
-        number = np.bincount(labels, minlength=len(classes))
-        counts[split] = {name: int(n) for name, n in zip(classes, number, strict=True)}
-    return counts
+    return {split: count_classes(samples[samples["split"] == split], classes) for split in SPLITS}

@@ -36,6 +36,7 @@ class ExtractOptions:
     allow_split_groups: bool = False
     hash_ids: bool = False
     prune: bool = False
+    relabel: bool = False
     reuse: tuple[str, ...] = ()  # stores of the same identity to copy from
     assume_unchanged: bool = False
     accept_unreadable: bool = False  # do not report images that the store records as unreadable

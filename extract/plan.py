@@ -66,6 +66,7 @@ class Plan:
     passed_over: tuple[str, ...] = ()  # files of the source that are not taken for images
     remarks: tuple[Remark, ...] = ()  # why training would be refused, and odd classes
     pruned: bool = False  # whether the store would follow what left the source or changed
+    relabels: bool = False  # whether the store's own labels would follow the source
     limited: bool = False  # whether the run would see only some of the source's images
 
     @property
@@ -120,6 +121,7 @@ def plan_run(
         passed_over=source.passed_over,
         remarks=tuple(_describe_training(table, store, target)),
         pruned=options.prune,
+        relabels=options.relabel,
         limited=options.limit is not None,
     )
 
@@ -161,7 +163,7 @@ def _plan_table(target: Target) -> tuple[pd.DataFrame, Store | None, Changes]:
     store = open_store(Store(options.store, objects), target)
     samples = fit_to_store(target.samples, target.source, store, options.reading.split_seed)
     changes = compare(samples, store)
-    following = make_next_table(samples, store, changes, options.prune)
+    following = make_next_table(samples, store, changes, options.prune, options.relabel)
     if not options.assume_unchanged:
         changes = replace(changes, uncompared=count_tried(store))
     return (store.table if following is None else following), store, changes

@@ -12,7 +12,12 @@ from samcache.cache.commit import Writer
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import ObjectRecord, make_commit_key, make_spare_key
 from samcache.cache.format.pixel_options import PixelOptions
-from samcache.cache.format.samples import make_generation_objects, read_column
+from samcache.cache.format.samples import (
+    NO_LABEL,
+    list_kept,
+    make_generation_objects,
+    read_column,
+)
 from samcache.cache.store import Store
 from samcache.extract.changes import find_places, use_store_labels
 from samcache.extract.images.colour import parse_window
@@ -59,7 +64,7 @@ def repair(options: RepairOptions) -> RepairSummary:
     damage += verify(store)
     store = restore_records(store, damage)
     broken = restore_columns(store, damage)
-    source = _open_source(store, options)
+    source = _open_source(store, options, broken)
     samples = use_store_labels(source.samples, source, store)
     if options.hash_ids:
         samples = hash_ids_in(samples)
@@ -81,9 +86,14 @@ def repair(options: RepairOptions) -> RepairSummary:
     )
 
 
-def _open_source(store: Store, options: RepairOptions) -> Source:
+def _open_source(store: Store, options: RepairOptions, broken: list[str]) -> Source:
     """The source, read as the store's images were; raises SourceError where it cannot be."""
-    reading = replace(options.reading, window=parse_window(store.identity.window))
+    reading = replace(
+        options.reading,
+        window=parse_window(store.identity.window),
+        keep_columns=store.generation.kept if broken else (),
+        no_labels=options.reading.no_labels or not store.dataset.classes,
+    )
     recorded = PixelOptions.from_record(store.provenance)
     source = open_source(options.source, follow_reading(reading, recorded, store.location))
     refuse_other_reading(source, store.provenance, store.location)
@@ -126,7 +136,8 @@ def _restore_columns(store: Store, samples: pd.DataFrame, broken: list[str]) -> 
     if not any("/id/" in key for key in broken):
         ids = read_column(store.objects, generation, "id")
         samples = samples.set_index("id").reindex(ids).reset_index()
-        samples = samples.fillna({"label": -1, "split": "", "group": ""})
+        texts = dict.fromkeys(["split", "group", *list_kept(samples)], "")
+        samples = samples.fillna({"label": NO_LABEL, **texts})
     fits = len(samples) == generation.count
     table = samples.assign(row=generation.rows) if fits else samples.assign(row=0)
     _, objects = make_generation_objects(

@@ -104,7 +104,7 @@ def update_table(
             changes = compare_bytes(changes, samples, source, store, on_images)
         elif not options.assume_unchanged:
             changes = replace(changes, uncompared=count_tried(store))
-        table = make_next_table(samples, store, changes, options.prune)
+        table = make_next_table(samples, store, changes, options.prune, options.relabel)
         if table is not None and not options.allow_split_groups:
             refuse_split_groups(table, f"with the splits that {store.location} has, ")
         if table is None and not find_stale_metadata(store):

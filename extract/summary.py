@@ -37,6 +37,7 @@ class ExtractSummary:
     created: bool = True  # whether there was no store when this run began
     accepted: tuple[str, ...] = ()  # ids of unreadable images that were recorded before the run
     pruned: bool = False  # whether the store follows what left the source or changed
+    relabels: bool = False  # whether the store's own labels follow the source
     limited: bool = False  # whether the run saw only some of the source's images
 
     @property
@@ -75,6 +76,7 @@ def summarise(
         worker=f"by rank {share.rank} of {share.size}" if share.size > 1 else "",
         oddities=filled.oddities.with_ids(store.table.set_index("row")["id"]),
         pruned=options.prune,
+        relabels=options.relabel,
         limited=limited,
     )
     if not share.speaks:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from samcache.cache.errors import StoreError
 from samcache.cache.format.commit_record import Commit
+from samcache.cache.format.samples import list_kept
 from samcache.cache.store import Store
 
 
@@ -26,7 +27,7 @@ class SampleChange:
     """One field of a sample that both stores have."""
 
     id: str
-    name: str  # label (as class name), split, group, sha256 or status
+    name: str  # label (as class name), split, group, sha256, status, or KEPT + a kept column's
     a: str
     b: str
 
@@ -92,11 +93,8 @@ def _read_table(store: Store) -> pd.DataFrame:
         raise StoreError(
             f"{store.location} has repeated ids: run samcache cache verify to list them"
         )
-    classes = np.array([*store.dataset.classes, ""], object)
-    labels = samples["label"].to_numpy()
-    known = (labels >= 0) & (labels < len(classes) - 1)
-    names = np.where(known, classes[np.where(known, labels, -1)], labels.astype(str))
-    return samples.assign(label=names).set_index("id")
+    classes = np.array([*store.dataset.classes, ""], object)  # the last for NO_LABEL
+    return samples.assign(label=classes[samples["label"].to_numpy()]).set_index("id")
 
 
 def _list_changes(a: dict[str, Any], b: dict[str, Any]) -> list[Change]:
@@ -107,7 +105,12 @@ def _list_changes(a: dict[str, Any], b: dict[str, Any]) -> list[Change]:
 def _list_sample_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[SampleChange]:
     """Fields that differ, of tables with the same index."""
     found = []
-    for name in ("label", "split", "group", "sha256", "status"):
+    kept = dict.fromkeys(name for table in (before, after) for name in list_kept(table))
+    before, after = (
+        table.assign(**{name: "" for name in kept if name not in table})
+        for table in (before, after)
+    )
+    for name in ("label", "split", "group", *kept, "sha256", "status"):
         old, new = before[name].to_numpy(), after[name].to_numpy()
         differs = old != new
         if name == "sha256":  # "" means unknown: the status has the reason

@@ -4,12 +4,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from samcache.cache.format.layout import IMAGES, make_feature_path
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.classes import list_unused_classes
+from samcache.cache.labels.classes import count_classes, list_unused_classes
 from samcache.cache.labels.duplicates import find_duplicates
 from samcache.cache.store import Store
 
@@ -17,7 +16,8 @@ from samcache.cache.store import Store
 def describe(store: Store) -> dict[str, Any]:
     """Identity, counts, levels and completeness of a store, ready for JSON.
 
-    ``counts`` is split -> class name -> readable committed samples; bytes are as stored.
+    ``counts`` is split -> class name (UNLABELLED without classes) -> readable committed samples;
+    bytes are as stored.
     """
     samples, layout = store.samples, store.layout
     usable = samples[samples["status"] == "ok"]
@@ -31,6 +31,7 @@ def describe(store: Store) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
         "samples": len(samples),
+        "kept_columns": list(store.generation.kept),
         "readable": len(usable),
         "unreadable": dict(zip(failed["id"], failed["reason"], strict=True)),
         "missing": int((samples["status"] == "missing").sum()),
@@ -43,12 +44,7 @@ def describe(store: Store) -> dict[str, Any]:
         "counts": {split: _count_classes(store, usable, split, emptied) for split in splits},
         "classes_without_images": emptied,
         "levels": {
-            level: {
-                "shape": [layout.rows, *store.arrays[make_feature_path(level)].row],
-                "dtype": store.identity.dtype,
-                "bytes": count_bytes(store, make_feature_path(level)),
-            }
-            for level in store.identity.levels
+            level: _describe_level(*store.find_level(level)) for level in store.identity.levels
         },
         "images": {
             "shape": [layout.rows, *store.arrays[IMAGES].row] if IMAGES in store.arrays else None,
@@ -58,6 +54,15 @@ def describe(store: Store) -> dict[str, Any]:
         "leaks": sum(same.leaks for same in duplicates),
         "last_commit": max((c.written for c in store.commits.values()), default=None),
         "provenance": store.provenance,
+    }
+
+
+def _describe_level(store: Store, level: str) -> dict[str, Any]:
+    path = make_feature_path(level)
+    return {
+        "shape": [store.layout.rows, *store.arrays[path].row],
+        "dtype": store.identity.dtype,
+        "bytes": count_bytes(store, path),
     }
 
 
@@ -74,7 +79,5 @@ def _count_classes(
 ) -> dict[str, int]:
     """Samples of each class that is in use, by its name."""
     classes = store.dataset.classes
-    labels = usable.loc[usable["split"] == split, "label"]
-    sizes = np.bincount(labels, minlength=len(classes))
-    named = zip(classes, sizes, strict=True)
-    return {name: int(size) for name, size in named if name not in emptied}
+    sizes = count_classes(usable[usable["split"] == split], classes)
+    return {name: size for name, size in sizes.items() if name not in emptied}

@@ -15,7 +15,7 @@ from samcache.cache.create import create_store, store_exists
 from samcache.cache.errors import ConfigError, StoreError
 from samcache.cache.format.description import Dataset, Description
 from samcache.cache.format.pixel_options import PROVENANCE, PixelOptions, join_pixel_options
-from samcache.cache.format.samples import COLUMNS, describe_difference
+from samcache.cache.format.samples import NO_LABEL, describe_difference, list_columns, list_kept
 from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import open_objects
@@ -92,11 +92,16 @@ def plan_merge(
     _check_distinct(stores)
     for store in stores[1:]:
         _check_identity(first, store)
-    classes = tuple(dict.fromkeys(name for store in stores for name in _list_classes(store)))
+    used = [list_used_classes(store.table, store.dataset.classes) for store in stores]
+    if without := [store for store, names in zip(stores, used, strict=True) if not names]:
+        _refuse_partly_labelled(without, stores)
+    classes = tuple(dict.fromkeys(name for names in used for name in names))
     tables = [_load_source_table(place, store, classes) for place, store in enumerate(stores)]
     if prefixes:
         tables = [_add_prefix(*pair) for pair in zip(tables, prefixes, strict=True)]
-    table = _drop_repeated(pd.concat(tables, ignore_index=True), stores)
+    whole = pd.concat(tables, ignore_index=True)
+    whole = whole.fillna(dict.fromkeys(list_kept(whole), ""))  # of stores that keep fewer columns
+    table = _drop_repeated(whole, stores)
     if not allow_split_groups:
         refuse_split_groups(table, "in the merged table, ")
     description = Description(
@@ -138,6 +143,16 @@ def _check_identity(first: Store, store: Store) -> None:
             )
 
 
+def _refuse_partly_labelled(without: list[Store], stores: list[Store]) -> None:
+    """Raise StoreError where some stores have labels and some none."""
+    if len(without) < len(stores):
+        labelled = next(store for store in stores if store not in without)
+        raise StoreError(
+            f"{without[0].location} holds no labels, and {labelled.location} does: merge stores "
+            "that both have labels, or none"
+        )
+
+
 def _load_source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd.DataFrame:
     """A store's samples with merged class numbers; raises StoreError where some are missing."""
     samples = store.samples
@@ -147,22 +162,12 @@ def _load_source_table(place: int, store: Store, classes: tuple[str, ...]) -> pd
             f"{store.location} lacks {missing} of {count_nouns(len(samples), 'image')}: finish "
             "samcache extract first"
         )
-    own = store.dataset.classes
-    labels = samples["label"].to_numpy()
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(own)):
-        raise StoreError(f"{store.location} has labels without a class: it is damaged")
-    numbers = np.array([classes.index(n) if n in classes else -1 for n in own], np.int64)
-    names = np.array(own, object)
+    own, labels = store.dataset.classes, samples["label"].to_numpy()
+    numbers = np.array([*(classes.index(n) if n in classes else -1 for n in own), NO_LABEL])
+    names = np.array([*own, ""], object)  # the last for NO_LABEL
     return samples.rename(columns={"row": "source_row"}).assign(
         **{"label": numbers[labels], "class": names[labels], "source": place}
     )
-
-
-def _list_classes(store: Store) -> tuple[str, ...]:
-    """The classes that a store's samples have; labels without a class are refused later."""
-    labels = store.table["label"]
-    known = store.table[(labels >= 0) & (labels < len(store.dataset.classes))]
-    return list_used_classes(known, store.dataset.classes)
 
 
 def _check_prefixes(prefixes: tuple[str, ...], stores: int) -> None:
@@ -194,7 +199,7 @@ def _add_prefix(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
 def _drop_repeated(table: pd.DataFrame, stores: list[Store]) -> pd.DataFrame:
     """Each id once, at its first place; raises StoreError where its copies disagree."""
     repeated = table[table["id"].duplicated(keep=False)]
-    for column in _AGREE:
+    for column in (*_AGREE, *list_kept(table)):
         values = repeated.groupby("id", sort=False)[column].nunique()
         names = values.index[values > 1]
         if len(names):
@@ -241,7 +246,7 @@ def _record_pixel_options(stores: list[Store]) -> dict[str, Any]:
 
 def _begin(plan: Plan, writer: Writer) -> Store:
     """A new store without shards, or the one that an earlier merge of the same stores began."""
-    samples = plan.table[list(COLUMNS)]
+    samples = plan.table[list_columns(plan.table)]
     with writer.claim_table():
         if store_exists(writer.objects):
             store = writer.open()

@@ -24,7 +24,7 @@ class Dataset:
     """What the store was made from."""
 
     name: Text
-    classes: Classes  # class names; a sample's label indexes them
+    classes: Classes  # class names; a sample's label indexes them; () where there are no labels
     split_origin: Text  # "source", or how the split was drawn
 
 
@@ -50,6 +50,8 @@ class Description:
         content = {**asdict(self), "fingerprint": self.identity.compute_fingerprint()}
         if self.table is None:
             del content["table"]
+        else:
+            content["table"] = self.table.to_json()
         return seal(content)
 
 

@@ -1,9 +1,10 @@
 """The sample table: one row per image, kept in generations that are written once and never changed.
 
-A generation is four columns and a record, ``samples/<generation>/zarr.json``, written last. The
-newest one counts. Appending, dropping and relabelling images is writing another generation.
-Columns are created and never written over. Where a writer that was interrupted left other columns,
-those of the next writer get a folder of their own.
+A generation is four columns, those of a manifest that were kept, and a record,
+``samples/<generation>/zarr.json``, written last. The newest one counts. Appending, dropping and
+relabelling images is writing another generation. Columns are created and never written over. Where
+a writer that was interrupted left other columns, those of the next writer get a folder of their
+own.
 """
 
 import re
@@ -28,7 +29,11 @@ from samcache.cache.text import count_nouns
 
 COLUMNS = ("id", "label", "split", "group")
 SPLITS = ("train", "val", "test")
+NO_LABEL = -1  # in place of the number of a class, in a store without classes
 SAMPLES = "samples"
+KEPT = "kept_"  # before the name of a kept column in a table, and before its number in a store
+_MOST_KEPT = 256  # columns
+_LONGEST_NAME = 100  # characters of a kept column's
 _HASH = 16  # hex digits in the name of a folder of columns
 _TYPES: dict[str, type] = {"id": object, "label": np.int64, "split": object, "group": object}
 
@@ -42,12 +47,16 @@ PLAIN_GROUP = b'{"zarr_format": 3, "node_type": "group", "attributes": {}}'
 
 @dataclass(frozen=True)
 class Generation:
-    """The record of one table: the rows of the arrays that its samples have, and its objects."""
+    """The record of one table: the rows of the arrays that its samples have, and its objects.
+
+    kept: the names of the columns that were kept of a manifest, in the order of their objects.
+    """
 
     number: Count
     runs: tuple[tuple[Count, Count], ...]  # first row and one past the last, ascending
     extent: Count  # rows that the arrays need for this generation and all before it
     objects: dict[Text, ObjectRecord]
+    kept: tuple[Text, ...] = ()
 
     @property
     def rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -71,7 +80,29 @@ class Generation:
 
     def to_bytes(self) -> bytes:
         """The sealed record."""
-        return seal(asdict(self))
+        return seal(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain values, as older versions wrote it where no column is kept."""
+        content = asdict(self)
+        if not self.kept:
+            del content["kept"]
+        return content
+
+
+def list_columns(samples: pd.DataFrame) -> list[str]:
+    """The columns of a table that a generation holds: COLUMNS and those that are kept."""
+    return [*COLUMNS, *list_kept(samples)]
+
+
+def list_kept(samples: pd.DataFrame) -> list[str]:
+    """The columns of a table that were kept of a manifest, with KEPT before their names."""
+    return [name for name in map(str, samples) if name.startswith(KEPT)]
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a column of this name can be kept: HDF5 and terminals have to take it."""
+    return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and "/" not in name
 
 
 def make_generation_key(number: int) -> str:
@@ -103,15 +134,18 @@ def make_generation_objects(
 ) -> tuple[Generation, dict[str, bytes]]:
     """The record and all other objects of a generation.
 
-    samples: columns id, label, split, group (text, but label int) and row (ascending). extent: of
-    the generation before, since rows are never given to other samples. folder: of the columns
-    within the generation's own. Raises StoreError for a table without samples.
+    samples: columns id, label, split, group (text, but label int), row (ascending), and KEPT + name
+    (text) for each kept one. extent: of the generation before, since rows are never given to other
+    samples. folder: of the columns within the generation's own. Raises StoreError for a table
+    without samples.
     """
     if samples.empty:
         raise StoreError("a store needs at least one sample: the source would leave none")
     memory: dict[str, Any] = {}
-    for column, array in _make_columns(memory, len(samples)).items():
-        array[:] = samples[column].to_numpy().astype(_TYPES[column])
+    kept = tuple(name.removeprefix(KEPT) for name in list_kept(samples))
+    arrays = _make_columns(memory, len(samples), len(kept))
+    for name, array in zip(list_columns(samples), arrays.values(), strict=True):
+        array[:] = samples[name].to_numpy().astype(_TYPES.get(name, object))
     prefix = _name_prefix(number, folder)
     objects = {
         f"{prefix}/{key}": value.to_bytes() for key, value in memory.items() if key != "zarr.json"
@@ -120,7 +154,7 @@ def make_generation_objects(
         objects[f"{prefix}/zarr.json"] = PLAIN_GROUP
     records = {key: ObjectRecord.of(data) for key, data in objects.items()}
     runs = _find_runs(samples["row"].to_numpy())
-    return Generation(number, runs, max(extent, runs[-1][1]), records), objects
+    return Generation(number, runs, max(extent, runs[-1][1]), records, kept), objects
 
 
 def read_newest_generation(objects: Objects) -> Generation:
@@ -188,7 +222,10 @@ def check_generation(generation: Generation) -> None:
     if extent > max(_FEW_ROWS, _SPARSEST * generation.count):
         raise ValueError(f"it claims an extent of {extent} rows for {generation.count} samples")
     folder = _name_folder(generation.number, generation.objects)
-    if generation.objects.keys() != set(_list_keys(generation.number, folder)):
+    kept = generation.kept
+    if len(kept) > _MOST_KEPT or len(set(kept)) < len(kept) or not all(map(is_column_name, kept)):
+        raise ValueError("it has too many kept columns, or odd or repeated names of them")
+    if generation.objects.keys() != set(_list_keys(generation.number, folder, len(kept))):
         raise ValueError("it names other objects than its columns")
 
 
@@ -197,11 +234,13 @@ def read_samples(
 ) -> pd.DataFrame:
     """The table of a generation, with its column row; raises StoreError where it is damaged.
 
-    classes: how many the labels count, where the store is known.
+    classes: how many the labels count, where the store is known; of 0 classes each sample has
+    NO_LABEL.
     """
     columns = {column: read_column(objects, generation, column) for column in COLUMNS}
     labels = columns["label"].astype(np.int64)
-    if classes is not None and not ((labels >= 0) & (labels < classes)).all():
+    lowest = 0 if classes else NO_LABEL
+    if classes is not None and not ((labels >= lowest) & (labels < (classes or 0))).all():
         raise StoreError(
             f"{generation.make_column_key('label')} holds labels outside the store's {classes} "
             "classes: the store is damaged: extract it again"
@@ -211,13 +250,20 @@ def read_samples(
             f"{generation.make_column_key('split')} holds other splits than "
             f"{', '.join(SPLITS)}: the store is damaged: extract it again"
         )
-    return pd.DataFrame({**columns, "label": labels}).assign(row=generation.rows)
+    kept = {
+        f"{KEPT}{name}": read_column(objects, generation, f"{KEPT}{place}")
+        for place, name in enumerate(generation.kept)
+    }
+    return pd.DataFrame({**columns, "label": labels, **kept}).assign(row=generation.rows)
 
 
 def read_column(objects: Objects, generation: Generation, column: str) -> npt.NDArray[np.object_]:
-    """One column of a generation, (n,) objects; raises StoreError where it is damaged."""
+    """One column of a generation, (n,) objects; raises StoreError where it is damaged.
+
+    column: of COLUMNS, or KEPT and the number of a kept one.
+    """
     memory: dict[str, Any] = {}
-    array = _make_columns(memory, generation.count)[column]
+    array = _make_columns(memory, generation.count, len(generation.kept))[column]
     memory[f"{column}/c/0"] = Buffer.from_bytes(_read_chunk(objects, generation, column))
     try:
         return np.asarray(array[:]).astype(object)
@@ -239,11 +285,16 @@ def _read_chunk(objects: Objects, generation: Generation, column: str) -> bytes:
     return data
 
 
-def _list_keys(number: int, folder: str) -> list[str]:
-    """Every object of a generation but its record."""
-    prefix = _name_prefix(number, folder)
-    columns = [f"{prefix}/{column}/{part}" for column in COLUMNS for part in ("zarr.json", "c/0")]
+def _list_keys(number: int, folder: str, kept: int) -> list[str]:
+    """Every object of a generation but its record; kept: columns."""
+    prefix, names = _name_prefix(number, folder), _name_columns(kept)
+    columns = [f"{prefix}/{column}/{part}" for column in names for part in ("zarr.json", "c/0")]
     return [*columns, f"{prefix}/zarr.json"] if folder else columns
+
+
+def _name_columns(kept: int) -> tuple[str, ...]:
+    """The columns of a generation as its objects are named."""
+    return (*COLUMNS, *(f"{KEPT}{place}" for place in range(kept)))
 
 
 def _name_prefix(number: int, folder: str) -> str:
@@ -257,7 +308,7 @@ def _name_folder(number: int, keys: Iterable[str]) -> str:
     return next((found[1] for key in keys if (found := own.fullmatch(key))), "")
 
 
-def _make_columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[Any]]:
+def _make_columns(memory: dict[str, Any], count: int, kept: int) -> dict[str, zarr.Array[Any]]:
     """Empty columns of one checksummed chunk each, in a group whose objects are ``memory``."""
     root = zarr.create_group(MemoryStore(memory))
     return {
@@ -270,7 +321,7 @@ def _make_columns(memory: dict[str, Any], count: int) -> dict[str, zarr.Array[An
             dimension_names=("sample",),
             config={"write_empty_chunks": True},
         )
-        for column in COLUMNS
+        for column in _name_columns(kept)
     }
 
 
@@ -278,7 +329,9 @@ def describe_difference(stored: pd.DataFrame, given: pd.DataFrame) -> str | None
     """Say in a few words how two tables differ; None where they are equal."""
     if len(stored) != len(given):
         return f"{count_nouns(len(stored), 'sample')} in the store, {len(given)} in the source"
-    for column in COLUMNS:
+    if set(list_columns(stored)) != set(list_columns(given)):
+        return "other kept columns"
+    for column in list_columns(stored):
         differs = (stored[column].to_numpy() != given[column].to_numpy()).nonzero()[0]
         if len(differs):
             row = int(differs[0])

@@ -8,17 +8,36 @@ import pandas as pd
 
 from samcache.cache.text import list_first
 
+UNLABELLED = "unlabelled"  # where counts have names of classes and a store has no labels
 _MISSING = {"", "nan", "<na>", "na", "n/a", "#n/a", "none", "null", "nat", "nil", "?", "-"}
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}([.,][0-9]{0,18})?(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
+_INTEGER = re.compile("-?[0-9]{1,18}")  # digits that int() converts fast
 _BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 _FEW_NUMBERS = 10  # classes: grades and scores have fewer values, measurements more
 _SHOWN = 3  # classes named in a sentence
 
 
+def index_classes(names: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
+    """Class names in order (by value where all are integers), and each sample's index."""
+    unique = sorted(names.unique())
+    if all(_INTEGER.fullmatch(name) for name in unique):
+        unique = sorted(unique, key=int)
+    index = {name: label for label, name in enumerate(unique)}
+    return tuple(unique), names.map(index).astype("int64")
+
+
 def list_used_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
     """The classes that at least one sample of a table has, in order."""
+    counts = count_classes(samples, classes) if classes else {}
+    return tuple(name for name, count in counts.items() if count)
+
+
+def count_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, int]:
+    """How many samples of a table each class has; without classes, how many there are."""
+    if not classes:
+        return {UNLABELLED: len(samples)}
     counts = np.bincount(samples["label"].to_numpy(), minlength=len(classes))
-    return tuple(name for name, count in zip(classes, counts, strict=True) if count)
+    return {name: int(count) for name, count in zip(classes, counts, strict=True)}
 
 
 def list_unused_classes(samples: pd.DataFrame, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,6 +86,11 @@ def _strip_spelling(name: str) -> str | float:
     """What is left of a name without its spelling; a number's value."""
     plain = unicodedata.normalize("NFKC", name).strip().casefold()
     return _parse_number(plain) if _NUMBER.fullmatch(plain) else _BETWEEN.sub(" ", plain)
+
+
+def parse_number(text: str) -> float | None:
+    """The value of a number in decimal digits, with a point or a comma; None for other text."""
+    return _parse_number(text.strip()) if _NUMBER.fullmatch(text.strip()) else None
 
 
 def _parse_number(number: str) -> float:

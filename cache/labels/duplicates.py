@@ -22,9 +22,12 @@ class Duplicates:
         return len(set(self.splits)) > 1
 
     def describe(self, classes: tuple[str, ...]) -> str:
-        """One line: each copy with its split and class."""
-        copies = zip(self.ids, self.splits, self.labels, strict=True)
-        return " = ".join(f"{name} ({split}, {classes[label]})" for name, split, label in copies)
+        """One line: each copy with its split and, where there are classes, its class."""
+        names = (
+            [f", {classes[label]}" for label in self.labels] if classes else [""] * len(self.ids)
+        )
+        copies = zip(self.ids, self.splits, names, strict=True)
+        return " = ".join(f"{name} ({split}{of_class})" for name, split, of_class in copies)
 
 
 def find_duplicates(samples: pd.DataFrame) -> list[Duplicates]:
@@ -54,7 +57,8 @@ def find_split_groups(samples: pd.DataFrame) -> dict[str, tuple[str, ...]]:
 def find_leaks(samples: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
     """Images and groups in more than one split, which make a test score too good; a line each.
 
-    samples: columns id, label (index into ``classes``), split, group and sha256.
+    samples: columns id, label (index into ``classes``, where there are any), split, group and
+    sha256.
     """
     copies = [same for same in find_duplicates(samples) if same.leaks]
     groups = find_split_groups(samples)

@@ -56,6 +56,15 @@ class Trainability:
         return [*refused, *self.remarks]
 
 
+_UNLABELLED = Trainability(
+    "by labels of its own",
+    ("it has none",),
+    ("train with a table of labels and the column with the answer",),
+    (),
+    "labels+target",
+)
+
+
 def check_trainability(
     samples: pd.DataFrame,
     classes: tuple[str, ...],
@@ -66,9 +75,12 @@ def check_trainability(
     """Whether a table can be trained on, by its splits or in cross-validation.
 
     samples: columns id, label (index into ``classes``), split, group, and where they are known
-    sha256 and status. Unreadable images do not count, and those that are not extracted yet only
-    with ``count_missing``. Classes without any sample are left out.
+    sha256 and status. Without classes there is nothing to train on. Unreadable images do not
+    count, and those that are not extracted yet only with ``count_missing``. Classes without any
+    sample are left out.
     """
+    if not classes:
+        return _UNLABELLED
     used = list_used_classes(samples, classes)
     names = np.array(classes, dtype=object)[samples["label"].to_numpy()]
     whole = samples.assign(name=names)
@@ -212,7 +224,7 @@ def _find_ways_out(
 def _find_mistaken_labels(table: pd.DataFrame, used: tuple[str, ...]) -> Iterator[Way]:
     """What helps where labels look wrong, before anything else does."""
     if are_measurements(used, len(table)):
-        yield "group the numbers into a few classes", ""
+        yield "train with the kind number, or group the numbers into a few classes", "kind"
         return
     if are_identifiers(used, len(table)):
         yield "name the column of the classes, if the labels are not classes", "label_column"
@@ -229,9 +241,14 @@ def _find_remarks(table: pd.DataFrame, classes: tuple[str, ...]) -> Iterator[str
     if are_measurements(used, len(table)):
         yield (
             f"{len(used)} different numbers are read as classes ({quote_names(used)}): they look "
-            "like measurements, and samcache trains classifiers; group them into a few classes"
+            "like measurements: train with the kind number, or group them into a few classes"
         )
         return
+    if several := tuple(name for name in used if "|" in name):
+        yield (
+            f"class {quote_names(several)} looks like several findings of one image: train with "
+            "the kind multilabel"
+        )
     counts = table["name"].value_counts()
     for alike in find_look_alikes(used):
         shown = ", ".join(f"{name!r} ({count_nouns(int(counts[name]), 'image')})" for name in alike)

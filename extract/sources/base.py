@@ -1,6 +1,5 @@
 """Where images come from: a sample table and a way to load each image of it."""
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,12 +28,13 @@ class SourceImage:
 
 
 class Source(ABC):
-    """A named, ordered set of labelled images.
+    """A named, ordered set of images, with a class each or without labels.
 
-    ``samples`` has the columns id (unique text), label (index into ``classes``), split ("train",
-    "val" or "test") and group (text, "" where unknown). ``split_origin`` is "source", or DRAWN and
-    how it was drawn. ``passed_over`` names files that are not images,
-    ``remarks`` are what a user should read before the samples are stored as they are.
+    ``samples`` has the columns id (unique text), label (index into ``classes``; NO_LABEL where
+    there are none), split ("train", "val" or "test"), group (text, "" where unknown), and KEPT +
+    name (text) for each column that is kept of a manifest. ``split_origin`` is "source", or DRAWN
+    and how it was drawn. ``passed_over`` names files that are not images, ``remarks`` are what a
+    user should read before the samples are stored as they are.
     ``pixel_options`` are the options of reading that decide which pixels these samples have.
     """
 
@@ -88,15 +88,3 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         if name.encode("utf-8", "replace").decode() != name:
             raise SourceError(f"{name!r} is not a file name in UTF-8: rename the file")
-
-
-_INTEGER = re.compile("-?[0-9]{1,18}")  # digits that int() converts fast
-
-
-def index_classes(names: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
-    """Class names in order (by value where all are integers), and each sample's index."""
-    unique = sorted(names.unique())
-    if all(_INTEGER.fullmatch(name) for name in unique):
-        unique = sorted(unique, key=int)
-    index = {name: label for label, name in enumerate(unique)}
-    return tuple(unique), names.map(index).astype("int64")

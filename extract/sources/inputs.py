@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from samcache.cache.files.text_table import number_lines, read_table
+from samcache.cache.format.samples import NO_LABEL
 from samcache.extract.images.colour import Window
 from samcache.extract.sources.base import Source, check_names
 from samcache.extract.sources.files.file_source import FileSource, read_file
@@ -14,8 +16,6 @@ from samcache.extract.sources.files.frames import choose_frames
 from samcache.extract.sources.files.listing import list_images
 from samcache.extract.sources.files.manifest_table import (
     describe_missing_column,
-    number_lines,
-    read_table,
     refuse_spreadsheet,
 )
 from samcache.extract.sources.files.open_files import check_below_root, list_names_below
@@ -27,8 +27,6 @@ from samcache.extract.sources.open import (
 )
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.pseudonyms import hash_ids_in
-
-_CLASSES = ("",)  # of images that nobody has labelled
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class GivenFiles(FileSource):
 
     def __init__(self, paths: Sequence[Path], window: Window | None) -> None:
         table = _make_unlabelled_table([str(path) for path in paths])
-        super().__init__("files", Path.cwd(), _CLASSES, table, window=window)
+        super().__init__("files", Path.cwd(), (), table, window=window)
 
     def may_read(self, path: Path) -> bool:  # noqa: ARG002
         return True  # who names a link means its target
@@ -109,13 +107,13 @@ def _open_manifest(path: Path, reading: SourceOptions) -> FileSource:
 
 def _open_files(name: str, root: Path, names: list[str], reading: SourceOptions) -> FileSource:
     window, follow = reading.window, reading.follow_links
-    return FileSource(name, root, _CLASSES, _make_unlabelled_table(names), "source", window, follow)
+    return FileSource(name, root, (), _make_unlabelled_table(names), "source", window, follow)
 
 
 def _make_unlabelled_table(names: list[str]) -> pd.DataFrame:
     """The table of images whose labels do not matter; raises SourceError for names not in UTF-8."""
     check_names(names)
-    return pd.DataFrame({"id": names, "label": 0, "split": "test", "group": ""})
+    return pd.DataFrame({"id": names, "label": NO_LABEL, "split": "test", "group": ""})
 
 
 def _is_one_image(name: str) -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from samcache.cache.errors import SourceError
+from samcache.cache.files import text_table
 from samcache.cache.objects.place_kind import is_run, is_store
 from samcache.extract.sources.arrays import hdf5
 from samcache.extract.sources.arrays.medmnist import PREFIX, open_medmnist
 from samcache.extract.sources.arrays.npz import open_npz
 from samcache.extract.sources.base import Source
-from samcache.extract.sources.files import manifest_table
 from samcache.extract.sources.files.frames import choose_frames
 from samcache.extract.sources.files.listing import (
     is_image,
@@ -33,28 +33,37 @@ Kind = Literal["medmnist", "npz", "hdf5", "manifest", "folder", "file"]
 
 
 def open_source(path: Path, reading: SourceOptions) -> Source:
-    """Open a MedMNIST name or ``.npz``, a CSV or Parquet manifest, HDF5, or a folder of classes.
+    """Open a MedMNIST name or ``.npz``, a CSV or Parquet manifest, HDF5, or a folder of images.
 
     Raises SourceError where the path is missing or none of these.
     """
     source = _open(path, reading)
-    count, classes = len(source.samples), ", ".join(source.classes[:_SHOWN])
+    count, classes = len(source.samples), ", ".join(source.classes[:_SHOWN]) or "none"
     _log.info("%s: %d images, classes %s; splits: %s", path, count, classes, source.split_origin)
     return source
 
 
 def _open(path: Path, reading: SourceOptions) -> Source:
     kind = find_source_kind(path)
+    if reading.keep_columns and kind not in ("manifest", "file"):
+        raise SourceError(
+            f"{path} has no columns to keep, such as {reading.keep_columns[0]!r}: give the "
+            "manifest that has them",
+            hint="keep_columns",
+        )
     if kind == "medmnist":
-        return open_medmnist(str(path))
+        return open_medmnist(str(path), reading.no_labels)
     if not path.exists():
         raise describe_missing(path)
     refuse_store_and_run(path)
     match kind:
         case "npz":
-            return open_npz(path)
+            return open_npz(path, reading.no_labels)
         case "hdf5":
-            images, labels = reading.images_key or "x", reading.labels_key
+            images, labels = (
+                reading.images_key or "x",
+                None if reading.no_labels else reading.labels_key,
+            )
             return hdf5.open_hdf5(path, images, labels, reading.split_seed)
         case "folder":
             return choose_frames(open_folder(path.resolve(), reading), reading.frames or "first")
@@ -66,8 +75,8 @@ def _open(path: Path, reading: SourceOptions) -> Source:
             f"{path} is an archive, which samcache does not read: unpack it, and give its folder"
         )
     raise SourceError(
-        f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of class "
-        f"folders, found {path.suffix or 'no suffix'!r}"
+        f"{path}: expected a .npz, a .csv or .parquet manifest, HDF5 (.h5) or a folder of "
+        f"images, found {path.suffix or 'no suffix'!r}"
     )
 
 
@@ -119,7 +128,7 @@ def find_source_kind(path: Path) -> Kind:
         return "hdf5"
     if suffix == ".npz":
         return "npz"
-    return "manifest" if suffix in manifest_table.SUFFIXES else "file"
+    return "manifest" if suffix in text_table.SUFFIXES else "file"
 
 
 def _is_hdf5_folder(folder: Path) -> bool:

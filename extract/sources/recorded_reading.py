@@ -8,6 +8,7 @@ from typing import Any, cast
 from samcache.cache.errors import SourceError, StoreError
 from samcache.cache.format.description import ROOT, read_description
 from samcache.cache.format.pixel_options import MIXED, PixelOptions
+from samcache.cache.format.samples import read_newest_generation
 from samcache.cache.objects.location import open_objects
 from samcache.extract.sources.base import Source
 from samcache.extract.sources.options import Frames, SourceOptions
@@ -43,12 +44,24 @@ def follow_reading(
 def follow_store(asked: SourceOptions, location: str | Path) -> SourceOptions:
     """The options of reading for a store to go on with; as they are where there is none yet.
 
-    Raises StoreError where its root record is damaged.
+    A store without labels takes none later; columns that the store
+    keeps are read. Raises StoreError where its root record is damaged.
     """
     objects = open_objects(location)
     if objects.find_size(ROOT) is None:
         return asked
-    recorded = PixelOptions.from_record(read_description(objects).provenance)
+    description = read_description(objects)
+    kept = read_newest_generation(objects).kept
+    asked = replace(asked, keep_columns=tuple(dict.fromkeys((*kept, *asked.keep_columns))))
+    if not description.dataset.classes:
+        if asked.label is not None:
+            raise StoreError(
+                f"{objects.name} holds no labels, and never takes any: train it with a table of "
+                "labels and the column with the answer",
+                hint="labels+target",
+            )
+        asked = replace(asked, no_labels=True)
+    recorded = PixelOptions.from_record(description.provenance)
     return follow_reading(asked, recorded, objects.name)
 
 

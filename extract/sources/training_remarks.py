@@ -19,7 +19,7 @@ def describe_training(
     samples: as ``check_trainability`` takes them. limited: whether a limit has left images out.
     """
     found = check_trainability(samples, dataset.classes, dataset.split_origin)
-    if limited:
+    if limited and dataset.classes:
         found = replace(found, ways_out=(_WHOLE, *found.ways_out))
     refused = [Remark(f"{name} {found.explain_refusal()}", found.hint)] if found.problems else []
     return [*refused, *map(Remark, found.remarks)]

@@ -23,6 +23,7 @@ from samcache.extract.pipeline.open_shard import OpenShard
 from samcache.extract.pipeline.read import reuse
 from samcache.extract.pipeline.read.rows import Row
 from samcache.extract.pipeline.shard_encoder import ShardEncoder
+from samcache.extract.sources.options import SourceOptions
 
 
 @pytest.fixture
@@ -141,29 +142,83 @@ def test_changed_images_are_told_and_encoded_anew_only_on_request(
     assert not np.allclose(features(store)["train/a/0.png"], old, atol=2e-3, rtol=2e-3)
 
 
-def test_another_class_or_split_is_followed_only_on_request_and_encodes_nothing(
-    run_extract: Extract, images: Path, encoded: list[int], tmp_path: Path
-) -> None:
-    manifest = tmp_path / "labels.csv"
-    rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in images.rglob("*.png")]
-    manifest.write_text("\n".join(["file,class,split", *rows]))
-    from samcache.extract.sources.options import SourceOptions
+@pytest.fixture
+def manifest(images: Path, tmp_path: Path) -> Path:
+    """A manifest of the images, all of the training split."""
+    rows = [f"{p.relative_to(images)},{p.parent.name},train" for p in sorted(images.rglob("*.png"))]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["file,class,split", *rows]))
+    return path
 
+
+def change(manifest: Path, before: str, after: str) -> None:
+    assert before in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(before, after))
+
+
+KEPT = "1 image with another class in the source: labels kept unchanged; train --labels asks"
+FIRST = "train/a/0.png"
+
+
+def test_another_class_and_another_split_are_followed_only_on_request_and_encode_nothing(
+    run_extract: Extract, images: Path, encoded: list[int], manifest: Path
+) -> None:
     options = {"source": manifest, "reading": SourceOptions(root=images)}
-    run_extract(**options)
-    manifest.write_text(
-        manifest.read_text().replace("train/a/0.png,a,train", "train/a/0.png,b,val")
-    )
+    before, _ = run_extract(**options)
+    change(manifest, f"{FIRST},a,train", f"{FIRST},b,val")
     encoded.clear()
-    store, summary = run_extract(**options)
-    assert "1 image with another class, split or group in the source: kept" in text_of(
-        describe_summary(summary)
+
+    def run(**asked: bool) -> tuple[str, str, str]:
+        store, summary = run_extract(**options, **asked)
+        row = store.samples.set_index("id").loc[FIRST]
+        assert row["status"] == "ok"
+        return store.dataset.classes[row["label"]], row["split"], text_of(describe_summary(summary))
+
+    label, split, told = run()
+    assert (label, split) == ("a", "train")
+    assert KEPT in told
+    assert "1 image with another split, group or kept value in the source: kept unchanged" in told
+    refused = (
+        rf"other classes for 1 image of .*{FIRST}.*train with a table of labels; if .* relabel"
     )
-    assert set(store.samples["split"]) == {"train"}
-    store, _ = run_extract(**options, prune=True)
-    row = store.samples.set_index("id").loc["train/a/0.png"]
-    assert (store.dataset.classes[row["label"]], row["split"], row["status"]) == ("b", "val", "ok")
+    with pytest.raises(StoreError, match=refused) as error:
+        run(prune=True)
+    assert error.value.hint == "labels relabel"
+    assert Store(before.location).generation == before.generation
+    label, split, told = run(relabel=True)
+    assert (label, split) == ("b", "train")
+    assert f"1 image with another class in the source: relabelled ({FIRST})" in told
+    assert run(prune=True)[:2] == ("b", "val")
     assert encoded == []
+
+
+def test_an_image_that_is_encoded_again_keeps_its_class(
+    run_extract: Extract, images: Path, manifest: Path
+) -> None:
+    options = {"source": manifest, "reading": SourceOptions(root=images)}
+    (images / FIRST).write_bytes(b"not an image")
+    run_extract(**options)
+    draw(images / FIRST, 0)
+    change(manifest, f"{FIRST},a,train", f"{FIRST},b,train")
+    store, summary = run_extract(**options)
+    assert summary.changes.mended == summary.changes.relabelled == (FIRST,)
+    row = store.samples.set_index("id").loc[FIRST]
+    assert (store.dataset.classes[row["label"]], row["status"]) == ("a", "ok")
+
+
+@pytest.mark.parametrize("asked", [{}, {"prune": True}, {"relabel": True}])
+def test_a_table_with_other_classes_is_a_question_for_train(
+    run_extract: Extract, images: Path, manifest: Path, asked: dict[str, bool]
+) -> None:
+    options = {"source": manifest, "reading": SourceOptions(root=images)}
+    store, _ = run_extract(**options)
+    change(manifest, f"{FIRST},a,train", f"{FIRST},stroke,train")
+    with pytest.raises(
+        StoreError, match=r"has the classes a, b, the source also stroke, .* never change: .* train"
+    ) as error:
+        run_extract(**options, **asked)
+    assert error.value.hint == "labels+target store"
+    assert Store(store.location).generation == store.generation
 
 
 def test_a_moved_image_is_copied_and_not_encoded(

@@ -231,7 +231,9 @@ def test_without_a_readable_image_there_is_no_estimate(
     assert told.seconds is None
     assert "about" not in text_of(describe_plan(told))
     data = json.loads(json.dumps(plan_to_json(told)))
-    keys = "added removed relabelled changed mended unreachable uncompared"  # programs read them
+    keys = (
+        "added removed relabelled regrouped changed mended unreachable uncompared"  # they are read
+    )
     assert list(data["changes"]) == keys.split()
 
 

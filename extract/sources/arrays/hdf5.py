@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.cache.format.description import DRAWN
 from samcache.cache.format.pixel_options import PixelOptions
+from samcache.cache.format.samples import NO_LABEL
+from samcache.cache.labels.classes import index_classes
+from samcache.cache.labels.split_names import find_split
 from samcache.extract.images.decode import LARGEST, pixels_to_image
 from samcache.extract.sources.arrays.bounds import check_chunks, check_claims
-from samcache.extract.sources.base import Source, SourceImage, index_classes
-from samcache.extract.sources.splits import draw_splits, find_split
+from samcache.extract.sources.base import Source, SourceImage
+from samcache.extract.sources.splits import describe_draw, draw_splits
 
 SUFFIXES = frozenset({".h5", ".hdf5", ".hdf"})
 
@@ -58,8 +60,10 @@ class Hdf5Source(Source):
         return taken
 
 
-def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Source:
+def open_hdf5(path: Path, images: str, labels: str | None, split_seed: int) -> Hdf5Source:
     """Open an HDF5 file with the arrays ``images`` and ``labels``, or PatchCamelyon's files.
+
+    labels: None reads none.
 
     PatchCamelyon keeps images in ``…_train_x.h5`` and labels in ``…_train_y.h5`` beside it, and so
     for valid and test: any one of the files, or their folder, opens all. Pixels are read when they
@@ -69,24 +73,25 @@ def open_hdf5(path: Path, images: str, labels: str, split_seed: int) -> Hdf5Sour
     arrays = {
         split: (
             _open_array(x, images),
-            _open_array(x.with_name(f"{x.stem[:-1]}y{x.suffix}"), labels),
+            _open_array(_name_labels_file(x), labels) if labels else None,
         )
         for split, x in pairs.items()
-    } or {"": (_open_array(path, images), _open_array(path, labels))}
+    } or {"": (_open_array(path, images), _open_array(path, labels) if labels else None)}
     tables, places = [], []
     for split, (pixels, values) in arrays.items():
         _check_arrays(path, pixels, values)
         ids = [f"{split}/{n:07d}".lstrip("/") for n in range(len(pixels))]
-        tables.append(
-            pd.DataFrame({"id": ids, "label": _read_labels(path, values), "split": split})
-        )
+        names = _read_labels(path, values) if values is not None else NO_LABEL
+        tables.append(pd.DataFrame({"id": ids, "label": names, "split": split}))
         places += [(pixels, n) for n in range(len(pixels))]
     samples = pd.concat(tables, ignore_index=True).assign(group="")
-    classes, samples["label"] = index_classes(samples["label"])
+    classes: tuple[str, ...] = ()
+    if labels:
+        classes, samples["label"] = index_classes(samples["label"])
     origin = "source"
     if not pairs:
         samples["split"] = draw_splits(samples, split_seed)
-        origin = f"{DRAWN}70/10/20 %, stratified, seed {split_seed}"
+        origin = describe_draw(split_seed, classes, grouped=False)
     source = Hdf5Source(name, classes, samples, places, origin)
     source.pixel_options = PixelOptions(images_key=images)
     return source
@@ -137,8 +142,8 @@ def _open_array(path: Path, key: str) -> h5py.Dataset:
         names = ", ".join(sorted(file)) or "nothing"
         raise SourceError(
             f"{path} should hold an array {key!r}, found {names}: name the arrays of images and "
-            "labels",
-            hint="images_key labels_key",
+            "labels, or read no labels",
+            hint="images_key labels_key no_labels",
         )
     if found.external or found.is_virtual:
         raise SourceError(
@@ -148,13 +153,15 @@ def _open_array(path: Path, key: str) -> h5py.Dataset:
     return found
 
 
-def _check_arrays(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset) -> None:
+def _check_arrays(path: Path, pixels: h5py.Dataset, labels: h5py.Dataset | None) -> None:
     colour = pixels.ndim == 4 and pixels.shape[3] in (1, 3)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or colour) or 0 in pixels.shape[1:]:
         raise SourceError(
             f"{path}: images should be uint8 (n, h, w) or (n, h, w, 3), found {pixels.dtype} "
             f"{pixels.shape}"
         )
+    if labels is None:
+        return
     shape = labels.shape or ()  # None where HDF5's data space is null
     if shape[:1] != pixels.shape[:1] or any(extent != 1 for extent in shape[1:]):
         raise SourceError(

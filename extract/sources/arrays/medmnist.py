@@ -9,12 +9,12 @@ PREFIX = "medmnist:"
 _SIZES = (28, 64, 128, 224)
 
 
-def open_medmnist(name: str) -> NpzSource:
+def open_medmnist(name: str, no_labels: bool = False) -> NpzSource:
     """Open ``medmnist:NAME`` or ``medmnist:NAME@SIZE``, from ``~/.medmnist`` or the network.
 
     The file's MD5 is the package's; a file that differs is downloaded again. Classes get their
-    names. Raises SourceError for names and sizes that do not exist, multi-label and 3D sets, and
-    where nothing can be downloaded.
+    names. Raises SourceError for names and sizes that do not exist, 3D sets, and where nothing can
+    be downloaded.
     """
     try:
         from medmnist import INFO
@@ -37,17 +37,13 @@ def open_medmnist(name: str) -> NpzSource:
                 f"cannot download {path.name} ({error}): get it from {info[f'url{suffix}']}, and "
                 "give the file instead of its name"
             ) from None
-    source = open_npz(path)
+    source = open_npz(path, no_labels)
     names = tuple(str(info["label"][label]) for label in source.classes)
-    return source.with_classes(names)
+    return source.with_classes(names) if names else source
 
 
 def _check_name(flag: str, size: str, known: dict[str, dict[str, str]]) -> None:
-    usable = sorted(
-        name
-        for name, info in known.items()
-        if not name.endswith("3d") and "multi-label" not in info["task"]
-    )
+    usable = sorted(name for name in known if not name.endswith("3d"))
     if flag not in usable:
         raise SourceError(f"{PREFIX}{flag} is not there; expected one of {', '.join(usable)}")
     if size not in map(str, _SIZES):

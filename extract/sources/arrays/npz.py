@@ -1,4 +1,4 @@
-"""MedMNIST's .npz files: train, val and test images with their labels."""
+"""MedMNIST's .npz files: train, val and test images, with or without a label each."""
 
 import hashlib
 import io
@@ -13,12 +13,14 @@ import pandas as pd
 
 from samcache.cache.errors import SourceError
 from samcache.cache.files.failed_download import describe_failed_download
-from samcache.cache.format.samples import SPLITS
+from samcache.cache.format.samples import NO_LABEL, SPLITS
+from samcache.cache.labels.classes import index_classes
 from samcache.cache.memory import free_memory
+from samcache.cache.progress import Remark
 from samcache.cache.text import describe_bytes
 from samcache.extract.images.decode import pixels_to_image
 from samcache.extract.sources.arrays.bounds import MOST_PACKED
-from samcache.extract.sources.base import Source, SourceImage, index_classes
+from samcache.extract.sources.base import Source, SourceImage
 
 Array = npt.NDArray[np.generic]
 
@@ -54,31 +56,47 @@ class NpzSource(Source):
         return NpzSource(self.name, self.classes, self.samples.iloc[rows], images)
 
 
-def open_npz(path: Path) -> NpzSource:
+def open_npz(path: Path, no_labels: bool = False) -> NpzSource:
     """Read a MedMNIST file: arrays ``{train,val,test}_{images,labels}``, uint8 and integers.
 
-    Raises SourceError where the file is damaged, pickled, multi-label or otherwise not of that
-    layout.
+    Without label arrays, with several labels an image, or with ``no_labels``, the images have no
+    labels. Raises SourceError where the file is damaged, pickled or otherwise not of that layout.
     """
     images: list[Array] = []
     tables: list[pd.DataFrame] = []
-    for split, (pixels, labels) in _read_arrays(path).items():
+    arrays = _read_arrays(path, no_labels)
+    width = max(labels.shape[1] for _, labels in arrays.values())
+    for split, (pixels, labels) in arrays.items():
         images.extend(pixels)
-        ids = [f"{split}/{place:06d}" for place in range(len(labels))]
-        tables.append(pd.DataFrame({"id": ids, "label": labels.astype(str), "split": split}))
+        ids = [f"{split}/{place:06d}" for place in range(len(pixels))]
+        first = labels[:, 0].astype(str) if width == 1 else NO_LABEL
+        tables.append(pd.DataFrame({"id": ids, "label": first, "split": split}))
     samples = pd.concat(tables, ignore_index=True).assign(group="")
-    classes, samples["label"] = index_classes(samples["label"])
-    _check_classes(path, classes)
-    return NpzSource(path.stem, classes, samples, images)
+    classes: tuple[str, ...] = ()
+    if width == 1:
+        classes, samples["label"] = index_classes(samples["label"])
+        _check_classes(path, classes)
+    source = NpzSource(path.stem, classes, samples, images)
+    if width > 1:
+        source.remarks = (
+            Remark(
+                f"{path} has {width} labels an image: samcache stores the features without labels; "
+                f"train with {path.name} as the table of labels, and with the kind multilabel",
+                "labels+kind",
+            ),
+        )
+    return source
 
 
-def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
+def _read_arrays(path: Path, no_labels: bool) -> dict[str, tuple[Array, Array]]:
+    """Split -> images, and labels (n, L); L is 0 where there are none."""
+    parts = _PARTS[:1] if no_labels else _PARTS
     try:
         if instead := describe_failed_download(path):
             raise SourceError(f"{path} {instead}")
         with zipfile.ZipFile(path) as archive:
             there = {name.removesuffix(".npy") for name in archive.namelist()}
-            used = there.intersection(f"{split}_{part}" for split in SPLITS for part in _PARTS)
+            used = there.intersection(f"{split}_{part}" for split in SPLITS for part in parts)
             _refuse_too_large(path, sum(_count_claimed_bytes(path, archive, name) for name in used))
             found = {name: _read_array(archive, name) for name in sorted(used)}
     except SourceError:
@@ -89,8 +107,11 @@ def _read_arrays(path: Path) -> dict[str, tuple[Array, Array]]:
         raise SourceError(
             f"{path} is not a readable .npz, but damaged or cut short: download it again"
         ) from None
+    labelled = any(name.endswith(_PARTS[1]) for name in found)
     splits = {
-        split: _split_arrays(path, split, found) for split in SPLITS if f"{split}_images" in found
+        split: _split_arrays(path, split, found, labelled)
+        for split in SPLITS
+        if f"{split}_images" in found
     }
     if not splits:
         raise SourceError(
@@ -137,14 +158,14 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
     return values
 
 
-def _split_arrays(path: Path, split: str, found: dict[str, Array]) -> tuple[Array, Array]:
+def _split_arrays(
+    path: Path, split: str, found: dict[str, Array], labelled: bool
+) -> tuple[Array, Array]:
     images, labels = found[f"{split}_images"], found.get(f"{split}_labels")
-    if labels is None:
-        raise SourceError(f"{path} holds {split}_images but no {split}_labels")
-    if labels.ndim == 2 and labels.shape[1] > 1:
+    if labelled and labels is None:
         raise SourceError(
-            f"{path} is multi-label ({labels.shape[1]} labels an image); samcache classifies one "
-            "label an image: reduce it to one label first"
+            f"{path} holds {split}_images but no {split}_labels: add them, or read no labels",
+            hint="no_labels",
         )
     colour = images.ndim == 4 and images.shape[3] in (1, 3)
     if images.dtype != np.uint8 or not (images.ndim == 3 or colour) or 0 in images.shape[1:]:
@@ -152,10 +173,12 @@ def _split_arrays(path: Path, split: str, found: dict[str, Array]) -> tuple[Arra
             f"{path}: {split}_images should be uint8 (n, h, w) or (n, h, w, 3), found "
             f"{images.dtype} {images.shape}"
         )
-    labels = labels.reshape(-1)
-    if len(labels) != len(images) or labels.dtype.kind not in "iu":
+    if labels is None:
+        labels = np.empty((len(images), 0), np.int64)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.ndim != 2 or len(labels) != len(images) or labels.dtype.kind not in "iu":
         raise SourceError(
-            f"{path}: {split}_labels should be {len(images)} integers, found {len(labels)} "
+            f"{path}: {split}_labels should be {len(images)} integers, found {labels.shape} "
             f"of {labels.dtype}"
         )
     if not len(images):

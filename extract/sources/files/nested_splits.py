@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from samcache.cache.labels.split_names import find_split
 from samcache.cache.progress import Remark
 from samcache.cache.text import list_first
 from samcache.extract.sources.files.listing import list_subfolders
-from samcache.extract.sources.splits import find_split
 
 _PARTS = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # "train_set", "TrainSet" and "01-train" have "train"
 _GLUED = re.compile("(train|training|val|valid|validation|dev|test|testing)(set|data|images|imgs)")

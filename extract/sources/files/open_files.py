@@ -1,16 +1,20 @@
-"""Images in files: a CSV manifest, or a folder of class folders."""
+"""Images in files: a CSV manifest, or a folder of images, which may lie in class folders."""
 
 import re
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
 from samcache.cache.errors import SourceError
-from samcache.cache.format.description import DRAWN
+from samcache.cache.files.text_table import number_lines, read_table
+from samcache.cache.format.samples import KEPT, NO_LABEL, is_column_name
+from samcache.cache.labels.classes import index_classes
+from samcache.cache.labels.split_names import find_split
 from samcache.cache.progress import Remark
 from samcache.cache.text import count_nouns
 from samcache.extract.images.dicom import frames as dicom
-from samcache.extract.sources.base import check_names, index_classes
+from samcache.extract.sources.base import check_names
 from samcache.extract.sources.files.file_source import FileSource, is_link_out
 from samcache.extract.sources.files.image_root import describe_wrong_root
 from samcache.extract.sources.files.listing import (
@@ -20,33 +24,29 @@ from samcache.extract.sources.files.listing import (
     list_loose_files,
     list_subfolders,
 )
-from samcache.extract.sources.files.manifest_table import (
-    describe_missing_column,
-    number_lines,
-    read_table,
-)
+from samcache.extract.sources.files.manifest_table import choose_label, describe_missing_column
 from samcache.extract.sources.files.nested_splits import describe_nested_splits
 from samcache.extract.sources.options import NO_GROUPS, SourceOptions
-from samcache.extract.sources.splits import draw_splits, find_split
+from samcache.extract.sources.splits import describe_draw, draw_splits
 
 _GROUP = re.compile("(group|patient|subject|lesion)[ _-]?(id)?", re.IGNORECASE)
 
 
 def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
-    """Read a CSV or Parquet manifest: columns file, class (or label) and optionally split.
+    """Read a CSV or Parquet manifest: columns file, and optionally class (or label) and split.
 
     Files are paths below the root; they are not opened here. Without a split column one is drawn
     by ``draw_splits``. Raises SourceError naming the line and what it should hold.
     """
     table = read_table(path)
-    label = reading.label or next((name for name in ("class", "label") if name in table), "class")
+    label = choose_label(path, table.columns, reading)
     group = None if reading.group == NO_GROUPS else reading.group
-    needed = ["file", label, *([group] if group else [])]
-    for name in needed:
+    filled = ["file", *([label] if label else [])]
+    for name in filled + ([group] if group else []) + list(reading.keep_columns):
         if name not in table:
             raise describe_missing_column(path, name, table.columns, name == label)
     table = table.apply(lambda column: column.str.strip())
-    for name in needed[:2] + (["split"] if "split" in table else []):
+    for name in filled + (["split"] if "split" in table else []):
         empty = table.index[table[name] == ""]
         if len(empty):
             raise SourceError(f"{path}, line {empty[0]}: column {name!r} is empty")
@@ -58,7 +58,7 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
             f"exists is {there}",
             hint="root",
         )
-    classes, labels = index_classes(table[label])
+    classes, labels = index_classes(table[label]) if label else ((), NO_LABEL)
     samples = pd.DataFrame(
         {
             "id": [
@@ -66,8 +66,16 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
             ],
             "label": labels,
             "group": table[group] if group else "",
-        }
+        },
+        index=table.index,
     )
+    for name in reading.keep_columns:
+        if not is_column_name(name):
+            raise SourceError(
+                f"{path}: column {name!r} cannot be kept: rename it to a short name without '/'",
+                hint="keep_columns",
+            )
+        samples[f"{KEPT}{name}"] = table[name]
     if not reading.group:
         samples["group"] = _hash_patients(root, samples["id"], reading.follow_links)
     if "split" in table:
@@ -77,21 +85,22 @@ def open_manifest(path: Path, reading: SourceOptions) -> FileSource:
     source = _make_source(path.stem, root, classes, samples, reading)
     source.remarks = describe_wrong_root(root, samples["id"].tolist())
     if reading.group != NO_GROUPS:
-        source.remarks += _describe_unused_groups(table.drop(columns=label), samples)
+        source.remarks += _describe_unused_groups(table.drop(columns=label or []), samples)
     return source
 
 
 def open_folder(path: Path, reading: SourceOptions) -> FileSource:
     """Read a folder of class folders, with or without train, val and test folders above them.
 
-    Raises SourceError for a class or split folder without images, for a folder that cannot be
-    read, and for other folders beside split folders.
+    Where there are no class folders, or with ``no_labels``, images are read at any depth, without
+    labels: those of split folders have their split. Raises SourceError for a class or split folder
+    without images, for a folder that cannot be read, and for other folders beside split folders.
     """
     folders = list_subfolders(path)
-    if not folders:
-        raise SourceError(_describe_missing_classes(path))
     _refuse_others_beside_splits(path, folders)
     splits = folders if all(find_split(folder.name) for folder in folders) else []
+    if reading.no_labels or not _has_class_folders(path, folders, splits):
+        return _open_unlabelled(path, splits, reading)
     classes = [below for folder in splits for below in _list_class_folders(folder)] or folders
     rows, others = [], [file for folder in (path, *splits) for file in list_loose_files(folder)]
     for folder in classes:
@@ -107,29 +116,56 @@ def open_folder(path: Path, reading: SourceOptions) -> FileSource:
         others += rest
     check_names(name for name, _, _ in rows)
     samples = pd.DataFrame(rows, columns=["id", "class", "split"])
-    ungrouped = reading.group == NO_GROUPS
-    samples["group"] = (
-        "" if ungrouped else _hash_patients(path, samples["id"], reading.follow_links)
-    )
     names, samples["label"] = index_classes(samples.pop("class"))
-    if not splits:
-        del samples["split"]
-    source = _make_source(path.name, path, names, samples, reading)
-    source.passed_over = tuple(list_names_below(path, others))
+    source = _make_folder_source(path, names, samples, others, bool(splits), reading)
     source.remarks = () if splits else describe_nested_splits(classes)
     return source
 
 
-def _describe_missing_classes(path: Path) -> str:
-    """What to say of a folder without folders: how labels are given."""
-    found = sum(map(is_image, list_loose_files(path)))
-    if not found:
-        return f"{path} should hold one folder per class, found no folders in it"
-    return (
-        f"{path} should hold one folder per class, found {count_nouns(found, 'image')} in it and "
-        "no folders: move the images into class folders, or give a manifest with the columns file "
-        "and label; samcache predict needs no labels and takes the folder as it is"
+def _has_class_folders(path: Path, folders: list[Path], splits: list[Path]) -> bool:
+    """Whether a folder's images have classes by their folders.
+
+    They have none where images lie directly in the folder, or in each of its split folders, and no
+    folder below it holds any.
+    """
+    above = splits or [path]
+    if not all(any(map(is_image, list_loose_files(folder))) for folder in above):
+        return bool(folders)
+    below = chain.from_iterable(map(list_subfolders, splits)) if splits else folders
+    return any(list_images(folder)[0] for folder in below)
+
+
+def _open_unlabelled(path: Path, splits: list[Path], reading: SourceOptions) -> FileSource:
+    """Every image below a folder, or below its split folders, with their split."""
+    rows, others = [], list_loose_files(path) if splits else []
+    for folder in splits or [path]:
+        images, rest = list_images(folder)
+        split = str(find_split(folder.name))
+        rows += [(name, split) for name in list_names_below(path, images) if "/." not in f"/{name}"]
+        others += rest
+    check_names(name for name, _ in rows)
+    samples = pd.DataFrame(rows, columns=["id", "split"]).assign(label=NO_LABEL)
+    return _make_folder_source(path, (), samples, others, bool(splits), reading)
+
+
+def _make_folder_source(
+    path: Path,
+    classes: tuple[str, ...],
+    samples: pd.DataFrame,
+    others: list[Path],
+    has_splits: bool,
+    reading: SourceOptions,
+) -> FileSource:
+    """The source of a folder's images; others: files that are no images."""
+    ungrouped = reading.group == NO_GROUPS
+    samples["group"] = (
+        "" if ungrouped else _hash_patients(path, samples["id"], reading.follow_links)
     )
+    if not has_splits:
+        del samples["split"]
+    source = _make_source(path.name, path, classes, samples, reading)
+    source.passed_over = tuple(list_names_below(path, others))
+    return source
 
 
 def check_below_root(manifest: Path, line: int, text: str) -> str:
@@ -162,7 +198,7 @@ def _make_source(
     origin = "source"
     if "split" not in samples:
         samples["split"] = draw_splits(samples, reading.split_seed)
-        origin = f"{DRAWN}70/10/20 %, stratified, groups whole, seed {reading.split_seed}"
+        origin = describe_draw(reading.split_seed, classes)
     window, follow = reading.window, reading.follow_links
     return FileSource(name, root, classes, samples, origin, window, follow)
 

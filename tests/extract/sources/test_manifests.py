@@ -10,7 +10,7 @@ import pytest
 from image_files import draw
 
 from samcache.cache.errors import ImageError, SourceError
-from samcache.extract.sources.files.manifest_table import read_table
+from samcache.cache.files.text_table import read_table
 from samcache.extract.sources.inputs import open_inputs
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions

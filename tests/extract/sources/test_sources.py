@@ -52,14 +52,20 @@ def test_equal_pixels_have_equal_hashes(tmp_path: Path) -> None:
     ("arrays", "message"),
     [
         ({"x": np.zeros(3)}, "should hold MedMNIST's arrays"),
-        ({"train_images": np.zeros((2, 4, 4), np.uint8)}, "no train_labels"),
+        (
+            {
+                "train_images": np.zeros((2, 4, 4), np.uint8),
+                "test_labels": np.zeros(2, int),
+            },
+            "no train_labels",
+        ),
         (
             {"train_images": np.zeros((2, 4, 4)), "train_labels": np.array([0, 1])},
             "should be uint8",
         ),
         (
-            {"train_images": np.zeros((2, 4, 4), np.uint8), "train_labels": np.zeros((2, 14), int)},
-            "multi-label",
+            {"train_images": np.zeros((2, 4, 4), np.uint8), "train_labels": np.zeros((3, 14), int)},
+            "should be 2 integers",
         ),
         (
             {"train_images": np.zeros((2, 4, 4), np.uint8), "train_labels": np.array([0, 2])},
@@ -233,7 +239,7 @@ def test_other_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"expected a \.npz"):
         open_it(tmp_path / "notes.txt")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match="found no folders"):
+    with pytest.raises(SourceError, match="empty holds no images"):
         open_it(tmp_path / "empty")
 
 

@@ -1,4 +1,4 @@
-"""Parquet manifests, refused where they would unpack to more than the memory holds."""
+"""Parquet tables, refused where they would unpack to more than the memory holds."""
 
 from pathlib import Path
 
@@ -28,6 +28,6 @@ def read_parquet(path: Path) -> pd.DataFrame:
     if need > free:
         raise SourceError(
             f"{path} has {claimed.num_rows} rows, which need about {describe_bytes(need)} of "
-            f"memory, and {describe_bytes(free)} are free: split the manifest"
+            f"memory, and {describe_bytes(free)} are free: split the table"
         )
     return pd.read_parquet(path).astype("string").fillna("").astype(str)
