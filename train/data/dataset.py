@@ -9,6 +9,7 @@ from torch import Tensor
 
 from samcache.cache.format.layout import IMAGES
 from samcache.train.data.views import turn_images
+from samcache.train.tasks.targets.base import Target
 
 IDENTITY = ("identity",)  # the view that every store has, first
 
@@ -41,19 +42,20 @@ class Scale:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Every readable committed sample of a store, n in all, read once for all seeds.
+    """Every readable sample of a store that has an answer, n in all, read once for all seeds.
 
     images: (n, 3, s, s) uint8, as the first view has them. pooled: level -> (n V, C, h, w) in the
     store's dtype, a sample's V views one after another, averaged to some cells, and name of its
     spreads (spreads.py) -> (n V, C, 1, 1), none of it standardised; scales: by the same names.
-    labels: (n,) int64. extents: (n, 2) int64, height and width of each image in its square; None
-    with one view. feature_rows: (n,) int64, whose maps each sample is given; None means its own.
+    labels: (n,) or (n, K), as the target has them. extents: (n, 2) int64, height and width of each
+    image in its square; None with one view. feature_rows: (n,) int64, whose maps each sample is
+    given; None means its own.
     With residency "device" all lie on one device, otherwise images and pooled maps stay in memory
     or on disk.
     """
 
     samples: pd.DataFrame
-    classes: tuple[str, ...]
+    target: Target
     images: Tensor
     image_scale: Scale
     pooled: dict[str, Tensor]

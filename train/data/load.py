@@ -24,7 +24,9 @@ from samcache.train.data.prepare_inputs import MapShape, group_by_level, prepare
 from samcache.train.data.residency import allocate, choose_residency
 from samcache.train.data.resize import share_resize
 from samcache.train.data.spreads import find_level
-from samcache.train.tasks.splits import Rows, list_trained_classes, select_readable
+from samcache.train.tasks.options import STORE_LABELS
+from samcache.train.tasks.question import Question, ask
+from samcache.train.tasks.splits import Rows
 
 Sides = dict[str, int]  # level -> cells on a side of its maps; name of its spreads -> 1
 
@@ -38,14 +40,12 @@ _PREPARED = 16  # samples whose images and maps are in float64 at a time
 class InputPlan:
     """What trainings read of a store.
 
-    samples: the n readable samples, as ``select_readable`` selects them. sides: cells on a side of
-    each level's maps. image_side: of the classifier's images. views: the first, or all, of the
-    store's.
+    question: to its n readable samples. sides: cells on a side of each level's maps. image_side: of
+    the classifier's images. views: the first, or all, of the store's.
     """
 
     store: Store
-    samples: pd.DataFrame
-    classes: tuple[str, ...]
+    question: Question
     sides: Sides
     image_side: int
     views: tuple[str, ...] = IDENTITY
@@ -58,19 +58,31 @@ class InputPlan:
         image_size: int | None,
         views: tuple[str, ...] = IDENTITY,
     ) -> "InputPlan":
-        """A plan for all readable samples; raises ConfigError where the store holds no images."""
+        """A plan for all samples with a label; raises ConfigError where a store has no images."""
         side = choose_image_side(store, image_size)
-        return cls(store, select_readable(store), list_trained_classes(store), sides, side, views)
+        return cls(store, ask(store, STORE_LABELS).select_readable(), sides, side, views)
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """The n samples that are read."""
+        return self.question.samples
 
     def find_map_shape(self, name: str) -> MapShape:
         """The shape (C, h, w) of an input's maps."""
         side = self.sides[name]
         return self.store.layout.level_shapes[find_level(name)][0], side, side
 
+    def find_dtype(self, name: str) -> str:
+        """The type of an input's maps, such as "float16"."""
+        part, _ = self.store.find_level(find_level(name))
+        return part.identity.dtype
+
     def count_bytes(self) -> int:
         """Bytes of the images and maps that ``load_training_data`` returns."""
-        cells = sum(math.prod(self.find_map_shape(name)) for name in self.sides)
-        maps = np.dtype(self.store.identity.dtype).itemsize * cells
+        maps = sum(
+            math.prod(self.find_map_shape(name)) * np.dtype(self.find_dtype(name)).itemsize
+            for name in self.sides
+        )
         return len(self.samples) * (3 * self.image_side**2 + len(self.views) * maps)
 
 
@@ -84,17 +96,16 @@ def load_training_data(
     StoreError where objects are damaged.
     """
     store, samples, side, views = plan.store, plan.samples, plan.image_side, plan.views
-    damage = verify(store, fast=True)
-    if damage:
-        raise StoreError(
-            f"{store.location}: {damage[0].key} {damage[0].problem} (damaged objects in all: "
-            f"{len(damage)}): samcache cache verify lists them"
-        )
+    for part in store.parts:
+        _refuse_damage(part)
     place = residency, device
     images = allocate((len(samples), 3, side, side), torch.uint8, *place)
-    dtype, shown = getattr(torch, store.identity.dtype), len(samples) * len(views)
+    shown = len(samples) * len(views)
     pooled = {
-        name: allocate((shown, *plan.find_map_shape(name)), dtype, *place) for name in plan.sides
+        name: allocate(
+            (shown, *plan.find_map_shape(name)), getattr(torch, plan.find_dtype(name)), *place
+        )
+        for name in plan.sides
     }
     rows = samples["row"].to_numpy()
 
@@ -117,13 +128,23 @@ def load_training_data(
 
     with ThreadPoolExecutor(_READERS) as pool:
         list(pool.map(fill, store.commits))
-    labels = torch.from_numpy(samples["label"].to_numpy(dtype=np.int64, copy=True))
+    labels = torch.from_numpy(plan.question.labels.copy())
+    target = plan.question.target
     data = TrainingData(
-        samples, plan.classes, images, Scale.none(3), pooled, {}, labels, residency, views
+        samples, target, images, Scale.none(3), pooled, {}, labels, residency, views
     )
     if len(views) > 1:
         data = replace(data, extents=_read_extents(store, rows, side))
     return data
+
+
+def _refuse_damage(store: Store) -> None:
+    damage = verify(store, fast=True)
+    if damage:
+        raise StoreError(
+            f"{store.location}: {damage[0].key} {damage[0].problem} (damaged objects in all: "
+            f"{len(damage)}): samcache cache verify lists them"
+        )
 
 
 def load_where_it_fits(

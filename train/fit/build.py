@@ -23,11 +23,11 @@ class DrawnBackbone:
     random_state: Tensor
 
 
-def draw_backbone(config: TrainConfig, classes: int, image_side: int, seed: int) -> DrawnBackbone:
+def draw_backbone(config: TrainConfig, logits: int, image_side: int, seed: int) -> DrawnBackbone:
     """Build a configuration's backbone with a seed; the caller's random state stays as it was."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)
-        backbone = _build_backbone(config, classes, image_side)
+        backbone = _build_backbone(config, logits, image_side)
         return DrawnBackbone(backbone, torch.get_rng_state())
 
 
@@ -44,7 +44,7 @@ def build_classifier(
     channels = {level: maps.shape[1] for level, maps in data.pooled.items()}
     side = data.images.shape[-1]
     if drawn is None:
-        backbone = _build_backbone(config, len(data.classes), side)
+        backbone = _build_backbone(config, data.target.logits, side)
     else:
         backbone = drawn.backbone
         torch.set_rng_state(drawn.random_state)
@@ -54,7 +54,7 @@ def build_classifier(
     return Classifier(backbone, design, channels, side)
 
 
-def _build_backbone(config: TrainConfig, classes: int, image_side: int) -> Backbone:
+def _build_backbone(config: TrainConfig, logits: int, image_side: int) -> Backbone:
     return build_backbone(
-        config.backbone, classes, image_side, pretrained=config.pretrained, stem=config.stem
+        config.backbone, logits, image_side, pretrained=config.pretrained, stem=config.stem
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from samcache.cache.errors import ConfigError
 from samcache.train.fit.training import EpochMetrics
 
-_CURVES = ("lr", "train_loss", "val_loss", "val_accuracy", "val_auc", "seconds")
+_KEYS = ("seed", "fold", "fraction", "epoch")  # of a line, which are no curves
 
 
 def open_event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
@@ -26,8 +26,9 @@ def open_event_writer(folder: Path) -> Callable[[str, EpochMetrics], None]:
     def write(name: str, line: EpochMetrics) -> None:
         if name not in writers:
             writers[name] = SummaryWriter(str(folder / name))
-        for curve in _CURVES:
-            writers[name].add_scalar(curve, getattr(line, curve), line.epoch)
+        for curve, value in line.to_line().items():
+            if curve not in _KEYS:
+                writers[name].add_scalar(curve, value, line.epoch)
         writers[name].flush()
 
     return write

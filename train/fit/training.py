@@ -4,14 +4,13 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
 from samcache.train.config import TrainConfig
@@ -25,10 +24,11 @@ from samcache.train.fit.memory import report_memory_errors
 from samcache.train.fit.objective import Objective
 from samcache.train.fit.precision import compute_in
 from samcache.train.fit.schedule import make_scheduler
-from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks.splits import Member
+from samcache.train.tasks.targets.base import LossOptions
 
 _log = logging.getLogger(__name__)
+LABELS = "labels"  # the name of the scale of a number's labels
 _RANKS_APART = 1_000_000_007_000_003  # seeds of the processes' own draws
 
 
@@ -38,7 +38,7 @@ class DivergedError(ConfigError):
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One line of metrics.csv; losses are cross-entropy in nats."""
+    """One line of metrics.csv; losses are the target's, such as cross-entropy in nats."""
 
     seed: int
     fold: int | None
@@ -47,18 +47,37 @@ class EpochMetrics:
     lr: float  # at the epoch's end
     train_loss: float
     val_loss: float
-    val_accuracy: float
-    val_auc: float
+    scores: dict[str, float]  # of validation, by the metric's name
+    selection: str  # the metric that chooses the epoch to keep
     seconds: float
+
+    @property
+    def selected(self) -> float:
+        """The value of the metric that chooses the epoch."""
+        return self.scores[self.selection]
+
+    def to_line(self) -> dict[str, Any]:
+        """The line by its columns: a metric of validation is ``val_NAME``."""
+        line = {name: value for name, value in vars(self).items() if name != "selection"}
+        scores, seconds = line.pop("scores"), line.pop("seconds")
+        return line | {f"val_{k}": v for k, v in scores.items()} | {"seconds": seconds}
+
+    @classmethod
+    def from_line(cls, line: dict[str, Any], selection: str) -> "EpochMetrics":
+        """What ``to_line`` has written."""
+        names = {field.name for field in fields(cls)}
+        scores = {k.removeprefix("val_"): v for k, v in line.items() if k not in names}
+        own = {k: v for k, v in line.items() if k in names}
+        return cls(**own, scores=scores, selection=selection)
 
 
 @dataclass(frozen=True)
 class MemberResult:
     """A trained member: the kept epoch's weights, and their probabilities for its samples.
 
-    weights: the state dict on the CPU; probabilities: (n, K) float32 in the data's order, NaN for
-    samples that are neither validation nor test; scales: those of its training rows, as
-    ``TrainingData.list_scales`` has them.
+    weights: the state dict on the CPU; probabilities: (n, K) float32, the target's outputs in the
+    data's order, NaN for samples that are neither validation nor test; scales: those of its
+    training rows, as ``TrainingData.list_scales`` has them, and LABELS of a scaled target.
     """
 
     member: Member
@@ -99,8 +118,8 @@ def train_member(
                 training.restore(saved)
         while not training.finished:
             line = training.run_epoch()
-            auc, loss = line.val_auc, line.val_loss
-            _log.info("%s, epoch %d: val loss %.4f, AUC %.4f", member.name, line.epoch, loss, auc)
+            told = member.name, line.epoch, line.val_loss, line.selection, line.selected
+            _log.info("%s, epoch %d: val loss %.4f, %s %.4f", *told)
             on_epoch(line)
             if checkpoints and checkpoints.due and distributed.get_rank() == 0:
                 checkpoints.save(member.name, training.collect_state())
@@ -113,9 +132,19 @@ def train_member(
 
 def _restore_finished(member: Member, data: TrainingData, saved: dict[str, Any]) -> MemberResult:
     """The result of a member that was finished before the run was interrupted."""
-    epochs = [EpochMetrics(**line) for line in saved["epochs"]]
+    selection = data.target.selection
+    epochs = [EpochMetrics.from_line(line, selection) for line in saved["epochs"]]
     best = saved["kept_epoch"], epochs, saved["kept_weights"]
-    return MemberResult(member, *best, saved["probabilities"].numpy(), data.list_scales())
+    scales = data.list_scales() | _scale_labels(data, member)
+    return MemberResult(member, *best, saved["probabilities"].numpy(), scales)
+
+
+def _scale_labels(data: TrainingData, member: Member) -> dict[str, Scale]:
+    """LABELS -> the scale of a member's training labels, for a target that has one."""
+    if not data.target.scaled:
+        return {}
+    labels = data.labels.cpu()[member.train]
+    return {LABELS: Scale.of(labels.mean(), labels.std())}
 
 
 class _Training:
@@ -140,8 +169,11 @@ class _Training:
             self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
         self.scheduler = make_scheduler(self.optimizer, config, len(member.train))
-        trained_on = data.labels[member.train.to(data.device)]
-        self.loss = Objective.of(config, trained_on, len(data.classes))
+        self.scale = _scale_labels(data, member)
+        self.labels = self._standardise(data.labels)
+        trained_on = self.labels[member.train.to(data.device)]
+        self.loss = Objective.of(config, data.target, trained_on)
+        self.plain = data.target.make_loss(LossOptions(config.task.loss), trained_on)
         self.epochs: list[EpochMetrics] = []
         self.kept_epoch = 0
         self.kept_weights: dict[str, Tensor] = {}
@@ -163,11 +195,12 @@ class _Training:
         with compute_in(self.config.precision, self.data.device):
             logits = self._predict(rows)
         self._refuse_divergence(loss, logits)
-        scores = _validate(logits, self.data.labels[rows])
+        val_loss, scores = self._validate(logits, rows)
         lr = float(self.scheduler.get_last_lr()[0])
         key = self.member.seed, self.member.fold, self.member.fraction
         seconds = time.perf_counter() - started
-        self.epochs.append(EpochMetrics(*key, epoch, lr, loss, *scores, seconds))
+        told = scores, self.data.target.selection
+        self.epochs.append(EpochMetrics(*key, epoch, lr, loss, val_loss, *told, seconds))
         if self.config.keep == "last" or self._is_best():
             self.kept_epoch = epoch
             state = self.model.state_dict()
@@ -191,7 +224,30 @@ class _Training:
         """Whether the last epoch is better than the one that is kept."""
         if self.kept_epoch == 0:
             return True
-        return _rank_epoch(self.epochs[-1]) > _rank_epoch(self.epochs[self.kept_epoch - 1])
+        rank = self.data.target.rank_epoch
+        last, kept = self.epochs[-1], self.epochs[self.kept_epoch - 1]
+        return rank(last.scores, last.val_loss) > rank(kept.scores, kept.val_loss)
+
+    def _standardise(self, labels: Tensor) -> Tensor:
+        """Labels in units of the training rows, where the target is scaled."""
+        if LABELS not in self.scale:
+            return labels
+        scale = self.scale[LABELS].to(labels.device)
+        return (labels - scale.mean.flatten()) / scale.std.flatten()
+
+    def _activate(self, logits: Tensor) -> Tensor:
+        """Outputs (m, K) in the labels' own units from logits (m, L), on the CPU."""
+        outputs = self.data.target.activate(logits)
+        if LABELS not in self.scale:
+            return outputs
+        return outputs * self.scale[LABELS].std.flatten() + self.scale[LABELS].mean.flatten()
+
+    def _validate(self, logits: Tensor, rows: Tensor) -> tuple[float, dict[str, float]]:
+        """The plain loss, and the metrics, of some rows' logits (m, L) on the CPU."""
+        labels = self.labels[rows.to(self.labels.device)].cpu()
+        loss = self.plain.sum(logits[None], labels) / self.plain.count(labels)
+        own = self.data.labels[rows.to(self.data.device)].cpu().numpy()
+        return float(loss), self.data.target.validate(own, self._activate(logits).numpy())
 
     def _train(self, epoch: int) -> float:
         """One pass over the training rows, of each batch this process's part; the mean loss."""
@@ -203,7 +259,7 @@ class _Training:
             torch.manual_seed(seed)  # each process drops out its own
         augment = Photometric() if config.augment else None
         least = 2 * distributed.count_processes()  # batch norm cannot take a single sample
-        balanced = data.labels if config.balanced_sampling else None
+        balanced = self.labels if config.balanced_sampling else None
         batches = order_batches(self.member.train, config.batch_size, self.shuffle, least, balanced)
         if not batches:
             few = min(config.batch_size, len(self.member.train))
@@ -225,7 +281,7 @@ class _Training:
             images, maps = data.make_inputs(distributed.share(places), drawn)
             if augment:
                 images = augment(images, draws)
-            labels, whole = data.labels[rows], data.labels[batch]
+            labels, whole = self.labels[rows], self.labels[batch]
             partners = None
             if share < 1:
                 partners = torch.randperm(len(rows), generator=draws, device=device)
@@ -277,7 +333,7 @@ class _Training:
         Predict always computes in float32, too.
         """
         self.model.load_state_dict(self.kept_weights)
-        shape = len(self.data.labels), len(self.data.classes)
+        shape = len(self.data.labels), len(self.data.target.names)
         probabilities = torch.full(shape, torch.nan)
         for part, rows in ("validation", self.member.val), ("test", self.member.test):
             if len(rows) == 0:  # of test, in a sweep
@@ -289,14 +345,15 @@ class _Training:
                     f"number: try a learning rate below {self.config.lr:g}, or residual fusion",
                     hint="lr fusion",
                 )
-            probabilities[rows] = logits.softmax(1)
+            probabilities[rows] = self._activate(logits)
         best = self.kept_epoch, self.epochs, self.kept_weights
-        return MemberResult(self.member, *best, probabilities.numpy(), self.data.list_scales())
+        scales = self.data.list_scales() | self.scale
+        return MemberResult(self.member, *best, probabilities.numpy(), scales)
 
     def summarise(self) -> dict[str, Any]:
         """What a checkpoint keeps of a finished member."""
         return {
-            "epochs": [asdict(line) for line in self.epochs],
+            "epochs": [line.to_line() for line in self.epochs],
             "kept_epoch": self.kept_epoch,
             "kept_weights": self.kept_weights,
         }
@@ -313,7 +370,8 @@ class _Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
-        self.epochs = [EpochMetrics(**line) for line in state["epochs"]]
+        selection = self.data.target.selection
+        self.epochs = [EpochMetrics.from_line(line, selection) for line in state["epochs"]]
         self.kept_epoch, self.kept_weights = state["kept_epoch"], state["kept_weights"]
         for name in ("model", "optimizer", "scheduler"):
             getattr(self, name).load_state_dict(state[name])
@@ -331,19 +389,3 @@ def predict(model: nn.Module, data: TrainingData, rows: Tensor, batch_size: int)
     return torch.cat(
         [model(*data.make_inputs(batch)).float().mean(dim=0) for batch in batches]
     ).cpu()
-
-
-def _validate(logits: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Loss, accuracy and macro AUC of logits (m, K) on the CPU."""
-    labels = labels.cpu()
-    probabilities = logits.softmax(1).numpy()
-    return (
-        float(F.cross_entropy(logits, labels)),
-        compute_accuracy(labels.numpy(), probabilities),
-        compute_macro_auc(labels.numpy(), probabilities),
-    )
-
-
-def _rank_epoch(line: EpochMetrics) -> tuple[float, float]:
-    """The best epoch has the highest validation AUC, and of equal ones the lowest loss."""
-    return line.val_auc, -line.val_loss

@@ -50,8 +50,10 @@ def divide_by_kernel(store: Store, levels: Iterable[str], kernel: int) -> Sides:
 
     Raises ConfigError where the store's pool does not divide the kernel, or the kernel a map.
     """
-    pool, sides = store.identity.pool, _list_stored_sides(store, levels)
+    sides = _list_stored_sides(store, levels)
+    pools = {level: _find_pool(store, level) for level in sides}
     for level, side in sides.items():
+        pool = pools[level]
         if kernel % pool or side % (kernel // pool):
             raise ConfigError(
                 f"a kernel of {kernel} cells does not fit the store: its maps are pooled by "
@@ -59,7 +61,7 @@ def divide_by_kernel(store: Store, levels: Iterable[str], kernel: int) -> Sides:
                 f"multiple of {pool} that divides {side * pool}, or auto",
                 hint="kernel",
             )
-    return {level: side * pool // kernel for level, side in sides.items()}
+    return {level: side * pools[level] // kernel for level, side in sides.items()}
 
 
 def choose_coarsest(side: int, least: int) -> int:
@@ -67,15 +69,22 @@ def choose_coarsest(side: int, least: int) -> int:
     return next((cells for cells in range(least, side) if side % cells == 0), side)
 
 
+def _find_pool(store: Store, level: str) -> int:
+    part, _ = store.find_level(level)
+    return part.identity.pool
+
+
 def _list_stored_sides(store: Store, levels: Iterable[str]) -> Sides:
     return {level: store.layout.level_shapes[level][1] for level in levels}
 
 
 def _keep_every_cell(store: Store, levels: Iterable[str]) -> Sides:
-    pool = store.identity.pool
-    if pool > 1:
+    pooled = [level for level in levels if _find_pool(store, level) > 1]
+    if pooled:
+        part, _ = store.find_level(pooled[0])
+        pool = part.identity.pool
         raise ConfigError(
-            f"attention per-location needs every cell, and {store.location} holds maps pooled by "
+            f"attention per-location needs every cell, and {part.location} holds maps pooled by "
             f"{pool}: extract the store with pool 1; the finest that this store allows is "
             f"attention slca with kernel {pool}",
             hint="attention kernel",

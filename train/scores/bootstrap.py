@@ -1,13 +1,14 @@
 """Intervals by resampling seeds and test samples, whole patients where they are known."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from samcache.cache.files.typed_json import Count
 from samcache.train.scores.ensemble_mean import average_members
-from samcache.train.scores.metrics import Floats, Ints, Score, score_weighted
+from samcache.train.scores.metrics import Floats, Ints, Score
 
 RESAMPLES = 2000
 _BLOCK = 4_000_000  # weights held at a time
@@ -54,21 +55,18 @@ class Summary:
 class LabelledPredictions:
     """What the same n test samples were given by S trainings that differ in their seed.
 
-    labels: (n,); groups: (n,), equal within a patient; probabilities: (S, n, K).
+    labels: (n,) or (n, K); groups: (n,), equal within a patient; probabilities: (S, n, K), a
+    target's outputs; score: the target's metrics, as ``Target.score``.
     """
 
-    labels: Ints
+    labels: Any
     groups: Ints
     probabilities: Floats
-    classes: tuple[str, ...]
-    ordered: bool
+    score: Callable[[Any, Floats, Floats], dict[str, Floats]]
 
     def compute_scores(self, weights: Floats) -> dict[str, Floats]:
         """Every metric of every training under R weightings (R, n), (R, S) each."""
-        each = [
-            score_weighted(self.labels, values, self.classes, weights, self.ordered)
-            for values in self.probabilities
-        ]
+        each = [self.score(self.labels, values, weights) for values in self.probabilities]
         return {name: np.stack([scores[name] for scores in each], axis=1) for name in each[0]}
 
     def score_trainings(self) -> dict[str, Floats]:
@@ -90,9 +88,10 @@ class LabelledPredictions:
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
     def summarise(self) -> dict[str, Summary]:
-        """Every metric over the trainings, each scored by itself."""
+        """Every metric that all trainings have, over the trainings, each scored by itself."""
         plain, resampled = self.score_trainings(), self.score_resamples()
-        return {name: Summary.of(plain[name], resampled[name]) for name in plain}
+        defined = [name for name, values in plain.items() if np.isfinite(values).all()]
+        return {name: Summary.of(plain[name], resampled[name]) for name in defined}
 
     def average(self) -> "LabelledPredictions":
         """The ensemble of the trainings, as one training."""

@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.integer]
-Score = Annotated[float, Meta(ge=-10, le=10)]  # of any metric, its spread, its bounds
+Bools = npt.NDArray[np.bool_]
+Score = Annotated[float, Meta(ge=-1e15, le=1e15)]  # of any metric, its spread, its bounds
 
 CALIBRATION_BINS = 15
 
@@ -61,7 +62,7 @@ def score_weighted(
     columns = np.ascontiguousarray(weights.T)  # n, R, as the sums below read them
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = _score_answers(labels, predicted, count, columns)
-        ranked = [_score_ranking(labels == k, probabilities[:, k], columns) for k in range(count)]
+        ranked = [score_ranking(labels == k, probabilities[:, k], columns) for k in range(count)]
         areas = [area for area, _ in ranked]
         scores["auc"] = areas[1] if count == 2 else np.mean(areas, axis=0)
         scores["ece"] = _compute_calibration_error(
@@ -74,7 +75,33 @@ def score_weighted(
     return scores
 
 
-def _sum_by_code(codes: Ints, count: int, columns: Floats) -> Floats:
+def score_grades(
+    labels: Ints, probabilities: Floats, grades: tuple[str, ...], weights: Floats
+) -> dict[str, Floats]:
+    """Every metric by name, (R,) float64 each, as ``score_weighted``, of grades in their order.
+
+    The answer is the median grade (``find_medians``), but for ece, which is that of the likeliest.
+    First come kappa (quadratic weights) and mae, the mean absolute error in grades.
+    """
+    predicted, columns = find_medians(probabilities), np.ascontiguousarray(weights.T)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        answers = _score_answers(labels, predicted, len(grades), columns)
+        scores = {
+            "kappa": _compute_kappa(labels, predicted, len(grades), columns),
+            "mae": np.abs(labels - predicted).astype(np.float64) @ columns / columns.sum(axis=0),
+        }
+    return scores | score_weighted(labels, probabilities, grades, weights, False) | answers
+
+
+def find_medians(probabilities: Floats) -> Ints:
+    """For each line of (n, K) the lowest grade whose probability, with those below, is a half."""
+    reached = probabilities.cumsum(axis=1) >= 0.5
+    reached[:, -1] = True  # a sum of float32 can stay a little below
+    medians: Ints = reached.argmax(axis=1)
+    return medians
+
+
+def sum_by_code(codes: Ints, count: int, columns: Floats) -> Floats:
     """The weights (n, R) of the samples of each code below ``count``, (count, R).
 
     Needs memory for the result alone: a table of pairs of classes would have K^2 lines.
@@ -88,8 +115,8 @@ def _sum_by_code(codes: Ints, count: int, columns: Floats) -> Floats:
 def _score_answers(labels: Ints, predicted: Ints, count: int, columns: Floats) -> dict[str, Floats]:
     """Accuracy, balanced accuracy and macro F1 of answers (n,) under weights (n, R)."""
     hit = labels == predicted
-    right = _sum_by_code(labels[hit], count, columns[hit]).T.copy()  # R, K
-    true, answers = (_sum_by_code(codes, count, columns).T.copy() for codes in (labels, predicted))
+    right = sum_by_code(labels[hit], count, columns[hit]).T.copy()  # R, K
+    true, answers = (sum_by_code(codes, count, columns).T.copy() for codes in (labels, predicted))
     present = np.where(true > 0, 1.0, np.nan)  # without a sample, neither recall nor F1
     return {
         "accuracy": right.sum(axis=1) / true.sum(axis=1),
@@ -104,7 +131,7 @@ def _compute_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats) -
     The chance of a cost (i - j)^2 follows from the first two moments of either side.
     """
     places = np.arange(count, dtype=np.float64)
-    true, answers = (_sum_by_code(codes, count, columns) for codes in (labels, predicted))  # K, R
+    true, answers = (sum_by_code(codes, count, columns) for codes in (labels, predicted))  # K, R
     total = true.sum(axis=0)
     squares = (places**2 @ true) * answers.sum(axis=0) + total * (places**2 @ answers)
     expected = (squares - 2 * (places @ true) * (places @ answers)) / total
@@ -113,7 +140,7 @@ def _compute_kappa(labels: Ints, predicted: Ints, count: int, columns: Floats) -
     return kappa
 
 
-def _score_ranking(positive: npt.NDArray[np.bool_], scores: Floats, columns: Floats) -> Floats:
+def score_ranking(positive: npt.NDArray[np.bool_], scores: Floats, columns: Floats) -> Floats:
     """ROC AUC and average precision under weights (n, R), (2, R).
 
     Ties count half in the one, as one in the other. Only a positive's place among the negatives
@@ -122,10 +149,10 @@ def _score_ranking(positive: npt.NDArray[np.bool_], scores: Floats, columns: Flo
     values, code = np.unique(scores[positive], return_inverse=True)  # ascending
     if len(values) == 0:
         return np.full((2, columns.shape[1]), np.nan)
-    hits = _sum_by_code(code, len(values), columns[positive])  # distinct scores, R
+    hits = sum_by_code(code, len(values), columns[positive])  # distinct scores, R
     others, count = scores[~positive], 2 * len(values) + 1
     between = np.searchsorted(values, others, "left") + np.searchsorted(values, others, "right")
-    alarms = _sum_by_code(between, count, columns[~positive])  # odd lines: at a positive's score
+    alarms = sum_by_code(between, count, columns[~positive])  # odd lines: at a positive's score
     positives, negatives = hits.sum(axis=0), alarms.sum(axis=0)
     beaten = alarms.cumsum(axis=0)  # of lower and equal scores
     below = beaten[1::2] - alarms[1::2] / 2

@@ -1,7 +1,7 @@
 """Which samples a training sees: the members of a run, over seeds, folds and fractions."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.samples import SPLITS
-from samcache.cache.labels.classes import list_unused_classes, list_used_classes, quote_names
-from samcache.cache.labels.trainable import check_trainability
+from samcache.cache.labels.classes import quote_names
 from samcache.cache.labels.units import number_groups, number_units
-from samcache.cache.store import Store
+from samcache.cache.text import count_nouns
+from samcache.train.tasks.question import BY, Question
 
 Rows = npt.NDArray[np.int64]
 
@@ -64,56 +64,48 @@ def name_member(seed: int, fold: int | None, fraction: float) -> str:
     return f"seed-{seed}{part}{share}"
 
 
-def list_trained_classes(store: Store) -> tuple[str, ...]:
-    """The classes that a training has: those with at least one sample in the store's table."""
-    return list_used_classes(store.table, store.dataset.classes)
-
-
-def select_readable(store: Store) -> pd.DataFrame:
-    """The samples that can be trained on, in the store's order, numbered from 0.
-
-    Their column label indexes ``list_trained_classes``.
-    """
-    samples = store.samples[store.samples["status"] == "ok"].reset_index(drop=True)
-    used = list_trained_classes(store)
-    numbers = [used.index(name) if name in used else -1 for name in store.dataset.classes]
-    return samples.assign(label=np.array(numbers, np.int64)[samples["label"].to_numpy()])
-
-
 def plan_members(
-    samples: pd.DataFrame,
-    classes: tuple[str, ...],
+    question: Question,
     seeds: tuple[int, ...],
     folds: int | None = None,
     fractions: tuple[float, ...] = (1.0,),
+    folds_by: str | None = None,
 ) -> list[Member]:
-    """Every training of a run, by fraction, then fold, then seed.
+    """Every training of a run on readable samples, by fraction, then fold, then seed.
 
     Folds are the same for every seed, with groups and copies of an image whole; a seed draws its
-    fractions of the training rows, each inside the larger ones. Raises ConfigError, with everything
-    that is wrong, where seeds or fractions make no sense and where samples cannot be trained on.
+    fractions of the training rows, each inside the larger ones. folds_by: the column of subgroups
+    each of whose values is held out once, in place of ``folds``. Raises ConfigError, with
+    everything that is wrong, where seeds or fractions make no sense and where samples cannot be
+    trained on.
     """
+    samples, target = question.samples, question.target
     problems = find_wrong_choices(seeds, fractions)
-    if absent := list_unused_classes(samples, classes):
+    if target.graded and (absent := target.find_absent(question.labels)):
         problems.append(f"no readable sample is of class {quote_names(absent)}")
-    found = check_trainability(samples, classes, "source", folds)
-    if found.problems:
+    found = replace(question, origin="source").check(folds, count_missing=True)
+    if found.problems and folds_by is None:
         problems.append(f"the samples {found.explain_refusal()}")
     if problems:
         raise ConfigError("; ".join(problems), name_hints(problems, found.hint))
     labels, groups = samples["label"].to_numpy(), number_groups(samples)
-    if folds:
-        divisions = _divide_into_folds(labels, number_units(samples), folds)
-        _check_folds(labels, classes, divisions)
+    if folds_by is not None:
+        held_out = list_held_out(samples, folds_by)
+        divisions = _hold_out_each(labels, number_units(samples), held_out, target.graded)
+    elif folds:
+        divisions = _divide_into_folds(labels, number_units(samples), folds, target.graded)
     else:
         divisions = _find_own_splits(samples)
+    in_folds = folds is not None or folds_by is not None
+    if in_folds:
+        _check_folds(question, divisions)
     members = []
     for fraction in fractions:
         for fold, (train, val, test) in enumerate(divisions):
             for seed in seeds:
                 kept = train[draw_subset(labels[train], groups[train], fraction, seed)]
                 rows = (torch.from_numpy(part) for part in (kept, val, test))
-                members.append(Member(seed, fold if folds else None, fraction, *rows))
+                members.append(Member(seed, fold if in_folds else None, fraction, *rows))
     return members
 
 
@@ -145,21 +137,56 @@ def _find_own_splits(samples: pd.DataFrame) -> list[tuple[Rows, ...]]:
     return [tuple(np.flatnonzero((samples["split"] == split).to_numpy()) for split in SPLITS)]
 
 
-def _divide_into_folds(labels: Rows, groups: Rows, folds: int) -> list[tuple[Rows, ...]]:
+def _divide_into_folds(
+    labels: Rows, groups: Rows, folds: int, graded: bool
+) -> list[tuple[Rows, ...]]:
     """Train, val and test rows of each fold, over the samples of all splits."""
     divisions: list[tuple[Rows, ...]] = []
     for rest, test in _divide(labels, groups, folds):
-        count = min(_VAL_PARTS, _count_smallest_class(labels[rest], groups[rest]))
-        parts = _divide(labels[rest], groups[rest], max(2, count))
-        classes = len(set(labels.tolist()))
-        whole = [part for part in parts if all(len(set(labels[rest[p]])) == classes for p in part)]
-        train, val = (whole or parts)[0]  # groups are few: not every part has every class
+        train, val = _choose_val(labels[rest], groups[rest], len(set(labels.tolist())), graded)
         divisions.append((rest[train], rest[val], test))
+    return divisions
+
+
+def _choose_val(labels: Rows, groups: Rows, classes: int, graded: bool) -> tuple[Rows, Rows]:
+    """Places of training and validation among the rows that are not held out."""
+    count = min(_VAL_PARTS, _count_smallest_class(labels, groups)) if graded else _VAL_PARTS
+    parts = _divide(labels, groups, max(2, count))
+    whole = [part for part in parts if all(len(set(labels[p])) == classes for p in part)]
+    return (whole or parts)[0]  # groups are few: not every part has every class
+
+
+def list_held_out(samples: pd.DataFrame, column: str) -> "pd.Series[str]":
+    """The value of each sample that says in which fold it is tested; raises ConfigError."""
+    values = samples[f"{BY}{column}"]
+    if (empty := int((values == "").sum())) or values.nunique() < 2:
+        lack = f"is empty for {count_nouns(empty, 'image')}" if empty else "has one value alone"
+        raise ConfigError(
+            f"{column} {lack}, and each of its values is to be held out once: fill it in, or "
+            "choose another column",
+            hint="folds_by",
+        )
+    return values
+
+
+def _hold_out_each(
+    labels: Rows, groups: Rows, values: "pd.Series[str]", graded: bool
+) -> list[tuple[Rows, ...]]:
+    """Train, val and test rows for each value, in order: its samples are the test rows."""
+    divisions: list[tuple[Rows, ...]] = []
+    for value in sorted(values.unique()):
+        here = (values == value).to_numpy()
+        shared = np.isin(groups, groups[here]) & ~here  # of a patient who is in both
+        rest = np.flatnonzero(~here & ~shared)
+        train, val = _choose_val(labels[rest], groups[rest], len(set(labels.tolist())), graded)
+        divisions.append((rest[train], rest[val], np.flatnonzero(here)))
     return divisions
 
 
 def _divide(labels: Rows, groups: Rows, parts: int) -> list[tuple[Rows, Rows]]:
     """The rest and the part, for each part: stratified, groups whole, always the same."""
+    if np.bincount(labels).max() < parts:  # strata of numbers are small where samples are few
+        labels = np.zeros_like(labels)
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
     with warnings.catch_warnings():  # about small classes, which the caller checks
         warnings.simplefilter("ignore", UserWarning)
@@ -195,15 +222,18 @@ def _join(values: tuple[Any, ...]) -> str:
     return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in values)
 
 
-def _check_folds(labels: Rows, classes: tuple[str, ...], divisions: list[tuple[Rows, ...]]) -> None:
-    """Raise ConfigError where groups are so uneven that a part of a fold lacks a class."""
-    found = []
+def _check_folds(question: Question, divisions: list[tuple[Rows, ...]]) -> None:
+    """Raise ConfigError where a part of a fold lacks what every part needs.
+
+    Findings and numbers need it for training alone: elsewhere a metric is not defined.
+    """
+    target, found = question.target, []
     for fold, division in enumerate(divisions):
         for split, rows in zip(SPLITS, division, strict=True):
-            absent = sorted(set(range(len(classes))) - set(labels[rows].tolist()))
-            if absent:
-                names = quote_names(tuple(classes[label] for label in absent))
-                found.append(f"class {names} is missing from {split} of fold {fold}")
+            if not (target.graded or split == "train"):
+                continue
+            if absent := target.find_absent(question.labels[rows]):
+                found.append(f"class {quote_names(absent)} is missing from {split} of fold {fold}")
     if found:
         raise ConfigError(
             f"{'; '.join(found)}: every part of a fold needs every class, and patients stay whole: "

@@ -23,6 +23,7 @@ from samcache.train.data.scaling import scale_inputs
 from samcache.train.model.pooling import divide_by_kernel
 from samcache.train.run import train
 from samcache.train.runs.write_run import Results
+from samcache.train.tasks.question import Question
 from samcache.train.tasks.splits import plan_members
 
 
@@ -43,7 +44,7 @@ def quick(store: Store, out: Path, **changes: object) -> Results:
 
 
 def test_shuffled_features_are_anothers_of_the_same_part(data: TrainingData) -> None:
-    first, second = plan_members(data.samples, data.classes, (0, 1))
+    first, second = plan_members(Question.of_classes(data.samples, data.target.names), (0, 1))
     shuffled = exchange_features(data, first)
     for rows in (first.train, first.val, first.test):
         assert shuffled.feature_rows is not None

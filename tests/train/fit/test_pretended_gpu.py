@@ -10,6 +10,7 @@ from samcache.train.data.spreads import name_spread
 from samcache.train.fit.objective import Objective
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier, Design
+from samcache.train.tasks.targets.classes import CrossEntropy
 
 SIDE = 64
 SHAPES = {"early": (128, 8, 8), "neck": (256, 4, 4)}
@@ -29,6 +30,6 @@ def test_a_batch_is_classified_where_it_lies(backbone: str) -> None:
         }
         logits = moved(model)(torch.empty(4, 3, SIDE, SIDE), maps)
         labels = torch.empty(4, dtype=torch.int64)
-        loss = Objective(torch.empty(3), smoothing=0.1)(logits, labels, labels)
+        loss = Objective(CrossEntropy(torch.empty(3), 0.1))(logits, labels, labels)
     assert logits.shape == (2, 4, 3)
     assert loss.device == GPU

@@ -24,6 +24,7 @@ from samcache.train.fit import training as loop
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.run import describe_run, train
 from samcache.train.runs.write_run import Results
+from samcache.train.tasks.question import Question
 from samcache.train.tasks.splits import plan_members
 
 
@@ -127,7 +128,7 @@ def test_other_samples_are_no_ground_to_resume_on(
 def test_a_run_is_the_same_on_every_gpu_and_another_on_a_cpu(store: Store) -> None:
     """Under torchrun each process has a GPU of its own, and all of them open the same run."""
     settings = config(store.location, "run")
-    members = plan_members(store.samples, store.dataset.classes, (0,))
+    members = plan_members(Question.of_classes(store.samples, store.dataset.classes), (0,))
     inputs = InputPlan.of(store, {}, None)
     first, second, cpu = (
         describe_run(replace(settings, device=device), inputs, members)

@@ -16,6 +16,7 @@ from samcache.train.model.discriminant import Discriminant
 from samcache.train.scores import bootstrap
 from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.metrics import compute_macro_auc
+from samcache.train.tasks.targets.classes import Classes
 
 CLASSES, ROWS = 1000, 5_000
 MEGABYTE = 1 << 20
@@ -33,7 +34,9 @@ def test_a_thousand_classes_are_scored_as_scikit_learn_scores_them(
     scores /= scores.sum(axis=1, keepdims=True)
     names = tuple(f"class {k}" for k in range(CLASSES))
     tracemalloc.start()
-    summaries = LabelledPredictions(labels, np.arange(ROWS), scores[None], names, True).summarise()
+    summaries = LabelledPredictions(
+        labels, np.arange(ROWS), scores[None], Classes(names, True).score
+    ).summarise()
     auc = compute_macro_auc(labels, scores)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

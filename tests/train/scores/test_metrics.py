@@ -20,6 +20,7 @@ from samcache.train.scores.metrics import (
     compute_macro_auc,
     score_weighted,
 )
+from samcache.train.tasks.targets.classes import Classes
 
 
 def draw(count: int, classes: int, seed: int, digits: int = 8) -> tuple[Ints, Floats]:
@@ -134,7 +135,7 @@ def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
     right = rng.random(400) < 0.8
     labels = rng.integers(0, 2, 400)
     probabilities = np.eye(2)[np.where(right, labels, 1 - labels)][None]
-    alone = LabelledPredictions(labels, np.arange(400), probabilities, ("a", "b"), ordered=False)
+    alone = LabelledPredictions(labels, np.arange(400), probabilities, Classes(("a", "b")).score)
     interval = Interval.of(alone.score_resamples()["accuracy"].mean(axis=1))
     assert interval is not None
     deviation = np.sqrt(right.mean() * (1 - right.mean()) / 400)
@@ -145,7 +146,10 @@ def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
         return np.repeat(values, 2)
 
     paired = LabelledPredictions(
-        twice(labels), twice(np.arange(400)), probabilities.repeat(2, axis=1), ("a", "b"), False
+        twice(labels),
+        twice(np.arange(400)),
+        probabilities.repeat(2, axis=1),
+        Classes(("a", "b")).score,
     )
     same = Interval.of(paired.score_resamples()["accuracy"].mean(axis=1))
     assert same == interval  # the second image of a patient adds no certainty

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.labels.units import number_groups
+from samcache.train.tasks.question import Question
 from samcache.train.tasks.splits import Member, draw_subset, name_member, plan_members
 
 FRACTIONS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -33,7 +34,7 @@ def parts(member: Member) -> tuple[set[int], set[int], set[int]]:
 
 def test_without_folds_the_splits_are_the_stores() -> None:
     samples = table(40)
-    first, second = plan_members(samples, ("a", "b"), (3, 4))
+    first, second = plan_members(Question.of_classes(samples, ("a", "b")), (3, 4))
     assert (first.seed, first.fold, first.fraction, first.name) == (3, None, 1.0, "seed-3")
     for split, rows in zip(("train", "val", "test"), parts(second), strict=True):
         assert rows == set(np.flatnonzero(samples["split"] == split))
@@ -51,7 +52,7 @@ def test_folds_hold_out_every_sample_once_and_keep_patients_whole(
     count: int, classes: int, groups: int, folds: int
 ) -> None:
     samples = table(count, classes, groups)
-    members = plan_members(samples, tuple("abc"[:classes]), (0, 1), folds)
+    members = plan_members(Question.of_classes(samples, tuple("abc"[:classes])), (0, 1), folds)
     for seed in (0, 1):
         tested = [parts(m)[2] for m in members if m.seed == seed]
         assert sorted(row for rows in tested for row in rows) == list(range(count))
@@ -64,9 +65,9 @@ def test_folds_hold_out_every_sample_once_and_keep_patients_whole(
 
 def test_folds_keep_copies_of_an_image_and_their_patients_together() -> None:
     samples = table(90, groups=45)
-    before = plan_members(samples, ("a", "b"), (0,), 3)
+    before = plan_members(Question.of_classes(samples, ("a", "b")), (0,), 3)
     samples["sha256"] = samples["sha256"].replace({f"image{row}": "same" for row in (0, 1, 2, 3)})
-    for member in plan_members(samples, ("a", "b"), (0,), 3):
+    for member in plan_members(Question.of_classes(samples, ("a", "b")), (0,), 3):
         linked = set(samples["group"][:4])
         rows = set(np.flatnonzero(samples["group"].isin(linked)))
         assert any(rows <= part for part in parts(member))
@@ -74,7 +75,7 @@ def test_folds_keep_copies_of_an_image_and_their_patients_together() -> None:
 
 
 def test_folds_are_the_same_for_every_seed() -> None:
-    members = plan_members(table(60), ("a", "b"), (0, 1), 3)
+    members = plan_members(Question.of_classes(table(60), ("a", "b")), (0, 1), 3)
     assert [m.name for m in members[:2]] == ["seed-0-fold-0", "seed-1-fold-0"]
     assert parts(members[0]) == parts(members[1])
 
@@ -112,7 +113,7 @@ def test_a_fraction_of_samples_without_groups_is_stratified(
 
 
 def test_each_seed_draws_other_samples_for_a_fraction() -> None:
-    members = plan_members(table(80), ("a", "b"), (0, 1), None, (0.25, 1.0))
+    members = plan_members(Question.of_classes(table(80), ("a", "b")), (0, 1), None, (0.25, 1.0))
     assert members[0].name == "seed-0-fraction-0.25"
     assert parts(members[0])[0] != parts(members[1])[0]
     assert parts(members[0])[1:] == parts(members[1])[1:] == parts(members[2])[1:]
@@ -127,7 +128,7 @@ def test_samples_without_a_group_stand_alone_whatever_their_order() -> None:
 
 
 def test_what_a_sample_is_in_a_member() -> None:
-    member = plan_members(table(40), ("a", "b"), (0,), None, (0.3,))[0]
+    member = plan_members(Question.of_classes(table(40), ("a", "b")), (0,), None, (0.3,))[0]
     roles = member.assign_roles(40)
     assert set(roles) == {"train", "val", "test", ""}
     assert (roles == "train").sum() == len(member.train)
@@ -149,9 +150,9 @@ def test_choices_that_make_no_sense_are_refused(
     seeds: tuple[int, ...], folds: int | None, fractions: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        plan_members(table(12), ("a", "b"), seeds, folds, fractions)
+        plan_members(Question.of_classes(table(12), ("a", "b")), seeds, folds, fractions)
 
 
 def test_a_single_class_is_refused() -> None:
     with pytest.raises(ConfigError, match="all samples are of one class, 'only'"):
-        plan_members(table(12).assign(label=0), ("only",), (0,))
+        plan_members(Question.of_classes(table(12).assign(label=0), ("only",)), (0,))

@@ -209,6 +209,15 @@ def test_measurements_in_place_of_classes_are_told(
     assert "by the drawn splits: val and test are empty" in refusal
     assert "group the numbers into a few classes" in refusal
     assert "different numbers are read as classes" in measured
+    assert "train with the kind number" in measured
+    assert "train with the kind number" in refusal
+
+
+def test_several_findings_in_a_class_are_told(
+    manifest: Callable[..., Path], options: ExtractOptions
+) -> None:
+    manifest(lambda n, c, split: (f"{c}|c" if n in (3, 8, 15) else c, split))
+    assert any("'a|c', 'b|c' looks like several findings" in one for one in remarks(options))
 
 
 def test_one_patient_for_all_is_told_and_can_be_left_out_of_account(
@@ -275,7 +284,7 @@ def test_a_class_that_has_lost_its_images_is_left_out_of_training(
     manifest(lambda n, c, split: (emptied if n in (3, 8, 15) else names[c], split))
     extract(options)
     manifest(lambda _, c, split: (names[c], split))
-    (remark,) = extract(replace(options, prune=True)).remarks
+    (remark,) = extract(replace(options, relabel=True)).remarks
     assert remark.text.startswith(f"no image is of class '{emptied}'")
     store = Store(options.store)
     assert describe(store)["counts"]["train"] == {"b1": 7, "c1": 7}

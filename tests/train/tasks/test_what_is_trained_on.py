@@ -19,6 +19,7 @@ from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit import training as loop
 from samcache.train.run import train
 from samcache.train.tasks.splits import Member
+from samcache.train.tasks.targets.base import Target
 
 
 @pytest.fixture
@@ -147,9 +148,9 @@ def test_class_weights_are_of_the_members_training_labels(
     seen: list[Tensor] = []
     whole = loop.Objective.of
 
-    def note(options: TrainConfig, labels: Tensor, classes: int) -> loop.Objective:
+    def note(options: TrainConfig, target: Target, labels: Tensor) -> loop.Objective:
         seen.append(labels)
-        return whole(options, labels, classes)
+        return whole(options, target, labels)
 
     monkeypatch.setattr(loop.Objective, "of", note)
     run(replace(config, class_weights=True, epochs=1))
