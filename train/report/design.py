@@ -31,7 +31,8 @@ def describe(config: Config) -> str:
     config: config.json, of which attention, backbone and join are used.
     """
     attention, backbone = config["attention"], config["backbone"]
-    head = f"a second head that classifies {_READ.get(attention, _OWN)} directly"
+    verb = "classifies" if config.get("target", {}).get("kind", "class") == "class" else "reads"
+    head = f"a second head that {verb} {_READ.get(attention, _OWN)} directly"
     if attention == "none":
         if config["join"]:
             return f"{backbone} without gates, and {head}"

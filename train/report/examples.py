@@ -14,12 +14,13 @@ from samcache.cache.store import Store
 from samcache.train.data.load import read_inputs
 from samcache.train.pictures.overlay import Map, describe_range, draw_panel
 from samcache.train.report.facts import Facts, ReportedRun
+from samcache.train.report.kinds.base import Caption, ReportKind
+from samcache.train.report.kinds.choose import choose_report_kind
 from samcache.train.runs.ensemble import Ensemble, check_predictor, load_ensemble
 from samcache.train.runs.run import Run
 from samcache.train.tasks.splits import name_member
 
-_EACH = 2  # images right, and as many wrong, of a class
-_MOST_CLASSES = 10
+_EACH = 2  # images right, and as many wrong, of a group
 _INCHES = 1.2  # a picture's side, so that its text can be read on a phone
 
 RGB = npt.NDArray[np.uint8]
@@ -34,31 +35,28 @@ class Example:
     """
 
     id: str
-    answer: str
-    probability: float
+    caption: Caption
     picture: str
     gates: str
 
 
 @dataclass(frozen=True)
-class ClassExamples:
-    """The right and the wrong answers of highest probability among a class's test images."""
+class ExampleGroup:
+    """The first right and wrong answers of a group of test images, such as those of a class."""
 
-    name: str
-    total: int
-    recognised: int
+    heading: str
     right: list[Example]
     wrong: list[Example]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples by class; overlays: whether the gates are drawn over them.
+    """Examples by group; overlays: whether the gates are drawn over them.
 
     missing: why there are no examples or no overlays, empty where there are both.
     """
 
-    classes: list[ClassExamples]
+    groups: list[ExampleGroup]
     overlays: bool
     missing: str
 
@@ -66,66 +64,55 @@ class Examples:
         """A sentence on what is not shown, and why; "" where nothing is missing."""
         if not self.missing:
             return ""
-        what = "Gates cannot be shown" if self.classes else "There are no examples"
+        what = "Gates cannot be shown" if self.groups else "There are no examples"
         return f"{what}: {self.missing}."
 
 
 def choose_examples(facts: Facts) -> Examples:
-    """Examples of each class; of many classes, those with most test images."""
+    """Examples of each group that the kind of answer has."""
     run, store = facts.run, facts.store
     if store is None:
         return Examples([], False, facts.no_store)
     if not store.identity.frame_size:
         return Examples([], False, "the store holds no images")
-    answers = _gather_answers(run)
-    chosen = _choose(answers, store)
+    kind = choose_report_kind(run)
+    listed = kind.list_example_groups(run)
+    chosen = _choose(run, kind, store)
+    chosen = chosen[chosen["group"].isin([number for number, _ in listed])]
     maps, missing = _compute_gates(run, store, chosen)
-    sizes = answers["label"].value_counts()
-    names = [name for name in run.classes if name in set(sizes.index[:_MOST_CLASSES])]
-    classes = [
-        _gather_class(name, answers, _make_examples(chosen, store, maps, name)) for name in names
+    groups = [
+        ExampleGroup(heading, *_make_examples(run, chosen[chosen["group"] == number], store, maps))
+        for number, heading in listed
     ]
-    return Examples(classes, bool(maps), missing)
+    return Examples(groups, bool(maps), missing)
 
 
-def _gather_answers(run: ReportedRun) -> pd.DataFrame:
-    """The ensemble's answers: columns id, label, group, fold, answer, probability, right."""
-    answer = [run.classes[k] for k in run.answers]
-    table = run.samples.assign(answer=answer, probability=run.probabilities.max(axis=1))
-    return table.assign(right=table["answer"] == table["label"])
+def _choose(run: ReportedRun, kind: ReportKind, store: Store) -> pd.DataFrame:
+    """The first examples, right and wrong, of each group, whose images the store has.
 
-
-def _choose(answers: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """The answers of highest probability, right and wrong, whose images the store has.
-
-    Adds the column row.
+    Columns: sample, group, right, id, fold, row in the store.
     """
+    ranked = kind.rank_examples(run)[["sample", "group", "right"]]
     readable = store.samples[store.samples["status"] == "ok"]
-    table = answers.merge(readable[["id", "row"]], on="id")
-    table = table.sort_values(["probability", "id"], ascending=[False, True])
-    return table[table.groupby(["label", "right"]).cumcount() < _EACH]
-
-
-def _gather_class(
-    name: str, answers: pd.DataFrame, shown: dict[bool, list[Example]]
-) -> ClassExamples:
-    own = answers[answers["label"] == name]
-    return ClassExamples(name, len(own), int(own["right"].sum()), shown[True], shown[False])
+    table = ranked.join(run.samples[["id", "fold"]], on="sample")
+    table = table.merge(readable[["id", "row"]], on="id")
+    return table[table.groupby(["group", "right"]).cumcount() < _EACH]
 
 
 def _make_examples(
-    chosen: pd.DataFrame, store: Store, maps: dict[str, Maps], name: str
-) -> dict[bool, list[Example]]:
-    """The chosen answers of a class, by whether they are right."""
+    run: ReportedRun, chosen: pd.DataFrame, store: Store, maps: dict[str, Maps]
+) -> tuple[list[Example], list[Example]]:
+    """A group's chosen answers: the right ones, the wrong ones."""
+    kind = choose_report_kind(run)
     found: dict[bool, list[Example]] = {True: [], False: []}
-    for line in chosen[chosen["label"] == name].to_dict("records"):
+    for line in chosen.to_dict("records"):
         image = store.read_images(line["row"], line["row"] + 1)[0]
         gates = maps.get(line["id"], {})
         picture = _draw_panel(image, gates) if gates else _encode_png(image)
         ranges = [f"; gates of {level} {describe_range(values)}" for level, values in gates.items()]
-        words = line["id"], line["answer"], float(line["probability"])
-        found[line["right"]].append(Example(*words, picture, "".join(ranges)))
-    return found
+        caption = kind.write_caption(run, line["sample"], line["group"])
+        found[line["right"]].append(Example(line["id"], caption, picture, "".join(ranges)))
+    return found[True], found[False]
 
 
 def _compute_gates(

@@ -1,7 +1,7 @@
 """The facts of a report, read from run folders and from their store."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from samcache.cache.files.typed_json import convert
 from samcache.cache.format.identity import Identity
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.format.views import VIEW_SETS
+from samcache.cache.labels.duplicates import find_duplicates
 from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.compare import Row, compare_runs
@@ -24,26 +25,22 @@ from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.store import open_run_store
 from samcache.train.runs.write_run import FractionScores
 from samcache.train.scores.bootstrap import LabelledPredictions, Summary
-from samcache.train.scores.format import TITLES
+from samcache.train.scores.format import TITLES, choose_headlines
 from samcache.train.scores.metrics import Floats, Ints
+from samcache.train.scores.subgroups import Subgroup
+from samcache.train.tasks.targets.base import Labels, Target
 
 _CONFIG = (
     *("store", "out", "attention", "backbone", "join", "inputs", "identity", "versions"),
     *("keep", "epochs", "batch_size", "image_size", "augment"),
 )
 _RESULTS = ("dataset", "folds", "missing", "unreadable", "leaks", "fractions")
-_MEMBER = (
-    *("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "val_auc"),
-    "train_seconds",
-)
+_MEMBER = ("seed", "fold", "fraction", "samples", "scores", "kept_epoch", "train_seconds")
 _EDGE = r"-?[0-9]+(\.[0-9]*)?(e[-+]?[0-9]{1,2})?"
 _WINDOW = re.compile(f"{_EDGE},{_EDGE}")
-_SCORED = {"accuracy", "balanced_accuracy", "auc", "f1", "ece"}
-
-_RECOMPUTED = ("auc", "accuracy", "balanced_accuracy", "f1")  # to the digits of predictions.csv
+# what the digits of predictions.csv may change by more: bins, ranks, shares of a variance
+_INEXACT = {"ece", "spearman", "r2", "bias"}
 _ROUNDING = 1e-6
-
-COMPARED = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,14 @@ class ReportedRun:
     """What a page says of a run: its trainings, scores and answers at its greatest fraction.
 
     tests, epochs: the run's. The report speaks of one classifier: the ensemble, whose probabilities
-    are the mean over the seeds.
+    are the mean over the seeds. subgroups: those that the run was asked for.
     """
 
     run: Run
     tests: dict[float, pd.DataFrame]
     epochs: pd.DataFrame
     fractions: tuple[FractionScores, ...]  # ascending
+    subgroups: tuple[Subgroup, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -76,8 +74,19 @@ class ReportedRun:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the probabilities."""
+        """The names of the outputs, in their order: classes, findings, grades, a number."""
         return self.run.classes
+
+    @property
+    def target(self) -> Target:
+        """What the run predicts."""
+        return self.run.target
+
+    @cached_property
+    def task(self) -> dict[str, Any]:
+        """The table that the labels are from, as config.json has it; {} for the store's labels."""
+        task: dict[str, Any] = self.config.get("task", {})
+        return task if "labels" in task else {}
 
     @property
     def scores(self) -> FractionScores:
@@ -101,40 +110,39 @@ class ReportedRun:
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """The test samples with id, label, group and fold, sorted by id."""
+        """The test samples with id, labels, group and fold, sorted by id."""
         own = self.test["seed"] == self.seeds[0]
-        return self.test.loc[own, ["id", "label", "group", "fold"]].reset_index(drop=True)
+        columns = ["id", *self.target.label_columns, "group", "fold"]
+        return self.test.loc[own, columns].reset_index(drop=True)
 
     @cached_property
-    def labels(self) -> Ints:
-        """Each test sample's class, (n,) below K."""
-        return self.samples["label"].map(self.classes.index).to_numpy(dtype=np.int64)
+    def labels(self) -> Labels:
+        """Each test sample's labels, as the target has them: (n,) below K for classes."""
+        return self.target.read_labels(self.samples)
 
     @cached_property
     def ensemble(self) -> LabelledPredictions:
         """The test predictions of the ensemble, as of one training."""
-        columns = [f"p_{name}" for name in self.classes]
+        columns = list(self.target.output_columns)
         flat = self.test[columns].to_numpy(dtype=np.float32)  # as train averages them
         seeds = LabelledPredictions(
             labels=self.labels,
             groups=number_groups(self.samples),
             probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
-            classes=self.classes,
-            ordered=self.run.ordered,
+            score=self.target.score,
         )
         return seeds.average()
 
     @property
     def probabilities(self) -> Floats:
-        """The ensemble's probabilities for the test samples, (n, K) float32."""
+        """The ensemble's outputs for the test samples, (n, K) float32, such as probabilities."""
         probabilities: Floats = self.ensemble.probabilities[0]
         return probabilities
 
     @cached_property
     def answers(self) -> Ints:
-        """The ensemble's class for each test sample, (n,) below K."""
-        answers: Ints = self.probabilities.argmax(axis=1)
-        return answers
+        """The ensemble's class or grade for each test sample, (n,) below K."""
+        return self.target.find_told(self.probabilities)
 
     @cached_property
     def metrics(self) -> dict[str, Summary]:
@@ -175,14 +183,39 @@ class Facts:
 
     @property
     def duplicates(self) -> list[dict[str, Any]]:
-        """Images that occur more than once; without a store, those across splits alone."""
-        found: list[dict[str, Any]] = self.described.get("duplicates", self.run.results["leaks"])
+        """Images that occur more than once; without a store, those across splits alone.
+
+        Of labels from a table, those across splits and those among the test images: the store
+        knows neither its splits nor its labels.
+        """
+        leaks: list[dict[str, Any]] = self.run.results["leaks"]
+        if self.run.task:
+            tested = self._find_copies_in_test()
+            if self.store is not None and self.run.results["folds"]:
+                return tested  # every image was tested
+            known = {name for same in leaks for name in same["ids"]}
+            return [*leaks, *(same for same in tested if not known & {*same["ids"]})]
+        found: list[dict[str, Any]] = self.described.get("duplicates", leaks)
         return found
+
+    def _find_copies_in_test(self) -> list[dict[str, Any]]:
+        if self.store is None:
+            return []
+        answers = self.run.samples[list(self.run.target.label_columns)].astype(str)
+        codes = answers.groupby(list(answers), sort=False).ngroup().to_numpy()
+        if self.run.target.graded:
+            codes = self.run.labels
+        tested = self.run.samples[["id"]].assign(label=codes, split="test")
+        tested = tested.merge(self.store.samples[["id", "sha256"]], on="id")
+        return [asdict(same) for same in find_duplicates(tested)]
 
     @property
     def groups(self) -> pd.Series:
-        """The patient of every image, "" where unknown; without a store, of the test images."""
-        if self.store is None:
+        """The patient of every image, "" where unknown; of the test images where that is all.
+
+        It is without a store, and where labels, and perhaps patients, are from a table.
+        """
+        if self.store is None or self.run.task:
             return self.run.samples["group"]
         samples = self.store.samples
         return samples.loc[samples["status"] == "ok", "group"]
@@ -210,7 +243,7 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
         base = others[-1]
     first = base or run
     rest = [each.run for each in (run, *others) if each is not first]
-    rows = compare_runs([first.run, *rest], COMPARED)
+    rows = compare_runs([first.run, *rest], first.target.metrics)
     for each in (run, *others):
         _check_means(each, rows)
         _check_ensemble(each)
@@ -229,11 +262,13 @@ def read_reported(folder: Path) -> ReportedRun:
             scores = convert(run.results["fractions"], list[FractionScores])
             for one in scores:
                 _check_scores(one, run)
+            subgroups = convert(run.results.get("subgroups", []), list[Subgroup])
+            _check_subgroups(subgroups, run)
         fractions = tuple(sorted(scores, key=lambda one: one.fraction))
         members = run.results["members"]
         if not any(member["fraction"] == fractions[-1].fraction for member in members):
             raise ValueError(f"{RESULTS}: members: expected those of the greatest fraction")
-    return ReportedRun(run, tests, run.epochs, fractions)
+    return ReportedRun(run, tests, run.epochs, fractions, tuple(subgroups))
 
 
 def _check_means(run: ReportedRun, rows: list[Row]) -> None:
@@ -244,19 +279,21 @@ def _check_means(run: ReportedRun, rows: list[Row]) -> None:
     for scores in run.fractions:
         for row in rows:
             own = (row.run, row.fraction) == (str(run.folder), scores.fraction)
-            if own and row.metric in _RECOMPUTED:
+            if own and row.metric in scores.metrics and row.metric not in _INEXACT:
                 _check_same(run, row.metric, scores.metrics[row.metric].mean, row.summary.mean)
 
 
 def _check_ensemble(run: ReportedRun) -> None:
     """Raise ConfigError where results have another ensemble than the predictions."""
     recomputed = run.ensemble.score_trainings()
-    for metric in _RECOMPUTED:
-        _check_same(run, metric, run.metrics[metric].mean, float(recomputed[metric][0]))
+    for metric in run.target.metrics:
+        if metric in run.metrics and metric not in _INEXACT:
+            _check_same(run, metric, run.metrics[metric].mean, float(recomputed[metric][0]))
 
 
 def _check_same(run: ReportedRun, metric: str, recorded: float, recomputed: float) -> None:
-    if not abs(recorded - recomputed) < _ROUNDING:
+    size = float(np.abs(run.labels).max()) if run.target.scaled else 1.0
+    if not abs(recorded - recomputed) < _ROUNDING * max(1.0, size):
         raise ConfigError(
             f"{run.folder} cannot be read as a run (results.json has {metric} {recorded:.4g}, its "
             f"predictions {recomputed:.4g}): train it again"
@@ -271,8 +308,9 @@ def _check_complete(run: Run) -> None:
     needed: list[tuple[dict[str, Any], tuple[str, ...]]]
     needed = [(run.config, _CONFIG), (run.results, _RESULTS)]
     for member in run.results["members"]:
-        needed += [(member, _MEMBER), (member["samples"], SPLITS)]
-        needed.append((member["scores"], ("accuracy", "auc")))
+        needed += [(member, (*_MEMBER, f"val_{run.target.selection}")), (member["samples"], SPLITS)]
+        if run.target.graded:
+            needed.append((member["scores"], choose_headlines(run.target.metrics)))
     for values, names in needed:
         for name in names:
             values[name]
@@ -284,13 +322,26 @@ def _check_complete(run: Run) -> None:
 
 
 def _check_scores(scores: FractionScores, run: Run) -> None:
-    """Raise ValueError where a fraction's scores are not those of the run's classes."""
-    each = {f"{kind}:{name}" for kind in ("auc", "ap") for name in run.classes}
+    """Raise ValueError where a fraction's scores are not those of the run's target."""
+    target = run.target
+    each = {f"{metric}:{name}" for metric in target.metrics_of_names for name in run.classes}
+    needed = {*target.metrics, *each}
+    if not target.graded:  # what some findings or constant numbers leave undefined is left out
+        needed = set(choose_headlines(target.metrics))
     for found in (scores.metrics, scores.ensemble):
-        if found is not None and not each | _SCORED <= found.keys() <= each | set(TITLES):
-            raise ValueError(f"fractions: expected the metrics {', '.join(sorted(_SCORED))}, …")
+        if found is not None and not needed <= found.keys() <= each | set(TITLES):
+            raise ValueError(
+                f"fractions: expected the metrics {', '.join(sorted(target.metrics))}, …"
+            )
     if scores.fraction not in run.tests:
         raise ValueError(f"fractions: expected those of {PREDICTIONS}, got {scores.fraction:g}")
+
+
+def _check_subgroups(subgroups: list[Subgroup], run: Run) -> None:
+    """Raise ValueError where subgroups have other metrics than the target."""
+    for group in subgroups:
+        if group.metrics is not None and not group.metrics.keys() <= set(run.target.metrics):
+            raise ValueError(f"subgroups: expected the metrics {', '.join(run.target.metrics)}")
 
 
 def _open_store(run: ReportedRun, asked: str | None) -> tuple[Store | None, dict[str, Any], str]:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from samcache.cache.files.whole_file import write_file
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.text import count_nouns, escape_controls
+from samcache.train.compare import title_runs
 from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
 from samcache.train.pictures.overlay import LEAST_RANGE
 from samcache.train.report import words
@@ -21,18 +22,19 @@ from samcache.train.report.design import describe
 from samcache.train.report.examples import Examples, choose_examples
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
 from samcache.train.report.figures import draw_figures
+from samcache.train.report.kinds.choose import choose_report_kind
+from samcache.train.report.phrases import name_seeds
 from samcache.train.report.reproduction import make_commands
+from samcache.train.report.subgroups import describe_subgroups
+from samcache.train.runs.used_stores import STORES
 from samcache.train.scores.format import (
     MOST_CLASSES,
     choose_shown,
     format_interval,
     format_mean,
     format_summary,
-    name_metric,
+    name_selection,
 )
-
-_TILES = ("auc", "accuracy", "balanced_accuracy", "kappa", "ece")
-_COMPARED = ("auc", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -75,25 +77,35 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    run = facts.run
+    run, kind = facts.run, choose_report_kind(facts.run)
+    names = kind.list_names(run)
     metrics, left_out = choose_shown(run.metrics)
+    if names is not None:
+        metrics = [name for name in metrics if ":" not in name]
     return environment.get_template("page.html").render(
         run=run,
         verdict=[sentence.replace(" %", "\u00a0%") for sentence in words.write_verdict(facts)],
-        tiles=[_describe_metric(run, name) for name in _TILES if name in run.metrics],
+        tiles=[_describe_metric(run, name) for name in kind.tiles if name in run.metrics],
         problems=[finding for finding in found if finding.kind == PROBLEM],
         cautions=[finding for finding in found if finding.kind == CAUTION],
         fine=[finding for finding in found if finding.kind == FINE],
         metrics=[_describe_metric(run, name) for name in metrics],
         left_out=left_out,
-        classes=words.list_classes(run.classes),
-        compared=[name_metric(metric) for metric in _COMPARED],
+        names=names,
+        nouns=kind.nouns,
+        subject=kind.describe_subject(run),
+        compared=[kind.name_metric(run, metric) for metric in kind.compared],
+        subgroups=describe_subgroups(run),
+        selection=name_selection(run.target.selection),
+        selected=f"val_{run.target.selection}",
+        trained=[(metric, name_selection(metric)) for metric in kind.compared],
         comparison=_list_comparison(facts),
         fractions=_list_fractions(run),
         figures=draw_figures(facts),
         examples=shown,
+        examples_rule=kind.examples,
         settings=_list_settings(run),
-        counted=_list_counted(run.classes),
+        counted=_list_counted([name for name, _ in kind.count_tested(run)]),
         counts=_count_samples(facts),
         card=words.write_model_card(facts),
         count_nouns=count_nouns,
@@ -102,7 +114,7 @@ def render(facts: Facts, found: list[Finding], shown: Examples, reproduce: list[
         caution=CAUTION_OF_GATES,
         view=words.describe_view(run),
         resampled=words.describe_resampled(run),
-        over_seeds=words.name_seeds(run),
+        over_seeds=name_seeds(run),
         commands=reproduce,
         version=version("samcache"),
         today=dt.datetime.now(dt.UTC).date().isoformat(),
@@ -120,13 +132,13 @@ def _visible(value: object) -> object:
 
 def _describe_metric(run: ReportedRun, name: str) -> dict[str, str]:
     """A metric of the ensemble, and beside it over the seeds."""
-    summary = run.metrics[name]
+    summary, kind = run.metrics[name], choose_report_kind(run)
     return {
-        "title": name_metric(name),
+        "title": kind.name_metric(run, name),
         "value": f"{summary.mean:.3f}",
         "interval": format_interval(summary.interval),
         "over_seeds": format_summary(run.scores.metrics[name]),
-        "definition": words.define_metric(name),
+        "definition": kind.define_metric(name),
     }
 
 
@@ -134,10 +146,11 @@ def _list_comparison(facts: Facts) -> list[dict[str, Any]]:
     """A line a run, the reported one first; nothing where there is one run."""
     if not facts.others:
         return []
-    lines = []
-    for run in facts.runs:
+    lines, compared = [], choose_report_kind(facts.run).compared
+    titles = title_runs([run.run for run in facts.runs])
+    for run, title in zip(facts.runs, titles, strict=True):
         cells = []
-        for metric in _COMPARED:
+        for metric in compared:
             row = facts.row(run, metric)
             difference = None
             if row.difference is not None:
@@ -146,16 +159,19 @@ def _list_comparison(facts: Facts) -> list[dict[str, Any]]:
                 difference = {"mean": f"{row.difference.mean:+.3f}", "interval": interval, "p": p}
             value, interval = format_mean(row.summary), format_interval(row.summary.interval)
             cells.append({"value": value, "interval": interval, "difference": difference})
-        lines.append({"run": run, "baseline": run is facts.baseline, "cells": cells})
+        lines.append(
+            {"run": run, "title": title, "baseline": run is facts.baseline, "cells": cells}
+        )
     return lines
 
 
-def _list_fractions(run: ReportedRun) -> list[dict[str, str]]:
+def _list_fractions(run: ReportedRun) -> list[dict[str, Any]]:
+    compared = choose_report_kind(run).compared
     return [
         {
             "share": f"{100 * scores.fraction:g} %",
             "images": f"{scores.train_samples:.0f}",
-            **{name: format_summary(scores.metrics[name]) for name in _COMPARED},
+            "values": [format_summary(scores.metrics[name]) for name in compared],
         }
         for scores in run.fractions
     ]
@@ -165,7 +181,11 @@ def _list_settings(run: ReportedRun) -> dict[str, dict[str, str]]:
     """Everything of config.json, by what it describes; hashes in full."""
     config = {name: value for name, value in run.config.items() if name != "classes"}
     identity, versions = config.pop("identity"), config.pop("versions")
-    groups = {"Features (the store's identity)": identity, "Training": config, "Versions": versions}
+    features = {
+        f"Features of {used['name']} (the store's identity)": used["identity"]
+        for used in config.pop(STORES, [])
+    } or {"Features (the store's identity)": identity}
+    groups = {**features, "Training": config, "Versions": versions}
     return {
         heading: {name: _write_plain(value) for name, value in values.items()}
         for heading, values in groups.items()
@@ -174,7 +194,7 @@ def _list_settings(run: ReportedRun) -> dict[str, dict[str, str]]:
 
 def _write_plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} → {target}" for name, target in value.items())
+        return ", ".join(f"{name} → {_write_part(part)}" for name, part in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
@@ -182,21 +202,35 @@ def _write_plain(value: Any) -> str:
     return "–" if value is None else str(value)
 
 
+def _write_part(value: Any) -> str:
+    words = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return " ".join(value) if words else str(value)
+
+
 def _count_samples(facts: Facts) -> list[tuple[str, list[int]]]:
     """Readable samples of each split by class, from the store; nothing without one.
 
-    Of more than MOST_CLASSES classes the first, then all others together; then all.
+    Of more than MOST_CLASSES classes the first, then all others together; then all. A store does
+    not know a table's labels: of these, the test images.
     """
+    run = facts.run
+    if run.task or not run.target.graded:
+        numbers = [count for _, count in choose_report_kind(run).count_tested(run)]
+        return [("test", _shorten_counts(numbers, len(run.labels)))]
     counts: dict[str, dict[str, int]] = facts.described.get("counts", {})
     lines = []
     for split in SPLITS:
         numbers = list(counts.get(split, {}).values())
-        rest = [sum(numbers[MOST_CLASSES:])] if len(numbers) > MOST_CLASSES else []
-        lines.append((split, [*numbers[:MOST_CLASSES], *rest, sum(numbers)]))
+        lines.append((split, _shorten_counts(numbers, sum(numbers))))
     return [line for line in lines if line[0] in counts]
 
 
-def _list_counted(classes: tuple[str, ...]) -> list[str]:
+def _shorten_counts(numbers: list[int], total: int) -> list[int]:
+    rest = [sum(numbers[MOST_CLASSES:])] if len(numbers) > MOST_CLASSES else []
+    return [*numbers[:MOST_CLASSES], *rest, total]
+
+
+def _list_counted(names: list[str]) -> list[str]:
     """The heads of ``_count_samples``."""
-    more = len(classes) - MOST_CLASSES
-    return [*classes[:MOST_CLASSES], *([f"{more} more"] if more > 0 else []), "All"]
+    more = len(names) - MOST_CLASSES
+    return [*names[:MOST_CLASSES], *([f"{more} more"] if more > 0 else []), "All"]

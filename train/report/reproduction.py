@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from samcache.train.config import (
     name_option,
 )
 from samcache.train.report.facts import Facts
+from samcache.train.runs.used_stores import UsedStore
+from samcache.train.tasks.options import TaskOptions
 
 _OF_THE_PLACE = ("store", "out", "overwrite", "residency", "tensorboard", "device")
 _VIEWS = {1: "identity", 4: "flips", 8: "dihedral"}  # by how many are cached
 
 
 def make_commands(facts: Facts, out: Path) -> list[str]:
-    """Extraction (its source is not recorded: SOURCE), every training, the report.
+    """Extraction of each store (its source is not recorded: SOURCE), every training, the report.
 
     Stores and runs have the names that train was given: one folder for all commands.
     """
@@ -27,8 +29,9 @@ def make_commands(facts: Facts, out: Path) -> list[str]:
     if facts.baseline is not None:
         report += [name_option("baseline"), facts.baseline.config["out"]]
     report += [name_option("out"), str(out)]
+    stores = facts.run.run.used_stores
     return [
-        "samcache extract SOURCE " + shlex.join(_list_extract_options(facts.run.config)),
+        *("samcache extract SOURCE " + shlex.join(_list_extract_options(s)) for s in stores),
         *(shlex.join(make_command(read_config(run.config))) for run in facts.runs),
         shlex.join(report),
     ]
@@ -39,13 +42,24 @@ def read_config(recorded: Mapping[str, Any]) -> TrainConfig:
 
     Taps that are the default of the store's levels are left to be chosen again.
     """
-    names = {field.name for field in fields(TrainConfig)} - set(_OF_THE_PLACE)
+    names = {field.name for field in fields(TrainConfig)} - {*_OF_THE_PLACE, "task"}
     values = {name: _restore(recorded[name]) for name in names & recorded.keys()}
     if not values.get("taps") or values["taps"] == _restore(
         choose_default_taps(recorded["identity"]["levels"])
     ):
         values["taps"] = None
-    return TrainConfig(recorded["store"], Path(recorded["out"]), **values)
+    task = _read_task(recorded)
+    return TrainConfig(recorded["store"], Path(recorded["out"]), task=task, **values)
+
+
+def _read_task(recorded: Mapping[str, Any]) -> TaskOptions:
+    """The options of the question; tables are named as files, wherever they lay."""
+    names = {field.name for field in fields(TaskOptions)}
+    given = {k: _restore(v) for k, v in recorded.get("task", {}).items() if k in names}
+    for name in ("labels", "splits"):
+        if name in given:
+            given[name] = Path(given[name])
+    return TaskOptions(**given, ordered=bool(recorded.get("ordered")))
 
 
 def _restore(value: Any) -> Any:
@@ -55,11 +69,11 @@ def _restore(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _list_extract_options(config: dict[str, Any]) -> list[str]:
+def _list_extract_options(used: UsedStore) -> list[str]:
     """The options of ``samcache extract`` that make a store of the same identity."""
-    identity = config["identity"]
+    identity = asdict(used.identity)
     options = {
-        "store": config["store"],
+        "store": used.place["store"],
         "encoder": identity["encoder"],
         "image_size": identity["image_size"],
         "frame_size": identity["frame_size"],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from reported_runs import SCRIPT, ReportedRuns, with_classes
+from runs_of_kinds import KINDS
 
 from samcache.cache.text import escape_controls
 from samcache.train.report.checks.result import check_run
@@ -95,6 +96,34 @@ def test_text_and_curves_stand_out_from_the_paper(opened: Any) -> None:
     assert _contrast(paper, text) > 7
     assert _contrast(paper, line) > 3
     assert _contrast(warning, panel) > 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_kind_fits_every_screen(
+    browser: Any, runs_of_kinds: dict[str, Path], kind: str, size: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    write_report((runs_of_kinds[kind],), None, None, out)
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto(out.as_uri())
+    boxes = [drawing.bounding_box() for drawing in page.locator("figure svg").all()]
+    assert len(boxes) >= 4
+    assert all(box["height"] > 150 and 150 < box["width"] <= width for box in boxes)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    cut = page.evaluate(
+        """width => [...document.querySelectorAll(".tiles *, .verdict p, #subgroups p, h1, h2, h3")]
+          .filter(e => e.getBoundingClientRect().right > width).map(e => e.textContent)""",
+        width,
+    )
+    assert cut == []
+    assert troubles == []
+    page.close()
 
 
 @pytest.fixture(scope="module")

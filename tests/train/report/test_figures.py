@@ -10,9 +10,9 @@ import pytest
 from reported_runs import DOLLAR, SCRIPT, ReportedRuns, with_classes
 
 from samcache.cache.text import escape_controls
+from samcache.train.report.drawings.svg import SERIES, make_figure, open_canvas, shorten_name
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.figures import draw_figures
-from samcache.train.report.svg import SERIES, make_figure, open_canvas, shorten_name
 
 
 def facts_of(folder: Path) -> Facts:

@@ -22,10 +22,11 @@ from samcache.cli import cli
 from samcache.commands.show.trainings import describe_report
 from samcache.train.config import TrainConfig
 from samcache.train.pictures.overlay import CAUTION as CAUTION_OF_GATES
+from samcache.train.report.drawings.svg import shorten_name
 from samcache.train.report.facts import Facts, read_facts
 from samcache.train.report.page import write_report
 from samcache.train.report.reproduction import make_commands, read_config
-from samcache.train.report.svg import shorten_name
+from samcache.train.tasks.options import TaskOptions
 
 
 class Page(HTMLParser):
@@ -239,6 +240,19 @@ def test_a_store_of_other_features_is_refused(reported_runs: ReportedRuns, tmp_p
     assert "other features" in facts_of(run).no_store
 
 
+def test_runs_of_several_encoders_are_titled_by_their_features(
+    reported_runs: ReportedRuns, tmp_path: Path
+) -> None:
+    identity = json.loads((reported_runs.none / "config.json").read_text())["identity"]
+    other = {**identity, "image_size": identity["image_size"] * 2}
+    run = copied(reported_runs.none, tmp_path / "other", fingerprint="0" * 64, identity=other)
+    write_report((reported_runs.slca, run), None, None, tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text()).text
+    size = identity["image_size"]
+    for title in (f"vit_tiny, {size} px: timm", f"vit_tiny, {2 * size} px: timm"):
+        assert title in page[page.index("Beside other runs") :]
+
+
 @pytest.mark.parametrize("lacks", ["kept_epoch", "leaks"])
 def test_a_run_that_lacks_what_a_page_says_is_refused(
     reported_runs: ReportedRuns, tmp_path: Path, lacks: str
@@ -260,7 +274,8 @@ def test_a_folder_without_a_run_is_not_reported(tmp_path: Path) -> None:
 def test_the_shown_command_trains_the_same(reported_runs: ReportedRuns, tmp_path: Path) -> None:
     config = TrainConfig(
         "s3://team/a b.zarr", tmp_path / "out", taps=("late:stage3", "neck:stage4"), seeds=(4, 5),
-        augment=False, ordered=True, fractions=(0.5, 1.0), mixup=0.2, device="cpu", image_size=48,
+        augment=False, task=TaskOptions(ordered=True), fractions=(0.5, 1.0), mixup=0.2,
+        device="cpu", image_size=48,
     )  # fmt: skip
     identity = {"levels": ["patch", "late", "neck"]}
     plain = {**json.loads(json.dumps(config.to_json())), "identity": identity}

@@ -81,7 +81,7 @@ def _check_shared(facts: Facts, pair: _Pair) -> Finding:
 def check_repeats(facts: Facts) -> Finding:
     """Images that count more than once."""
     folds = facts.run.results["folds"]
-    where = "" if folds else " in the same split"
+    where = "" if folds else " in the test" if facts.run.task else " in the same split"
     if facts.store is None:
         text = "The store could not be read."
         return Finding(CAUTION, "Copies of an image in the same split were not looked for", text)
@@ -99,13 +99,15 @@ def check_repeats(facts: Facts) -> Finding:
     return make_finding(CAUTION, title, text, [_describe_copies(facts, same) for same in found])
 
 
-def check_contradicting_labels(facts: Facts) -> Finding:
-    """Copies of one image with different classes."""
+def check_contradicting_labels(facts: Facts, nouns: tuple[str, str]) -> Finding:
+    """Copies of one image with different classes; nouns: one and several of what they have."""
     odd = [same for same in facts.duplicates if len(set(same["labels"])) > 1]
     if not odd:
-        where = "" if facts.store else " in different splits"
-        return Finding(FINE, f"No two copies of an image{where} have different classes")
-    text = "The same image has two classes, so at least one label is wrong."
+        where = "" if facts.store and not facts.run.task else " in different splits"
+        if facts.store and facts.run.task:
+            where = " in the test or in different splits"
+        return Finding(FINE, f"No two copies of an image{where} have different {nouns[1]}")
+    text = f"The same image has two {nouns[1]}, so at least one label is wrong."
     title = f"{count_nouns(len(odd), 'image')} with contradicting labels"
     return make_finding(PROBLEM, title, text, [_describe_copies(facts, same) for same in odd])
 
@@ -171,18 +173,19 @@ _UNKNOWN_PATIENTS = (
 def _describe_copies(facts: Facts, same: dict[str, Any]) -> str:
     """Such as "a.png (train, melanoma) = b.png (test, nevus)"; folds have no such splits."""
     copies = zip(same["ids"], same["splits"], same["labels"], strict=True)
-    classes = facts.described["dataset"]["classes"] if facts.described else facts.run.classes
-    folds = facts.run.results["folds"]
-    return " = ".join(
-        f"{name} ({classes[label]})" if folds else f"{name} ({split}, {classes[label]})"
-        for name, split, label in copies
-    )
+    run, folds = facts.run, facts.run.results["folds"]
+    own = facts.described and not run.task
+    classes = facts.described["dataset"]["classes"] if own else run.classes
+    told = []
+    for name, split, label in copies:
+        words = [*([] if folds else [split]), *([classes[label]] if run.target.graded else [])]
+        told.append(f"{name} ({', '.join(words)})" if words else name)
+    return " = ".join(told)
 
 
 DATA_CHECKS: tuple[Callable[[Facts], Finding], ...] = (
     check_train_test_copies,
     check_val_test_copies,
-    check_contradicting_labels,
     check_missing,
     check_unreadable,
     check_train_val_copies,

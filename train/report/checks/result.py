@@ -1,82 +1,33 @@
 """Check a result: its test set, its comparisons and its training; and run every check."""
 
-from collections.abc import Callable
-
-import numpy as np
-
-from samcache.cache.text import count_nouns
 from samcache.train.config import name_option
-from samcache.train.report.checks.data import DATA_CHECKS
+from samcache.train.report.checks.data import DATA_CHECKS, check_contradicting_labels
 from samcache.train.report.checks.finding import (
     CAUTION,
     FINE,
     PROBLEM,
     Finding,
-    format_percent,
     make_finding,
 )
+from samcache.train.report.checks.subgroups import check_subgroups
 from samcache.train.report.design import CONTROLS, describe, list_needed_comparisons
 from samcache.train.report.facts import Facts
+from samcache.train.report.kinds.choose import choose_report_kind
+from samcache.train.scores.format import name_selection
 
-_FEW_TEST_SAMPLES = 30  # of a class
-_WIDE_INTERVAL = 0.1  # of the accuracy
-_POOR_CALIBRATION = 0.1
+_PLACE_OF_CONTRADICTIONS = 2  # after the checks of copies in the test
 
 
 def check_run(facts: Facts) -> list[Finding]:
     """Every check's finding, the gravest first."""
-    found = [check(facts) for check in (*DATA_CHECKS, *_CHECKS)]
+    kind = choose_report_kind(facts.run)
+    data = [check(facts) for check in DATA_CHECKS]
+    if kind.contradictions:
+        data.insert(_PLACE_OF_CONTRADICTIONS, check_contradicting_labels(facts, kind.nouns))
+    result = [*kind.check_test(facts), _check_seeds(facts), *kind.check_outputs(facts)]
+    trained = [_check_comparisons(facts), _check_choices(facts), _check_length(facts)]
+    found = [*data, *result, *trained, *check_subgroups(facts)]
     return sorted(found, key=lambda finding: (PROBLEM, CAUTION, FINE).index(finding.kind))
-
-
-def _check_test_size(facts: Facts) -> Finding:
-    count = facts.run.scores.test_samples
-    interval = facts.run.metrics["accuracy"].interval
-    title = f"The test set has {count_nouns(count, 'image')}"
-    if interval is None:
-        text = "All of them are of one patient, so nothing shows how other patients would differ."
-        return Finding(CAUTION, f"{title} of one patient, and its numbers have no interval", text)
-    width = interval.high - interval.low
-    if width <= _WIDE_INTERVAL:
-        return Finding(FINE, title)
-    text = (
-        f"One image changes the accuracy by {100 / count:.2f} points, and its 95 % interval is "
-        f"{100 * width:.0f} points wide. This test set cannot show small differences."
-    )
-    return Finding(CAUTION, f"{title}: that is few", text)
-
-
-def _check_rare_classes(facts: Facts) -> Finding:
-    sizes = np.bincount(facts.run.labels, minlength=len(facts.run.classes))
-    rare = [
-        f"{name}: {size}"
-        for name, size in zip(facts.run.classes, sizes, strict=True)
-        if size < _FEW_TEST_SAMPLES
-    ]
-    if not rare:
-        return Finding(FINE, f"Every class has {_FEW_TEST_SAMPLES} test images or more")
-    text = "The numbers of these classes rest on few images."
-    return make_finding(
-        CAUTION, f"Classes with fewer than {_FEW_TEST_SAMPLES} test images", text, rare
-    )
-
-
-def _check_better_than_constant(facts: Facts) -> Finding:
-    name, share = facts.run.commonest
-    accuracy = facts.run.metrics["accuracy"]
-    if accuracy.interval is None:
-        title = "Accuracy has no interval to compare with a constant answer"
-    elif accuracy.interval.low > share:
-        return Finding(FINE, "Accuracy is above that of a constant answer")
-    elif accuracy.interval.high < share:
-        title = "Accuracy is below that of a constant answer"
-    else:
-        title = "Accuracy is not clearly above that of a constant answer"
-    text = (
-        f"The accuracy is {format_percent(accuracy.mean, 1)}. Always answering “{name}” is right "
-        f"for {format_percent(share, 1)} of the test images. Look at AUC and at each class instead."
-    )
-    return Finding(CAUTION, title, text)
 
 
 def _check_seeds(facts: Facts) -> Finding:
@@ -85,14 +36,6 @@ def _check_seeds(facts: Facts) -> Finding:
         return Finding(FINE, f"Trained with {count} seeds")
     text = "Another seed may give another result. One seed cannot show by how much."
     return Finding(CAUTION, "Trained with one seed", text)
-
-
-def _check_probabilities(facts: Facts) -> Finding:
-    error = facts.run.metrics["ece"].mean
-    if error <= _POOR_CALIBRATION:
-        return Finding(FINE, f"Calibration error is {error:.3f}")
-    text = "Do not read the probabilities as risks."
-    return Finding(CAUTION, f"Calibration error is {error:.3f}: that is high", text)
 
 
 def _check_comparisons(facts: Facts) -> Finding:
@@ -130,29 +73,19 @@ def _check_choices(facts: Facts) -> Finding:
 
 
 def _check_length(facts: Facts) -> Finding:
-    config, members = facts.run.config, facts.run.members
+    config, members, target = facts.run.config, facts.run.members, facts.run.target
+    metric = name_selection(target.selection)
     if config["keep"] == "last":
         return Finding(FINE, "The last epoch was kept, so validation did not choose an epoch")
     last = [member for member in members if member["kept_epoch"] == config["epochs"]]
     if not last:
-        return Finding(FINE, "No training had its best validation AUC in the last epoch")
+        return Finding(FINE, f"No training had its best validation {metric} in the last epoch")
+    end = ("lowest", "falling") if target.lower_is_better else ("highest", "rising")
     text = (
-        "There the validation AUC was highest at the end, and may still have been rising. More "
-        f"{name_option('epochs')} may give a better result."
+        f"There the validation {metric} was {end[0]} at the end, and may still have been {end[1]}. "
+        f"More {name_option('epochs')} may give a better result."
     )
     title = f"{len(last)} of {len(members)} trainings kept the last epoch"
     if len(members) == 1:
         title = "The training kept its last epoch"
     return Finding(CAUTION, title, text)
-
-
-_CHECKS: tuple[Callable[[Facts], Finding], ...] = (
-    _check_test_size,
-    _check_rare_classes,
-    _check_better_than_constant,
-    _check_seeds,
-    _check_probabilities,
-    _check_comparisons,
-    _check_choices,
-    _check_length,
-)

@@ -1,0 +1,1 @@
+"""The drawings of a report's answers: curves, matrices, calibration, numbers."""
