@@ -68,7 +68,8 @@ class FeatureDataset(Dataset[Item]):
     """The readable samples of a split.
 
     An item is a dict: level -> map (C, h, w), "images" -> (3, F, F), "label" -> int64, which
-    indexes ``classes``, and "id" -> text. ``collate_items`` makes a batch of items.
+    indexes ``classes`` (-1 in a store without labels), and "id" -> text. ``collate_items`` makes a
+    batch of items.
 
     images: whether items hold the images. standardize: maps and images are float32, with the mean
     and deviation of each channel over the store's training split (maps: those that ``samcache

@@ -30,6 +30,7 @@ from samcache.train.predict import predict_store
 from samcache.train.runs.ensemble import Ensemble, load_ensemble, open_predictor
 from samcache.train.runs.prediction_rows import list_columns, make_rows
 from samcache.train.runs.run import Run as FinishedRun
+from samcache.train.runs.store import GIVE_STORES, open_stores_of_features, refuse_several_stores
 
 OneImage = str | Path | Image.Image | npt.NDArray[np.uint8]
 
@@ -68,7 +69,7 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes."""
+        """The names of the outputs: classes, findings, grades, or a number."""
         return tuple(self._run.classes)
 
     @property
@@ -81,9 +82,9 @@ class Run:
     ) -> pd.DataFrame:
         """Predict the class of images, or of a store's samples (of one split, or of all).
 
-        images: a store of the same features, opened or its path; or one or several paths (files,
-        folders, manifests), Pillow images, or arrays (H, W) or (H, W, 3) uint8. Images are encoded
-        as the images of the run's store were.
+        images: a store of the same features, opened or its path; the paths of several stores, for
+        a run of several; or one or several paths (files, folders, manifests), Pillow images, or
+        arrays (H, W) or (H, W, 3) uint8. Images are encoded as the images of the run's store were.
 
         Returns a line an image with the columns and the values of ``samcache predict``: id,
         predicted, p_<class> for each class, sd, and reason for an image that cannot be read.
@@ -92,19 +93,20 @@ class Run:
         found = [
             row
             for store in self._open_stores(images)
-            for part in predict_store(self._run, self._ensemble, store, split)
-            for row in make_rows(part, self.classes, None)
+            for part in predict_store(self._run, self._ensemble, store, _choose(store, split))
+            for row in make_rows(part, self._run.target, None)
         ]
-        return pd.DataFrame(found, columns=list_columns(self.classes, False))
+        return pd.DataFrame(found, columns=list_columns(self._run.target, False))
 
     def _open_stores(self, images: Any) -> Iterator[StoredFeatures]:
         """The store, or the images in temporary stores, one after another."""
         given = list(images) if isinstance(images, list | tuple) else [images]
         if isinstance(images, Store):
             yield images._features
-        elif len(given) == 1 and _names_store(given[0]):
-            yield StoredFeatures(given[0])
+        elif given and all(map(_names_store, given)):
+            yield open_stores_of_features(self._run, given)
         else:
+            refuse_several_stores(self._run, GIVE_STORES)
             inputs = self._open_inputs(given)
             run, size = self._run, self._batch_size
             encoder = open_live_encoder(run.identity, self._checkpoint, self._device, size)
@@ -122,6 +124,12 @@ class Run:
     def __repr__(self) -> str:
         names = f"classes {', '.join(self.classes)}; members {', '.join(self.members)}"
         return f"Run({str(self.folder)!r}): {names}"
+
+
+def _choose(store: StoredFeatures, split: str | None) -> pd.DataFrame:
+    """The samples of one split, or all."""
+    samples = store.samples
+    return samples if split is None else samples[samples["split"] == split]
 
 
 class ImagesInMemory(Source):

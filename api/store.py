@@ -13,6 +13,7 @@ import pandas as pd
 
 from samcache.cache.errors import StoreError, UnknownNameError
 from samcache.cache.format.layout import IMAGES, make_feature_path
+from samcache.cache.format.samples import NO_LABEL
 from samcache.cache.labels.classes import list_used_classes
 from samcache.cache.rows import RowReader
 from samcache.cache.store import Store as StoredFeatures
@@ -79,13 +80,14 @@ class Store:
     def samples(self) -> pd.DataFrame:
         """One line a sample: id, label, split, group, row, status, reason, sha256.
 
-        label indexes ``classes``; row is the sample's place on the first axis of the Zarr arrays;
-        status is "ok", "unreadable" (then reason says why) or "missing" (not extracted yet).
+        label indexes ``classes``, and is -1 in a store without labels; row is the sample's place on
+        the first axis of the Zarr arrays; status is "ok", "unreadable" (then reason says why) or
+        "missing" (not extracted yet). "kept_NAME" is the manifest's column NAME, if it was kept.
         """
         samples, classes = self._features.samples.reset_index(drop=True), self.classes
         names = self._features.dataset.classes
         numbers = [classes.index(name) if name in classes else -1 for name in names]
-        labels = np.array(numbers, np.int64)[samples["label"].to_numpy()]
+        labels = np.array([*numbers, NO_LABEL], np.int64)[samples["label"].to_numpy()]
         return samples.assign(label=labels)
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from samcache.commands.options import FilePath, option
+from samcache.commands.terminal.group import make_console, remark
 
 
 @click.command()
@@ -23,14 +24,15 @@ from samcache.commands.options import FilePath, option
     "--metric",
     "metrics",
     multiple=True,
-    help="Compare this metric; may be repeated.  [default: auc, accuracy]",
+    help="Compare this metric; may be repeated.  [default: the kind's two]",
 )
 def compare(
     runs: tuple[Path, ...], baseline: Path | None, style: str, metrics: tuple[str, ...]
 ) -> None:
     """Compare RUNS on the same test samples.
 
-    RUNS are folders that train wrote. The table shows each metric's mean ± sd over seeds with its
+    RUNS are folders that train wrote, from one store or from stores of several encoders over the
+    same images. The table shows each metric's mean ± sd over seeds with its
     95 % bootstrap interval over test samples and seeds. Differences to the baseline are paired by
     sample and seed.
 
@@ -40,8 +42,9 @@ def compare(
     """
     from samcache.commands.show.comparison import describe_comparison
     from samcache.commands.show.tables import print_parts
-    from samcache.train.compare import DEFAULT_METRICS
     from samcache.train.compare import compare as run
 
-    rows = run(runs, baseline, metrics or DEFAULT_METRICS)
-    print_parts(describe_comparison(rows, style))
+    found = run(runs, baseline, metrics or None)
+    for line in found.remarks:
+        remark(make_console(), line)
+    print_parts(describe_comparison(found.rows, style))

@@ -66,10 +66,12 @@ def export(
     from samcache.train.runs.ensemble import load_ensemble, open_predictor
     from samcache.train.runs.folder import refuse_file_of_a_run
     from samcache.train.runs.program_file import SUFFIXES
+    from samcache.train.runs.store import refuse_several_stores
 
     if checkpoint and not with_encoder:
         raise click.UsageError("--checkpoint needs --with-encoder")
     trained = open_predictor(run)
+    refuse_several_stores(trained, "train a run from one store to export it")
     ensemble = load_ensemble(trained, member=member)
     name = f"{member or 'ensemble'}{'-with-encoder' if with_encoder else ''}{SUFFIXES[style]}"
     path = out or run / name

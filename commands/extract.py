@@ -17,6 +17,7 @@ import click
 from samcache.commands.options import (
     EXIT_UNREADABLE,
     AutoOr,
+    CommaList,
     Device,
     FilePath,
     Window,
@@ -97,6 +98,9 @@ extract_option = functools.partial(make_option, ExtractOptions)
     help="Exit with 0, not 3, if the store already records each unreadable image.",
 )
 @extract_option("prune", help="Drop images that left the source; encode changed images again.")
+@extract_option(
+    "relabel", help="Correct the store's own labels: take those of the source for stored images."
+)
 @option("--reuse", multiple=True, help="Copy known images from this store; may be repeated.")
 @extract_option("assume_unchanged", help="Do not compare stored images with the source.")
 @option("--plan", is_flag=True, help="Only report what would be written and how long it takes.")
@@ -107,12 +111,19 @@ extract_option = functools.partial(make_option, ExtractOptions)
     type=Window(),
     help="Intensity window for DICOM and for grey images deeper than 8 bits.  [default: own]",
 )
+@option(
+    "--keep-columns",
+    type=CommaList(),
+    default="",
+    help="Manifest columns to keep with the samples, for train --target, --by and the like.",
+)
 @source_options
 @extract_option("allow_split_groups", help="Accept groups that occur in two splits.")
 @print_how_to_resume("finished shards are kept; run the same command again to continue")
 def extract(
     source: Path,
     reading: dict[str, Any],
+    keep_columns: tuple[str, ...],
     window: tuple[float, float] | None,
     no_images: bool,
     plan: bool,
@@ -122,9 +133,10 @@ def extract(
 ) -> None:
     """Encode SOURCE once and cache five levels of features in a store.
 
-    SOURCE is a folder of class folders, with or without train/val/test folders above them; a
-    manifest (.csv or .parquet with the columns file, class, and optionally split); a MedMNIST .npz
-    or medmnist:NAME@SIZE; or HDF5. Images may be DICOM. A second run encodes only images that are
+    SOURCE is a folder of images or of class folders, with or without train/val/test folders above
+    them; a manifest (.csv or .parquet with the column file, and optionally class and split); a
+    MedMNIST .npz or medmnist:NAME@SIZE; or HDF5. Images may be DICOM. A store needs no labels:
+    train takes other questions from tables (--labels). A second run encodes only images that are
     not committed yet, or new in the source. Any number of processes may fill one store. Under
     torchrun and Slurm each rank gets its part of the shards.
 
@@ -144,7 +156,7 @@ def extract(
     for name in () if check else ("store", "encoder"):
         if options[name] is None:
             raise click.UsageError(f"--{name} is missing: only --check works without")
-    how = SourceOptions(**reading, window=window)
+    how = SourceOptions(**reading, keep_columns=keep_columns, window=window)
     if check:
         _check(source, how, options["store"], options["limit"], as_json)
         return

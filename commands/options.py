@@ -172,7 +172,12 @@ def make_option(
         default = getattr(chosen, "none", None)
     elif isinstance(default, tuple):
         default = ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in default)
-    return option(*(names or (f"--{flag}",)), type=chosen, default=default, help=help)
+    return option(
+        *(names or (f"--{flag}",)),
+        type=chosen,
+        default=None if default == "" else default,
+        help=help,
+    )
 
 
 def _make_type(kind: FieldKind) -> Any:
@@ -205,6 +210,9 @@ _SOURCE_OPTIONS = {
     ),
     "label": option(
         "--label-column", "label", help="Manifest column with the class.  [default: class or label]"
+    ),
+    "no_labels": option(
+        "--no-labels", is_flag=True, help="Read no labels, also where folders could be classes."
     ),
     "group": option(
         "--group-column",

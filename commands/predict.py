@@ -65,11 +65,11 @@ def predict(
 
     INPUT is an image (also DICOM), a folder of images, a manifest, or any other source that
     extract takes; labels are not needed. Predict encodes images with the settings and the weights
-    that RUN records. INPUT can also be one store with the same features, a folder or a URL. The
-    members of RUN, over seeds and folds, are averaged. Each image gets one row: id, predicted
-    class, a probability for each class, and sd, the standard deviation over members. An image
-    that cannot be read gets a reason instead, and the exit status is 3. The gates that --heatmap
-    draws do not explain a prediction.
+    that RUN records. INPUT can also be a store with the same features, a folder or a URL; for a
+    RUN from several stores, give as many stores. The members of RUN, over seeds and folds, are
+    averaged. Each image gets one row: id, predicted class, a probability for each class, and sd,
+    the standard deviation over members. An image that cannot be read gets a reason instead, and
+    the exit status is 3. The gates that --heatmap draws do not explain a prediction.
 
     \b
     samcache predict runs/slca scan.dcm photo.png
@@ -105,7 +105,7 @@ def predict(
                 drawn = None
                 if heatmap:
                     drawn = write_heat_maps(heatmap, trained, ensemble, store, part)
-                yield from make_rows(part, trained.classes, drawn)
+                yield from make_rows(part, trained.target, drawn)
 
     with _open_output(out) as file:
         if as_json:
@@ -114,7 +114,7 @@ def predict(
                 predict_rows(), head, file, lambda: {"noted": asdict(sum(oddities, NO_ODDITIES))}
             )
         else:
-            names = list_columns(trained.classes, heatmap is not None)
+            names = list_columns(trained.target, heatmap is not None)
             failed = write_csv(predict_rows(), names, file)
     for line in describe_oddities(sum(oddities, NO_ODDITIES)):
         remark(make_console(), line)
@@ -138,20 +138,25 @@ def _open_stores(
     batch_size: int | None,
 ) -> Iterator[Store]:
     """The input itself where it is a store, else temporary stores of its images, one by one."""
-    from samcache.cache.store import Store
     from samcache.commands.show.extraction import describe_passed_over
-    from samcache.commands.show.progress import show_progress
+    from samcache.commands.show.progress import show_progress, show_remarks
     from samcache.extract.images.colour import parse_window
     from samcache.extract.live import open_live_encoder
     from samcache.extract.sources.inputs import open_inputs
     from samcache.extract.sources.options import SourceOptions
     from samcache.extract.sources.recorded_reading import follow_run
+    from samcache.train.runs.store import (
+        GIVE_STORES,
+        open_stores_of_features,
+        refuse_several_stores,
+    )
 
     if any(_is_store(name) for name in inputs):
-        if len(inputs) > 1:
-            raise click.UsageError("a store should be the only INPUT")
-        yield Store(inputs[0])
+        if not all(_is_store(name) for name in inputs):
+            raise click.UsageError("give stores alone, or images alone, as INPUT")
+        yield open_stores_of_features(run, inputs, show_remarks(console))
         return
+    refuse_several_stores(run, GIVE_STORES)
     asked = SourceOptions(**reading, window=parse_window(run.identity.window))
     how = follow_run(asked, run.pixel_options, str(run.folder))
     found = open_inputs(inputs, how, hash_ids)

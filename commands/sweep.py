@@ -13,12 +13,13 @@ import click
 from samcache.commands.options import At, FilePath, option
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
 from samcache.commands.terminal.group import make_console
-from samcache.commands.training_options import training_options
+from samcache.commands.training_options import OF_ONE_TRAINING, task_options, training_options
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
 
 @click.command()
 @click.argument("store")
+@click.argument("more_stores", metavar="[STORE]...", nargs=-1)
 @option("--out", type=FilePath(), required=True, help="Keep the sweep in this folder.")
 @option("--trials", type=At(1), default=40, help="Stop after this many finished trials.")
 @click.option(
@@ -26,12 +27,17 @@ from samcache.commands.written_format import FOLDER, refuse_other_format
     help="Search low..high or a|b|c; may be repeated.  [default: lr, weight decay, fusion]",
 )  # fmt: skip
 @option("--seed", type=int, default=0, help="Set the seed of every training and of the search.")
+@task_options(*OF_ONE_TRAINING)
 @training_options
 @print_how_to_resume("run the same command again to continue with the next trial")
 def sweep(
-    store: str, out: Path, trials: int, search: tuple[str, ...], seed: int, **options: Any
+    out: Path,
+    trials: int,
+    search: tuple[str, ...],
+    seed: int,
+    **options: Any,
 ) -> None:
-    """Search for the options that train best on STORE.
+    """Search for the options that train best on STORE, or on several stores as train joins them.
 
     Sweep loads the store once, and compares trials by validation AUC; the test split is not used.
     Optuna's TPE proposes values, and trials whose AUC stays below the median are cut short. At
@@ -53,7 +59,7 @@ def sweep(
     from samcache.train.sweep import sweep as run
 
     refuse_other_format(out, "a folder", FOLDER)
-    base = TrainConfig(store, out, seeds=(seed,), **options)
+    base = TrainConfig(out=out, seeds=(seed,), **options)
     config = SweepConfig(base, parse_search(search), trials)
     remarks = make_console()
     with show_sweep_progress(remarks) as (show, copy):

@@ -12,13 +12,20 @@ import click
 from samcache.commands.options import FilePath, option
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
 from samcache.commands.terminal.group import make_console, remark, suggest_after_run
-from samcache.commands.training_options import protocol_options, train_option, training_options
+from samcache.commands.training_options import (
+    protocol_options,
+    task_options,
+    train_option,
+    training_options,
+)
 from samcache.commands.written_format import FOLDER, refuse_other_format
 
 
 @click.command()
 @click.argument("store")
+@click.argument("more_stores", metavar="[STORE]...", nargs=-1)
 @option("--out", type=FilePath(), required=True, help="Write the run to this folder.")
+@task_options()
 @protocol_options
 @training_options
 @train_option("tensorboard", help="Write TensorBoard events too (extra: tensorboard).")
@@ -34,11 +41,16 @@ def train(**options: Any) -> None:
     a local folder (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). Under torchrun, the
     processes share each batch.
 
+    Several stores of the same images are joined by id and source file. Their levels are named by
+    their store, such as breast-mobile/neck; images, labels and splits are the first store's.
+
     \b
     samcache train breast.zarr --out runs/slca --image-size 64
     samcache train breast.zarr --out runs/none --image-size 64 --attention none
     samcache train breast.zarr --out runs/curve --fractions 0.05,0.1,0.25,0.5,1
     samcache train breast.zarr --out runs/folds --folds 5
+    samcache train breast-mobile.zarr breast-vit_b.zarr --out runs/both
+    samcache train breast.zarr --out runs/sex --labels metadata.csv --target sex --folds 5
     """
     from samcache.commands.show.progress import show_remarks
     from samcache.commands.show.tables import print_parts

@@ -8,14 +8,64 @@ from typing import Any
 
 from samcache.commands.options import AutoOr, Device, make_option
 from samcache.train.config import TrainConfig
+from samcache.train.tasks.options import TaskOptions
 
 train_option = functools.partial(make_option, TrainConfig)
+_task_option = functools.partial(make_option, TaskOptions)
+
+_TASK_OPTIONS = {
+    "labels": _task_option(
+        "labels", help="Take labels from this CSV, TSV, Parquet or MedMNIST file."
+    ),
+    "target": _task_option(
+        "target", help="Predict these columns of --labels, or of those that the store keeps."
+    ),
+    "key": _task_option(
+        "key", help="Match id, case, sha256, or COLUMN of ids, or case=COLUMN.  [default: found]"
+    ),
+    "splits": _task_option("splits", help="Take splits from this file: id and split."),
+    "split_column": _task_option("split_column", help="Take splits from a column of --labels."),
+    "group_column": _task_option(
+        "group_column", help="Keep images together that agree in a column of --labels."
+    ),
+    "kind": _task_option("kind", help="Say what the answer is.  [default: inferred]"),
+    "order": _task_option("order", help="Grades, the lowest first.  [default: by number]"),
+    "ordered": _task_option(
+        "ordered", help="Treat classes as ordered grades: report quadratic kappa too."
+    ),
+    "unit": _task_option("unit", help="Unit of a number, such as years."),
+    "loss": _task_option("loss", help="Choose the loss.  [default: the kind's first]"),
+    "by": _task_option("by", help="Report subgroups by these columns of --labels."),
+    "folds_by": _task_option("folds_by", help="Hold out each value of a column of --labels once."),
+}
+OF_ONE_TRAINING = tuple(name for name in _TASK_OPTIONS if name not in ("by", "folds_by"))
+
+
+def task_options(
+    *names: str,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add options of the question, all unless named, as one argument ``task``."""
+    chosen = names or tuple(_TASK_OPTIONS)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def with_task(**given: Any) -> Any:
+            fields = {name: given.pop(name) for name in chosen}
+            fields = {name: value for name, value in fields.items() if value is not None}
+            return command(task=TaskOptions(**fields), **given)
+
+        wrapped: Callable[..., Any] = with_task
+        for name in reversed(chosen):
+            wrapped = _TASK_OPTIONS[name](wrapped)
+        return wrapped
+
+    return decorate
+
 
 _PROTOCOL_OPTIONS = (
     train_option("seeds", help="Train once for each seed."),
     train_option("folds", help="Cross-validate over all samples; patients stay whole."),
     train_option("fractions", help="Train on these shares of the training samples."),
-    train_option("ordered", help="Treat classes as ordered grades: report quadratic kappa too."),
 )
 
 

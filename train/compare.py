@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from samcache.cache.errors import ConfigError
+from samcache.cache.format.identity import Identity
 from samcache.cache.labels.units import number_groups
 from samcache.train.runs.run import Run, open_run
+from samcache.train.runs.used_stores import UsedStore
 from samcache.train.scores.bootstrap import (
     RESAMPLES,
     Interval,
@@ -16,9 +18,8 @@ from samcache.train.scores.bootstrap import (
     Summary,
     average_over_seeds,
 )
+from samcache.train.scores.format import choose_headlines
 from samcache.train.scores.metrics import Floats
-
-DEFAULT_METRICS = ("auc", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """One metric of one run at one fraction; the baseline has no difference."""
+    """One metric of one run at one fraction; the baseline has no difference.
+
+    features: a short title of the run's features, "" where all runs have the same.
+    """
 
     run: str
     fraction: float
@@ -40,18 +44,33 @@ class Row:
     seeds: int
     summary: Summary
     difference: Difference | None
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A line for each run and metric, and what a reader should know of the runs."""
+
+    rows: list[Row]
+    remarks: list[str]
 
 
 def compare(
-    folders: tuple[Path, ...], baseline: Path | None, metrics: tuple[str, ...]
-) -> list[Row]:
+    folders: tuple[Path, ...], baseline: Path | None, metrics: tuple[str, ...] | None
+) -> Comparison:
     """Open runs and compare them with the baseline, the first run unless named.
+
+    metrics: None takes the two that a short table shows.
 
     Raises ConfigError where a folder is no finished run, and as ``compare_runs``.
     """
     first = folders[0] if baseline is None else baseline
     others = [folder for folder in dict.fromkeys(folders) if folder.resolve() != first.resolve()]
-    return compare_runs([open_run(folder) for folder in (first, *others)], metrics)
+    runs = [open_run(folder) for folder in (first, *others)]
+    if metrics is None:
+        first_scores = runs[0].results["fractions"][0]["metrics"]
+        metrics = tuple(reversed(choose_headlines(first_scores)))
+    return Comparison(compare_runs(runs, metrics), list_differences(runs))
 
 
 def compare_runs(runs: Sequence[Run], metrics: tuple[str, ...]) -> list[Row]:
@@ -72,15 +91,14 @@ def compare_runs(runs: Sequence[Run], metrics: tuple[str, ...]) -> list[Row]:
 def _compare_metrics(runs: Sequence[Run], fraction: float, metrics: tuple[str, ...]) -> list[Row]:
     scored = [_score_run(run, fraction, metrics) for run in runs]
     (plain, resampled), *_ = scored
-    rows = []
+    rows, titles = [], title_runs(runs)
     for place, metric in enumerate(metrics):
         for number, (run, (own, drawn)) in enumerate(zip(runs, scored, strict=True)):
             summary = Summary.of(own[place], drawn[place])
             pair = own[place] - plain[place], drawn[place] - resampled[place]
-            difference = _describe_difference(*pair) if number else None
-            rows.append(
-                Row(str(run.folder), fraction, metric, len(own[place]), summary, difference)
-            )
+            difference = describe_difference(*pair) if number else None
+            name, seeds, title = str(run.folder), len(own[place]), titles[number]
+            rows.append(Row(name, fraction, metric, seeds, summary, difference, title))
     return rows
 
 
@@ -88,13 +106,12 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
     """For each metric the seeds' values (S,), and in every resample (R, S)."""
     test = run.tests[fraction]
     seeds = [part for _, part in test.groupby("seed")]
-    columns = [f"p_{name}" for name in run.classes]
+    columns = list(run.target.output_columns)
     predictions = LabelledPredictions(
-        labels=seeds[0]["label"].map(run.classes.index).to_numpy(),
+        labels=run.target.read_labels(seeds[0]),
         groups=number_groups(seeds[0]),
         probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
-        classes=run.classes,
-        ordered=run.ordered,
+        score=run.target.score,
     )
     plain = predictions.score_trainings()
     unknown = [metric for metric in metrics if metric not in plain]
@@ -109,7 +126,7 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
     return [plain[metric] for metric in metrics], [resampled[metric] for metric in metrics]
 
 
-def _describe_difference(plain: Floats, resampled: Floats) -> Difference:
+def describe_difference(plain: Floats, resampled: Floats) -> Difference:
     """From each seed's difference (S,), and in every resample (R, S).
 
     p is twice the share of resamples on the other side of zero, and 1 / RESAMPLES at the least
@@ -124,12 +141,79 @@ def _describe_difference(plain: Floats, resampled: Floats) -> Difference:
     return Difference(float(plain.mean()), Interval.of(values), p)
 
 
+def _check_same_images(reference: Run, run: Run) -> None:
+    """Raise ConfigError where runs of other features were not tested on the same images."""
+    both, key = f"{reference.folder} and {run.folder}", "samples"
+    for one in (reference, run):
+        if key not in one.config:
+            raise ConfigError(
+                f"{both} were trained from stores of other features, and {one.folder} does not "
+                "record its images: train it again to compare it"
+            )
+    if reference.config[key]["test"] != run.config[key]["test"]:
+        raise ConfigError(
+            f"{both} were tested on other images: extract both stores from the same source, and "
+            "train with the same splits"
+        )
+
+
+def list_differences(runs: Sequence[Run]) -> list[str]:
+    """What a reader of a comparison should know of runs of several stores, a line each."""
+    if len({run.read_option("fingerprint") for run in runs}) == 1:
+        return []
+    lines = [f"{run.folder}: {describe_features(run)}" for run in runs]
+    reference, *others = runs
+    for run in others:
+        parts = [
+            part
+            for part in ("train", "val")
+            if run.config.get("samples", {}).get(part)
+            != reference.config.get("samples", {}).get(part)
+        ]
+        if parts:
+            lines.append(
+                f"{run.folder} has other images in {' and '.join(parts)} than the baseline"
+            )
+    return lines
+
+
+def describe_features(run: Run) -> str:
+    """The encoder, size and levels of a run's features, such as "vit_t, 128 px, neck late"."""
+    return "; ".join(map(_describe_store, run.used_stores))
+
+
+def _describe_store(used: UsedStore) -> str:
+    identity = used.identity
+    features = f"{identity.encoder}, {identity.image_size} px, {' '.join(identity.levels)}"
+    return f"{used.name}: {features}" if used.name else features
+
+
+def title_runs(runs: Sequence[Run]) -> list[str]:
+    """A short title of each run's features, such as "vit_t, 128 px"; "" where all have the same.
+
+    Levels and weights are named where they are what differs.
+    """
+    if len({run.read_option("fingerprint") for run in runs}) == 1:
+        return [""] * len(runs)
+    used = [one.identity for run in runs for one in run.used_stores]
+    several_levels = len({one.levels for one in used}) > 1
+    sizes = {(one.encoder, one.image_size, one.levels) for one in used}
+    ambiguous = len({one.weights for one in used}) > len(sizes)
+
+    def title(identity: Identity) -> str:
+        parts = [identity.encoder, f"{identity.image_size} px"]
+        parts += [" ".join(identity.levels)] * several_levels
+        return ", ".join([*parts, *[f"weights {identity.weights[:8]}"] * ambiguous])
+
+    return [" and ".join(title(one.identity) for one in run.used_stores) for run in runs]
+
+
 def _check_same(reference: Run, run: Run) -> None:
     """Raise ConfigError where two runs cannot be compared sample by sample and seed by seed."""
     both = f"{reference.folder} and {run.folder}"
     if run.read_option("fingerprint") != reference.read_option("fingerprint"):
-        raise ConfigError(f"{both} were trained from stores of other features: not comparable")
-    if run.classes != reference.classes or run.ordered != reference.ordered:
+        _check_same_images(reference, run)
+    if not run.target.is_comparable(reference.target):
         raise ConfigError(f"{both} have other classes, or another order: not comparable")
     if run.read_option("folds") != reference.read_option("folds"):
         raise ConfigError(f"{both} have other folds: train both with the same", hint="folds")
@@ -141,6 +225,6 @@ def _check_same(reference: Run, run: Run) -> None:
         other = reference.tests[fraction]
         if set(test["seed"]) != set(other["seed"]):
             raise ConfigError(f"{both} have other seeds: train both with the same", hint="seeds")
-        same = ["seed", "id", "label", "group"]
+        same = ["seed", "id", *run.target.label_columns, "group"]
         if not np.array_equal(test[same].to_numpy(), other[same].to_numpy()):
             raise ConfigError(f"{both} have other test samples or labels: not comparable")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from samcache.cache.errors import ConfigError
+from samcache.train.tasks.options import STORE_LABELS, TaskOptions
 
 DEFAULT_TAPS = {
     "patch": "stem",
@@ -32,6 +33,7 @@ class TrainConfig:
 
     store: str | Path  # a folder or a URL
     out: Path
+    more_stores: tuple[str, ...] = ()  # of the same images, whose levels are read too
     attention: Attention = "slca"
     backbone: str = "resnet18"
     pretrained: str | None = None  # a file of weights, or "download"
@@ -41,11 +43,11 @@ class TrainConfig:
     reduction: Annotated[int, Meta(ge=1)] = 4
     fusion: Literal["gate", "residual"] = "gate"
     join: bool = False  # a second head classifies the levels' spreads
+    task: TaskOptions = STORE_LABELS  # the question
     epochs: Annotated[int, Meta(ge=1)] = 30
     seeds: tuple[int, ...] = (0, 1, 2)
     folds: Annotated[int, Meta(ge=2)] | None = None  # cross-validation instead of the splits
     fractions: tuple[float, ...] = (1.0,)  # of the training rows
-    ordered: bool = False  # the classes are grades in their order
     image_size: Annotated[int, Meta(ge=16)] | None = None
     batch_size: Annotated[int, Meta(ge=2)] = 64
     lr: Annotated[float, Meta(gt=0)] = 1e-3
@@ -79,6 +81,11 @@ class TrainConfig:
             raise ConfigError(
                 "no taps were given: give LEVEL:STAGE, or train without attention",
                 hint="taps attention",
+            )
+        if self.folds is not None and self.task.folds_by is not None:
+            raise ConfigError(
+                "folds are counted, or made of a column's values: give one of the two",
+                hint="folds folds_by",
             )
         if self.class_weights and self.balanced_sampling:
             raise ConfigError(
@@ -126,13 +133,23 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All options as plain values."""
-        values = asdict(self)
+        values = {k: v for k, v in asdict(self).items() if k != "task"}
+        values["ordered"] = self.task.ordered
+        if not self.more_stores:
+            del values["more_stores"]
+        if task := self.task.to_json():
+            values["task"] = task
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 
 def choose_default_taps(levels: tuple[str, ...]) -> dict[str, str]:
-    """Level -> stage of DEFAULT_TAPS, for the levels that a store has."""
-    return {level: stage for level, stage in DEFAULT_TAPS.items() if level in levels}
+    """Level -> stage of DEFAULT_TAPS, for the levels that a store, or each of several, has."""
+    return {
+        level: stage
+        for name, stage in DEFAULT_TAPS.items()
+        for level in levels
+        if level.rpartition("/")[2] == name
+    }
 
 
 def make_command(config: TrainConfig) -> list[str]:
@@ -140,16 +157,23 @@ def make_command(config: TrainConfig) -> list[str]:
 
     The command line parses the words to an equal TrainConfig.
     """
-    words = ["samcache", "train", str(config.store), name_option("out"), str(config.out)]
-    for field in fields(config)[2:]:
-        value = getattr(config, field.name)
-        if value is None or value == field.default:
+    stores = [str(config.store), *config.more_stores]
+    words = ["samcache", "train", *stores, name_option("out"), str(config.out)]
+    chosen = [*_list_choices(config), *_list_choices(config.task)]
+    for field, value in chosen:
+        if field.name in ("store", "out", "more_stores", "task"):
             continue
         if isinstance(value, bool):
             words.append(name_option(field.name if value else f"no_{field.name}"))
         else:
             words += [name_option(field.name), _write_value(value)]
     return words
+
+
+def _list_choices(options: Any) -> list[tuple[Any, Any]]:
+    """Each field of an options dataclass that is not at its default, with its value."""
+    values = [(field, getattr(options, field.name)) for field in fields(options)]
+    return [(field, value) for field, value in values if value not in (None, field.default)]
 
 
 def name_option(field: str) -> str:

@@ -141,7 +141,7 @@ def keep_program(
                 "name": OUTPUT,
                 "shape": ["batch", len(run.classes)],
                 "dtype": "float32",
-                "what": "each class's probability, averaged over the members",
+                "what": run.target.describe_outputs(),
             },
             "classes": run.classes,
             "identity": asdict(run.identity),

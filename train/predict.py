@@ -18,17 +18,17 @@ _BATCH = 64  # images that go through a classifier at once
 
 
 def predict_store(
-    run: Run, ensemble: Ensemble, store: Store, split: str | None = None
+    run: Run, ensemble: Ensemble, store: Store, samples: pd.DataFrame | None = None
 ) -> Iterator[PredictedShard]:
-    """Predict every sample of a store, or of one split, in the order of its table.
+    """Predict every sample of a store, or some rows of ``Store.samples``, in their order.
 
     One shard is in memory at a time. Raises StoreError where the store's features are not the
     run's, or objects are damaged, ConfigError where weights give no numbers.
     """
     check_features(run, store)
-    table = store.samples if split is None else store.samples[store.samples["split"] == split]
-    for shard, samples in table.groupby(table["row"] // store.rows_per_shard):
-        yield _predict(run, ensemble, store, int(str(shard)), samples)
+    table = store.samples if samples is None else samples
+    for shard, part in table.groupby(table["row"] // store.rows_per_shard):
+        yield _predict(run, ensemble, store, int(str(shard)), part)
 
 
 @torch.inference_mode()

@@ -1,36 +1,39 @@
 """``samcache probe``: fit simple classifiers to each level, without training a network."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.base import ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from samcache.cache.format.layout import STATISTICS
 from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.data.spreads import LEAST_DEVIATION
-from samcache.train.model.discriminant import Discriminant
+from samcache.train.model.probes import list_probes
 from samcache.train.scores.bootstrap import Interval, LabelledPredictions
-from samcache.train.scores.metrics import Floats, Ints, compute_macro_auc
-from samcache.train.tasks.trainings import plan_trainings
+from samcache.train.scores.format import choose_headlines
+from samcache.train.scores.metrics import Floats, Ints
+from samcache.train.tasks.options import STORE_LABELS, TaskOptions
+from samcache.train.tasks.question import Question
+from samcache.train.tasks.targets.base import Labels, Target
+from samcache.train.tasks.trainings import Trainings, plan_trainings
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse regularisation
-NEIGHBOURS = (1, 5, 11, 21, 51)
-SHRINKAGES = (1e-3, 1e-2, 1e-1, 0.5, 1.0)
-_MOST_CLASSES = 100  # for logistic regression, which takes hours with more
+
+@dataclass(frozen=True)
+class Tested:
+    """A metric of the test rows, with its interval over them."""
+
+    value: float
+    interval: Interval | None
 
 
 @dataclass(frozen=True)
 class ProbeScores:
     """One probe of one set of features.
 
-    chosen: C of the regression, k of the neighbours, s, the shrinkage, of LDA. level:
+    chosen: C of the regression, a of ridge, k of the neighbours, s, the shrinkage, of LDA. level:
     a level's name for its map's means; "all": those of all levels; "+spread": those and the
     logarithms of the deviations within each map.
     """
@@ -38,11 +41,17 @@ class ProbeScores:
     level: str
     probe: str
     chosen: float
-    val_auc: float
-    test_auc: float
-    auc_interval: Interval | None
-    test_accuracy: float
-    accuracy_interval: Interval | None
+    val: float  # of the metric that chooses, the first of ``test``
+    test: dict[str, Tested]  # the two metrics that a short table shows
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values: val_NAME, and test_NAME and NAME_interval of each metric."""
+        line: dict[str, Any] = {"level": self.level, "probe": self.probe, "chosen": self.chosen}
+        line[f"val_{next(iter(self.test))}"] = self.val
+        for name, tested in self.test.items():
+            interval = asdict(tested.interval) if tested.interval else None
+            line |= {f"test_{name}": tested.value, f"{name}_interval": interval}
+        return line
 
 
 @dataclass(frozen=True)
@@ -51,62 +60,100 @@ class ProbeResults:
 
     dataset: str
     fingerprint: str
-    majority: float  # accuracy of always naming the commonest training class
+    majority: float | None  # accuracy of always naming the commonest training class
     samples: dict[str, int]
     scores: list[ProbeScores]
     remarks: tuple[str, ...] = ()  # on the samples, a line each
+    told: tuple[str, ...] = ()  # how the labels were found, a line each
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return asdict(self)
+        values = {**asdict(self), "scores": [one.to_json() for one in self.scores]}
+        if not self.told:
+            del values["told"]
+        return values
 
 
-def probe(store: Store) -> ProbeResults:
+def probe(store: Store, task: TaskOptions = STORE_LABELS) -> ProbeResults:
     """Fit every probe on train, choose it on validation AUC, read test once for the chosen ones.
 
     Raises ConfigError where a split or class cannot be probed, StoreError where data are damaged.
     """
-    planned = plan_trainings(store, (0,))
-    samples, classes, (member,) = planned.samples, planned.classes, planned.members
-    rows = {
-        "train": member.train.numpy(),
-        "val": member.val.numpy(),
-        "test": member.test.numpy(),
-    }
-    labels = samples["label"].to_numpy()
-    features = _read_features(store, samples)
-    groups = number_groups(samples)[rows["test"]]
-    scores = []
-    for level, values in features.items():
-        for name, candidates in _list_candidates(len(rows["train"]), len(classes)).items():
-            chosen, val_auc, test = _fit_and_choose(candidates, values, labels, rows)
-            found = LabelledPredictions(
-                labels[rows["test"]], groups, test[None], classes, ordered=False
-            )
-            plain, resampled = found.score_trainings(), found.score_resamples()
-            cells = [
-                value
-                for metric in ("auc", "accuracy")
-                for value in (float(plain[metric][0]), Interval.of(resampled[metric][:, 0]))
-            ]
-            scores.append(ProbeScores(level, name, chosen, val_auc, *cells))  # type: ignore[arg-type]
-    commonest = np.bincount(labels[rows["train"]]).argmax()
+    planned = plan_trainings(store, (0,), task=task)
+    probed = ProbedRows.of(planned)
+    features = read_probed_features(store, planned.question.samples["row"].to_numpy())
     return ProbeResults(
         store.dataset.name,
         store.fingerprint,
-        float((labels[rows["test"]] == commonest).mean()),
-        {split: len(part) for split, part in rows.items()},
-        scores,
+        probed.score_majority(),
+        probed.count_samples(),
+        [one.scores for one in probed.fit_probes(features)],
         planned.remarks,
+        planned.question.told,
     )
 
 
-def _read_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
+@dataclass(frozen=True)
+class FittedProbe:
+    """A probe's scores, and its test metrics as numbers: (1,) each, and (R, 1) in resamples."""
+
+    scores: ProbeScores
+    plain: dict[str, Floats]
+    resampled: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class ProbedRows:
+    """A question to n samples, and the rows of train, val and test."""
+
+    question: Question
+    rows: dict[str, Ints]
+
+    @classmethod
+    def of(cls, planned: Trainings) -> "ProbedRows":
+        """The rows of the one training that is planned."""
+        (member,) = planned.members
+        parts = {"train": member.train, "val": member.val, "test": member.test}
+        return cls(planned.question, {split: part.numpy() for split, part in parts.items()})
+
+    def count_samples(self) -> dict[str, int]:
+        """Split -> its samples."""
+        return {split: len(part) for split, part in self.rows.items()}
+
+    def score_majority(self) -> float | None:
+        """The accuracy of always naming the commonest training class; None without classes."""
+        if not self.question.target.graded:
+            return None
+        labels, rows = self.question.labels, self.rows
+        commonest = np.bincount(labels[rows["train"]]).argmax()
+        return float((labels[rows["test"]] == commonest).mean())
+
+    def fit_probes(self, features: dict[str, Floats]) -> Iterator[FittedProbe]:
+        """Every probe of every set of features (n, C), chosen on validation."""
+        target, labels, rows = self.question.target, self.question.labels, self.rows
+        groups = number_groups(self.question.samples)[rows["test"]]
+        for level, values in features.items():
+            probes = list_probes(target.kind, len(target.names), len(rows["train"]))
+            for name, candidates in probes.items():
+                chosen, val, test = _fit_and_choose(target, candidates, values, labels, rows)
+                found = LabelledPredictions(labels[rows["test"]], groups, test[None], target.score)
+                plain, resampled = found.score_trainings(), found.score_resamples()
+                names = sorted(choose_headlines(plain), key=lambda n: n != target.selection)
+                tested = {
+                    metric: Tested(float(plain[metric][0]), Interval.of(resampled[metric][:, 0]))
+                    for metric in names
+                }
+                scores = ProbeScores(level, name, chosen, val, tested)
+                yield FittedProbe(
+                    scores, {n: plain[n] for n in names}, {n: resampled[n] for n in names}
+                )
+
+
+def read_probed_features(store: Store, rows: Ints) -> dict[str, Floats]:
     """What is probed, name -> (n, C) float32: each level's means, those of all, all's spreads too.
 
-    From the store's statistics, so that no map is read.
+    From the store's statistics, so that no map is read. rows: (n,) of the arrays, ascending.
     """
-    rows = samples["row"].to_numpy()
     shards = [store.layout.find_rows(shard) for shard in sorted(store.commits)]
     kept = [rows[(rows >= start) & (rows < stop)] - start for start, stop in shards]
     parts = [store.read(STATISTICS, *shard)[own] for shard, own in zip(shards, kept, strict=True)]
@@ -116,30 +163,21 @@ def _read_features(store: Store, samples: pd.DataFrame) -> dict[str, Floats]:
     return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
 
 
-def _list_candidates(train: int, classes: int) -> dict[str, dict[float, ClassifierMixin]]:
-    """Probe -> its hyperparameter -> the classifier; of many classes no regression."""
-    neighbours: dict[float, ClassifierMixin] = {
-        k: KNeighborsClassifier(k) for k in NEIGHBOURS if k <= train
-    }
-    if classes > _MOST_CLASSES:
-        return {"LDA": {s: Discriminant(s) for s in SHRINKAGES}, "kNN": neighbours}
-    regressions = {c: LogisticRegression(C=c, max_iter=2000) for c in STRENGTHS}
-    return {"logistic": regressions, "kNN": neighbours}
-
-
 def _fit_and_choose(
-    candidates: dict[float, ClassifierMixin],
+    target: Target,
+    candidates: dict[float, Any],
     features: Floats,
-    labels: Ints,
+    labels: Labels,
     rows: dict[str, Ints],
 ) -> tuple[float, float, Floats]:
-    """The best by validation AUC, that AUC, and its probabilities for the test rows."""
+    """The best on validation, its metric there, and its outputs for the test rows."""
     train, val, test = rows["train"], rows["val"], rows["test"]
     fitted = {}
-    for value, classifier in candidates.items():
-        model = make_pipeline(StandardScaler(), classifier).fit(features[train], labels[train])
-        area = compute_macro_auc(labels[val], model.predict_proba(features[val]))
-        fitted[value] = area, model
-    chosen = max(fitted, key=lambda value: fitted[value][0])
-    area, model = fitted[chosen]
-    return chosen, area, model.predict_proba(features[test])
+    for value, model in candidates.items():
+        scaler = StandardScaler().fit(features[train])
+        model.fit(scaler.transform(features[train]), labels[train])
+        scores = target.validate(labels[val], model.predict_proba(scaler.transform(features[val])))
+        fitted[value] = scores, model
+    chosen = max(fitted, key=lambda value: target.rank_epoch(fitted[value][0], 0.0))
+    scores, model = fitted[chosen]
+    return chosen, scores[target.selection], model.predict_proba(scaler.transform(features[test]))

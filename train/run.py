@@ -9,20 +9,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
 import torch
 
-from samcache.cache.care.stage import stage_store
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
 from samcache.train.config import TrainConfig
 from samcache.train.data.controls import choose_features
 from samcache.train.data.dataset import IDENTITY, TrainingData
 from samcache.train.data.load import InputPlan, choose_image_side, load_where_it_fits
+from samcache.train.data.open_stores import open_stores
 from samcache.train.data.scaling import scale_for_members
 from samcache.train.fit import distributed
 from samcache.train.fit.build import DrawnBackbone, draw_backbone
 from samcache.train.fit.checkpoint import Checkpoints
+from samcache.train.fit.objective import read_loss_options
 from samcache.train.fit.precision import forbid_tf32, resolve_precision
 from samcache.train.fit.progress import OnTraining, TrainingProgress, ignore_training
 from samcache.train.fit.tensorboard import open_event_writer
@@ -32,6 +32,7 @@ from samcache.train.model.pooling import choose_sides
 from samcache.train.model.stage_shapes import run_once
 from samcache.train.runs.folder import CHECKPOINTS, lock_folder, open_run_folder
 from samcache.train.runs.write_run import Results, RunContent, summarise, write_run
+from samcache.train.tasks.question import Question
 from samcache.train.tasks.splits import Member
 from samcache.train.tasks.trainings import Trainings, plan_trainings
 
@@ -82,8 +83,10 @@ def _prepare(
 ) -> _Prepared:
     """Check everything that can be wrong, and only then make the folder."""
     with distributed.let_first_finish():
-        store = stage_store(Store(config.store), on_remark, on_copy)
-    planned = plan_trainings(store, config.seeds, config.folds, config.fractions)
+        store = open_stores(config, on_remark, on_copy)
+    planned = plan_trainings(store, config.seeds, config.folds, config.fractions, config.task)
+    for line in planned.question.told:
+        on_remark(Remark(line))
     for remark in planned.remarks:
         on_remark(Remark(f"warning: {remark}"))
     with distributed.let_first_finish():
@@ -95,8 +98,8 @@ def _prepare(
         checkpoints = Checkpoints(config.out / CHECKPOINTS, decided, config.overwrite)
         if not checkpoints.resumed:
             shutil.rmtree(config.out / TENSORBOARD, ignore_errors=True)
-    if config.ordered:
-        on_remark(Remark(f"grades in order: {' < '.join(planned.classes)}"))
+    if config.task.ordered:
+        on_remark(Remark(f"grades in order: {' < '.join(planned.question.target.names)}"))
     taps = config.resolve_taps(store.identity.levels)
     return _Prepared(config, taps, planned.members, inputs, iter([first]), decided, checkpoints)
 
@@ -108,12 +111,15 @@ def plan_inputs(
 
     Raises ConfigError where the backbone cannot be built, or does not take images of that size.
     """
+    question, (member, *_) = planned.question, planned.members
+    trained_on = torch.from_numpy(question.labels[member.train.numpy()])
+    question.target.make_loss(read_loss_options(config), trained_on)  # refuses another kind's
     side = choose_image_side(store, config.image_size)
-    first = draw_backbone(config, len(planned.classes), side, planned.members[0].seed)
+    first = draw_backbone(config, question.target.logits, side, member.seed)
     run_once(first.backbone, side)
     sides = choose_sides(config, store, first.backbone)
     views = store.identity.views if config.augment else IDENTITY
-    return InputPlan(store, planned.samples, planned.classes, sides, side, views), first
+    return InputPlan(store, question, sides, side, views), first
 
 
 def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) -> Results:
@@ -127,6 +133,7 @@ def _train(prepared: _Prepared, on_remark: OnRemark, on_progress: OnTraining) ->
         store=inputs.store,
         taps=prepared.taps,
         data=data,
+        record=inputs.question.record,
         members=trained,
         pretrained_sha256=prepared.decided.get("pretrained_sha256"),
         load_seconds=load_seconds,
@@ -177,15 +184,17 @@ def describe_run(
 ) -> dict[str, Any]:
     """Everything that decides a number of the run: a resumed run must agree in all of it."""
     options = config.to_json()
+    if inputs.question.record:
+        options["task"] = inputs.question.record
     options["device"] = torch.device(config.device).type  # torchrun's processes have a GPU each
-    for name in ("store", "out", "overwrite", "residency", "tensorboard"):
-        del options[name]
+    for name in ("store", "more_stores", "out", "overwrite", "residency", "tensorboard"):
+        options.pop(name, None)
     rows = hashlib.sha256()
     for member in members:
         for part in (member.train, member.val, member.test):
             rows.update(part.numpy().tobytes() + b"|")
     table = {
-        "samples": _hash_samples(inputs.samples, inputs.classes),
+        "samples": _hash_samples(inputs.question),
         "rows": rows.hexdigest()[:16],
     }
     if weights := hash_weights(config.pretrained):
@@ -194,8 +203,10 @@ def describe_run(
     return {**options, "fingerprint": fingerprint, **table, "torch": torch.__version__}
 
 
-def _hash_samples(samples: pd.DataFrame, classes: tuple[str, ...]) -> str:
-    """Of the classes, and of every readable sample: another data set has the same fingerprint."""
-    table = samples[["id", "label", "split", "group", "sha256"]]
-    text = json.dumps(classes) + table.to_csv(index=False)
+def _hash_samples(question: Question) -> str:
+    """Of the names and every sample with an answer: another data set has the same fingerprint."""
+    table = question.samples[["id", "label", "split", "group", "sha256"]]
+    text = json.dumps(question.target.names) + table.to_csv(index=False)
+    if not question.target.graded:  # the label of a sample is more than its class
+        text += hashlib.sha256(question.labels.tobytes()).hexdigest()
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from samcache.cache.care.stage import stage_store
 from samcache.cache.errors import ConfigError
 from samcache.cache.progress import OnProgress, OnRemark, Remark, ignore_progress, ignore_remark
 from samcache.cache.store import Store
@@ -18,6 +17,7 @@ from samcache.train.config import GATES_ALONE, TrainConfig
 from samcache.train.data.controls import choose_features
 from samcache.train.data.dataset import IDENTITY, TrainingData
 from samcache.train.data.load import InputPlan, Sides, choose_image_side, load_where_it_fits
+from samcache.train.data.open_stores import open_stores
 from samcache.train.data.scaling import scale_inputs
 from samcache.train.fit.build import draw_backbone
 from samcache.train.fit.distributed import choose_device, count_processes_here
@@ -56,14 +56,16 @@ def sweep(
 
     on_copy: called while a store at a URL is copied to the local disk.
     """
-    store = stage_store(Store(config.base.store), on_remark, on_copy)
+    store = open_stores(config.base, on_remark, on_copy)
     dimensions, device = _choose_dimensions(config), choose_device(config.base.device)
     precision = resolve_precision(config.base.precision, device)
     base = replace(config.base, device=str(device))
     forbid_tf32()
     if base.compile:  # whose machinery takes a second to import
         torch._dynamo.config.recompile_limit = _PROGRAMS
-    planned = plan_trainings(store, base.seeds)
+    planned = plan_trainings(store, base.seeds, task=base.task)
+    for line in planned.question.told:
+        on_remark(Remark(line))
     for remark in planned.remarks:
         on_remark(Remark(f"warning: {remark}"))
     (member,) = planned.members
@@ -79,7 +81,8 @@ def sweep(
         except (DivergedError, TooLargeError) as error:
             raise Pruned(str(error)) from None  # without what its frames hold of the GPU's memory
 
-    return Trials(config.base, dimensions, description).run(config.trials, train, on_progress)
+    trials = Trials(config.base, dimensions, description, planned.question.target)
+    return trials.run(config.trials, train, on_progress)
 
 
 def _choose_dimensions(config: SweepConfig) -> tuple[Dimension, ...]:
@@ -118,7 +121,7 @@ class _SharedInputs:
         self._on_remark, self._base = on_remark, base
         side = choose_image_side(store, base.image_size)
         views = store.identity.views if base.augment else IDENTITY
-        self._plan = InputPlan(store, planned.samples, planned.classes, {}, side, views)
+        self._plan = InputPlan(store, planned.question, {}, side, views)
         self._sides = dict(self._find_sides(dimensions))
         self._images: TrainingData | None = None
         self._maps: dict[tuple[str, int], TrainingData] = {}
@@ -154,7 +157,7 @@ class _SharedInputs:
         """The sides of every trial's maps, each backbone of the search built once."""
         plan, seed = self._plan, self.member.seed
         for design in _vary(self._base, dimensions, _BACKBONE):
-            drawn = draw_backbone(design, len(plan.classes), plan.image_side, seed)
+            drawn = draw_backbone(design, plan.question.target.logits, plan.image_side, seed)
             run_once(drawn.backbone, plan.image_side)
             for options in _vary(design, dimensions, _READING):
                 sides = choose_sides(options, plan.store, drawn.backbone)

@@ -27,6 +27,9 @@ def describe_comparison(rows: list[Row], style: str) -> list[Part]:
     if all(row.fraction == 1 for row in rows):
         cells = [[value for place, value in enumerate(line) if place != 1] for line in cells]
         heads.pop(1)
+    if any(row.features for row in rows):
+        cells = [[row.features, *line] for row, line in zip(rows, cells, strict=True)]
+        heads.insert(0, "features")
     if style == "markdown":
         lines = [heads, ["---"] * len(heads), *cells]
         return [f"| {' | '.join(line)} |" for line in lines]
@@ -55,14 +58,17 @@ def _write_csv(rows: list[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     heads = ("run", "fraction", "metric", "seeds", "mean", "sd", "low", "high")
-    writer.writerow([*heads, "difference", "difference_low", "difference_high", "p"])
+    named = any(row.features for row in rows)
+    last = ["features"] * named
+    writer.writerow([*heads, "difference", "difference_low", "difference_high", "p", *last])
     for row in rows:
         summary, difference = row.summary, row.difference
         values = [guard_cell(row.run), row.fraction, row.metric, row.seeds]
         values += [summary.mean, summary.sd, *_list_bounds(summary.interval)]
         if difference is not None:
             values += [difference.mean, *_list_bounds(difference.interval), difference.p]
-        writer.writerow([*values, *[None] * (len(heads) + 4 - len(values))])
+        values += [None] * (len(heads) + 4 - len(values))
+        writer.writerow([*values, *[guard_cell(row.features)] * named])
     return out.getvalue().rstrip("\n")
 
 

@@ -70,11 +70,18 @@ def describe_changes(found: ExtractSummary | Plan) -> list[str]:
     gone = "outside of --limit: kept" if limited else f"no longer in the source: {kept}"
     redone = "encoded again" if pruned else "kept unchanged; --prune encodes them again"
     followed = "changed" if pruned else "kept unchanged; --prune follows the source"
+    corrected = (
+        "relabelled"
+        if found.relabels
+        else "labels kept unchanged; train --labels asks another question, --relabel corrects the "
+        "store's own labels"
+    )
     texts = {
         "new in the source: added": changes.added,
         gone: changes.removed,
         f"with other bytes in the source: {redone}": changes.changed,
-        f"with another class, split or group in the source: {followed}": changes.relabelled,
+        f"with another class in the source: {corrected}": changes.relabelled,
+        f"with another split, group or kept value in the source: {followed}": changes.regrouped,
         "unreadable before, but changed or restored: read again": changes.mended,
         "cannot be read now: kept unchanged": changes.unreachable,
     }
@@ -177,7 +184,7 @@ def _escape_name(name: str) -> str:
 
 def _to_json(found: ExtractSummary | Plan | SourceReport) -> dict[str, Any]:
     """Plain data, under the keys that readers of earlier versions know."""
-    left_out = {"pruned", "limited"}
+    left_out = {"pruned", "relabels", "limited"}
     value = {name: each for name, each in asdict(found).items() if name not in left_out}
     value["remarks"] = _describe_remarks(found.remarks)
     return {"noted" if name == "oddities" else name: each for name, each in value.items()}
@@ -260,7 +267,7 @@ def _count_table(report: SourceReport) -> Table:
     counts, classes = report.counts, report.classes
     if len(classes) <= _MOST_ACROSS:
         across = [[split, *row.values(), sum(row.values())] for split, row in counts.items()]
-        return make_table(across, ("", *classes, "total"))
+        return make_table(across, ("", *next(iter(counts.values())), "total"))
     rows = [[name, *(row[name] for row in counts.values())] for name in classes]
     rest = [row[1:] for row in rows[_SHOWN:]]
     if rest:

@@ -73,6 +73,10 @@ def _make_head(description: dict[str, Any]) -> Table:
     options = PixelOptions.from_record(description["provenance"])
     if options and options.frames:
         lines.append(("DICOM frames", f"--frames {options.frames}"))
+    if not description["dataset"]["classes"]:
+        lines.append(("labels", "none: train takes them from a table (--labels)"))
+    if kept := description["kept_columns"]:
+        lines.append(("kept columns", ", ".join(kept)))
     if emptied := description["classes_without_images"]:
         lines.append(("left out", f"classes without images: {', '.join(emptied)}"))
     table = _make_table("", "")
@@ -259,7 +263,7 @@ def _shorten(value: Any) -> str:
         return f"{value[:12]}…" if len(value) == _HASH else value or '""'
     if isinstance(value, tuple | list):
         shown = [str(item) for item in value[:_SHOWN]]
-        return ",".join([*shown, "…"] if len(value) > _SHOWN else shown)
+        return ",".join([*shown, "…"] if len(value) > _SHOWN else shown) or "none"
     return str(value)
 
 

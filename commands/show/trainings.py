@@ -10,13 +10,16 @@ import numpy as np
 
 from samcache.cache.text import count_are, count_nouns, describe_bytes
 from samcache.commands.show.progress import show_progress
+from samcache.commands.show.subgroups import describe_subgroups
 from samcache.commands.show.tables import make_table
 from samcache.train.scores.format import (
+    choose_headlines,
     choose_shown,
     format_interval,
     format_mean,
     format_summary,
     name_metric,
+    name_selection,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 _MOST_MEMBERS = 20  # with a line each; of more, the means
 _MOST_TRIALS = 10
 _STATES = ("finished", "cut short", "failed", "unfinished")
-_HYPERPARAMETERS = {"logistic": "C", "kNN": "k", "LDA": "s"}
+HYPERPARAMETERS = {"logistic": "C", "ridge": "a", "kNN": "k", "LDA": "s"}
 
 
 @contextmanager
@@ -55,7 +58,8 @@ def show_training_progress(
         def show_training(now: TrainingProgress) -> None:
             last = now.last
             label = "" if last is None else _name_epoch(last)
-            note = "" if last is None else f"validation AUC {last.val_auc:.3f}"
+            chosen = "" if last is None else name_selection(last.selection)
+            note = "" if last is None else f"validation {chosen} {last.selected:.3f}"
             show(now.done, now.total, label, note)
 
         yield show_training, copy
@@ -133,6 +137,7 @@ def describe_results(results: Results) -> list[Part]:
         parts += [_list_folds(results.members), "(means over seeds)", ""]
     several = len(results.fractions) > 1
     parts += _list_fractions(results.fractions) if several else _list_metrics(first)
+    parts += describe_subgroups(results.subgroups, first.metrics)
     seconds = f"{results.total_seconds:.1f} s, of which {results.load_seconds:.1f} s loading"
     return [*parts, "", seconds]
 
@@ -155,28 +160,34 @@ def _list_warnings(results: Results) -> list[str]:
 def _list_members(members: list[MemberScores]) -> Table:
     folds = members[0].fold is not None
     fractions = any(member.fraction != 1 for member in members)
-    heads = ["seed", *["fold"] * folds, *["fraction"] * fractions, "kept epoch", "accuracy", "AUC"]
+    shown = choose_headlines(_list_names(members))
+    heads = ["seed", *["fold"] * folds, *["fraction"] * fractions, "kept epoch"]
+    heads += map(name_selection, shown)
     rows = [
         [
             member.seed,
             *[member.fold] * folds,
             *[f"{member.fraction:g}"] * fractions,
             member.kept_epoch,
-            f"{member.scores['accuracy']:.3f}",
-            f"{member.scores['auc']:.3f}",
+            *(f"{member.scores[name]:.3f}" if name in member.scores else "-" for name in shown),
         ]
         for member in members
     ]
     return make_table(rows, heads, right=range(len(heads)))
 
 
+def _list_names(members: list[MemberScores]) -> set[str]:
+    """The metrics that any training has: some are not defined of some test images."""
+    return {name for member in members for name in member.scores}
+
+
 def _list_folds(members: list[MemberScores]) -> Table:
-    rows = []
+    rows, shown = [], choose_headlines(_list_names(members))
     for fold, fraction in dict.fromkeys((member.fold, member.fraction) for member in members):
         chosen = [m.scores for m in members if (m.fold, m.fraction) == (fold, fraction)]
-        accuracy, auc = (np.mean([s[name] for s in chosen]) for name in ("accuracy", "auc"))
-        rows.append([fold, f"{fraction:g}", f"{accuracy:.3f}", f"{auc:.3f}"])
-    return make_table(rows, ["fold", "fraction", "accuracy", "AUC"], right=range(4))
+        means = [f"{np.mean([s.get(name, np.nan) for s in chosen]):.3f}" for name in shown]
+        rows.append([fold, f"{fraction:g}", *means])
+    return make_table(rows, ["fold", "fraction", *map(name_selection, shown)], right=range(4))
 
 
 def _list_metrics(scores: FractionScores) -> list[Part]:
@@ -194,14 +205,15 @@ def list_each_and_ensemble(
     each: Mapping[str, Summary], ensemble: Mapping[str, Summary], of: str
 ) -> list[Part]:
     """A table of every metric: the mean of several trainings' scores, and their ensemble's."""
-    shown, left_out = choose_shown(each)
+    shown, left_out = choose_shown({name: s for name, s in each.items() if name in ensemble})
+    outputs = "predictions" if "r2" in each else "probabilities"
     rows = [[name_metric(n), format_summary(each[n]), format_summary(ensemble[n])] for n in shown]
     return [
         make_table(rows, ["", f"mean over {of}s", "ensemble"]),
         *_name_left_out(left_out),
         "",
         f"mean over {of}s: mean ± sd of the {of}s' own scores (95 % interval)",
-        f"ensemble: the score of the mean of the {of}s' probabilities (95 % interval)",
+        f"ensemble: the score of the mean of the {of}s' {outputs} (95 % interval)",
     ]
 
 
@@ -212,16 +224,17 @@ def _name_left_out(count: int) -> list[str]:
 
 
 def _list_fractions(fractions: list[FractionScores]) -> list[Part]:
+    shown = choose_headlines(fractions[0].metrics)
     rows = [
         [
             f"{scores.fraction:g}",
             f"{scores.train_samples:.0f}",
-            *(format_summary(scores.metrics[name]) for name in ("accuracy", "auc")),
+            *(format_summary(scores.metrics[name]) for name in shown),
         ]
         for scores in fractions
     ]
-    heads = ["fraction", "train", "accuracy", "AUC (macro)"]
-    several = fractions[0].metrics["auc"].sd is not None
+    heads = ["fraction", "train", *map(name_metric, shown)]
+    several = fractions[0].metrics[shown[0]].sd is not None
     view = f"{'mean ± sd over seeds ' if several else ''}(95 % interval)"
     return [make_table(rows, heads, right=(0, 1)), "", view]
 
@@ -239,31 +252,31 @@ def describe_evaluation(evaluation: Evaluation) -> list[Part]:
             f"warning: the run used {evaluation.known} of these samples in training or validation"
         )
     tables = list_each_and_ensemble(evaluation.metrics, evaluation.ensemble, "member")
-    return [*parts, "", *tables]
+    subgroups = describe_subgroups(evaluation.subgroups, evaluation.metrics)
+    return [*parts, "", *tables, *subgroups]
 
 
 def describe_probe(results: ProbeResults) -> list[Part]:
     """A line a probe."""
     samples = count_nouns(results.samples["test"], "sample")
-    head = (
-        f"{results.dataset}: test, {samples}, {results.majority:.3f} of them in the commonest "
-        "training class"
-    )
-    heads = ["level", "probe", "val AUC", "test AUC", "accuracy"]
+    head = f"{results.dataset}: test, {samples}"
+    if results.majority is not None:
+        head += f", {results.majority:.3f} of them in the commonest training class"
+    first, second = map(name_selection, results.scores[0].test)
+    heads = ["level", "probe", f"val {first}", f"test {first}", second]
     return [head, "", make_table(map(_list_probe, results.scores), heads, right=(2,))]
 
 
 def _list_probe(scores: ProbeScores) -> list[str]:
     return [
         scores.level,
-        f"{scores.probe} {_HYPERPARAMETERS[scores.probe]}={scores.chosen:g}",
-        f"{scores.val_auc:.3f}",
-        _write_score(scores.test_auc, scores.auc_interval),
-        _write_score(scores.test_accuracy, scores.accuracy_interval),
+        f"{scores.probe} {HYPERPARAMETERS[scores.probe]}={scores.chosen:g}",
+        f"{scores.val:.3f}",
+        *(write_score(tested.value, tested.interval) for tested in scores.test.values()),
     ]
 
 
-def _write_score(value: float, interval: Interval | None) -> str:
+def write_score(value: float, interval: Interval | None) -> str:
     return f"{value:.3f}" + ("" if interval is None else f" ({format_interval(interval)})")
 
 

@@ -71,13 +71,16 @@ def explain_error(error: SamcacheError) -> str:
 
 
 def add_options(text: str, hint: str) -> str:
-    """A text with the options that a hint stands for, such as "… (--pool)"."""
-    names = (_OPTIONS_OF_HINTS.get(name, _name_option(name)) for name in hint.split())
+    """A text with the options that a hint stands for, such as "… (--pool)".
+
+    Parameters between spaces are alternatives; those joined by "+" are used together.
+    """
+    names = (" and ".join(map(_name_option, each.split("+"))) for each in hint.split())
     return f"{text} ({' or '.join(names)})" if hint else text
 
 
 def _name_option(parameter: str) -> str:
-    return "--" + parameter.replace("_", "-")
+    return _OPTIONS_OF_HINTS.get(parameter, "--" + parameter.replace("_", "-"))
 
 
 def explain_option(error: click.NoSuchOption) -> click.UsageError:

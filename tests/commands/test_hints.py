@@ -14,6 +14,7 @@ from samcache.commands.terminal.group import Samcache
         ("", "Error: choose another pooling\n"),
         ("pool", "Error: choose another pooling (--pool)\n"),
         ("batch_size image_size", "Error: choose another pooling (--batch-size or --image-size)\n"),
+        ("labels+kind pool", "Error: choose another pooling (--labels and --kind or --pool)\n"),
         ("prefixes", "Error: choose another pooling (--prefix)\n"),
     ],
 )

@@ -77,15 +77,11 @@ TABLE: dict[str, tuple[int, str]] = {
     "predict RUN RUN": (1, "is a run folder: give a source of images"),
     "evaluate RUN images": (1, "a folder without a store is there"),
     # layouts of sources
-    "extract flat --check": (
-        1,
-        "or give a manifest with the columns file and label; samcache pred",
-    ),
     "extract by_path.csv --check": (1, "rename the column 'image_path' to 'file'"),
     "predict RUN by_path.csv": (1, "rename the column 'image_path' to 'file'"),
     "extract by_target.csv --check": (
         1,
-        "name the label column: it is probably 'diagnosis' (--label-column)",
+        "it is probably 'diagnosis', or read no labels (--label-column or --no-labels)",
     ),
     "extract named.csv --root no --check": (
         1,

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from samcache.cache.files.typed_fields import FieldKind, read_field
 from samcache.cli import cli
 from samcache.train.config import GATES_ALONE, TrainConfig, make_command
+from samcache.train.tasks.options import STORE_LABELS, TaskOptions
 
+TASK_FIELDS = {field.name for field in fields(TaskOptions)}
 NAMES = st.text("abzAZ09._/ 'é$*", min_size=1).filter(lambda text: text.strip() == text)
 TEXTS = {
     "store": NAMES,
+    "more_stores": st.lists(NAMES, max_size=2),
     "out": NAMES.map(Path),
     "backbone": NAMES,
     "pretrained": st.none() | NAMES,
@@ -39,7 +42,19 @@ def values_of(kind: FieldKind) -> st.SearchStrategy[Any]:
     return st.floats(0, 1e3).filter(kind.allows)
 
 
+TASKS = [  # one of each sort of field
+    STORE_LABELS,
+    TaskOptions(ordered=True),
+    TaskOptions(order=("none", "a b"), kind="ordinal", loss="corn"),
+    TaskOptions(Path("t a.csv"), ("x", "y z"), "case=who", Path("s.csv"), by=("sex", "site")),
+    TaskOptions(Path("t.csv"), ("age",), split_column="part", kind="number", unit="years"),
+    TaskOptions(Path("t.csv"), ("x",), group_column="patient", folds_by="site"),
+]
+
+
 def draw_field(name: str) -> st.SearchStrategy[Any]:
+    if name == "task":
+        return st.sampled_from(TASKS)
     kind = read_field(TrainConfig, name)
     values = TEXTS[name] if name in TEXTS else values_of(kind)
     values = values.map(lambda value: tuple(value) if isinstance(value, list) else value)
@@ -52,6 +67,8 @@ def allow(options: dict[str, Any]) -> TrainConfig:
         options |= {name: getattr(TrainConfig, name) for name in GATES_ALONE}
     if options["keep"] == "last":
         options["patience"] = None
+    if options["task"].folds_by:
+        options["folds"] = None
     options["class_weights"] &= not options["balanced_sampling"]
     return TrainConfig(**options)
 
@@ -66,7 +83,9 @@ def parse(words: list[str]) -> TrainConfig:
     train = cli.commands["train"]
     with train.make_context("train", words) as context:
         names = {field.name for field in fields(TrainConfig)}
-        return TrainConfig(**{k: v for k, v in context.params.items() if k in names})
+        given = {k: v for k, v in context.params.items() if k in names}
+        asked = {k: context.params[k] for k in TASK_FIELDS if context.params[k] is not None}
+        return TrainConfig(**given, task=TaskOptions(**asked))
 
 
 @given(CONFIGS)
@@ -83,7 +102,8 @@ def test_options_have_the_defaults_of_the_configuration() -> None:
 
 def test_every_field_has_an_option() -> None:
     params = {param.name for param in cli.commands["train"].params}
-    assert {field.name for field in fields(TrainConfig)} <= params
+    assert {field.name for field in fields(TrainConfig)} - {"task"} <= params
+    assert params >= TASK_FIELDS
 
 
 @pytest.mark.parametrize(

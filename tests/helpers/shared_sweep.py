@@ -16,8 +16,8 @@ def score(_member: object, _data: object, config: TrainConfig, *rest: object) ->
     on_epoch: Callable[[EpochMetrics], None] = rest[1]  # type: ignore[assignment]
     for epoch in range(1, config.epochs + 1):
         time.sleep(0.03)
-        scores = (0.5, 0.5, 0.5, 1 - config.lr - 0.1 / epoch, 0.25)
-        on_epoch(EpochMetrics(0, None, 1.0, epoch, config.lr, *scores))
+        scores = {"auc": 1 - config.lr - 0.1 / epoch}
+        on_epoch(EpochMetrics(0, None, 1.0, epoch, config.lr, 0.5, 0.5, scores, "auc", 0.25))
 
 
 def sweep_quickly(store: str, out: str, trials: str) -> None:

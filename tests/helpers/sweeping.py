@@ -63,8 +63,9 @@ def score_in_place_of_training(monkeypatch: pytest.MonkeyPatch) -> list[TrainCon
         seen.append(config)
         for epoch in range(1, config.epochs + 1):
             auc = 0.9 - abs(np.log10(config.lr) + 2.5) / 5 - 0.05 * (config.fusion == "gate")
-            scores = (0.5, 0.5, 0.5, auc - 0.2 / epoch, 0.1)
-            on_epoch(EpochMetrics(0, None, 1.0, epoch, config.lr, *scores))  # type: ignore[operator]
+            told = {"accuracy": 0.5, "auc": auc - 0.2 / epoch}, "auc", 0.1
+            line = EpochMetrics(0, None, 1.0, epoch, config.lr, 0.5, 0.5, *told)
+            on_epoch(line)  # type: ignore[operator]
 
     monkeypatch.setattr(sweep_module, "train_member", score)
     return seen

@@ -58,7 +58,7 @@ def test_a_better_run_is_told_from_an_equal_one(tmp_path: Path) -> None:
     plain = write_run(tmp_path / "plain", 0.5)
     better = write_run(tmp_path / "better", 1.2)
     equal = write_run(tmp_path / "equal", 0.5, noise=1)
-    rows = {row.run: row for row in compare((better, equal), plain, ("auc",))}
+    rows = {row.run: row for row in compare((better, equal), plain, ("auc",)).rows}
     assert list(rows) == [str(plain), str(better), str(equal)]
     assert rows[str(plain)].difference is None
     gain, tie = rows[str(better)].difference, rows[str(equal)].difference
@@ -80,7 +80,7 @@ def test_pairing_narrows_the_interval_of_a_difference(tmp_path: Path) -> None:
     paired = write_run(tmp_path / "paired", 0.6, seeds=(0,))
     other = write_run(tmp_path / "other", 0.6, seeds=(0,), noise=1)
     widths = []
-    for row in compare((plain, paired, other), None, ("auc",))[1:]:
+    for row in compare((plain, paired, other), None, ("auc",)).rows[1:]:
         assert row.difference is not None
         assert row.difference.interval is not None
         widths.append(row.difference.interval.high - row.difference.interval.low)
@@ -94,7 +94,7 @@ def test_a_lucky_seed_makes_a_wide_interval(tmp_path: Path) -> None:
     table.loc[lucky, "p_b"] = (table["label"] == "b")[lucky] * 1.0
     table["p_a"] = 1 - table["p_b"]
     table.to_csv(run / "predictions.csv", index=False)
-    (_, row) = compare((plain, run), None, ("auc",))
+    (_, row) = compare((plain, run), None, ("auc",)).rows
     assert row.difference is not None
     assert row.difference.mean > 0.05
     assert row.difference.interval is not None
@@ -105,7 +105,7 @@ def test_patients_are_drawn_whole(tmp_path: Path) -> None:
     widths = []
     for patients in (0, 12):
         folder = write_run(tmp_path / str(patients), 0.5, patients=patients)
-        (row,) = compare((folder,), None, ("accuracy",))
+        (row,) = compare((folder,), None, ("accuracy",)).rows
         assert row.summary.interval is not None
         widths.append(row.summary.interval.high - row.summary.interval.low)
     assert widths[0] != widths[1]
@@ -113,7 +113,7 @@ def test_patients_are_drawn_whole(tmp_path: Path) -> None:
 
 def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
     runs = (write_run(tmp_path / "a", 0.5), write_run(tmp_path / "b", 0.7))
-    rows = compare(runs, None, ("auc", "auc:b"))
+    rows = compare(runs, None, ("auc", "auc:b")).rows
     table = list(csv.DictReader(io.StringIO(text_of(describe_comparison(rows, "csv")))))
     assert len(table) == 4
     assert table[0]["difference"] == ""
@@ -131,6 +131,44 @@ def test_text_csv_and_markdown_say_the_same(tmp_path: Path) -> None:
     assert f"{float(table[1]['difference']):+.3f}" in text
 
 
+IDENTITY = {
+    "encoder": "vit_t", "weights": "6dbb9052", "preprocessing": "sam", "image_size": 128,
+    "frame_size": 128, "levels": ["patch", "neck"], "pool": 4, "dtype": "float16",
+    "precision": "float32", "window": "auto", "views": ["identity"], "format": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "titles"),
+    [
+        ({"image_size": 256}, ["vit_t, 128 px", "vit_t, 256 px"]),
+        ({"encoder": "vit_b"}, ["vit_t, 128 px", "vit_b, 128 px"]),
+        ({"levels": ["neck"]}, ["vit_t, 128 px, patch neck", "vit_t, 128 px, neck"]),
+        (
+            {"weights": "0123456789"},
+            ["vit_t, 128 px, weights 6dbb9052", "vit_t, 128 px, weights 01234567"],
+        ),
+    ],
+)
+def test_runs_of_several_encoders_are_titled_by_their_features(
+    tmp_path: Path, changes: dict[str, object], titles: list[str]
+) -> None:
+    samples = dict.fromkeys(("train", "val", "test"), "same")
+    first = write_run(tmp_path / "a", 0.5, identity=IDENTITY, samples=samples)
+    other = {"fingerprint": "g", "identity": IDENTITY | changes, "samples": samples}
+    rows = compare((first, write_run(tmp_path / "b", 0.7, **other)), None, ("auc",)).rows  # type: ignore[arg-type]
+    assert [row.features for row in rows] == titles
+    head, *lines = text_of(describe_comparison(rows, "text")).splitlines()[:3]
+    assert head.split()[:2] == ["features", "run"]
+    assert [line.split("  ")[0] for line in lines] == titles
+    table = list(csv.DictReader(io.StringIO(text_of(describe_comparison(rows, "csv")))))
+    assert [line["features"] for line in table] == titles
+    markdown = text_of(describe_comparison(rows, "markdown")).splitlines()
+    assert [line.split(" | ")[0][2:] for line in markdown[2:]] == titles
+    alone = compare((first,), None, ("auc",)).rows
+    assert "features" not in text_of(describe_comparison(alone, "csv"))
+
+
 def test_an_interval_that_reaches_below_zero_has_no_dash_for_to() -> None:
     assert format_interval(Interval(0.841, 0.944, 2000)) == "0.841-0.944"
     assert format_interval(Interval(-0.13, 0.101, 2000)) == "-0.130 to 0.101"
@@ -145,7 +183,7 @@ def test_an_interval_that_reaches_below_zero_has_no_dash_for_to() -> None:
 def test_fractions_are_compared_one_by_one(tmp_path: Path) -> None:
     fractions = (0.1, 1.0)
     runs = [write_run(tmp_path / name, 0.5, fractions=fractions) for name in ("a", "b")]
-    rows = compare(tuple(runs), None, ("auc",))
+    rows = compare(tuple(runs), None, ("auc",)).rows
     assert [(row.fraction, row.difference is None) for row in rows] == [
         (0.1, True), (0.1, False), (1.0, True), (1.0, False),
     ]  # fmt: skip

@@ -24,10 +24,11 @@ def test_every_level_is_probed_by_both_and_brightness_is_found(store: Store) -> 
     levels = [*store.identity.levels, "all", "+spread"]
     expected = [(level, kind) for level in levels for kind in ("logistic", "kNN")]
     assert [(row.level, row.probe) for row in results.scores] == expected
-    assert max(row.test_auc for row in results.scores) > 0.95
+    assert max(row.test["auc"].value for row in results.scores) > 0.95
     for row in results.scores:
-        assert row.auc_interval is not None
-        assert row.auc_interval.low <= row.test_auc <= row.auc_interval.high
+        auc = row.test["auc"]
+        assert auc.interval is not None
+        assert auc.interval.low <= auc.value <= auc.interval.high
     assert results.majority == 0.5
     assert json.loads(json.dumps(results.to_json()))["samples"]["train"] == 60
     lines = text_of(describe_probe(results)).splitlines()
@@ -47,4 +48,4 @@ def test_features_that_hold_nothing_score_as_chance(
 
     monkeypatch.setattr(Store, "read", noise)
     results = probe(store)
-    assert np.mean([row.test_auc for row in results.scores]) < 0.7
+    assert np.mean([row.test["auc"].value for row in results.scores]) < 0.7

@@ -34,6 +34,7 @@ from samcache.train.run import train
 from samcache.train.runs.ensemble import load_ensemble, open_predictor
 from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
 from samcache.train.tasks import trainings
+from samcache.train.tasks.options import TaskOptions
 
 
 def test_the_run_folder_holds_everything(store: Store, tmp_path: Path) -> None:
@@ -151,9 +152,9 @@ def test_each_step_on_the_way_is_done_once(
     count(build, "build_backbone")
     count(scaling, "scale_inputs")
     for module in (trainings, load_module):
-        count(module, "select_readable")
+        count(module, "ask")
     run(quick(store, tmp_path / "run", seeds=(0, 1, 2), epochs=1))
-    assert counts == {"build_backbone": 3, "scale_inputs": 1, "select_readable": 1}
+    assert counts == {"build_backbone": 3, "scale_inputs": 1, "ask": 1}
 
 
 def test_members_of_one_seed_begin_with_equal_backbones_of_their_own(
@@ -209,7 +210,7 @@ def test_the_configuration_tells_the_pooling_that_was_at_work(
         {"fusion": "residual"},
         {"schedule": "cosine"},
         {"class_weights": True},
-        {"ordered": True},
+        {"task": TaskOptions(ordered=True)},
         {"balanced_sampling": True, "label_smoothing": 0.2, "mixup": 0.5},
         {"taps": ("neck:stage2", "patch:stage2")},
         {"batch_size": 23},  # leaves a last batch of one
@@ -233,7 +234,10 @@ def test_the_order_of_grades_is_told_before_they_are_trained_on(
                 Image.new("RGB", (8, 8), tuple(colour)).save(folder / f"{split}{number}.png")
     store, _ = run_extract(source=tmp_path / "fundus")
     remarks: list[Remark] = []
-    train(quick(store, tmp_path / "run", seeds=(0,), epochs=1, ordered=True), remarks.append)
+    train(
+        quick(store, tmp_path / "run", seeds=(0,), epochs=1, task=TaskOptions(ordered=True)),
+        remarks.append,
+    )
     assert Remark("grades in order: [none] < mild < severe") in remarks
 
 
@@ -241,7 +245,7 @@ def test_a_training_stops_when_patience_runs_out(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aucs = iter([0.6, 0.8, 0.7, 0.7, 0.9])
-    monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
+    monkeypatch.setattr(loop._Training, "_validate", lambda *_: (0.5, {"auc": next(aucs)}))
     results = run(quick(store, tmp_path / "run", seeds=(0,), epochs=9, patience=2))
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["val_auc"].tolist() == [0.6, 0.8, 0.7, 0.7]
     assert results.members[0].kept_epoch == 2
@@ -251,7 +255,7 @@ def test_the_last_epoch_is_kept_where_it_is_asked_for(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aucs = iter([0.6, 0.8, 0.7])
-    monkeypatch.setattr(loop, "_validate", lambda *_: (0.5, 0.5, next(aucs)))
+    monkeypatch.setattr(loop._Training, "_validate", lambda *_: (0.5, {"auc": next(aucs)}))
     config = quick(store, tmp_path / "run", seeds=(0,), epochs=3, keep="last")
     assert run(config).members[0].kept_epoch == 3
     with pytest.raises(ConfigError, match=r"patience stops a training .* give one of the two"):

@@ -89,7 +89,7 @@ def test_a_trial_is_worth_what_the_epoch_is_that_train_would_keep(
 ) -> None:
     def falling(_: Member, __: TrainingData, config: TrainConfig, *rest: object) -> None:
         for epoch, auc in enumerate((0.6, 0.9, 0.7), start=1):
-            line = EpochMetrics(0, None, 1.0, epoch, config.lr, 0.5, 0.5, 0.5, auc, 0.1)
+            line = EpochMetrics(0, None, 1.0, epoch, config.lr, 0.5, 0.5, {"auc": auc}, "auc", 0.1)
             rest[1](line)  # type: ignore[operator]
 
     monkeypatch.setattr(sweep_module, "train_member", falling)

@@ -1,8 +1,8 @@
 """A finished run as one module: its members, each with its own scales, and their mean."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -16,16 +16,18 @@ from samcache.cache.memory import ran_out_of_memory
 from samcache.cache.store import Store
 from samcache.train.data.prepare_inputs import MapShape
 from samcache.train.fit.precision import forbid_tf32
+from samcache.train.fit.training import LABELS
 from samcache.train.model.attention_maps import compute_attention_maps
 from samcache.train.model.backbones import build_backbone
 from samcache.train.model.classifier import Classifier
 from samcache.train.runs.errors import explain_no_access
 from samcache.train.runs.run import Run, open_run
+from samcache.train.runs.store import check_count
 from samcache.train.scores.ensemble_mean import average_members
+from samcache.train.tasks.targets.base import Target
 
-_NEEDED = ("classes", "ordered", "image_size", "backbone", "stem")  # of config.json
+_NEEDED = ("classes", "image_size", "backbone", "stem")  # of config.json
 _CONTROLS = ("shuffled", "random")  # their features are no image's own
-_ONE_VIEW = ("identity",)
 
 
 def open_predictor(folder: Path) -> Run:
@@ -39,7 +41,7 @@ def check_predictor(run: Run) -> None:
     """Raise ConfigError where a run cannot predict, or lacks what predictions need."""
     for name in _NEEDED:
         run.read_option(name)
-    for part in ("inputs", "identity", "pixel_options", "design", "members"):
+    for part in ("target", "inputs", "identity", "pixel_options", "design", "members"):
         getattr(run, part)
     if (attention := run.config.get("attention")) in _CONTROLS:
         raise ConfigError(
@@ -59,23 +61,24 @@ def check_features(run: Run, store: Store) -> None:
 
     Further views do not matter: all predictions are made from the first.
     """
-    found, wanted = (replace(i, views=_ONE_VIEW) for i in (store.identity, run.identity))
-    differences = found.list_differences(wanted)
-    if differences:
-        raise StoreError(
-            f"{store.location} holds other features than {run.folder} was trained on: "
-            f"{'; '.join(differences)}: extract with the run's settings, or give the images"
-        )
-    _refuse_other_frames(run, store)
+    check_count(run, len(store.parts))
+    for part, used in zip(store.parts, run.used_stores, strict=True):
+        if differences := used.list_differences(part):
+            raise StoreError(
+                f"{part.location} holds other features than {run.folder} was trained on: "
+                f"{'; '.join(differences)}: extract with the run's settings"
+                + ("" if len(store.parts) > 1 else ", or give the images")
+            )
+        _refuse_other_frames(run, part, used.pixel_options)
 
 
-def _refuse_other_frames(run: Run, store: Store) -> None:
+def _refuse_other_frames(run: Run, store: Store, used: PixelOptions) -> None:
     """Raise StoreError where a store has other frames of its files than the run's had.
 
     Where one of them records nothing, both are taken as they are.
     """
     recorded = PixelOptions.from_record(store.provenance) or PixelOptions()
-    here, wanted = recorded.frames, run.pixel_options.frames
+    here, wanted = recorded.frames, used.frames
     known = None not in (here, wanted) and MIXED not in (here, wanted)
     if known and here != wanted:
         raise StoreError(
@@ -100,14 +103,25 @@ class Scaling(nn.Module):
         """(B, C, H, W) of any dtype -> float32, as ``Scale.apply``."""
         return (values.float() - self.mean) / self.std
 
+    def undo(self, values: Tensor) -> Tensor:
+        """(B, C) in units of the training rows -> in their own."""
+        return values * self.std.flatten() + self.mean.flatten()
+
 
 class TrainedMember(nn.Module):
-    """One training's kept epoch, from pixels and pooled maps to probabilities."""
+    """One training's kept epoch, from pixels and pooled maps to the target's outputs."""
 
-    def __init__(self, classifier: Classifier, inputs: Mapping[str, MapShape]) -> None:
+    target: Target
+
+    def __init__(
+        self, classifier: Classifier, inputs: Mapping[str, MapShape], target: Target
+    ) -> None:
         super().__init__()
         self.classifier = classifier
+        self.target = target
         channels = {IMAGES: 3} | {level: shape[0] for level, shape in inputs.items()}
+        if target.scaled:
+            channels[LABELS] = 1
         self.scales = nn.ModuleDict({name: Scaling(count) for name, count in channels.items()})
 
     def standardise(self, pooled: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,10 +129,12 @@ class TrainedMember(nn.Module):
         return {level: self.scales[level](maps) for level, maps in pooled.items()}
 
     def forward(self, images: Tensor, pooled: Mapping[str, Tensor]) -> Tensor:
-        """Probabilities (B, K); images and pooled maps as in ``Ensemble.forward``."""
+        """Outputs (B, K); images and pooled maps as in ``Ensemble.forward``."""
         logits = self.classifier(self.scales[IMAGES](images), self.standardise(pooled))
-        probabilities: Tensor = logits.mean(dim=0).softmax(dim=1)
-        return probabilities
+        outputs = self.target.activate(logits.mean(dim=0))
+        if not self.target.scaled:
+            return outputs
+        return cast(Scaling, self.scales[LABELS]).undo(outputs)
 
 
 class Ensemble(nn.Module):
@@ -174,11 +190,11 @@ def load_ensemble(run: Run, device: str = "cpu", member: str | None = None) -> E
 def _load_member(run: Run, name: str) -> TrainedMember:
     path = run.find_weights(name)
     backbone = build_backbone(
-        run.read_option("backbone"), len(run.classes), run.image_size, stem=run.read_option("stem")
+        run.read_option("backbone"), run.target.logits, run.image_size, stem=run.read_option("stem")
     )
     channels = {level: shape[0] for level, shape in run.inputs.items()}
     classifier = Classifier(backbone, run.design, channels, run.image_size)
-    member = TrainedMember(classifier, run.inputs)
+    member = TrainedMember(classifier, run.inputs, run.target)
     try:
         member.load_state_dict(load_file(run.find_file(path.name)))
     except PermissionError as error:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from samcache.train.runs.csv_cells import guard_cell
 from samcache.train.scores.ensemble_mean import average_members
+from samcache.train.tasks.targets.base import Target
 
 Row = dict[str, Any]
 Floats32 = npt.NDArray[np.float32]
@@ -25,9 +26,9 @@ _REASONS = {"missing": "not extracted yet: finish the extraction of its store"}
 class PredictedShard:
     """Samples of one shard, and every member's probabilities for them.
 
-    samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, nan for images that
-    cannot be read. pooled: level -> (r, C, h, w), the classifiers' inputs, for the r readable
-    images.
+    samples: n rows of ``Store.samples``. probabilities: (M, n, K) float32, the target's outputs,
+    nan for images that cannot be read. pooled: level -> (r, C, h, w), the classifiers' inputs, for
+    the r readable images.
     """
 
     samples: pd.DataFrame
@@ -45,32 +46,33 @@ class PredictedShard:
         return average_members(self.probabilities)
 
 
-def list_columns(classes: tuple[str, ...], heat_maps: bool) -> list[str]:
+def list_columns(target: Target, heat_maps: bool) -> list[str]:
     """The names of a row's values, in order."""
-    names = ["id", "predicted", *(f"p_{name}" for name in classes), "sd", "reason"]
+    names = ["id", "predicted", *target.output_columns, "sd", "reason"]
     return [*names, "heatmap"] if heat_maps else names
 
 
 def make_rows(
-    predicted: PredictedShard, classes: tuple[str, ...], heat_maps: list[str] | None
+    predicted: PredictedShard, target: Target, heat_maps: list[str] | None
 ) -> Iterator[Row]:
     """One row for every sample; values of images that cannot be read are None, but for the reason.
 
-    ``sd`` is the sample standard deviation over members of the predicted class's probability, None
-    for a single member. heat_maps: each readable sample's file name.
+    ``sd`` is the sample standard deviation over members of the output that the answer tells, such
+    as the predicted class's probability; None for a single member. heat_maps: each readable
+    sample's file name.
     """
     names = iter(heat_maps or [])
     samples = predicted.samples
     facts = zip(samples["id"], samples["status"], samples["reason"], strict=True)
-    mean = predicted.mean
+    mean, columns = predicted.mean, target.output_columns
+    answers, told = target.decide(mean), target.find_told(mean)
     for place, (name, status, reason) in enumerate(facts):
-        row: Row = dict.fromkeys(list_columns(classes, heat_maps is not None))
+        row: Row = dict.fromkeys(list_columns(target, heat_maps is not None))
         row["id"] = name
         if status == "ok":
-            winner = int(mean[place].argmax())
-            row["predicted"] = classes[winner]
-            row |= {f"p_{k}": _round(p) for k, p in zip(classes, mean[place], strict=True)}
-            row["sd"] = _measure_spread(predicted.probabilities[:, place, winner])
+            row["predicted"] = answers[place]
+            row |= {name: _round(p) for name, p in zip(columns, mean[place], strict=True)}
+            row["sd"] = _measure_spread(predicted.probabilities[:, place, told[place]])
             if heat_maps is not None:
                 row["heatmap"] = next(names)
         else:

@@ -30,7 +30,11 @@ from samcache.train.runs.folder import (
 from samcache.train.runs.records import check_config, check_results
 from samcache.train.runs.tables import read_epochs, read_seen, read_tests
 from samcache.train.runs.unsealed import check_unsealed
+from samcache.train.runs.used_stores import UsedStore, read_used_stores
 from samcache.train.tasks.splits import name_member
+from samcache.train.tasks.targets.base import Target
+from samcache.train.tasks.targets.choose import GRADED, read_target
+from samcache.train.tasks.targets.classes import Classes
 
 LARGEST_FILE = 1 << 34  # bytes; whoever reads a file reads all of it first, for its checksum
 
@@ -55,13 +59,16 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the probabilities."""
+        """The names of the outputs, in their order: classes, findings, grades, a number."""
         return tuple(self.read_option("classes"))
 
-    @property
-    def ordered(self) -> bool:
-        """Whether the classes are grades in their order."""
-        return bool(self.read_option("ordered"))
+    @cached_property
+    def target(self) -> Target:
+        """What the run predicts; runs that name no kind predict classes."""
+        with report_run_errors(self.folder):
+            if "target" in self.config:
+                return read_target(self.config["target"])
+        return Classes(self.classes, bool(self.read_option("ordered")))
 
     @property
     def image_size(self) -> int:
@@ -78,6 +85,12 @@ class Run:
         """Of the features that the run was trained on."""
         with report_run_errors(self.folder):
             return Identity.from_json(self.config["identity"])
+
+    @cached_property
+    def used_stores(self) -> tuple[UsedStore, ...]:
+        """The stores that the run was trained from, in their order."""
+        with report_run_errors(self.folder):
+            return read_used_stores(self.config)
 
     @property
     def pixel_options(self) -> PixelOptions:
@@ -106,13 +119,13 @@ class Run:
     def tests(self) -> dict[float, pd.DataFrame]:
         """The test rows of predictions.csv by fraction, sorted by seed and id."""
         with report_run_errors(self.folder):
-            return read_tests(self.find_file(PREDICTIONS), self.classes)
+            return read_tests(self.find_file(PREDICTIONS), self.target)
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """Every epoch of every member, from metrics.csv."""
         with report_run_errors(self.folder):
-            return read_epochs(self.find_file(METRICS))
+            return read_epochs(self.find_file(METRICS), self.target.selection)
 
     @cached_property
     def seen(self) -> set[str]:
@@ -157,7 +170,8 @@ def open_run(folder: Path) -> Run:
         with name_file_in_errors(CONFIG):
             check_config(config)
         with name_file_in_errors(RESULTS):
-            check_results(results, len(config.get("classes", ())))
+            graded = config.get("target", {}).get("kind") in (None, *GRADED)
+            check_results(results, len(config.get("classes", ())) if graded else None)
         if sealed is None:
             check_unsealed(folder, results)
         run = Run(folder, config, results)

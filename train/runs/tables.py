@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from samcache.train.runs.csv_cells import read_cell
+from samcache.train.tasks.targets.base import Target
 
 _TEXT = ("id", "label", "group", "split")
-_DRAWN = ("fraction", "epoch", "train_loss", "val_loss", "val_auc")  # of metrics.csv
+_DRAWN = ("fraction", "epoch", "train_loss", "val_loss")  # of metrics.csv
 _ROUNDING = 1e-3  # of probabilities, at the most
 
 
@@ -40,24 +41,32 @@ def read_seen(path: Path) -> set[str]:
     return set(read_table(path, ("id", "sha256"))["sha256"])
 
 
-def read_epochs(path: Path) -> pd.DataFrame:
-    """The epochs in metrics.csv; raises ValueError where a figure lacks or is no number."""
-    return read_table(path, ("fold",), ("seed",), _DRAWN)
+def read_epochs(path: Path, selection: str) -> pd.DataFrame:
+    """The epochs in metrics.csv; raises ValueError where a figure lacks or is no number.
+
+    selection: the metric that chose the epoch.
+    """
+    return read_table(path, ("fold",), ("seed",), (*_DRAWN, f"val_{selection}"))
 
 
-def read_tests(path: Path, classes: tuple[str, ...]) -> dict[float, pd.DataFrame]:
+def read_tests(path: Path, target: Target) -> dict[float, pd.DataFrame]:
     """The test rows of predictions.csv by fraction, sorted by seed and id.
 
     Raises ValueError where it has none, or what it says of them cannot be.
     """
-    chances = [f"p_{name}" for name in classes]
-    table = read_table(path, ("fold", *_TEXT), ("seed",), ("fraction", *chances))
+    outputs = list(target.output_columns)
+    text = ("fold", "id", "group", "split", *target.label_columns)
+    table = read_table(path, text, ("seed",), ("fraction", *outputs))
     test = table[table["split"] == "test"].sort_values(["seed", "id"])
-    values = test[chances].to_numpy()
-    if not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
+    values = test[outputs].to_numpy()
+    if target.scaled and not np.isfinite(values).all():
+        raise ValueError(f"{path.name} holds values that are no numbers")
+    if not target.scaled and not ((values >= -_ROUNDING) & (values <= 1 + _ROUNDING)).all():
         raise ValueError(f"{path.name} holds probabilities that are not between 0 and 1")
-    if not test["label"].isin(classes).all():
-        raise ValueError(f"{path.name} holds labels that are none of the run's classes")
+    try:
+        target.read_labels(test)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     if not test["fold"].astype(str).str.fullmatch("[0-9]{0,9}").all():
         raise ValueError(f"{path.name} holds folds that are not numbers")
     tests = {float(str(fraction)): part for fraction, part in test.groupby("fraction")}

@@ -1,11 +1,13 @@
 """The run folder: config.json, metrics.csv, predictions.csv, weights, and results.json last."""
 
-from dataclasses import asdict, dataclass
+import hashlib
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors import SafetensorError
@@ -34,8 +36,14 @@ from samcache.train.runs.folder import (
     seal_results,
 )
 from samcache.train.runs.records import MeanCount, Samples, Share
-from samcache.train.runs.store import STORE_FROM_RUN, find_path_from_run
+from samcache.train.runs.used_stores import (
+    STORE_FROM_RUN,
+    describe_used_stores,
+    find_path_from_run,
+)
 from samcache.train.scores.bootstrap import LabelledPredictions, Summary
+from samcache.train.scores.subgroups import Subgroup, score_subgroups
+from samcache.train.tasks.question import BY
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,17 @@ class MemberScores:
     fraction: float
     samples: dict[str, int]  # split -> samples of this training
     kept_epoch: int
-    val_auc: float
+    selected: dict[str, float]  # val_NAME -> the kept epoch's metric that chose it
     train_seconds: float
     scores: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        values = asdict(self)
+        selected, seconds = values.pop("selected"), values.pop("train_seconds")
+        scores = values.pop("scores")
+        line: dict[str, Any] = values | selected | {"train_seconds": seconds, "scores": scores}
+        return line
 
 
 @dataclass(frozen=True)
@@ -79,23 +95,29 @@ class Results:
     members: list[MemberScores]
     load_seconds: float
     total_seconds: float
+    subgroups: list[Subgroup] = field(default_factory=list)  # at the greatest fraction
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return asdict(self)
+        values = {**asdict(self), "members": [member.to_json() for member in self.members]}
+        if not self.subgroups:
+            del values["subgroups"]
+        return values
 
 
 @dataclass(frozen=True)
 class RunContent:
     """Everything that a finished run's folder is written from.
 
-    taps: level -> stage. pretrained_sha256: of the file of weights that trainings began with.
+    taps: level -> stage. record: the question's. pretrained_sha256: of the file of weights that
+    trainings began with.
     """
 
     config: TrainConfig
     store: Store
     taps: dict[str, str]
     data: TrainingData
+    record: dict[str, Any]
     members: list[MemberResult]
     pretrained_sha256: str | None
     load_seconds: float
@@ -109,46 +131,59 @@ def summarise(run: RunContent) -> Results:
     return Results(
         dataset=store.dataset.name,
         fingerprint=store.fingerprint,
-        classes=data.classes,
-        folds=config.folds,
+        classes=data.target.names,
+        folds=_count_folds(run),
         missing=int((status == "missing").sum()),
         unreadable=int((status == "unreadable").sum()),
         leaks=[asdict(same) for same in find_duplicates(data.samples) if same.leaks],
-        parted_groups=0 if config.folds else len(find_split_groups(data.samples)),
+        parted_groups=0 if _count_folds(run) else len(find_split_groups(data.samples)),
         fractions=[
-            _score_fraction(
-                data, [r for r in run.members if r.member.fraction == fraction], config.ordered
-            )
+            _score_fraction(data, [r for r in run.members if r.member.fraction == fraction])
             for fraction in config.fractions
         ],
-        members=[_score_member(data, result, config.ordered) for result in run.members],
+        members=[_score_member(data, result) for result in run.members],
         load_seconds=run.load_seconds,
         total_seconds=run.total_seconds,
+        subgroups=_score_subgroups(run),
     )
 
 
-def _score_member(data: TrainingData, result: MemberResult, ordered: bool) -> MemberScores:
-    member = result.member
+def _score_subgroups(run: RunContent) -> list[Subgroup]:
+    """The subgroups of the test samples, by the ensemble of the seeds at the greatest fraction."""
+    data, greatest = run.data, max(run.config.fractions)
+    trained = [result for result in run.members if result.member.fraction == greatest]
+    by_seed = _group_by_seed(trained)
+    columns = data.samples.iloc[_list_tested(by_seed[0])]
+    values = {name: columns[f"{BY}{name}"].to_numpy(dtype=object) for name in run.config.task.by}
+    predictions = _gather_test(data, by_seed).average()
+    return score_subgroups(predictions, values, data.target.count_sides)
+
+
+def _count_folds(run: RunContent) -> int | None:
+    """How many folds there are, None for the splits."""
+    folds = {result.member.fold for result in run.members} - {None}
+    return len(folds) or None
+
+
+def _score_member(data: TrainingData, result: MemberResult) -> MemberScores:
+    member, kept = result.member, result.epochs[result.kept_epoch - 1]
     parts = zip(SPLITS, (member.train, member.val, member.test), strict=True)
-    scores = _gather_test(data, [[result]], ordered).score_trainings()
+    scores = _gather_test(data, [[result]]).score_trainings()
     return MemberScores(
         seed=member.seed,
         fold=member.fold,
         fraction=member.fraction,
         samples={split: len(rows) for split, rows in parts},
         kept_epoch=result.kept_epoch,
-        val_auc=result.epochs[result.kept_epoch - 1].val_auc,
+        selected={f"val_{kept.selection}": kept.selected},
         train_seconds=sum(line.seconds for line in result.epochs),
-        scores={name: float(values[0]) for name, values in scores.items()},
+        scores={name: float(v[0]) for name, v in scores.items() if np.isfinite(v[0])},
     )
 
 
-def _score_fraction(
-    data: TrainingData, trained: list[MemberResult], ordered: bool
-) -> FractionScores:
-    seeds = sorted({result.member.seed for result in trained})  # as comparing has them
-    by_seed = [[r for r in trained if r.member.seed == seed] for seed in seeds]
-    predictions = _gather_test(data, by_seed, ordered)
+def _score_fraction(data: TrainingData, trained: list[MemberResult]) -> FractionScores:
+    by_seed = _group_by_seed(trained)
+    predictions = _gather_test(data, by_seed)
     return FractionScores(
         fraction=trained[0].member.fraction,
         train_samples=float(np.mean([len(result.member.train) for result in trained])),
@@ -158,19 +193,28 @@ def _score_fraction(
     )
 
 
-def _gather_test(
-    data: TrainingData, by_seed: list[list[MemberResult]], ordered: bool
-) -> LabelledPredictions:
+def _group_by_seed(trained: list[MemberResult]) -> list[list[MemberResult]]:
+    """The trainings of each seed, the seeds ascending, as comparing has them."""
+    seeds = sorted({result.member.seed for result in trained})
+    return [[r for r in trained if r.member.seed == seed] for seed in seeds]
+
+
+def _list_tested(trained: list[MemberResult]) -> npt.NDArray[np.int64]:
+    """The test rows of one seed's folds, (n,)."""
+    rows: npt.NDArray[np.int64] = torch.cat([result.member.test for result in trained]).numpy()
+    return rows
+
+
+def _gather_test(data: TrainingData, by_seed: list[list[MemberResult]]) -> LabelledPredictions:
     """Each seed's probabilities for the test rows of all its folds."""
-    rows = torch.cat([result.member.test for result in by_seed[0]]).numpy()
+    rows = _list_tested(by_seed[0])
     return LabelledPredictions(
         labels=data.labels.cpu().numpy()[rows],
         groups=number_groups(data.samples)[rows],
         probabilities=np.stack(
             [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]
         ),
-        classes=data.classes,
-        ordered=ordered,
+        score=data.target.score,
     )
 
 
@@ -182,7 +226,7 @@ def write_run(run: RunContent, results: Results) -> None:
     folder, data = run.config.out, run.data
     (folder / RESULTS).unlink(missing_ok=True)
     write_json(folder / CONFIG, _describe_run(run))
-    lines = [asdict(line) for result in run.members for line in result.epochs]
+    lines = [line.to_line() for result in run.members for line in result.epochs]
     _write_table(folder / METRICS, pd.DataFrame(lines))
     _write_predictions(folder / PREDICTIONS, data, run.members)
     _write_table(folder / SEEN, _list_seen(data, run.members))
@@ -199,6 +243,9 @@ def write_run(run: RunContent, results: Results) -> None:
 def _describe_run(run: RunContent) -> dict[str, Any]:
     """The content of config.json: every option as it was resolved, and what it was used on."""
     store, data = run.store, run.data
+    asked: dict[str, Any] = {"task": run.record} if run.record else {}
+    if data.target.kind != "class":
+        asked["target"] = data.target.to_json()
     return {
         **run.config.to_json(),
         STORE_FROM_RUN: find_path_from_run(run.config.store, run.config.out),
@@ -208,10 +255,23 @@ def _describe_run(run: RunContent) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "identity": asdict(store.identity),
         PROVENANCE: (PixelOptions.from_record(store.provenance) or PixelOptions()).to_json(),
+        **describe_used_stores(run.config, store),
         "pretrained_sha256": run.pretrained_sha256,
-        "classes": data.classes,
+        "samples": _hash_parts(data, run.members),
+        "classes": data.target.names,
+        **asked,
         "versions": {name: version(name) for name in ("samcache", "torch", "torchvision")},
     }
+
+
+def _hash_parts(data: TrainingData, trained: list[MemberResult]) -> dict[str, str]:
+    """Part -> SHA-256 of its samples' ids and images, over all members, to compare runs by."""
+    found = {}
+    for split in SPLITS:
+        rows = np.unique(np.concatenate([getattr(r.member, split).numpy() for r in trained]))
+        table = data.samples[["id", "sha256"]].iloc[rows].sort_values("id")
+        found[split] = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+    return found
 
 
 def _list_seen(data: TrainingData, trained: list[MemberResult]) -> pd.DataFrame:
@@ -248,20 +308,20 @@ def _write_predictions(path: Path, data: TrainingData, trained: list[MemberResul
 
     A training at a time: a table of all would hold the probabilities of all again.
     """
-    names = np.array([data.classes[label] for label in data.labels.tolist()], dtype=object)
-    columns = [f"p_{name}" for name in data.classes]
+    target = data.target
+    labels = pd.DataFrame(target.write_labels(data.labels.cpu().numpy()))
+    subgroups = [name for name in map(str, data.samples) if name.startswith(BY)]
     with replace_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         for number, result in enumerate(trained):
-            member, roles = result.member, result.member.assign_roles(len(names))
+            member, roles = result.member, result.member.assign_roles(len(labels))
             rows = np.flatnonzero(np.isin(roles, ("val", "test")))
             samples = data.samples.iloc[rows].reset_index(drop=True)
             who = pd.DataFrame(
                 {"seed": member.seed, "fold": member.fold, "fraction": float(member.fraction)},
                 index=samples.index,
             )
-            table = samples[["id"]].assign(
-                split=roles[rows], group=samples["group"], label=names[rows]
-            )
-            chances = pd.DataFrame(result.probabilities[rows], columns=columns)
-            table = pd.concat([who, table, chances], axis=1)
+            table = samples[["id"]].assign(split=roles[rows], group=samples["group"])
+            own = labels.iloc[rows].reset_index(drop=True)
+            outputs = pd.DataFrame(result.probabilities[rows], columns=target.output_columns)
+            table = pd.concat([who, table, own, outputs, samples[subgroups]], axis=1)
             guard_cells(table).to_csv(file, index=False, header=number == 0)

@@ -25,6 +25,7 @@ from samcache.train.runs.csv_cells import guard_cells
 from samcache.train.runs.folder import refuse_links
 from samcache.train.search.database import report_database_errors
 from samcache.train.search.dimensions import Dimension
+from samcache.train.tasks.targets.base import Target
 
 try:
     import filelock
@@ -61,8 +62,9 @@ class Pruned(Exception):  # noqa: N818  (no error: a trial's end)
 class TrialsTable:
     """What a sweep found.
 
-    table: a line a trial that was begun, the best first: trial, state, val_auc (of the epoch that
-    is kept), epochs, seconds, and the options that were varied. command: trains and tests the best.
+    table: a line a trial that was begun, the best first: trial, state, val_auc (or the
+    metric that chooses epochs, of the one that is kept), epochs, seconds, and the options that were
+    varied. command: trains and tests the best.
     """
 
     table: pd.DataFrame
@@ -71,7 +73,7 @@ class TrialsTable:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep is: trials done of those to reach, the best AUC, and the trial under way."""
+    """How far a sweep is: trials done of those to reach, the best value, the trial under way."""
 
     done: int
     total: int
@@ -98,8 +100,11 @@ class Trials:
         base: TrainConfig,
         dimensions: tuple[Dimension, ...],
         description: dict[str, Any],
+        target: Target,
     ) -> None:
         self._base, self._dimensions = base, dimensions
+        self._metric = f"val_{target.selection}"
+        self._sign = -1 if target.lower_is_better else 1  # the study looks for the highest value
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interruption is no warning
         folder = base.out
         ours = (folder / LOCK).exists() or (folder / DATABASE).exists()
@@ -165,20 +170,20 @@ class Trials:
         train: TrainTrial,
         on_trial_epoch: Callable[[str], None],
     ) -> float:
-        """Train with a trial's options; the validation AUC of the epoch that is kept."""
-        aucs: list[float] = []
+        """Train with a trial's options; the value of the epoch that is kept."""
+        values: list[float] = []
 
         def on_epoch(line: EpochMetrics) -> None:
-            aucs.append(line.val_auc)
+            values.append(self._sign * line.selected)
             with self._report_errors():
-                trial.report(line.val_auc, line.epoch)
+                trial.report(values[-1], line.epoch)
                 pruned = trial.should_prune()
             on_trial_epoch(f"trial {trial.number}, epoch {line.epoch}")
             if pruned:
                 raise Pruned
 
         train(options, on_epoch)
-        return _choose_kept(aucs, options)
+        return _choose_kept(values, options)
 
     def _report_errors(self) -> AbstractContextManager[None]:
         return report_database_errors(self._database)
@@ -213,28 +218,29 @@ class Trials:
 
     @property
     def best(self) -> float | None:
-        """The highest validation AUC of a finished trial."""
+        """The best value of a finished trial, in the metric that chooses epochs."""
         finished = self._trials(_DONE[:1])
-        return max((trial.value for trial in finished if trial.value is not None), default=None)
+        values = [trial.value for trial in finished if trial.value is not None]
+        return self._sign * max(values) if values else None
 
     def make_table(self) -> TrialsTable:
         """Every trial, the best first."""
         lines = []
         for trial in self._trials(_BEGUN):
-            aucs = [auc for _, auc in sorted(trial.intermediate_values.items())]
+            values = [value for _, value in sorted(trial.intermediate_values.items())]
             seconds = trial.duration.total_seconds() if trial.duration else None
             line = {
                 "trial": trial.number,
                 "state": STATES[trial.state.name],
-                "val_auc": _choose_kept(aucs, self._base) if aucs else None,
-                "epochs": len(aucs),
+                self._metric: self._sign * _choose_kept(values, self._base) if values else None,
+                "epochs": len(values),
                 "seconds": seconds,
             }
             lines.append(line | {d.name: trial.params.get(d.name) for d in self._dimensions})
-        columns = ["trial", "state", "val_auc", "epochs", "seconds"]
+        columns = ["trial", "state", self._metric, "epochs", "seconds"]
         table = pd.DataFrame(lines, columns=columns + [d.name for d in self._dimensions])
         order = table.assign(finished=table["state"] == "finished").sort_values(
-            ["finished", "val_auc"], ascending=False, kind="stable"
+            ["finished", self._metric], ascending=[False, self._sign < 0], kind="stable"
         )
         return TrialsTable(order.drop(columns="finished"), self._make_command())
 
@@ -247,9 +253,9 @@ class Trials:
         return shlex.join(make_command(replace(chosen, seeds=TrainConfig.seeds)))
 
 
-def _choose_kept(aucs: list[float], options: TrainConfig) -> float:
-    """Of a trial's epochs the AUC of the one that is kept."""
-    return aucs[-1] if options.keep == "last" else max(aucs)
+def _choose_kept(values: list[float], options: TrainConfig) -> float:
+    """Of a trial's epochs the value of the one that is kept."""
+    return values[-1] if options.keep == "last" else max(values)
 
 
 def _open_study(

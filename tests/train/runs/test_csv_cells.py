@@ -76,7 +76,7 @@ def test_names_like_formulas_go_through_every_command(
             if column in cells:
                 assert set(cells[column]) <= {"'@a", "'+b"}, name
     shutil.copytree(run, tmp_path / "same")
-    first, second = compare((run, tmp_path / "same"), None, ("auc",))
+    first, second = compare((run, tmp_path / "same"), None, ("auc",)).rows
     assert first.summary == second.summary
 
 

@@ -17,6 +17,7 @@ from samcache.cache.store import Store
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.runs.folder import is_run_folder, lock_folder, open_run_folder
 from samcache.train.scores.bootstrap import LabelledPredictions
+from samcache.train.tasks.targets.classes import Classes
 
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
 
@@ -142,7 +143,7 @@ def test_one_patient_has_no_interval() -> None:
     labels = np.array([0, 1, 0, 1])
     probabilities = np.array([[[0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.1, 0.9]]])
     one = LabelledPredictions(
-        labels, np.zeros(4, np.int64), probabilities, ("a", "b"), ordered=False
+        labels, np.zeros(4, np.int64), probabilities, Classes(("a", "b")).score
     )
     assert {summary.interval for summary in one.summarise().values()} == {None}
 
