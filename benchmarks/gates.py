@@ -20,7 +20,8 @@ def main() -> None:
     store, run = Store(sys.argv[1]), open_predictor(Path(sys.argv[2]))
     ensemble = load_ensemble(run, member=run.members[0])
     (member,) = ensemble.members
-    shards = [part.pooled for part in predict_store(run, ensemble, store, "test") if part.pooled]
+    tested = store.samples[store.samples["split"] == "test"]
+    shards = [part.pooled for part in predict_store(run, ensemble, store, tested) if part.pooled]
     maps = {level: torch.cat([pooled[level] for pooled in shards]) for level in run.inputs}
     print("level    mean   sd over images   sd over places")
     for level, pooled in member.standardised(maps).items():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from exported_programs import not_exported
 from reported_runs import reported_runs
+from runs_of_kinds import runs_of_kinds
 from servers import aws, failing, nginx, refusing, s3, s3_server
 from stages import stage_root
 from tiny_encoder import save_tiny_checkpoint
@@ -24,7 +25,7 @@ from samcache.extract.summary import ExtractSummary
 
 # the fixtures of other modules
 __all__ = ["aws", "failing", "nginx", "refusing", "s3", "s3_server", "stage_root", "trained", "web"]
-__all__ += ["not_exported", "reported_runs"]
+__all__ += ["not_exported", "reported_runs", "runs_of_kinds"]
 
 
 def _folder_from(variable: str) -> Path:

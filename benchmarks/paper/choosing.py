@@ -23,7 +23,9 @@ from samcache.train.fit.precision import resolve_precision
 from samcache.train.fit.training import train_member
 from samcache.train.run import plan_inputs
 from samcache.train.scores.metrics import compute_accuracy, compute_macro_auc
-from samcache.train.tasks.splits import Member, plan_members, select_readable
+from samcache.train.tasks.options import STORE_LABELS
+from samcache.train.tasks.question import Question, ask
+from samcache.train.tasks.splits import Member, plan_members
 from samcache.train.tasks.trainings import Trainings
 
 CHOICES = "choices.csv"
@@ -78,13 +80,14 @@ def chosen(experiment: Experiment, dataset: Dataset, arm: str, work: Path) -> st
 
 def untested_members(store: Store, folds: int) -> list[Member]:
     """Cross-validation over train and val rows; ``test`` of a member is its held-out fold."""
-    samples = select_readable(store)
+    question = ask(store, STORE_LABELS).select_readable()
+    samples = question.samples
     places = np.flatnonzero((samples["split"] != "test").to_numpy())
     untested = samples.iloc[places].reset_index(drop=True)
     rows = torch.from_numpy(places)
     return [
         replace(m, train=rows[m.train], val=rows[m.val], test=rows[m.test])
-        for m in plan_members(untested, store.dataset.classes, (SEED,), folds)
+        for m in plan_members(Question.of_classes(untested, question.classes), (SEED,), folds)
     ]
 
 
@@ -96,7 +99,7 @@ def _score(
     precision = resolve_precision(setting.precision, device)
     config = replace(setting, device=str(device), precision=precision)
     taps = config.resolve_taps(store.identity.levels)
-    planned = Trainings(select_readable(store), members, store.dataset.classes, ())
+    planned = Trainings(ask(store, STORE_LABELS).select_readable(), members, ())
     inputs, _ = plan_inputs(config, store, planned)
     data = load_where_it_fits(inputs, config, ignore_remark, 1)
     labels = data.labels.cpu().numpy()

@@ -10,6 +10,7 @@ from candidates import CANDIDATES, SHARED, Fields
 
 from samcache.cache.store import Store
 from samcache.train.config import GATES_ALONE, TrainConfig, make_command
+from samcache.train.tasks.options import TaskOptions
 
 _UNGATED: Fields = {"attention": "none", **{n: getattr(TrainConfig, n) for n in GATES_ALONE}}
 ARMS: dict[str, Fields] = {  # what each changes in its setting, which but for none is slca's
@@ -63,7 +64,10 @@ class Experiment:
     def setting(self, dataset: Dataset, arm: str, candidate: str) -> TrainConfig:
         """How an arm is trained with a candidate's setting, seen from the work folder."""
         tuned = arm if arm in self.candidates else "slca"
-        own: Fields = {"image_size": dataset.image_size, "ordered": dataset.ordered}
+        own: Fields = {
+            "image_size": dataset.image_size,
+            "task": TaskOptions(ordered=dataset.ordered),
+        }
         how = {**self.shared, **own, **self.candidates[tuned][candidate], **ARMS[arm]}
         out = Path("runs") / dataset.name / arm
         return TrainConfig(f"{dataset.name}.zarr", out, **how)

@@ -11,7 +11,7 @@ from experiment import CURVE, PAIRS, RUNS, Dataset, Experiment, options
 from record import record, record_facts, write
 from training import note_of
 
-from samcache.train.compare import DEFAULT_METRICS, compare
+from samcache.train.compare import compare
 from samcache.train.runs.folder import RESULTS
 
 OF_MEMBERS = ("auc", "accuracy", "balanced_accuracy", "f1", "ece")
@@ -100,7 +100,7 @@ def _differences(dataset: Dataset, runs: dict[str, Path]) -> list[dict[str, Any]
 
 def _paired(run: Path, baseline: Path) -> Iterator[dict[str, Any]]:
     """A run minus another, as ``samcache compare`` has it."""
-    for row in compare((baseline, run), None, DEFAULT_METRICS):
+    for row in compare((baseline, run), None, ("auc", "accuracy")).rows:
         if (found := row.difference) is not None:
             interval = found.interval
             low, high = (interval.low, interval.high) if interval else (None, None)

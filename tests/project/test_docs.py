@@ -67,15 +67,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the documentation names it: ``images/`` with two classes, and other sources."""
     folder = tmp_path_factory.mktemp("reader")
     rng = np.random.default_rng(3)
-    lines = ["file,class"]
+    lines, facts = ["file,class"], ["image_id,sex,age"]
     for number in range(24):
         name = f"{'ab'[number % 2]}/{number:02}.png"
         pixels = rng.integers(0, 120, (20, 20), dtype=np.uint8) + np.uint8(90 * (number % 2))
         (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / "images" / name)
         lines.append(f"{name},{'ab'[number % 2]}")
+        facts.append(f"{number:02},{'fm'[number // 2 % 2]},{30 + number}")
     shutil.copytree(folder / "images" / "a", folder / "new-images")
     (folder / "labels.csv").write_text("\n".join(lines))
+    (folder / "metadata.csv").write_text("\n".join(facts))
     write_npz(folder / "breastmnist.npz", (12, 6, 6))
     save_tiny_checkpoint(folder / "medsam_vit_b.pth")
     return folder
