@@ -254,3 +254,23 @@ def test_a_run_alone_predicts_and_is_exported(
     tested = open_run(tmp_path / "run").tests[1.0].groupby("id")[columns].mean()
     given = found.set_index("id").loc[tested.index, columns]
     np.testing.assert_allclose(given, tested, rtol=1e-4, atol=1e-5)
+
+
+def test_the_labels_of_an_npz_with_several_labels_are_findings(
+    run_extract: Extract, tmp_path: Path
+) -> None:
+    """ChestMNIST's layout, with synthetic images: the file is the source and the table."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in {"train": 24, "val": 8, "test": 8}.items():
+        labels = rng.permuted(np.arange(count)[:, None].repeat(3, axis=1), axis=0) % 2
+        noise = rng.integers(0, 90, (count, 20, 20))
+        arrays[f"{split}_images"] = (noise + 60 * labels[:, :1, None]).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels.astype(np.uint8)
+    np.savez(tmp_path / "chest.npz", **arrays)
+    store, _ = run_extract(source=tmp_path / "chest.npz")
+    task = TaskOptions(labels=tmp_path / "chest.npz", kind="multilabel")
+    results = train(quick(store, tmp_path / "run", task=task, join=True))
+    assert results.classes == ("0", "1", "2")
+    assert {"auc", "accuracy", "auc:0", "prevalence:2"} <= results.fractions[0].metrics.keys()
+    assert results.fractions[0].metrics["prevalence:1"].mean == pytest.approx(0.5)
