@@ -179,7 +179,9 @@ def _list_fractions(run: ReportedRun) -> list[dict[str, Any]]:
 
 def _list_settings(run: ReportedRun) -> dict[str, dict[str, str]]:
     """Everything of config.json, by what it describes; hashes in full."""
-    config = {name: value for name, value in run.config.items() if name != "classes"}
+    config = {
+        name: value for name, value in run.config.items() if name not in ("classes", "samples")
+    }
     identity, versions = config.pop("identity"), config.pop("versions")
     features = {
         f"Features of {used['name']} (the store's identity)": used["identity"]
