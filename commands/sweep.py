@@ -39,7 +39,8 @@ def sweep(
 ) -> None:
     """Search for the options that train best on STORE, or on several stores as train joins them.
 
-    Sweep loads the store once, and compares trials by validation AUC; the test split is not used.
+    Sweep loads the store once, and compares trials by validation AUC, or by the metric of the
+    kind of answer; the test split is not used.
     Optuna's TPE proposes values, and trials whose AUC stays below the median are cut short. At
     the end sweep prints the command that trains and tests the best options. Any number of
     processes may share a folder. The same command resumes an interrupted sweep, and more --trials

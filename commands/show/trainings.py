@@ -82,7 +82,8 @@ def show_sweep_progress(
     with _show_bar(console, *after) as (show, copy):
 
         def show_sweep(now: SweepProgress) -> None:
-            note = "" if now.best is None else f"best validation AUC {now.best:.3f}"
+            metric = name_selection(now.metric)
+            note = "" if now.best is None else f"best validation {metric} {now.best:.3f}"
             show(now.done, now.total, now.trial, note)
 
         yield show_sweep, copy
@@ -289,7 +290,9 @@ def describe_trials(found: TrialsTable) -> list[Part]:
     parts: list[Part] = [make_table(rows, list(map(str, shown)), right=numbers), ""]
     parts.append(", ".join(f"{counts[state]} {state}" for state in _STATES if state in counts))
     if found.command is not None:
-        parts += ["trials were compared by validation AUC; to train and test the best:", ""]
+        metric = next(name for name in found.table if str(name).startswith("val_"))
+        by = name_selection(str(metric).removeprefix("val_"))
+        parts += [f"trials were compared by validation {by}; to train and test the best:", ""]
         parts.append(found.command)
     return parts
 

@@ -73,11 +73,15 @@ class TrialsTable:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep is: trials done of those to reach, the best value, the trial under way."""
+    """How far a sweep is: trials done of those to reach, the best value, the trial under way.
+
+    metric: of validation, by which trials are compared.
+    """
 
     done: int
     total: int
     best: float | None
+    metric: str
     trial: str = ""
 
 
@@ -103,7 +107,8 @@ class Trials:
         target: Target,
     ) -> None:
         self._base, self._dimensions = base, dimensions
-        self._metric = f"val_{target.selection}"
+        self._selection = target.selection
+        self._metric = f"val_{target.selection}"  # its column
         self._sign = -1 if target.lower_is_better else 1  # the study looks for the highest value
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # an interruption is no warning
         folder = base.out
@@ -125,10 +130,10 @@ class Trials:
         try:
             with self._take_part(count):
                 while (done := self.done) < count:
-                    progress = SweepProgress(done, count, self.best)
+                    progress = SweepProgress(done, count, self.best, self._selection)
                     on_progress(progress)
                     self._run_trial(train, partial(_announce, on_progress, progress))
-            on_progress(SweepProgress(done, count, self.best))
+            on_progress(SweepProgress(done, count, self.best, self._selection))
         finally:
             table = self.make_table()
             with replace_file(self._base.out / TABLE) as part:

@@ -17,7 +17,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.cli import cli
-from samcache.commands.show.trainings import describe_results
+from samcache.commands.show.trainings import describe_results, describe_trials
 from samcache.train import run as run_module
 from samcache.train.evaluate import evaluate
 from samcache.train.probe import probe
@@ -25,6 +25,8 @@ from samcache.train.report.page import write_report
 from samcache.train.run import train
 from samcache.train.runs.ensemble import open_predictor
 from samcache.train.runs.run import open_run
+from samcache.train.search.dimensions import parse_search
+from samcache.train.sweep import SweepConfig, sweep
 from samcache.train.tasks.options import TaskOptions
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -254,6 +256,19 @@ def test_a_run_alone_predicts_and_is_exported(
     tested = open_run(tmp_path / "run").tests[1.0].groupby("id")[columns].mean()
     given = found.set_index("id").loc[tested.index, columns]
     np.testing.assert_allclose(given, tested, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sweep_looks_for_the_best_value_of_the_kind(
+    store: Store, table: Path, tmp_path: Path
+) -> None:
+    task = TaskOptions(labels=table, **KINDS["number"])
+    base = quick(store, tmp_path / "sweep", task=task, seeds=(0,), attention="none")
+    found = sweep(SweepConfig(base, parse_search(("lr=1e-5|1e-2",)), 2))
+    best, worst = found.table["val_mae"]
+    assert best <= worst, "the lowest error is the best"
+    assert found.command is not None
+    assert "--target age --kind number --unit years" in found.command
+    assert "compared by validation mean absolute error" in text_of(describe_trials(found))
 
 
 def test_the_labels_of_an_npz_with_several_labels_are_findings(
