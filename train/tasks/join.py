@@ -63,7 +63,7 @@ def join_samples(samples: pd.DataFrame, table: LabelTable, used: tuple[str, ...]
 
     samples: n samples with the columns id, group and sha256. Ids are compared as they are, or
     without suffix or folder where more of them match so and none becomes ambiguous. Raises
-    ConfigError where nothing matches, where two samples get one name, and where rows of one name
+    ConfigError where nothing matches, where two samples get one name, and where rows of a sample
     disagree in a used column.
     """
     own = samples[_COLUMNS[table.by]].astype(str)
@@ -77,10 +77,12 @@ def join_samples(samples: pd.DataFrame, table: LabelTable, used: tuple[str, ...]
         raise _refuse_empty(samples, own, table)
     if table.by == "id":
         _refuse_ambiguous(own, named, table)
-    first = _find_first_rows(theirs, table, used)
-    rows = ours.map(first).where(ours != "").fillna(-1).to_numpy(dtype=np.int64)
-    here = theirs.isin(set(named))
-    return Join(table, rows, how, int(theirs[here].duplicated().sum()), int((~here).sum()))
+    here = theirs.isin(set(named)).to_numpy()
+    first = _find_first_rows(theirs[here], table, used)
+    rows = ours.map(pd.Series(np.flatnonzero(here)[first], theirs[here].iloc[first]))
+    rows = rows.where(ours != "").fillna(-1)
+    repeated = int(here.sum()) - len(first)
+    return Join(table, rows.to_numpy(dtype=np.int64), how, repeated, int((~here).sum()))
 
 
 def _keep(name: str) -> str:
@@ -137,7 +139,7 @@ def _refuse_empty(samples: pd.DataFrame, own: pd.Series, table: LabelTable) -> C
 
 
 def _refuse_ambiguous(own: pd.Series, named: pd.Series, table: LabelTable) -> None:
-    """Raise ConfigError where two samples, or two rows of different names, get one name."""
+    """Raise ConfigError where two samples get one name."""
     twice = named[named.duplicated(keep=False)]
     if len(twice):
         both = own[twice.index[twice == twice.iloc[0]]]
@@ -150,8 +152,8 @@ def _refuse_ambiguous(own: pd.Series, named: pd.Series, table: LabelTable) -> No
 
 def _find_first_rows(
     theirs: pd.Series, table: LabelTable, used: tuple[str, ...]
-) -> "pd.Series[int]":
-    """Name -> the place of its first row; raises ConfigError where rows of a name disagree."""
+) -> npt.NDArray[np.integer]:
+    """The place of each name's first row; raises ConfigError where rows of a name disagree."""
     twice = theirs[theirs.duplicated(keep=False)]
     said = table.columns.loc[twice.index, list(used)].assign(name=twice)
     odd = said.drop_duplicates()
@@ -164,5 +166,4 @@ def _find_first_rows(
             f"{table.path}, lines {lines[0]} and {lines[1]} disagree on {name!r}: {column} is "
             f"{odd.loc[lines[0], column]!r} and {odd.loc[lines[1], column]!r}: keep one row"
         )
-    places = pd.Series(np.arange(len(theirs)), index=theirs.to_numpy())
-    return places[~places.index.duplicated()]
+    return np.flatnonzero(~theirs.duplicated().to_numpy())

@@ -1,15 +1,14 @@
 """A table of labels: which of its columns names samples, and what the others say of them."""
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.files.digest import hash_file
+from samcache.cache.files.npz_arrays import read_npz_arrays
 from samcache.cache.files.text_table import SAVE_AS_CSV, SPREADSHEETS, read_table
 from samcache.cache.format.samples import SPLITS
 
@@ -110,26 +109,19 @@ def _plain(name: str) -> str:
 def read_npz_labels(path: Path) -> pd.DataFrame:
     """The labels of a MedMNIST file as text: columns id, split, and "0", "1", … for each label.
 
-    Raises ConfigError for a file of another layout.
+    Raises SourceError for a damaged file, ConfigError for one of another layout.
     """
-    tables = []
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for split in SPLITS:
-                if f"{split}_labels" in file:
-                    labels = file[f"{split}_labels"]
-                    labels = labels.reshape(len(labels), -1)
-                    ids = [f"{split}/{place:06d}" for place in range(len(labels))]
-                    table = pd.DataFrame(labels.astype(str), columns=None).rename(columns=str)
-                    tables.append(table.assign(id=ids, split=split))
-    except (ValueError, OSError, zipfile.BadZipFile, TypeError, IndexError):
-        raise ConfigError(
-            f"{path} is not a readable .npz, but damaged or cut short: download it again"
-        ) from None
-    if not tables:
+    found, _ = read_npz_arrays(path, [f"{split}_labels" for split in SPLITS])
+    if not found:
         raise ConfigError(
             f"{path} should hold MedMNIST's arrays train_labels, val_labels and test_labels: give "
             "such a file, or a table"
         )
-    found = pd.concat(tables, ignore_index=True)
-    return found.set_axis(range(1, len(found) + 1)).fillna("")
+    tables = []
+    for split in SPLITS:
+        if (labels := found.get(f"{split}_labels")) is not None:
+            ids = [f"{split}/{place:06d}" for place in range(len(labels))]
+            table = pd.DataFrame(labels.reshape(len(labels), -1).astype(str)).rename(columns=str)
+            tables.append(table.assign(id=ids, split=split))
+    whole = pd.concat(tables, ignore_index=True)
+    return whole.set_axis(range(1, len(whole) + 1)).fillna("")

@@ -90,9 +90,24 @@ def ask(store: Store, options: TaskOptions, target: Target | None = None) -> Que
     """
     of_columns = options.labels is not None or options.names_columns
     question = (_ask_table if of_columns else _ask_store)(store, options, target)
+    _refuse_idle_options(options, question.target)
     if options.splits is not None:
         question = _take_splits(question, options)
     return question
+
+
+def _refuse_idle_options(options: TaskOptions, target: Target) -> None:
+    """Raise ConfigError for an option that says nothing for the kind of answer."""
+    for name, given, kind in (
+        ("unit", options.unit, "number"),
+        ("ordered", options.ordered, "class"),
+    ):
+        if given and target.kind != kind:
+            raise ConfigError(
+                f"{name} is an option of the kind {kind}, and the kind is {target.kind}: leave it "
+                "out, or choose the kind",
+                hint=f"{name} kind",
+            )
 
 
 def _ask_store(store: Store, options: TaskOptions, given: Target | None) -> Question:

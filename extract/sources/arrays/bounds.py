@@ -9,12 +9,12 @@ from typing import Any
 import h5py
 
 from samcache.cache.errors import ImageError, SourceError
+from samcache.cache.files.npz_arrays import MOST_PACKED
 from samcache.cache.memory import free_memory
 from samcache.cache.text import describe_bytes
 
 _DEFLATE = 1  # HDF5's number for it
 _CHECKSUM_OR_ORDER = frozenset({2, 3, 5, 6})  # shuffle, fletcher32, nbit, scaleoffset
-MOST_PACKED = 1032  # bytes that one byte can stand for, by deflate's limit
 _MOST_CHUNK = 1 << 30  # bytes unpacked; a whole chunk is unpacked for one row of it
 _UNCHECKED = 256 << 10  # bytes packed, which unpack to 0.3 GB at most
 

@@ -1,35 +1,21 @@
 """MedMNIST's .npz files: train, val and test images, with or without a label each."""
 
 import hashlib
-import io
-import math
-import zipfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from samcache.cache.errors import SourceError
-from samcache.cache.files.failed_download import describe_failed_download
+from samcache.cache.files.npz_arrays import Array, read_npz_arrays
 from samcache.cache.format.samples import NO_LABEL, SPLITS
 from samcache.cache.labels.classes import index_classes
-from samcache.cache.memory import free_memory
 from samcache.cache.progress import Remark
-from samcache.cache.text import describe_bytes
 from samcache.extract.images.decode import pixels_to_image
-from samcache.extract.sources.arrays.bounds import MOST_PACKED
 from samcache.extract.sources.base import Source, SourceImage
 
-Array = npt.NDArray[np.generic]
-
 _PARTS = ("images", "labels")
-_LONGEST_HEADER = 1 << 16  # bytes; NumPy reads 10,000
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 class NpzSource(Source):
@@ -91,22 +77,8 @@ def open_npz(path: Path, no_labels: bool = False) -> NpzSource:
 def _read_arrays(path: Path, no_labels: bool) -> dict[str, tuple[Array, Array]]:
     """Split -> images, and labels (n, L); L is 0 where there are none."""
     parts = _PARTS[:1] if no_labels else _PARTS
-    try:
-        if instead := describe_failed_download(path):
-            raise SourceError(f"{path} {instead}")
-        with zipfile.ZipFile(path) as archive:
-            there = {name.removesuffix(".npy") for name in archive.namelist()}
-            used = there.intersection(f"{split}_{part}" for split in SPLITS for part in parts)
-            _refuse_too_large(path, sum(_count_claimed_bytes(path, archive, name) for name in used))
-            found = {name: _read_array(archive, name) for name in sorted(used)}
-    except SourceError:
-        raise
-    except MemoryError as error:
-        raise SourceError(f"{path} needs more memory than there is: {error}") from None
-    except Exception:  # zip, its decoders and NumPy fail each in its own manner
-        raise SourceError(
-            f"{path} is not a readable .npz, but damaged or cut short: download it again"
-        ) from None
+    names = {f"{split}_{part}" for split in SPLITS for part in parts}
+    found, there = read_npz_arrays(path, names)
     labelled = any(name.endswith(_PARTS[1]) for name in found)
     splits = {
         split: _split_arrays(path, split, found, labelled)
@@ -119,43 +91,6 @@ def _read_arrays(path: Path, no_labels: bool) -> dict[str, tuple[Array, Array]]:
             f"{', '.join(sorted(there)) or 'nothing'}"
         )
     return splits
-
-
-def _count_claimed_bytes(path: Path, archive: zipfile.ZipFile, name: str) -> int:
-    """Count the bytes of one array by its header; raises SourceError for objects, bad headers."""
-    member = archive.getinfo(f"{name}.npy")
-    with archive.open(member) as packed:  # a header may claim, and unpack to, 4 GB
-        file = io.BytesIO(packed.read(_LONGEST_HEADER))
-    version = np.lib.format.read_magic(file)
-    shape, _, dtype = _HEADERS[version](file)
-    if dtype.hasobject:
-        raise SourceError(
-            f"{path} holds pickled objects, which can run code: save it again as plain uint8 and "
-            "integer arrays"
-        )
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed > min(member.file_size, MOST_PACKED * path.stat().st_size):
-        raise SourceError(
-            f"{path} is damaged: {name} claims {claimed / 1e9:.1f} GB, more than the file can "
-            "hold: download it again"
-        )
-    return claimed
-
-
-def _refuse_too_large(path: Path, need: int) -> None:
-    """Raise SourceError before memory is filled: zeros are packed a thousandfold."""
-    free = free_memory()
-    if need > free:
-        raise SourceError(
-            f"{path} holds {describe_bytes(need)} unpacked, and {describe_bytes(free)} of memory "
-            "are free: write its images to files or HDF5, which are read one by one"
-        )
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    with archive.open(f"{name}.npy") as file:
-        values: Array = np.lib.format.read_array(file, allow_pickle=False)
-    return values
 
 
 def _split_arrays(

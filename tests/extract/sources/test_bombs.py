@@ -192,9 +192,9 @@ import sys
 from pathlib import Path
 import pyarrow.parquet
 from samcache.extract.sources.arrays import bounds
-from samcache.extract.sources.arrays import npz as npz_source
+from samcache.cache.files import npz_arrays
 from samcache.cache.files import parquet as parquet_table
-for reader in (bounds, npz_source, parquet_table):
+for reader in (bounds, npz_arrays, parquet_table):
     reader.free_memory = lambda: 4 << 30
 from samcache.extract.sources.options import SourceOptions
 from samcache.extract.sources.open import open_source"""

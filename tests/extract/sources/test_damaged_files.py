@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from samcache.cache.errors import CheckpointError, SourceError
+from samcache.cache.files import npz_arrays
 from samcache.cli import cli
 from samcache.extract.encoders.weights import read_checkpoint
-from samcache.extract.sources.arrays import npz as npz_source
 from samcache.extract.sources.open import open_source
 from samcache.extract.sources.options import SourceOptions
 
@@ -99,7 +99,7 @@ def test_an_npz_larger_than_memory_is_refused_before_it_is_read(
     labels, path = np.arange(40) % 2, tmp_path / "a.npz"
     zeros = np.zeros((40, 100, 100), np.uint8)
     np.savez_compressed(path, train_images=zeros, train_labels=labels, test_images=zeros)
-    monkeypatch.setattr(npz_source, "free_memory", lambda: 700_000)
+    monkeypatch.setattr(npz_arrays, "free_memory", lambda: 700_000)
     monkeypatch.setattr(np.lib.format, "read_array", lambda *_, **__: pytest.fail("it is read"))
     with pytest.raises(SourceError, match=r"800\.\d kB unpacked, and 700\.0 kB of memory are"):
         open_source(path, READING)

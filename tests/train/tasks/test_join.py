@@ -91,6 +91,13 @@ def test_a_store_that_knows_no_case_says_so(tmp_path: Path) -> None:
         join_samples(plain, open_label_table(path, None), ("y",))
 
 
+def test_rows_of_other_images_may_disagree(tmp_path: Path) -> None:
+    text = "id,y\na.png,1\nc.png,0\nold/z.png,1\nnew/z.png,0\n"
+    found = join(tmp_path, text)
+    assert found.take("y", "target").tolist() == ["1", "", "0"]
+    assert found.describe().endswith("2 rows of other images")
+
+
 def test_numbers_of_a_uid_are_no_suffix(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("id,y\n1.2.840.1,1\n1.2.840.2,0\n")

@@ -1,5 +1,7 @@
 """One store answers many questions: tables of labels from training to prediction."""
 
+import io
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from quick_training import quick
 from shown import text_of
 from tiny_extraction import Extract
 
-from samcache.cache.errors import ConfigError
+from samcache.cache.errors import ConfigError, SourceError
 from samcache.cache.progress import Remark
 from samcache.cache.store import Store
 from samcache.cli import cli
@@ -27,6 +29,7 @@ from samcache.train.runs.ensemble import open_predictor
 from samcache.train.runs.run import open_run
 from samcache.train.search.dimensions import parse_search
 from samcache.train.sweep import SweepConfig, sweep
+from samcache.train.tasks.label_table import open_label_table
 from samcache.train.tasks.options import TaskOptions
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -206,6 +209,8 @@ def test_images_whose_findings_are_all_unknown_are_left_out(
         ({}, "needs the name of the column with the answer"),
         ({"target": ("side",), "loss": "huber"}, "loss huber is not one for the kind class"),
         ({"target": ("age",)}, "choose number, ordinal or class"),
+        ({"target": ("side",), "unit": "mm"}, "unit is an option of the kind number, and the kin"),
+        ({"target": ("grade",), "kind": "ordinal", "ordered": True}, "ordered is an option of the"),
         ({"target": ("side",), "by": ("site",)}, "has no column 'site'"),
     ],
 )
@@ -289,3 +294,14 @@ def test_the_labels_of_an_npz_with_several_labels_are_findings(
     assert results.classes == ("0", "1", "2")
     assert {"auc", "accuracy", "auc:0", "prevalence:2"} <= results.fractions[0].metrics.keys()
     assert results.fractions[0].metrics["prevalence:1"].mean == pytest.approx(0.5)
+
+
+def test_a_label_file_that_unpacks_to_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        head = io.BytesIO()
+        claim = {"descr": "|u1", "fortran_order": False, "shape": (1 << 40,)}
+        np.lib.format.write_array_header_1_0(head, claim)
+        file.writestr("train_labels.npy", head.getvalue() + bytes(1000))
+    with pytest.raises(SourceError, match=r"train_labels claims 1099\.5 GB, more than"):
+        open_label_table(path, None)
