@@ -11,10 +11,11 @@ claim to the last commit: reading, decoding, scaling, encoding, pooling, statist
 writing with fsync. "Waits" is the share of that time in which the encoder loop has no images to go
 on with. CPU seconds are those of the whole process, all threads: where the encoder is on the CPU
 their ratio is the extra work, and other load on the machine, which shifts wall times, moves it
-less. It still moves the bare loop, whose threads share one batch and wait busily for each other;
-with --threads 1 nothing waits, and the ratio is good on a busy machine too. With --memory, the peak
-memory of extractions of so many images, each a process of its own; the encoder does nothing there,
-so that reading and writing run as fast as they can and whatever piles up is seen.
+less. It still moves the bare loop, whose threads share one batch and probably wait busily for each
+other. With --threads 1 nothing waits, and the ratio is repeatable on a busy machine. With --memory,
+the peak
+memory of extractions of so many images, each a process of its own. The encoder does nothing there,
+so reading and writing run as fast as they can, and the figure shows what accumulates in memory.
 """
 
 import json

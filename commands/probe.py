@@ -18,7 +18,7 @@ from samcache.train.tasks.options import TaskOptions
 if TYPE_CHECKING:
     from samcache.commands.show.tables import Part
     from samcache.train.probe import ProbeResults
-    from samcache.train.probe_stores import StoresProbed
+    from samcache.train.probes.stores import StoresProbed
 
 
 @click.command()
@@ -47,7 +47,7 @@ def probe(stores: tuple[str, ...], as_json: bool, task: TaskOptions) -> None:
         results, parts = _probe_one(stores[0], task)
     else:
         results, parts = _probe_each(stores, task)
-    for line in results.told:
+    for line in results.notes:
         remark(make_console(), line)
     for line in results.remarks:
         remark(make_console(), f"warning: {line}")
@@ -70,7 +70,7 @@ def _probe_each(stores: tuple[str, ...], task: TaskOptions) -> tuple[StoresProbe
     from samcache.cache.store import Store
     from samcache.commands.show.probed_stores import describe_probed_stores
     from samcache.train.data.joined_store import JoinedStore, name_stores
-    from samcache.train.probe_stores import probe_stores
+    from samcache.train.probes.stores import probe_stores
 
     results = probe_stores(JoinedStore(name_stores(stores), list(map(Store, stores))), task)
     return results, describe_probed_stores(results)

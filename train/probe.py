@@ -1,57 +1,12 @@
-"""``samcache probe``: fit simple classifiers to each level, without training a network."""
+"""``samcache probe``: fit simple models to each level, without training a network."""
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from sklearn.preprocessing import StandardScaler
-
-from samcache.cache.format.layout import STATISTICS
-from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
-from samcache.train.data.spreads import LEAST_DEVIATION
-from samcache.train.model.probes import list_probes
-from samcache.train.scores.bootstrap import Interval, LabelledPredictions
-from samcache.train.scores.format import choose_headlines
-from samcache.train.scores.metrics import Floats, Ints
+from samcache.train.probes.fit import ProbedRows, ProbeScores, read_probed_features
 from samcache.train.tasks.options import STORE_LABELS, TaskOptions
-from samcache.train.tasks.question import Question
-from samcache.train.tasks.targets.base import Labels, Target
-from samcache.train.tasks.trainings import Trainings, plan_trainings
-
-
-@dataclass(frozen=True)
-class Tested:
-    """A metric of the test rows, with its interval over them."""
-
-    value: float
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
-class ProbeScores:
-    """One probe of one set of features.
-
-    chosen: C of the regression, a of ridge, k of the neighbours, s, the shrinkage, of LDA. level:
-    a level's name for its map's means; "all": those of all levels; "+spread": those and the
-    logarithms of the deviations within each map.
-    """
-
-    level: str
-    probe: str
-    chosen: float
-    val: float  # of the metric that chooses, the first of ``test``
-    test: dict[str, Tested]  # the two metrics that a short table shows
-
-    def to_json(self) -> dict[str, Any]:
-        """All of it as plain values: val_NAME, and test_NAME and NAME_interval of each metric."""
-        line: dict[str, Any] = {"level": self.level, "probe": self.probe, "chosen": self.chosen}
-        line[f"val_{next(iter(self.test))}"] = self.val
-        for name, tested in self.test.items():
-            interval = asdict(tested.interval) if tested.interval else None
-            line |= {f"test_{name}": tested.value, f"{name}_interval": interval}
-        return line
+from samcache.train.tasks.trainings import plan_trainings
 
 
 @dataclass(frozen=True)
@@ -64,13 +19,13 @@ class ProbeResults:
     samples: dict[str, int]
     scores: list[ProbeScores]
     remarks: tuple[str, ...] = ()  # on the samples, a line each
-    told: tuple[str, ...] = ()  # how the labels were found, a line each
+    notes: tuple[str, ...] = ()  # how the labels were found, a line each
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
         values = {**asdict(self), "scores": [one.to_json() for one in self.scores]}
-        if not self.told:
-            del values["told"]
+        if not self.notes:
+            del values["notes"]
         return values
 
 
@@ -89,95 +44,5 @@ def probe(store: Store, task: TaskOptions = STORE_LABELS) -> ProbeResults:
         probed.count_samples(),
         [one.scores for one in probed.fit_probes(features)],
         planned.remarks,
-        planned.question.told,
+        planned.question.notes,
     )
-
-
-@dataclass(frozen=True)
-class FittedProbe:
-    """A probe's scores, and its test metrics as numbers: (1,) each, and (R, 1) in resamples."""
-
-    scores: ProbeScores
-    plain: dict[str, Floats]
-    resampled: dict[str, Floats]
-
-
-@dataclass(frozen=True)
-class ProbedRows:
-    """A question to n samples, and the rows of train, val and test."""
-
-    question: Question
-    rows: dict[str, Ints]
-
-    @classmethod
-    def of(cls, planned: Trainings) -> "ProbedRows":
-        """The rows of the one training that is planned."""
-        (member,) = planned.members
-        parts = {"train": member.train, "val": member.val, "test": member.test}
-        return cls(planned.question, {split: part.numpy() for split, part in parts.items()})
-
-    def count_samples(self) -> dict[str, int]:
-        """Split -> its samples."""
-        return {split: len(part) for split, part in self.rows.items()}
-
-    def score_majority(self) -> float | None:
-        """The accuracy of always naming the commonest training class; None without classes."""
-        if not self.question.target.graded:
-            return None
-        labels, rows = self.question.labels, self.rows
-        commonest = np.bincount(labels[rows["train"]]).argmax()
-        return float((labels[rows["test"]] == commonest).mean())
-
-    def fit_probes(self, features: dict[str, Floats]) -> Iterator[FittedProbe]:
-        """Every probe of every set of features (n, C), chosen on validation."""
-        target, labels, rows = self.question.target, self.question.labels, self.rows
-        groups = number_groups(self.question.samples)[rows["test"]]
-        for level, values in features.items():
-            probes = list_probes(target.kind, len(target.names), len(rows["train"]))
-            for name, candidates in probes.items():
-                chosen, val, test = _fit_and_choose(target, candidates, values, labels, rows)
-                found = LabelledPredictions(labels[rows["test"]], groups, test[None], target.score)
-                plain, resampled = found.score_trainings(), found.score_resamples()
-                names = sorted(choose_headlines(plain), key=lambda n: n != target.selection)
-                tested = {
-                    metric: Tested(float(plain[metric][0]), Interval.of(resampled[metric][:, 0]))
-                    for metric in names
-                }
-                scores = ProbeScores(level, name, chosen, val, tested)
-                yield FittedProbe(
-                    scores, {n: plain[n] for n in names}, {n: resampled[n] for n in names}
-                )
-
-
-def read_probed_features(store: Store, rows: Ints) -> dict[str, Floats]:
-    """What is probed, name -> (n, C) float32: each level's means, those of all, all's spreads too.
-
-    From the store's statistics, so that no map is read. rows: (n,) of the arrays, ascending.
-    """
-    shards = [store.layout.find_rows(shard) for shard in sorted(store.commits)]
-    kept = [rows[(rows >= start) & (rows < stop)] - start for start, stop in shards]
-    parts = [store.read(STATISTICS, *shard)[own] for shard, own in zip(shards, kept, strict=True)]
-    means, variances = np.concatenate(parts).swapaxes(0, 1)
-    spreads = np.log(np.sqrt(variances) + LEAST_DEVIATION)
-    levels = {level: means[:, place] for level, place in store.layout.channels.items()}
-    return {**levels, "all": means, "+spread": np.concatenate([means, spreads], axis=1)}
-
-
-def _fit_and_choose(
-    target: Target,
-    candidates: dict[float, Any],
-    features: Floats,
-    labels: Labels,
-    rows: dict[str, Ints],
-) -> tuple[float, float, Floats]:
-    """The best on validation, its metric there, and its outputs for the test rows."""
-    train, val, test = rows["train"], rows["val"], rows["test"]
-    fitted = {}
-    for value, model in candidates.items():
-        scaler = StandardScaler().fit(features[train])
-        model.fit(scaler.transform(features[train]), labels[train])
-        scores = target.validate(labels[val], model.predict_proba(scaler.transform(features[val])))
-        fitted[value] = scores, model
-    chosen = max(fitted, key=lambda value: target.rank_epoch(fitted[value][0], 0.0))
-    scores, model = fitted[chosen]
-    return chosen, scores[target.selection], model.predict_proba(scaler.transform(features[test]))

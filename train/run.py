@@ -85,7 +85,7 @@ def _prepare(
     with distributed.let_first_finish():
         store = open_stores(config, on_remark, on_copy)
     planned = plan_trainings(store, config.seeds, config.folds, config.fractions, config.task)
-    for line in planned.question.told:
+    for line in planned.question.notes:
         on_remark(Remark(line))
     for remark in planned.remarks:
         on_remark(Remark(f"warning: {remark}"))

@@ -64,7 +64,7 @@ def sweep(
     if base.compile:  # whose machinery takes a second to import
         torch._dynamo.config.recompile_limit = _PROGRAMS
     planned = plan_trainings(store, base.seeds, task=base.task)
-    for line in planned.question.told:
+    for line in planned.question.notes:
         on_remark(Remark(line))
     for remark in planned.remarks:
         on_remark(Remark(f"warning: {remark}"))

@@ -82,7 +82,7 @@ def describe_changes(found: ExtractSummary | Plan) -> list[str]:
         f"with other bytes in the source: {redone}": changes.changed,
         f"with another class in the source: {corrected}": changes.relabelled,
         f"with another split, group or kept value in the source: {followed}": changes.regrouped,
-        "unreadable before, but changed or restored: read again": changes.mended,
+        "unreadable before, now changed or restored: read again": changes.mended,
         "cannot be read now: kept unchanged": changes.unreachable,
     }
     lines = [

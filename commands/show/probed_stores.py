@@ -12,7 +12,7 @@ from samcache.train.scores.format import format_interval, name_selection
 if TYPE_CHECKING:
     from samcache.commands.show.tables import Part
     from samcache.train.compare import Difference
-    from samcache.train.probe_stores import StoreScores, StoresProbed
+    from samcache.train.probes.stores import StoreScores, StoresProbed
 
 
 def describe_probed_stores(results: StoresProbed) -> list[Part]:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from samcache.train.export import Exported
     from samcache.train.fit.progress import TrainingProgress
     from samcache.train.fit.training import EpochMetrics
-    from samcache.train.probe import ProbeResults, ProbeScores
+    from samcache.train.probe import ProbeResults
+    from samcache.train.probes.fit import ProbeScores
     from samcache.train.report.page import Written
     from samcache.train.runs.write_run import FractionScores, MemberScores, Results
     from samcache.train.scores.bootstrap import Interval, Summary

@@ -34,7 +34,7 @@ class BatchEncoder:
     identity: Identity
 
     def compute_maps(self, images: list[ReadyImage], view: int = 0) -> dict[str, Tensor]:
-        """Every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
+        """Compute every level's unpooled maps of one view, (B, C, H, W) float32 on the device."""
         frames = self._copies.upload([image.frames[view] for image in images])
         extents = [image.extents[view] for image in images]
         maps = self.model(normalise(frames, extents, self.identity.preprocessing))

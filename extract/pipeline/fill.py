@@ -20,7 +20,7 @@ _WRITERS = 3  # shards written at the same time, where writing is slower than en
 def fill(
     work: Work, encoder: ShardEncoder, writer: Writer, on_wait: Callable[[int], None]
 ) -> Filled:
-    """Encode and commit what is pending; what this process committed.
+    """Encode and commit the pending shards; returns what this process committed.
 
     Shards that another process holds are waited for, and taken over where it dies; ``on_wait`` is
     told how many. Of a job's ranks only rank 0 waits, the others end when nothing is free. With
@@ -42,10 +42,10 @@ def fill(
 
 
 def _encode_shards(work: Work, shards: list[int], encoder: ShardEncoder, writer: Writer) -> Filled:
-    """Encode those shards that nobody else holds; what was committed.
+    """Encode the shards that no other process holds; returns what was committed.
 
-    In memory are the images of twice what is encoded at a time and a few more that are read, and
-    the content of at most three shards on their way out besides the one or two being filled.
+    Holds at most two batches of decoded images and a few more, plus three finished shards waiting
+    to be written and one or two that are being filled.
     """
     filled = Filled()
     writing: deque[Future[Filled]] = deque()
@@ -62,7 +62,7 @@ def _encode_shards(work: Work, shards: list[int], encoder: ShardEncoder, writer:
 
 
 def _commit_shard(work: Work, full: OpenShard, claim: Claim) -> Filled:
-    """Commit a shard and release its claim; its images, or none where another's data stands."""
+    """Commit a shard and release its claim; returns its images, or none if another process won."""
     shard = full.source.shard
     with claim:
         done = commit_shard(work.store, shard, full.make_content(), claim.is_ours)

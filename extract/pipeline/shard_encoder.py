@@ -63,7 +63,7 @@ class ShardEncoder:
                 yield from self._land(flying.popleft())
 
     def _steps(self, shards: Iterable[ShardRows], lanes: Lanes) -> Iterator[_Batch | OpenShard]:
-        """Every batch once it has begun, and every shard after its last batch."""
+        """Yield every batch once it has begun, and every shard after its last batch."""
         for shard in shards:
             opened, waiting = OpenShard(shard, self.arrays), list[Row]()
             for row in shard.rows:

@@ -300,7 +300,7 @@ def test_an_image_that_was_unreadable_is_read_again_when_its_bytes_change(
     assert list(summary.unreadable) == ["train/a/0.png"]
     draw(path, 0)
     store, summary = run_extract(source=images)
-    assert "1 image unreadable before, but changed or restored: read again" in text_of(
+    assert "1 image unreadable before, now changed or restored: read again" in text_of(
         describe_summary(summary)
     )
     assert (store.samples["status"] == "ok").all()

@@ -26,7 +26,7 @@ from samcache.train.config import TrainConfig, make_command
 from samcache.train.data.joined_store import JoinedStore, name_stores
 from samcache.train.evaluate import evaluate
 from samcache.train.probe import probe
-from samcache.train.probe_stores import ALL_STORES, StoreScores, probe_stores
+from samcache.train.probes.stores import ALL_STORES, StoreScores, probe_stores
 from samcache.train.run import train
 from samcache.train.runs.ensemble import open_predictor
 from samcache.train.runs.run import open_run

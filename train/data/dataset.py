@@ -35,6 +35,10 @@ class Scale:
         """(B, C, H, W) of any dtype -> float32 in units of the training rows."""
         return values.float().sub(self.mean).div_(self.std)
 
+    def undo(self, values: Tensor) -> Tensor:
+        """(B, C) in units of the training rows -> in their own."""
+        return values * self.std.flatten() + self.mean.flatten()
+
     def to(self, device: torch.device) -> "Scale":
         """The same scale on a device."""
         return Scale(self.mean.to(device), self.std.to(device))

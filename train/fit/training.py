@@ -240,7 +240,7 @@ class _Training:
         outputs = self.data.target.activate(logits)
         if LABELS not in self.scale:
             return outputs
-        return outputs * self.scale[LABELS].std.flatten() + self.scale[LABELS].mean.flatten()
+        return self.scale[LABELS].undo(outputs)
 
     def _validate(self, logits: Tensor, rows: Tensor) -> tuple[float, dict[str, float]]:
         """The plain loss, and the metrics, of some rows' logits (m, L) on the CPU."""

@@ -35,8 +35,8 @@ def write_heat_maps(
     images = store.read_images(start, stop)
     means, names = predicted.mean[predicted.readable], []
     for place, (name, row) in enumerate(zip(readable["id"], readable["row"], strict=True)):
-        told = run.target.find_told(means)[place]
-        heading = f"{name}: {run.target.decide(means)[place]}, {means[place, told]:.3f}"
+        main = run.target.find_main_output(means)[place]
+        heading = f"{name}: {run.target.decide(means)[place]}, {means[place, main]:.3f}"
         names.append(make_file_name(name))
         maps = _attention(ensemble, predicted, place)
         write_panel(folder / names[-1], images[row - start], maps, heading)

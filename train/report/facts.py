@@ -142,7 +142,7 @@ class ReportedRun:
     @cached_property
     def answers(self) -> Ints:
         """The ensemble's class or grade for each test sample, (n,) below K."""
-        return self.target.find_told(self.probabilities)
+        return self.target.find_main_output(self.probabilities)
 
     @cached_property
     def metrics(self) -> dict[str, Summary]:

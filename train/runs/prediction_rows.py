@@ -57,7 +57,7 @@ def make_rows(
 ) -> Iterator[Row]:
     """One row for every sample; values of images that cannot be read are None, but for the reason.
 
-    ``sd`` is the sample standard deviation over members of the output that the answer tells, such
+    ``sd`` is the sample standard deviation over members of the output that the answer follows, such
     as the predicted class's probability; None for a single member. heat_maps: each readable
     sample's file name.
     """
@@ -65,14 +65,14 @@ def make_rows(
     samples = predicted.samples
     facts = zip(samples["id"], samples["status"], samples["reason"], strict=True)
     mean, columns = predicted.mean, target.output_columns
-    answers, told = target.decide(mean), target.find_told(mean)
+    answers, main = target.decide(mean), target.find_main_output(mean)
     for place, (name, status, reason) in enumerate(facts):
         row: Row = dict.fromkeys(list_columns(target, heat_maps is not None))
         row["id"] = name
         if status == "ok":
             row["predicted"] = answers[place]
             row |= {name: _round(p) for name, p in zip(columns, mean[place], strict=True)}
-            row["sd"] = _measure_spread(predicted.probabilities[:, place, told[place]])
+            row["sd"] = _measure_spread(predicted.probabilities[:, place, main[place]])
             if heat_maps is not None:
                 row["heatmap"] = next(names)
         else:

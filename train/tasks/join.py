@@ -1,4 +1,4 @@
-"""Match a store's samples with a table's rows: exactly, and told in numbers."""
+"""Match a store's samples with the rows of a table: exactly, with counts of what was found."""
 
 import re
 from collections.abc import Callable

@@ -38,7 +38,7 @@ class Question:
 
     samples: columns of ``Store.samples``, and BY + name for each column of subgroups; its column
     label indexes ``classes``, or is a stratum where there are none. labels: (n,) or (n, K) as
-    ``target`` has them. origin: of the splits, as a data set has it. told: how the answers were
+    ``target`` has them. origin: of the splits, as a data set has it. notes: how the answers were
     found, a line each. record: the question as config.json keeps it, {} for the store's own.
     """
 
@@ -47,7 +47,7 @@ class Question:
     target: Target
     labels: Labels
     origin: str = "source"
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     record: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -191,8 +191,8 @@ def _ask_table(store: Store, options: TaskOptions, given: Target | None) -> Ques
     record = question.record | {"sha256": table.sha256, "target": list(targets)}
     if options.labels is not None:
         record |= {"labels": table.path.name, "key": f"{table.by}={table.key}"}
-    lines += question.told
-    return replace(question, told=tuple(lines), record=record)
+    lines += question.notes
+    return replace(question, notes=tuple(lines), record=record)
 
 
 def _leave_unlabelled_out(question: Question) -> tuple[Question, int]:
@@ -279,7 +279,7 @@ def _take_splits(question: Question, options: TaskOptions) -> Question:
         asked,
         samples=asked.samples[kept].reset_index(drop=True),
         labels=asked.labels[kept],
-        told=(*question.told, f"splits of {table.path}: {join.describe()}"),
+        notes=(*question.notes, f"splits of {table.path}: {join.describe()}"),
         record={**question.record, "splits": table.path.name, "splits_sha256": table.sha256},
     )
 

@@ -39,9 +39,9 @@ class Work:
     partial: bool = False
 
     def list_pending(self) -> list[int]:
-        """Shards without a commit: this worker's own in order, then those of others from the end.
+        """List shards without a commit: this worker's own in order, then others' from the end.
 
-        So a job ends when all is done, whoever was slow, late or lost.
+        So a job ends when all shards are done, even if a worker was slow, late or lost.
         """
         pending = self.store.list_pending()
         if self.partial:
@@ -50,7 +50,7 @@ class Work:
         return own + [shard for shard in reversed(pending) if not self.division.owns(shard)]
 
     def list_rows(self, shard: int) -> list[tuple[int, int]]:
-        """The rows of a shard that hold a sample, each with its place in the source or -1."""
+        """List the rows of a shard that hold a sample, each with its place in the source or -1."""
         first, last = np.searchsorted(self._rows, self.store.layout.find_rows(shard))
         rows, places = self._rows[first:last], self.places[first:last]
         return list(zip(rows.tolist(), places.tolist(), strict=True))
@@ -83,17 +83,17 @@ class ReadAhead:
         self._claimer.shutdown()
 
     def read(self, shards: Iterable[int]) -> Iterator[ShardRows]:
-        """Those shards that nobody else holds, in order, with their rows.
+        """Yield the shards that no other process holds, in order, with their rows.
 
-        Rows are read ahead in the shards that follow, too. Raises ImageError at an unreadable image
-        where the run is strict.
+        Rows are also read ahead in the following shards. Raises ImageError at an unreadable image
+        if the run is strict.
         """
         for shard, group in groupby(self._read_rows(shards), key=lambda row: row[0]):
             span = self._work.store.layout.find_rows(shard)
             yield ShardRows(shard, span, (self._refuse_if_strict(row.result()) for _, row in group))
 
     def _read_rows(self, shards: Iterable[int]) -> Iterator[tuple[int, Future[Row]]]:
-        """Rows, each with its shard, once the rows after them are being read."""
+        """Yield rows, each with its shard, once the rows after them are being read."""
         reading: deque[tuple[int, Future[Row]]] = deque()
         for row in self._submit_rows(shards):
             reading.append(row)
@@ -103,7 +103,7 @@ class ReadAhead:
             yield reading.popleft()
 
     def _submit_rows(self, shards: Iterable[int]) -> Iterator[tuple[int, Future[Row]]]:
-        """Rows that are being read, each with its shard, in order.
+        """Yield rows that are being read, each with its shard, in order.
 
         A claim costs some requests, so the next is made when half of a shard has been asked for.
         """
@@ -124,7 +124,7 @@ class ReadAhead:
         return self._readers.submit(read_row, work.source, place, row, work.known, identity)
 
     def _claim_next(self, shards: Iterator[int]) -> int | None:
-        """Claim the next shard that nobody holds and nobody has committed meanwhile, if any."""
+        """Claim the next shard that no process holds or has committed; None if there is none."""
         for shard in shards:
             claim = self._writer.claim_pending(self._work.store, shard)
             if claim is not None:
@@ -133,7 +133,7 @@ class ReadAhead:
         return None
 
     def _refuse_if_strict(self, row: Row) -> Row:
-        """The row; raises ImageError where the run is strict and the row's image unreadable."""
+        """Return the row; raises ImageError if the run is strict and its image unreadable."""
         if self._work.strict and row.reason:
             name = self._work.store.table.set_index("row")["id"][row.number]
             raise ImageError(

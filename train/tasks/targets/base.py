@@ -73,7 +73,7 @@ class Target(ABC):
 
     @abstractmethod
     def validate(self, labels: Labels, outputs: Floats) -> dict[str, float]:
-        """The metrics that an epoch is told by, ``selection`` among them."""
+        """The metrics of an epoch, ``selection`` among them."""
 
     @abstractmethod
     def score(self, labels: Labels, outputs: Floats, weights: Floats) -> dict[str, Floats]:
@@ -100,8 +100,8 @@ class Target(ABC):
         return np.zeros(len(labels), np.bool_)
 
     @abstractmethod
-    def find_told(self, outputs: Floats) -> Ints:
-        """The output (n,) that the answer tells most of, whose deviation is told beside it."""
+    def find_main_output(self, outputs: Floats) -> Ints:
+        """The output (n,) that the answer follows, such as the likeliest class's probability."""
 
     @abstractmethod
     def decide(self, outputs: Floats) -> npt.NDArray[np.object_]:

@@ -101,9 +101,9 @@ class Findings(Target):
     def find_unlabelled(self, labels: Labels) -> npt.NDArray[np.bool_]:
         return np.asarray(np.isnan(labels).all(axis=1))
 
-    def find_told(self, outputs: Floats) -> Ints:
-        told: Ints = outputs.argmax(axis=1)
-        return told
+    def find_main_output(self, outputs: Floats) -> Ints:
+        likeliest: Ints = outputs.argmax(axis=1)
+        return likeliest
 
     def describe_outputs(self) -> str:
         return "each finding's probability, averaged over the members"

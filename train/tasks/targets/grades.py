@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.train.scores.metrics import find_medians, score_grades
 from samcache.train.tasks.targets.base import Floats, Ints, Labels, Loss, LossOptions, Target
-from samcache.train.tasks.targets.classes import Classes, CrossEntropy, weigh_classes
+from samcache.train.tasks.targets.classes import CrossEntropy
+from samcache.train.tasks.targets.graded import GradedTarget
 
 
 @dataclass(frozen=True)
-class Grades(Target):
+class Grades(GradedTarget):
     """One grade of K, lowest first; labels (n,) int64 index ``names``, outputs are probabilities.
 
     corn: whether the network gives the K - 1 logits of CORN (Shi, Cao and Raschka 2023,
@@ -27,7 +26,6 @@ class Grades(Target):
     corn: bool = False
 
     kind = "ordinal"
-    graded = True
     losses = ("cross-entropy", "corn")
     selection = "kappa"
     metrics = ("kappa", "mae", "accuracy", "balanced_accuracy", "f1", "auc", "ece")
@@ -48,7 +46,7 @@ class Grades(Target):
             self.check_loss(options, ("class_weights", "label_smoothing"))
             return Corn(len(self.names))
         self.check_loss(options)
-        weight = weigh_classes(labels, len(self.names)) if options.class_weights else None
+        weight = self.weigh_names(labels) if options.class_weights else None
         return CrossEntropy(weight, options.label_smoothing)
 
     def validate(self, labels: Labels, outputs: Floats) -> dict[str, float]:
@@ -58,32 +56,11 @@ class Grades(Target):
     def score(self, labels: Labels, outputs: Floats, weights: Floats) -> dict[str, Floats]:
         return score_grades(labels, outputs, self.names, weights)
 
-    def find_strata(self, labels: Labels) -> Ints:
-        return labels
-
-    def find_absent(self, labels: Labels) -> tuple[str, ...]:
-        return Classes(self.names).find_absent(labels)
-
-    def count_sides(self, labels: Labels) -> tuple[int, int]:
-        return Classes(self.names).count_sides(labels)
-
-    def encode(self, values: pd.DataFrame) -> Labels:
-        return Classes(self.names).encode(values)
-
-    def find_told(self, outputs: Floats) -> Ints:
+    def find_main_output(self, outputs: Floats) -> Ints:
         return find_medians(outputs)
 
     def is_comparable(self, other: Target) -> bool:
         return isinstance(other, Grades) and self.names == other.names
-
-    def decide(self, outputs: Floats) -> npt.NDArray[np.object_]:
-        return np.array(self.names, dtype=object)[find_medians(outputs)]
-
-    def write_labels(self, labels: Labels) -> dict[str, npt.NDArray[np.object_]]:
-        return Classes(self.names).write_labels(labels)
-
-    def read_labels(self, table: pd.DataFrame) -> Labels:
-        return Classes(self.names).read_labels(table)
 
 
 @dataclass(frozen=True)

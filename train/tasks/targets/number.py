@@ -75,7 +75,7 @@ class Number(Target):
             )
         return numbers.to_numpy(dtype=np.float32)
 
-    def find_told(self, outputs: Floats) -> Ints:
+    def find_main_output(self, outputs: Floats) -> Ints:
         return np.zeros(len(outputs), np.int64)
 
     def describe_outputs(self) -> str:

@@ -142,7 +142,7 @@ def test_labels_written_to_a_table_are_read_again(
     np.testing.assert_array_equal(target.read_labels(table), labels)
     values = np.array(outputs)
     assert len(target.output_columns) == values.shape[1]
-    assert len(target.decide(values)) == len(target.find_told(values)) == 2
+    assert len(target.decide(values)) == len(target.find_main_output(values)) == 2
 
 
 @pytest.mark.parametrize(

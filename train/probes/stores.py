@@ -9,7 +9,7 @@ import numpy as np
 from samcache.train.compare import Difference, describe_difference
 from samcache.train.data.joined_store import JoinedStore
 from samcache.train.data.open_stores import refuse_other_answers
-from samcache.train.probe import FittedProbe, ProbedRows, ProbeScores, read_probed_features
+from samcache.train.probes.fit import FittedProbe, ProbedRows, ProbeScores, read_probed_features
 from samcache.train.scores.metrics import Floats, Ints
 from samcache.train.tasks.options import STORE_LABELS, TaskOptions
 from samcache.train.tasks.trainings import plan_trainings
@@ -55,7 +55,7 @@ class StoresProbed:
     samples: dict[str, int]
     scores: list[StoreScores]
     remarks: tuple[str, ...] = ()  # on the samples, a line each
-    told: tuple[str, ...] = ()  # how samples and labels were joined, a line each
+    notes: tuple[str, ...] = ()  # how samples and labels were joined, a line each
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -91,7 +91,7 @@ def probe_stores(joined: JoinedStore, task: TaskOptions = STORE_LABELS) -> Store
         probed.count_samples(),
         scores,
         planned.remarks,
-        (joined.describe_join(), *planned.question.told),
+        (joined.describe_join(), *planned.question.notes),
     )
 
 
