@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from samcache.api.store import Store as Store
     from samcache.api.store import open_store as open
     from samcache.cache.errors import SamcacheError as SamcacheError
+    from samcache.extract.encoders.networks.own_encoder import OwnEncoder as OwnEncoder
     from samcache.train.model.backbones import build_backbone as build_backbone
     from samcache.train.model.classifier import Classifier as Classifier
     from samcache.train.model.classifier import Design as Design
@@ -33,6 +34,7 @@ _MODULES = {
     "Design": "train.model.classifier",
     "FeatureArray": "api.store",
     "FeatureDataset": "api.dataset",
+    "OwnEncoder": "extract.encoders.networks.own_encoder",
     "Run": "api.run",
     "SLCA": "train.model.slca",
     "SamcacheError": "cache.errors",
@@ -50,6 +52,7 @@ __all__ = [
     "Design",
     "FeatureArray",
     "FeatureDataset",
+    "OwnEncoder",
     "Run",
     "SamcacheError",
     "Store",

@@ -19,6 +19,7 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.objects.location import is_remote
 from samcache.cache.objects.place_kind import is_store
 from samcache.cache.store import Store as StoredFeatures
+from samcache.extract.encoders.of_identity import GivenEncoder
 from samcache.extract.images.colour import Window, parse_window, to_rgb
 from samcache.extract.images.decode import pixels_to_image
 from samcache.extract.live import open_live_encoder
@@ -40,16 +41,18 @@ def load_run(
     checkpoint: str | Path | None = None,
     device: str | None = None,
     batch_size: int | None = None,
+    encoder: str = "",
 ) -> Run:
     """Load the run that ``samcache train`` wrote to a folder; raises ConfigError for no such run.
 
-    checkpoint: the encoder's weights, to predict images; None takes the official file. device: None
-    takes a GPU if there is one. batch_size: images that are encoded at a time; None is what fits.
+    checkpoint: the encoder's weights, to predict images; None takes the official file. encoder:
+    the name of your own encoder, whose code may be imported. device: None takes a GPU if there is
+    one. batch_size: images that are encoded at a time; None is what fits.
     """
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     run = open_predictor(Path(folder))
-    weights = None if checkpoint is None else Path(checkpoint)
-    return Run(run, load_ensemble(run, place), weights, place, batch_size)
+    given = GivenEncoder(None if checkpoint is None else Path(checkpoint), encoder)
+    return Run(run, load_ensemble(run, place), given, place, batch_size)
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,7 +61,7 @@ class Run:
 
     _run: FinishedRun
     _ensemble: Ensemble
-    _checkpoint: Path | None
+    _encoder: GivenEncoder
     _device: str
     _batch_size: int | None
 
@@ -109,7 +112,7 @@ class Run:
             refuse_several_stores(self._run, GIVE_STORES)
             inputs = self._open_inputs(given)
             run, size = self._run, self._batch_size
-            encoder = open_live_encoder(run.identity, self._checkpoint, self._device, size)
+            encoder = open_live_encoder(run.identity, self._encoder, self._device, size)
             yield from encoder.fill_stores(inputs)
 
     def _open_inputs(self, given: list[Any]) -> list[Inputs]:

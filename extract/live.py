@@ -14,7 +14,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.progress import OnProgress, ignore_progress
 from samcache.cache.store import Store
 from samcache.extract.encoders.load import Encoder, pool_shapes
-from samcache.extract.encoders.of_identity import load_encoder_of
+from samcache.extract.encoders.of_identity import GivenEncoder, load_encoder_of
 from samcache.extract.images.oddities import Oddities
 from samcache.extract.pipeline.fill import fill
 from samcache.extract.pipeline.open_shard import Filled
@@ -85,13 +85,13 @@ class LiveEncoder:
 
 
 def open_live_encoder(
-    identity: Identity, checkpoint: Path | None, device: str, batch_size: int | None
+    identity: Identity, given: GivenEncoder, device: str, batch_size: int | None
 ) -> LiveEncoder:
     """Open the encoder of an identity for images in one view, without flips and rotations.
 
-    checkpoint: None takes the official file; batch_size: None is what fits. Raises CheckpointError
-    where the weights are not those that the identity records.
+    batch_size: None is what fits. Raises CheckpointError where code or weights are not those that
+    the identity records.
     """
-    encoder = load_encoder_of(identity, checkpoint)
+    encoder = load_encoder_of(identity, given)
     one_view = replace(identity, views=("identity",))
     return LiveEncoder(encoder, open_shard_encoder(encoder, one_view, device, batch_size, _SHARD))

@@ -23,7 +23,7 @@ class ExtractOptions:
     image_size: Annotated[int, Meta(ge=16)] | None = None
     preprocessing: Literal["sam", "medsam"] | None = None
     levels: tuple[str, ...] = LEVELS
-    pool: Annotated[int, Meta(ge=1)] = 4
+    pool: Annotated[int, Meta(ge=1)] | None = None
     dtype: Literal["float16", "float32"] = "float16"
     views: Literal["identity", "flips", "dihedral"] = "identity"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

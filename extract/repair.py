@@ -20,6 +20,7 @@ from samcache.cache.format.samples import (
 )
 from samcache.cache.store import Store
 from samcache.extract.changes import find_places, use_store_labels
+from samcache.extract.encoders.of_identity import GivenEncoder
 from samcache.extract.images.colour import parse_window
 from samcache.extract.pipeline.repair_shard import EncoderOnDemand, ShardRepair
 from samcache.extract.sources.base import Source
@@ -36,6 +37,7 @@ class RepairOptions:
     store: str | Path
     source: Path
     checkpoint: Path | None = None
+    code: str = ""  # the name of an encoder of the user's own, which may be imported
     device: str = "auto"
     batch_size: int | None = None  # None: what fits
     hash_ids: bool = False
@@ -122,7 +124,7 @@ def _make_encoder(
         store,
         source,
         dict(zip(store.table["row"].tolist(), find_places(store, samples).tolist(), strict=True)),
-        options.checkpoint,
+        GivenEncoder(options.checkpoint, options.code),
         options.device,
         options.batch_size,
     )

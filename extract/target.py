@@ -17,8 +17,8 @@ from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.duplicates import refuse_split_groups
 from samcache.cache.objects.location import is_remote
 from samcache.cache.store import Store
-from samcache.extract.encoders.load import Encoder, Shapes, load_encoder, pool_shapes
-from samcache.extract.encoders.of_identity import load_encoder_of
+from samcache.extract.encoders.load import Encoder, Shapes, choose_pool, load_encoder, pool_shapes
+from samcache.extract.encoders.of_identity import GivenEncoder, load_encoder_of
 from samcache.extract.encoders.precision import resolve_precision
 from samcache.extract.encoders.registry import find_architecture
 from samcache.extract.encoders.weights import find_official_checkpoint
@@ -83,18 +83,19 @@ def prepare_target(options: ExtractOptions, source: Source) -> Target:
 
     source: of ``open_limited``.
     """
-    checkpoint = options.checkpoint or find_official_checkpoint(options.encoder)
+    architecture = find_architecture(options.encoder)
+    checkpoint = options.checkpoint or find_official_checkpoint(architecture)
     encoder = load_encoder(
-        options.encoder,
+        architecture,
         checkpoint,
         options.levels,
         options.image_size,
         _choose_precision(options),
     )
-    _check_pool(encoder, options.pool)
+    pool = choose_pool(encoder.shapes, encoder.image_size, options.pool)
     samples = hash_ids_in(source.samples) if options.hash_ids else source.samples
-    shapes = pool_shapes(encoder.shapes, options.pool)
-    identity = _make_identity(encoder, options)
+    shapes = pool_shapes(encoder.shapes, pool)
+    identity = _make_identity(encoder, pool, options)
     return Target(options, source, samples, checkpoint, encoder, identity, shapes)
 
 
@@ -153,28 +154,18 @@ def _choose_precision(options: ExtractOptions) -> str:
     return resolve_precision(options.precision, open_device(options.device), stores)
 
 
-def _check_pool(encoder: Encoder, pool: int) -> None:
-    for level, (_, height, width) in encoder.shapes.items():
-        if height % pool or width % pool:
-            raise ConfigError(
-                f"pool {pool} does not divide level {level}, which is {height} x {width} at image "
-                f"size {encoder.image_size}: choose a pool that divides it",
-                hint="pool",
-            )
-
-
-def _make_identity(encoder: Encoder, options: ExtractOptions) -> Identity:
+def _make_identity(encoder: Encoder, pool: int, options: ExtractOptions) -> Identity:
     frame = options.frame_size
     if frame is None:
         frame = min(encoder.image_size, _DEFAULT_FRAME)
     return Identity(
         encoder=encoder.name,
         weights=encoder.weights,
-        preprocessing=options.preprocessing or find_architecture(encoder.name).preprocessing,
+        preprocessing=options.preprocessing or encoder.preprocessing,
         image_size=encoder.image_size,
         frame_size=frame,
         levels=tuple(encoder.levels),
-        pool=options.pool,
+        pool=pool,
         dtype=options.dtype,
         views=VIEW_SETS[options.views],
         precision=encoder.precision,
@@ -196,7 +187,8 @@ def _measure_precision(target: Target) -> Precision | None:
     exact = None
     if target.identity.precision != "float32":
         identity = replace(target.identity, precision="float32")
-        exact = load_encoder_of(identity, target.checkpoint).model
+        given = GivenEncoder(target.checkpoint, target.options.encoder)
+        exact = load_encoder_of(identity, given).model
         exact.compiled = False
     images = read_probe_images(target.source, target.identity)
     if not images:

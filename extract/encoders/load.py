@@ -2,18 +2,20 @@
 
 import logging
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from samcache.cache.errors import CheckpointError, ConfigError
+from samcache.cache.errors import CheckpointError, ConfigError, SamcacheError
 from samcache.cache.text import count_nouns
-from samcache.extract.encoders.base import LevelEncoder, Levels
-from samcache.extract.encoders.registry import LEVELS, find_architecture
+from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels
+from samcache.extract.encoders.registry import LEVELS
 from samcache.extract.encoders.weights import name_official_file, read_checkpoint
 
 _log = logging.getLogger(__name__)
+_LARGEST_POOL = 4  # of those chosen where none is asked for
 Shapes = dict[str, tuple[int, int, int]]  # level -> (C, h, w)
 
 
@@ -27,11 +29,12 @@ class Encoder:
     levels: Levels
     shapes: Shapes
     precision: str  # of matrix products, e.g. "bfloat16"
+    preprocessing: str  # the encoder's own
     model: LevelEncoder
 
 
 def load_encoder(
-    name: str,
+    architecture: Architecture,
     checkpoint: Path,
     levels: tuple[str, ...],
     image_size: int | None = None,
@@ -46,33 +49,27 @@ def load_encoder(
     Raises ConfigError for an input size that the encoder cannot take, CheckpointError for weights
     that are not this encoder's or not the expected ones.
     """
-    architecture = find_architecture(name)
+    name = architecture.name
     size = image_size or architecture.image_size
-    if size % architecture.granularity or size <= 0:
-        raise ConfigError(
-            f"image size {size} does not fit {name}: expected a multiple of "
-            f"{architecture.granularity}, such as {architecture.image_size}",
-            hint="image_size",
-        )
-    places = resolve_levels(name, levels)
+    places = resolve_levels(architecture, levels)
+    shapes = find_level_shapes(architecture, levels, size)
     weights, digest = read_checkpoint(checkpoint, expected)
-    shapes = find_level_shapes(name, levels, size)
     model = architecture.build(size, places)
     _load_weights(model, model.adapt(weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
     model.prepare(getattr(torch, precision))
     torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
     _log.info("%s at %d px in %s, weights %s of %s", name, size, precision, digest[:12], checkpoint)
-    return Encoder(name, size, digest, places, shapes, precision, model)
+    own = architecture.preprocessing
+    return Encoder(name, size, digest, places, shapes, precision, own, model)
 
 
-def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
+def resolve_levels(architecture: Architecture, names: tuple[str, ...]) -> Levels:
     """Find level names and block numbers ("patch", "early", "7", …) in an encoder.
 
     A block number n becomes the level ``block<n>``. The result is in the order of depth. Raises
     ConfigError for names that the encoder does not have.
     """
-    architecture = find_architecture(encoder)
     if not names:
         raise ConfigError(f"no level is given: give some of {', '.join(LEVELS)}", hint="levels")
     levels: Levels = {}
@@ -86,8 +83,8 @@ def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
             levels[f"block{int(number)}"] = int(number)
         else:
             raise ConfigError(
-                f"{encoder} has no level {name!r}: expected {', '.join(LEVELS)} or a block "
-                f"number from 0 to {architecture.depth - 1}",
+                f"{architecture.name} has no level {name!r}: expected {', '.join(LEVELS)} or a "
+                f"block number from 0 to {architecture.depth - 1}",
                 hint="levels",
             )
     if len(set(levels.values())) < len(names):
@@ -98,12 +95,58 @@ def resolve_levels(encoder: str, names: tuple[str, ...]) -> Levels:
     return dict(sorted(levels.items(), key=lambda item: depth.get(str(item[1]), item[1])))
 
 
-def find_level_shapes(name: str, levels: tuple[str, ...], image_size: int) -> Shapes:
-    """Each level's unpooled (C, h, w) in a known encoder, without its weights."""
-    with torch.device("meta"), torch.no_grad():
-        model = find_architecture(name).build(image_size, resolve_levels(name, levels))
-        maps = model.eval()(torch.zeros(1, 3, image_size, image_size))
-    return {level: tuple(value.shape[1:]) for level, value in maps.items()}
+def find_level_shapes(
+    architecture: Architecture, levels: tuple[str, ...], image_size: int
+) -> Shapes:
+    """Each level's unpooled (C, h, w) in a known encoder, without its weights.
+
+    Raises ConfigError where the encoder cannot take this input size or has no such map.
+    """
+    places = resolve_levels(architecture, levels)
+    if image_size % architecture.granularity or image_size <= 0:
+        raise ConfigError(
+            f"image size {image_size} does not fit {architecture.name}: expected a multiple of "
+            f"{architecture.granularity}, such as {architecture.image_size}",
+            hint="image_size",
+        )
+    try:
+        with torch.device("meta"), torch.no_grad():
+            model = architecture.build(image_size, places)
+            maps = model.eval()(torch.zeros(1, 3, image_size, image_size))
+    except SamcacheError:
+        raise
+    except Exception as error:  # timm and users' own encoders raise errors of their own
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ConfigError(
+            f"{architecture.name} cannot encode an image of {image_size} px "
+            f"({type(error).__name__}: {reason}): choose another image size, such as "
+            f"{architecture.image_size}",
+            hint="image_size",
+        ) from None
+    if missing := [level for level in places if level not in maps]:
+        raise ConfigError(
+            f"{architecture.name} gives no map for level {missing[0]}: choose other levels",
+            hint="levels",
+        )
+    return {level: tuple(maps[level].shape[1:]) for level in places}
+
+
+def choose_pool(shapes: Shapes, image_size: int, asked: int | None) -> int:
+    """The pool that is asked for; None: the largest up to 4 that divides every level's sides.
+
+    Raises ConfigError where it does not divide a level.
+    """
+    sides = gcd(*(side for _, *both in shapes.values() for side in both))
+    if asked is None:
+        return max(pool for pool in range(1, _LARGEST_POOL + 1) if sides % pool == 0)
+    for level, (_, height, width) in shapes.items():
+        if height % asked or width % asked:
+            raise ConfigError(
+                f"pool {asked} does not divide level {level}, which is {height} x {width} at image "
+                f"size {image_size}: choose a pool that divides {sides}",
+                hint="pool",
+            )
+    return asked
 
 
 def pool_shapes(shapes: Shapes, pool: int) -> Shapes:
@@ -134,6 +177,8 @@ def _load_weights(
     extra = sorted(found.keys() - wanted.keys())
     known = name_official_file(digest)
     advice = f"the file is {known}" if known else "give the checkpoint of this encoder"
+    if shaped and not missing and not extra:
+        advice += ", or its own image size"
     raise CheckpointError(
         f"{checkpoint} does not fit encoder {name}: {count_nouns(len(missing), 'weight')} "
         f"missing, {len(shaped)} of another shape, {len(extra)} unknown "

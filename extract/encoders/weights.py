@@ -11,16 +11,14 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from samcache.cache.errors import CheckpointError
 from samcache.cache.files.digest import hash_file
 from samcache.cache.files.failed_download import describe_failed_download
-from samcache.extract.encoders.base import OfficialFile
-from samcache.extract.encoders.registry import find_architecture, list_architectures
-
-_PREFIX = "image_encoder."
-
+from samcache.extract.encoders.base import Architecture, OfficialFile
+from samcache.extract.encoders.registry import list_architectures
 
 _OFFICIAL = "get the official file, or omit the checkpoint to download it"
 
@@ -28,8 +26,9 @@ _OFFICIAL = "get the official file, or omit the checkpoint to download it"
 def name_official_file(sha256: str) -> str | None:
     """The official file with this SHA-256 and its encoder, such as ``mobile_sam.pt of vit_t``."""
     for encoder, architecture in list_architectures():
-        if architecture.official is not None and architecture.official.sha256 == sha256:
-            return f"{architecture.official.file} of {encoder}"
+        for official in (architecture.official, *architecture.others):
+            if official is not None and official.sha256 == sha256:
+                return f"{official.file} of {encoder}"
     return None
 
 
@@ -38,16 +37,19 @@ def describe_hash(sha256: str) -> str:
     return name_official_file(sha256) or f"with SHA-256 {sha256[:12]}…"
 
 
-def find_official_checkpoint(encoder: str) -> Path:
+def find_official_checkpoint(architecture: Architecture) -> Path:
     """The official checkpoint in torch's hub folder, downloaded there once and verified.
 
     A file whose SHA-256 is wrong is never used. Raises CheckpointError, saying where to get the
     file, when it can be neither found nor downloaded.
     """
-    official = find_architecture(encoder).official
+    if architecture.fetch and (fetched := architecture.fetch()):
+        return fetched
+    official = architecture.official
     if official is None:
         raise CheckpointError(
-            f"samcache knows no official file for {encoder}: give its checkpoint", hint="checkpoint"
+            f"samcache knows no official file for {architecture.name}: give its checkpoint",
+            hint="checkpoint",
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / official.file
     if path.exists():
@@ -66,10 +68,10 @@ def find_official_checkpoint(encoder: str) -> Path:
 
 
 def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], str]:
-    """A checkpoint's image encoder weights, without their prefix, and the file's SHA-256 (hex).
+    """A checkpoint's tensors by name, and the file's SHA-256 (hex).
 
-    expected: the SHA-256 that the file must have; "" accepts any. Whole SAM checkpoints and files
-    of the encoder alone are both accepted. Only tensors are unpickled, and only from a file with
+    expected: the SHA-256 that the file must have; "" accepts any. A file that ends in .safetensors
+    is read as such, any other as torch's. Only tensors are unpickled, and only from a file with
     the expected hash. Raises CheckpointError.
     """
     if not path.is_file():
@@ -89,6 +91,8 @@ def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], 
             hint="checkpoint",
         )
     try:
+        if path.suffix == ".safetensors":
+            return load_file(path), digest
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _describe_refusal(path, error) from None
@@ -104,9 +108,14 @@ def read_checkpoint(path: Path, expected: str = "") -> tuple[dict[str, Tensor], 
             f"{path} should hold a dictionary of tensors by name, found "
             f"{_describe_contents(state)}: give the encoder's state dict"
         )
-    if any(key.startswith(_PREFIX) for key in state):
-        state = {k.removeprefix(_PREFIX): v for k, v in state.items() if k.startswith(_PREFIX)}
     return dict(state), digest
+
+
+def take_part(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights whose names begin with a prefix, without it; all of them where none does."""
+    if not any(name.startswith(prefix) for name in weights):
+        return weights
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _describe_refusal(path: Path, error: pickle.UnpicklingError) -> CheckpointError:

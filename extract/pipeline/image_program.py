@@ -4,13 +4,15 @@ The resizing is Pillow's arithmetic (Resample.c) on tensors: coefficients are wh
 2**-22, and each of the two passes rounds to integers. The operations are the same for all sizes.
 """
 
+from collections.abc import Callable
+
 import PIL
 import torch
 from torch import Tensor, nn
 
 from samcache.cache.format.identity import Identity
 from samcache.extract.encoders.load import Encoder
-from samcache.extract.images.preprocess import SAM_MEAN, SAM_STD
+from samcache.extract.images.preprocess import parse_preprocessing
 from samcache.extract.pipeline.reduction import pool_maps
 
 _BITS = 22  # Resample.c's PRECISION_BITS
@@ -29,8 +31,9 @@ class ImageProgram(nn.Module):
         super().__init__()
         self.encoder = encoder.model if encoder else None
         self.identity = identity
-        self.register_buffer("mean", torch.tensor(SAM_MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(SAM_STD).view(3, 1, 1))
+        self.how = parse_preprocessing(identity.preprocessing)
+        self.register_buffer("mean", torch.tensor(self.how.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.how.std).view(3, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(1, 3, H, W) uint8 RGB -> (1, 3, F, F) uint8, level -> (1, C, h, w) in the store's dtype.
@@ -40,7 +43,7 @@ class ImageProgram(nn.Module):
         kept, _ = frame_image(image, self.identity.frame_size)
         if self.encoder is None:
             return kept.byte(), {}
-        frame, inside = frame_image(image, self.identity.image_size)
+        frame, inside = frame_image(image, self.identity.image_size, self.how.interpolation)
         maps = self.encoder(self._normalise(frame.float(), inside))
         dtype = getattr(torch, self.identity.dtype)
         return kept.byte(), {
@@ -50,7 +53,7 @@ class ImageProgram(nn.Module):
 
     def _normalise(self, frame: Tensor, inside: Tensor) -> Tensor:
         """As ``preprocess.normalise``, without writing in place."""
-        if self.identity.preprocessing == "sam":
+        if not self.how.own_range:
             scaled = (frame - self.mean) / self.std
         else:
             low = torch.where(inside, frame, torch.inf).amin(dim=(1, 2, 3), keepdim=True)
@@ -59,16 +62,18 @@ class ImageProgram(nn.Module):
         return torch.where(inside, scaled, 0.0)
 
 
-def frame_image(image: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def frame_image(image: Tensor, side: int, interpolation: str = "bilinear") -> tuple[Tensor, Tensor]:
     """``preprocess.to_frame`` of (1, 3, H, W) uint8: (1, 3, side, side) of integers in float64.
 
-    And (side, side) bool, whether a pixel is the image's or padding.
+    And (side, side) bool, whether a pixel is the image's or padding. interpolation: "bilinear" or
+    "bicubic".
     """
+    weigh = _FILTERS[interpolation]
     height, width = (_count_length(image, axis) for axis in (2, 3))
     scale = side / torch.maximum(height, width)
     below, right = ((size * scale + 0.5).floor().clamp(min=1) for size in (height, width))
-    columns = _weigh_pixels(image, 3, width, right, side)
-    rows = _weigh_pixels(image, 2, height, below, side)
+    columns = _weigh_pixels(image, 3, width, right, side, weigh)
+    rows = _weigh_pixels(image, 2, height, below, side, weigh)
     pixels = image.double()
     frame = _round(rows @ _round(pixels @ columns.T))
     if _PILLOW_CHOOSES:
@@ -85,19 +90,43 @@ def _count_length(image: Tensor, axis: int) -> Tensor:
     return torch.ones_like(line, dtype=torch.float64).sum()
 
 
-def _weigh_pixels(image: Tensor, axis: int, size: Tensor, wanted: Tensor, side: int) -> Tensor:
-    """Resample.c's coefficients of its triangle filter, (side, length of the axis) float64.
+def _weigh_bilinear(distance: Tensor) -> Tensor:
+    return (1 - distance).clamp(min=0)
 
-    Integers in units of 2**-22; zero in lines from ``wanted`` on.
+
+def _weigh_bicubic(distance: Tensor) -> Tensor:
+    """Resample.c's bicubic_filter, in the order of its operations: a = -0.5, 0 from 2 on."""
+    x = distance
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * -0.5
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+_FILTERS = {"bilinear": _weigh_bilinear, "bicubic": _weigh_bicubic}
+
+
+def _weigh_pixels(
+    image: Tensor,
+    axis: int,
+    size: Tensor,
+    wanted: Tensor,
+    side: int,
+    weigh: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Resample.c's coefficients of a filter, (side, length of the axis) float64.
+
+    Integers in units of 2**-22, rounded half away from zero; zero in lines from ``wanted`` on.
+    weigh: the filter's weights from distances of at least 0.
     """
     lines = torch.arange(side, dtype=torch.float64, device=image.device)[:, None]
     pixels = torch.arange(image.shape[axis], device=image.device).double()
     scale = size / wanted
     stretch = scale.clamp(min=1)
     distance = (pixels - (lines + 0.5) * scale + 0.5) * (1.0 / stretch)
-    weights = (1 - distance.abs()).clamp(min=0)
+    weights = weigh(distance.abs())
     total = weights.sum(dim=1, keepdim=True)
-    units = (weights / total.clamp(min=1e-8) * 2**_BITS + 0.5).floor()
+    share = weights / total.clamp(min=1e-8) * 2**_BITS
+    units = share.sign() * (share.abs() + 0.5).floor()
     return torch.where(lines < wanted, units, 0.0)
 
 

@@ -1,7 +1,6 @@
 """The repair of one shard: whole rows stay, damaged ones are encoded again from the same bytes."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from samcache.cache.format.commit_record import Commit, make_commit_key, make_sp
 from samcache.cache.format.layout import IMAGES, STATISTICS, ArraySpec
 from samcache.cache.format.shards import DamagedShardError, ShardBuffers
 from samcache.cache.store import ShardContent, Store
-from samcache.extract.encoders.of_identity import load_encoder_of
+from samcache.extract.encoders.of_identity import GivenEncoder, load_encoder_of
 from samcache.extract.pipeline.open_shard import ShardRows
 from samcache.extract.pipeline.read.reuse import KnownRows
 from samcache.extract.pipeline.read.rows import GONE, Row, read_row
@@ -41,7 +40,7 @@ class EncoderOnDemand:
     store: Store
     source: Source
     places: dict[int, int]
-    checkpoint: Path | None
+    given: GivenEncoder
     device: str
     batch_size: int | None
     encoded: int = 0  # images
@@ -71,7 +70,7 @@ class EncoderOnDemand:
         if self._encoder is None:
             identity = self.store.identity
             self._encoder = open_shard_encoder(
-                load_encoder_of(identity, self.checkpoint),
+                load_encoder_of(identity, self.given),
                 identity,
                 self.device,
                 self.batch_size,

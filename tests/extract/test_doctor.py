@@ -12,8 +12,8 @@ from samcache.cache.files.digest import hash_file
 from samcache.commands.show.extraction import make_findings_table
 from samcache.extract import doctor
 from samcache.extract.doctor import Finding, examine_machine
-from samcache.extract.encoders import vit
 from samcache.extract.encoders.base import OfficialFile
+from samcache.extract.encoders.networks import vit
 
 
 @pytest.fixture(autouse=True)

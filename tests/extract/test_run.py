@@ -18,7 +18,7 @@ from samcache.cache.errors import ConfigError, ImageError, SourceError, StoreErr
 from samcache.cache.store import Store
 from samcache.commands.show.progress import show_progress
 from samcache.extract.encoders.load import load_encoder
-from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images.preprocess import normalise, to_frame
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline import fill as filling
@@ -33,7 +33,7 @@ def test_every_row_holds_the_encoders_output(
     store, summary = run_extract(pool=1, dtype="float32", frame_size=32)
     assert (summary.samples, summary.encoded, summary.unreadable) == (40, 40, {})
     source = open_source(npz, SourceOptions())
-    encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
+    encoder = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS)
     for row in (0, 7, 8, 39):
         image = source.read_image(row).decode()
         frame, extent = to_frame(image, 64)

@@ -7,18 +7,20 @@ encoders themselves run in milliseconds. Its weights are random, and seeded.
 from pathlib import Path
 
 import torch
+from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 
-from samcache.extract.encoders.base import Architecture, Levels
+from samcache.extract.encoders.base import Architecture
+from samcache.extract.encoders.networks.vit import ViTLevels, build_vit
 from samcache.extract.encoders.registry import ENCODERS, Entry
-from samcache.extract.encoders.vit import ViTLevels, build_vit
 
 SIDE = 64
 DEPTH = 4
 
 
-def _build(image_size: int, levels: Levels) -> ViTLevels:
-    return ViTLevels(build_vit(image_size, 32, DEPTH, 2, (0, 1, 3)), levels)
+def build_tiny(image_size: int = SIDE) -> ImageEncoderViT:
+    """The encoder as segment_anything has it, without its weights."""
+    return build_vit(image_size, 32, DEPTH, 2, (0, 1, 3))
 
 
 ARCHITECTURES = {
@@ -28,7 +30,7 @@ ARCHITECTURES = {
         depth=DEPTH,
         named={"early": 0, "middle": 1, "late": 3},
         preprocessing="sam",
-        build=_build,
+        build=lambda size, levels: ViTLevels(build_tiny(size), levels),
     )
 }
 ENCODERS["vit_tiny"] = Entry("tiny_encoder", "the tests' own")
@@ -46,6 +48,6 @@ def random_weights(encoder: nn.Module, seed: int) -> dict[str, Tensor]:
 
 def save_tiny_checkpoint(path: Path, seed: int = 0) -> Path:
     """Write random weights in the layout of a SAM checkpoint."""
-    weights = random_weights(build_vit(SIDE, 32, DEPTH, 2, (0, 1, 3)), seed)
+    weights = random_weights(build_tiny(), seed)
     torch.save({f"image_encoder.{name}": weight for name, weight in weights.items()}, path)
     return path

@@ -10,7 +10,7 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.views import turn_pixels
 from samcache.extract.images.colour import RGB
 from samcache.extract.images.oddities import NO_ODDITIES, Oddities, is_single_colour
-from samcache.extract.images.preprocess import to_frame
+from samcache.extract.images.preprocess import parse_preprocessing, to_frame
 from samcache.extract.pipeline.read.reuse import KnownRow, KnownRows
 from samcache.extract.sources.base import Source
 
@@ -69,7 +69,8 @@ def read_row(source: Source, place: int, number: int, known: KnownRows, identity
 
 def _prepare_image(image: Image.Image, identity: Identity) -> ReadyImage:
     """Make each view of an image in its own frame: the image is turned first, then padded."""
-    views = (to_frame(_turn_image(image, view), identity.image_size) for view in identity.views)
+    side, filter_ = identity.image_size, parse_preprocessing(identity.preprocessing).interpolation
+    views = (to_frame(_turn_image(image, view), side, filter_) for view in identity.views)
     frames, extents = zip(*views, strict=True)
     if not identity.frame_size:
         return ReadyImage(frames, extents, None)

@@ -7,9 +7,9 @@ import torch
 from pretended_gpu import GPU, moved
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from samcache.extract.encoders import vit
-from samcache.extract.encoders.attention import run_block
 from samcache.extract.encoders.load import resolve_levels
+from samcache.extract.encoders.networks import sam2, vit
+from samcache.extract.encoders.networks.attention import run_block
 from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images import preprocess
 from samcache.extract.images.preprocess import normalise
@@ -21,18 +21,19 @@ SIDE = 256
 @pytest.fixture(autouse=True)
 def no_pretended_constants() -> Iterator[None]:
     yield
-    preprocess._sam_scale.cache_clear()
+    preprocess._make_lines.cache_clear()
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", ["vit_b", "vit_t", "vit_t_med"])
+@pytest.mark.parametrize("name", ["vit_b", "vit_t", "vit_t_med", "sam2_t"])
 def test_an_image_is_encoded_where_it_lies(
     name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vit, "compile_block", lambda: run_block)  # no code is made for it
+    for module in (vit, sam2):  # no code is made for it
+        monkeypatch.setattr(module, "compile_block", lambda run=run_block: run)
     architecture = find_architecture(name)
     with torch.device("meta"):
-        model = architecture.build(SIDE, resolve_levels(name, LEVELS)).eval()
+        model = architecture.build(SIDE, resolve_levels(architecture, LEVELS)).eval()
         model.requires_grad_(False).prepare(precision)
     with FakeTensorMode(), torch.no_grad():
         frames = torch.empty(2, SIDE, SIDE, 3, dtype=torch.uint8, device=GPU)

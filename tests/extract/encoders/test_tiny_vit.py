@@ -12,8 +12,8 @@ from torch import nn
 
 from samcache.cache.errors import CheckpointError
 from samcache.extract.encoders.load import load_encoder, resolve_levels
-from samcache.extract.encoders.registry import LEVELS
-from samcache.extract.encoders.tiny_vit import TinyViTLevels
+from samcache.extract.encoders.networks.tiny_vit import TinyViTLevels
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 
 REFERENCES = Path(__file__).with_name("references.npz")
 
@@ -25,7 +25,7 @@ REFERENCES = Path(__file__).with_name("references.npz")
 def test_levels_equal_the_original_codes(
     real_weights: Path, encoder: str, file: str, size: int
 ) -> None:
-    loaded = load_encoder(encoder, real_weights / file, LEVELS)
+    loaded = load_encoder(find_architecture(encoder), real_weights / file, LEVELS)
     assert loaded.image_size == size
     with torch.inference_mode():
         maps = loaded.model(wave(size))
@@ -40,7 +40,7 @@ def test_levels_equal_the_original_codes(
 
 @pytest.mark.parametrize("patch_stride", [4, 1])
 def test_prepared_for_inference_the_numbers_are_timms(patch_stride: int) -> None:
-    levels = resolve_levels("vit_t", LEVELS)
+    levels = resolve_levels(find_architecture("vit_t"), LEVELS)
     original = TinyViTLevels(levels, patch_stride).eval()
     weights = random_weights(original, seed=0)
     weights |= {name: w.abs() + 0.5 for name, w in weights.items() if name.endswith("_var")}
@@ -57,7 +57,7 @@ def test_prepared_for_inference_the_numbers_are_timms(patch_stride: int) -> None
 
 
 def test_lower_precision_keeps_the_maps_within_its_rounding() -> None:
-    levels = resolve_levels("vit_t", LEVELS)
+    levels = resolve_levels(find_architecture("vit_t"), LEVELS)
     original = TinyViTLevels(levels).eval()
     prepared = deepcopy(original)
     prepared.prepare(torch.bfloat16)
@@ -71,7 +71,7 @@ def test_lower_precision_keeps_the_maps_within_its_rounding() -> None:
 
 
 def test_other_input_sizes_work(real_weights: Path) -> None:
-    loaded = load_encoder("vit_t", real_weights / "mobile_sam.pt", LEVELS, 112)
+    loaded = load_encoder(find_architecture("vit_t"), real_weights / "mobile_sam.pt", LEVELS, 112)
     with torch.inference_mode():
         maps = loaded.model(wave(112))
     assert {level: tuple(m.shape[1:]) for level, m in maps.items()} == loaded.shapes
@@ -80,4 +80,4 @@ def test_other_input_sizes_work(real_weights: Path) -> None:
 
 def test_the_other_encoders_file_is_recognised(real_weights: Path) -> None:
     with pytest.raises(CheckpointError, match=r"the file is lite_medsam\.pth of vit_t_med"):
-        load_encoder("vit_t", real_weights / "lite_medsam.pth", LEVELS)
+        load_encoder(find_architecture("vit_t"), real_weights / "lite_medsam.pth", LEVELS)

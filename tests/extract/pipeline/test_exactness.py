@@ -26,7 +26,7 @@ from samcache.cache.store import Store
 from samcache.commands.show.stores import make_info
 from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.encoders.load import load_encoder
-from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.exactness import measure_precision, read_probe_images
@@ -91,7 +91,7 @@ def configured(
     npz: Path, checkpoint: Path, passes: list[int], precision: str
 ) -> tuple[BatchEncoder, list[ReadyImage], LevelEncoder]:
     """A run's encoder, the probe set of a source, and the encoder in float32."""
-    exact = load_encoder("vit_tiny", checkpoint, LEVELS)
+    exact = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS)
     identity = Identity(
         "vit_tiny", exact.weights, "sam", 64, 0, LEVELS, 1, "float32", precision=precision
     )

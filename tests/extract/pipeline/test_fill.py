@@ -13,7 +13,7 @@ from tiny_extraction import Extract, write_npz
 from samcache.cache.errors import ConfigError
 from samcache.cache.progress import Remark
 from samcache.cache.store import Store
-from samcache.extract.encoders.vit import ViTLevels
+from samcache.extract.encoders.networks.vit import ViTLevels
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import count_lanes

@@ -11,7 +11,7 @@ import torch
 from tiny_extraction import Extract
 
 from samcache.cache.errors import ConfigError
-from samcache.extract.encoders.vit import ViTLevels
+from samcache.extract.encoders.networks.vit import ViTLevels
 from samcache.extract.pipeline.batch_encoder import BatchEncoder
 from samcache.extract.pipeline.devices.batch_size import BatchSize
 from samcache.extract.pipeline.devices.lanes import Lanes

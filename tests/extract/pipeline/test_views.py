@@ -19,7 +19,7 @@ from samcache.cache.format.views import VIEW_SETS, VIEWS, turn_pixels
 from samcache.cache.store import Store
 from samcache.cli import cli
 from samcache.extract.encoders.load import load_encoder
-from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images.preprocess import normalise, to_frame
 from samcache.extract.repair import RepairOptions, repair
 
@@ -68,7 +68,7 @@ def test_a_stored_view_is_the_encoders_output_for_the_turned_image(
         source=pictures, views="dihedral", pool=1, dtype="float32", batch_size=1, frame_size=50
     )
     assert store.identity.views == VIEW_SETS["dihedral"]
-    encoder = load_encoder("vit_tiny", checkpoint, LEVELS)
+    encoder = load_encoder(find_architecture("vit_tiny"), checkpoint, LEVELS)
     for row, pixels in enumerate(pixels_of(pictures, store)):
         cached, extent = store.read_images(row, row + 1)[0], store.read(EXTENTS, row, row + 1)[0]
         assert tuple(extent) == pixels.shape[:2]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels, OfficialFile
+from samcache.extract.encoders.weights import take_part
 
 
 class TinyViTLevels(LevelEncoder):
@@ -63,7 +64,7 @@ class TinyViTLevels(LevelEncoder):
         """MobileSAM's weights under timm's names, without the classifier that SAM does not use."""
         kept = {
             name: weight
-            for name, weight in weights.items()
+            for name, weight in take_part(weights, "image_encoder.").items()
             if not name.startswith(("norm_head.", "head.")) and "attention_bias_idxs" not in name
         }
         return {_name_timm_model(name): weight for name, weight in kept.items()}

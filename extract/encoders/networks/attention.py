@@ -8,6 +8,7 @@ q·R_h and q·R_w, the row and column biases of a query, the score of a key at (
 from collections.abc import Callable
 from functools import cache, partial
 from itertools import product
+from typing import Any
 
 import torch
 from segment_anything.modeling.image_encoder import Attention, Block
@@ -18,6 +19,8 @@ from torch.nn import functional as F
 # constants and not the machine's, so that the bits of a store do not depend on its cores.
 _QUERIES = 256
 _SCORES = 2**21  # 8 MB of float32
+_KINDS = 64  # of blocks that one process may compile: by shape, window and dtype
+RunBlock = Callable[[Any, Tensor], Tensor]
 
 
 def run_block(block: Block, x: Tensor) -> Tensor:
@@ -33,7 +36,7 @@ def run_block(block: Block, x: Tensor) -> Tensor:
     window = (height, width)
     if block.window_size:
         window = (block.window_size, block.window_size)
-        qkv = _pad_windows(qkv, attention.qkv.bias, block.window_size)
+        qkv = pad_windows(qkv, attention.qkv.bias, block.window_size)
     tokens = _attend(attention, qkv, window)[:, :height, :width]
     x = x + attention.proj(tokens.contiguous())  # else a product for each row of tokens
     out: Tensor = x + block.mlp(block.norm2(x).to(dtype))
@@ -41,23 +44,24 @@ def run_block(block: Block, x: Tensor) -> Tensor:
 
 
 @cache
-def compile_block() -> Callable[[Block, Tensor], Tensor]:
-    """``run_block`` with its element-wise work fused; as it is where it cannot be compiled.
+def compile_block(run: RunBlock = run_block) -> RunBlock:
+    """``run`` with its element-wise work fused; as it is where it cannot be compiled.
 
     One compiled block serves batches of any size but 1, so that the bits of a batch do not depend
     on the sizes of those before it.
     """
     torch._dynamo.config.suppress_errors = True
-    compiled = torch.compile(run_block)
+    torch._dynamo.config.recompile_limit = max(_KINDS, torch._dynamo.config.recompile_limit)
+    compiled = torch.compile(run)
 
-    def step(block: Block, x: Tensor) -> Tensor:
+    def step(block: Any, x: Tensor) -> Tensor:
         torch._dynamo.maybe_mark_dynamic(x, 0)
         return compiled(block, x)
 
     return step
 
 
-def _pad_windows(tokens: Tensor, filling: Tensor, side: int) -> Tensor:
+def pad_windows(tokens: Tensor, filling: Tensor, side: int) -> Tensor:
     """(B, H, W, C) enlarged at the bottom and right to multiples of ``side``."""
     batch, height, width, channels = tokens.shape
     below, right = -height % side, -width % side

@@ -7,8 +7,10 @@ from segment_anything.modeling.image_encoder import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from samcache.extract.encoders.attention import compile_block, run_block
 from samcache.extract.encoders.base import Architecture, LevelEncoder, Levels, OfficialFile
+from samcache.extract.encoders.networks.attention import compile_block, run_block
+from samcache.extract.encoders.networks.hugging_face import rename_sam
+from samcache.extract.encoders.weights import take_part
 
 _ATTENTION = ("attn.rel_pos_h", "attn.rel_pos_w")
 
@@ -82,8 +84,12 @@ class ViTLevels(LevelEncoder):
         return maps
 
     def adapt(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """segment_anything's weights, position embeddings fitted to the input size."""
-        fitted = fit_vit_weights(weights, self.encoder)
+        """segment_anything's weights, position embeddings fitted to the input size.
+
+        weights: under segment_anything's names, or those of Hugging Face's transformers.
+        """
+        kept = take_part(rename_sam(weights), "image_encoder.")
+        fitted = fit_vit_weights(kept, self.encoder)
         return {f"encoder.{name}": weight for name, weight in fitted.items()}
 
     def prepare(self, dtype: torch.dtype) -> None:

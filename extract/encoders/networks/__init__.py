@@ -1,0 +1,1 @@
+"""One file for each family of encoders, and what they share."""
