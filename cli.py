@@ -19,6 +19,7 @@ try:
     from samcache.commands.compare import compare
     from samcache.commands.completion import completion
     from samcache.commands.doctor import doctor
+    from samcache.commands.encoders import encoders
     from samcache.commands.evaluate import evaluate
     from samcache.commands.export import export
     from samcache.commands.extract import extract
@@ -65,7 +66,7 @@ cli.params += [make_quiet_option(), make_verbose_option()]
 for command in (
     *(extract, probe, train, sweep, compare, report),  # in the order of use
     *(predict, evaluate, export),
-    *(cache, doctor, completion),
+    *(cache, encoders, doctor, completion),
 ):
     cli.add_command(command)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from samcache.commands.encoder_options import given_encoder_options
 from samcache.commands.options import (
     EXIT_DAMAGED,
     AutoOr,
@@ -130,9 +131,7 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 @cache.command()
 @click.argument("store")
 @option("--source", type=FilePath(), required=True, help="The images, as extract was given them.")
-@option(
-    "--checkpoint", type=FilePath(), help="Weights.  [default: the official file, downloaded once]"
-)
+@given_encoder_options
 @source_options
 @option("--device", type=Device(), default="auto", help="auto, cpu, cuda, cuda:1, mps.")
 @option("--batch-size", type=AutoOr(), default="auto", help="Images a batch; auto: what fits.")
@@ -143,7 +142,9 @@ def verify(store: str, fast: bool, as_json: bool) -> None:
 )
 @as_json_option
 @print_how_to_resume("repaired shards are kept; run the same command again to continue")
-def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -> None:
+def repair(
+    store: str, given: dict[str, Any], reading: dict[str, Any], as_json: bool, **options: Any
+) -> None:
     """Restore the damaged objects of STORE.
 
     Uses the spare copies of records, and corrects single flipped bits with checksums. Restores the
@@ -158,7 +159,7 @@ def repair(store: str, reading: dict[str, Any], as_json: bool, **options: Any) -
     from samcache.extract.repair import repair as run
     from samcache.extract.sources.options import SourceOptions
 
-    settings = RepairOptions(store=store, reading=SourceOptions(**reading), **options)
+    settings = RepairOptions(store=store, reading=SourceOptions(**reading), **given, **options)
     summary = run(settings)
     _print(asdict(summary), "\n".join(describe_repair(summary)), as_json)
     if summary.left:

@@ -6,10 +6,11 @@ Heavy imports are inside the functions, so that ``--help`` answers at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from samcache.commands.encoder_options import given_encoder_options
 from samcache.commands.options import GIVE_STORE, FilePath, option
 from samcache.commands.terminal.group import make_console, remark
 from samcache.commands.written_format import refuse_other_format
@@ -36,7 +37,7 @@ Folder = FilePath(exists=True, file_okay=False)
 @option("--member", help="Export one training, such as seed-0.  [default: the mean of all]")
 @option("--store", help="Check on samples of this store.  [default: RUN's own store, if found]")
 @option("--with-encoder", is_flag=True, help="Include the encoder: the program takes an image.")
-@option("--checkpoint", type=FilePath(), help="Read encoder weights.  [default: the official file]")
+@given_encoder_options
 def export(
     run: Path,
     style: str,
@@ -44,7 +45,7 @@ def export(
     member: str | None,
     store: str | None,
     with_encoder: bool,
-    checkpoint: Path | None,
+    given: dict[str, Any],
 ) -> None:
     """Write RUN as a program that runs without samcache: torch.export or ONNX.
 
@@ -62,13 +63,14 @@ def export(
     """
     from samcache.commands.export_encoder import export_with_encoder
     from samcache.commands.show.trainings import describe_exported
+    from samcache.extract.encoders.of_identity import GivenEncoder
     from samcache.train.export import export_classifier
     from samcache.train.runs.ensemble import load_ensemble, open_predictor
     from samcache.train.runs.folder import refuse_file_of_a_run
     from samcache.train.runs.program_file import SUFFIXES
     from samcache.train.runs.store import refuse_several_stores
 
-    if checkpoint and not with_encoder:
+    if given["checkpoint"] and not with_encoder:
         raise click.UsageError("--checkpoint needs --with-encoder")
     trained = open_predictor(run)
     refuse_several_stores(trained, "train a run from one store to export it")
@@ -79,23 +81,31 @@ def export(
     refuse_file_of_a_run(path)
     samples = _open_samples_store(trained, store)
     if with_encoder:
-        for line in export_with_encoder(trained, ensemble, path, style, samples, checkpoint):
+        encoder = GivenEncoder(**given)
+        for line in export_with_encoder(trained, ensemble, path, style, samples, encoder):
             click.echo(line)
         return
-    shapes = _find_stored_shapes(trained)
+    shapes = _find_stored_shapes(trained, samples, given["code"])
     exported = export_classifier(trained, ensemble, shapes, path, style, samples)
     click.echo(describe_exported(exported))
 
 
-def _find_stored_shapes(run: Run) -> Shapes:
-    """(C, h, w) of what a store keeps of each level that the run reads."""
+def _find_stored_shapes(run: Run, store: Store | None, code: str) -> Shapes:
+    """(C, h, w) of what a store keeps of each level that the run reads.
+
+    Without a store the encoder says them. code: the encoder of her own that the user named.
+    """
     from samcache.extract.encoders.load import find_level_shapes, pool_shapes
+    from samcache.extract.encoders.of_identity import find_architecture_of
     from samcache.train.export import list_levels_read
 
     identity, levels = run.identity, list_levels_read(run)
     if not levels:
         return {}
-    found = find_level_shapes(identity.encoder, levels, identity.image_size)
+    if store is not None:
+        return {level: store.layout.level_shapes[level] for level in levels}
+    architecture = find_architecture_of(identity, code)
+    found = find_level_shapes(architecture, levels, identity.image_size)
     return pool_shapes(found, identity.pool)
 
 

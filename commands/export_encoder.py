@@ -16,7 +16,7 @@ from torch.export import Dim
 from samcache.cache.format.identity import Identity
 from samcache.cache.store import Store
 from samcache.commands.show.trainings import describe_exported
-from samcache.extract.encoders.of_identity import load_encoder_of
+from samcache.extract.encoders.of_identity import GivenEncoder, load_encoder_of
 from samcache.extract.live import open_live_encoder
 from samcache.extract.pipeline.image_program import ImageProgram
 from samcache.extract.sources.inputs import open_inputs
@@ -55,13 +55,13 @@ def export_with_encoder(
     path: Path,
     style: str,
     store: Store | None,
-    checkpoint: Path | None,
+    given: GivenEncoder,
 ) -> Iterator[str]:
     """Write encoder and ensemble as one program; lines for the terminal.
 
     The program is tried on images, against what predict makes of the same images as files. ONNX's
     encoder computes in float32 even where the run recorded another precision; the difference is
-    reported then, not judged. Raises CheckpointError for weights that are not the run's, and
+    reported then, not judged. Raises CheckpointError for code or weights that are not the run's,
     ConfigError where a probability differs.
     """
     levels = list_levels_read(run)
@@ -70,7 +70,7 @@ def export_with_encoder(
     if style == "onnx" and precision in _NARROW:
         precision = "float32"
     within = replace(identity, levels=levels, precision=precision)
-    encoder = load_encoder_of(within, checkpoint) if levels else None
+    encoder = load_encoder_of(within, given) if levels else None
     program = ImageToProbabilities(ImageProgram(encoder, identity), StoreProgram(run, ensemble))
     exportable = Exportable(
         module=program.eval(),
@@ -78,7 +78,7 @@ def export_with_encoder(
         dynamic=({2: Dim("height", min=2, max=1 << 15), 3: Dim("width", min=2, max=1 << 15)},),
         names=["image"],
     )
-    trials = _make_trials(run, ensemble, store, checkpoint)
+    trials = _make_trials(run, ensemble, store, given)
     same = precision == identity.precision
     description = {
         "inputs": {"image": _describe_program(identity)},
@@ -109,7 +109,7 @@ def _describe_program(identity: Identity) -> dict[str, object]:
 
 
 def _make_trials(
-    run: Run, ensemble: Ensemble, store: Store | None, checkpoint: Path | None
+    run: Run, ensemble: Ensemble, store: Store | None, given: GivenEncoder
 ) -> list[Trial]:
     """Images as PNG files, and the probabilities that predict gives them, encoded on the CPU."""
     images = _choose_images(store)
@@ -118,7 +118,7 @@ def _make_trials(
         for number, (_, pixels) in enumerate(images):
             files.append(str(Path(folder) / f"{number:03}.png"))
             Image.fromarray(pixels).save(files[-1])
-        live = open_live_encoder(run.identity, checkpoint, "cpu", None)
+        live = open_live_encoder(run.identity, given, "cpu", None)
         found = open_inputs(files, SourceOptions(), hash_ids=False)
         stores = live.fill_stores(found)
         parts = [

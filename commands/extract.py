@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from samcache.commands.encoder_options import ABOUT_ENCODERS, EncoderName
 from samcache.commands.options import (
     EXIT_UNREADABLE,
     AutoOr,
@@ -30,7 +30,6 @@ from samcache.commands.show.tables import print_parts
 from samcache.commands.terminal.ctrl_c import print_how_to_resume
 from samcache.commands.terminal.group import make_console, remark, suggest_after_store
 from samcache.commands.written_format import STORE_SUFFIXES, refuse_other_format
-from samcache.extract.encoders.registry import ENCODERS
 from samcache.extract.options import ExtractOptions
 from samcache.extract.sources.options import SourceOptions
 
@@ -40,21 +39,6 @@ _ABOUT_UNREADABLE = (
 )
 
 
-class Encoder(click.Choice[str]):
-    """An encoder by name; the error for a model's name says which encoder the model has."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        asked = re.sub("[^a-z]", "", str(value).lower())
-        for name, entry in ENCODERS.items():
-            if asked == entry.model.lower():
-                self.fail(f"{value!r} is a model: its encoder is {name}", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-_MODELS = "; ".join(
-    f"{', '.join(n for n, entry in ENCODERS.items() if entry.model == model)}: {model}"
-    for model in dict.fromkeys(entry.model for entry in ENCODERS.values())
-)
 extract_option = functools.partial(make_option, ExtractOptions)
 
 
@@ -65,8 +49,8 @@ extract_option = functools.partial(make_option, ExtractOptions)
 )
 @option(
     "--encoder",
-    type=Encoder(ENCODERS),
-    help=f"Encode with this model. {_MODELS}. Not needed for --check.",
+    type=EncoderName(),
+    help=f"Encode with this model. {ABOUT_ENCODERS}. Not needed for --check.",
 )
 @extract_option(
     "checkpoint", help="Load weights from this file.  [default: the official file, downloaded once]"
@@ -76,7 +60,11 @@ extract_option = functools.partial(make_option, ExtractOptions)
 )
 @extract_option("preprocessing", help="Normalise as this model does.  [default: the encoder's own]")
 @extract_option("levels", help="Cache these levels: names, or block numbers from 0.")
-@extract_option("pool", help="Average maps over P x P cells before caching.")
+@extract_option(
+    "pool",
+    help="Average maps over P x P cells before caching.  [default: 4, or the largest below that "
+    "divides all maps]",
+)
 @extract_option("dtype", help="Store features in this type.")
 @extract_option("views", help="Also cache flipped, or flipped and rotated, copies of each image.")
 @extract_option(
@@ -145,6 +133,7 @@ def extract(
     samcache extract labels.csv --root images --store s3://team/isic.zarr --encoder vit_b
     torchrun --nproc-per-node 8 cli.py extract images --store team.zarr --encoder vit_h
     samcache extract images --store team.zarr --encoder vit_h --plan
+    samcache extract images --store convnext.zarr --encoder timm:convnext_tiny --image-size 256
     samcache extract dicom-folder --check
     """
     if plan and check:

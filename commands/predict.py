@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from samcache.commands.encoder_options import given_encoder_options
 from samcache.commands.options import (
     EXIT_UNREADABLE,
     AutoOr,
@@ -43,7 +44,7 @@ Folder = FilePath(exists=True, file_okay=False)
 @option("--out", type=FilePath(dir_okay=False), help="Write this file.  [default: standard output]")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON instead of CSV.")
 @option("--heatmap", type=FilePath(file_okay=False), help="Draw the gates to this folder.")
-@option("--checkpoint", type=FilePath(), help="Read encoder weights.  [default: the official file]")
+@given_encoder_options
 @option("--device", type=Device(), default="auto", help="Choose auto, cpu, cuda, cuda:1 or mps.")
 @option(
     "--batch-size",
@@ -133,13 +134,14 @@ def _open_stores(
     on_oddities: Callable[[Oddities], None],
     reading: dict[str, Any],
     hash_ids: bool,
-    checkpoint: Path | None,
+    given: dict[str, Any],
     device: str,
     batch_size: int | None,
 ) -> Iterator[Store]:
     """The input itself where it is a store, else temporary stores of its images, one by one."""
     from samcache.commands.show.extraction import describe_passed_over
     from samcache.commands.show.progress import show_progress, show_remarks
+    from samcache.extract.encoders.of_identity import GivenEncoder
     from samcache.extract.images.colour import parse_window
     from samcache.extract.live import open_live_encoder
     from samcache.extract.sources.inputs import open_inputs
@@ -163,7 +165,7 @@ def _open_stores(
     passed_over = [name for given in found for name in given.source.passed_over]
     for line in describe_passed_over(passed_over):
         remark(console, line)
-    encoder = open_live_encoder(run.identity, checkpoint, device, batch_size)
+    encoder = open_live_encoder(run.identity, GivenEncoder(**given), device, batch_size)
     if not bar:
         yield from encoder.fill_stores(found, on_oddities=on_oddities)
         return

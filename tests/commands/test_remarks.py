@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import Result
 from rich.console import Console
@@ -11,16 +10,7 @@ from trained_run import Trained, draw_images, samcache
 
 from samcache.cache.care.info import describe
 from samcache.cache.store import Store
-from samcache.cli import cli
-from samcache.commands.extract import ENCODERS
 from samcache.commands.show.stores import make_info
-
-
-@pytest.fixture(autouse=True)
-def tiny_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the tiny encoder among the choices of extract."""
-    option = next(p for p in cli.commands["extract"].params if p.name == "encoder")
-    monkeypatch.setattr(option, "type", click.Choice([*ENCODERS, "vit_tiny"]))
 
 
 @pytest.fixture

@@ -204,7 +204,8 @@ def test_a_program_with_the_encoder_takes_image_files_of_any_size(
     assert described["inputs"]["image"]["shape"] == [1, 3, "height", "width"]
 
 
-def test_frames_made_with_tensors_are_pillows_to_the_bit() -> None:
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_frames_made_with_tensors_are_pillows_to_the_bit(interpolation: str) -> None:
     rng = np.random.default_rng(0)
     for height, width in [
         (1, 9),
@@ -216,8 +217,9 @@ def test_frames_made_with_tensors_are_pillows_to_the_bit() -> None:
     ]:
         pixels = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
         side = int(rng.choice([32, 64, 100, 224]))
-        expected, extent = to_frame(Image.fromarray(pixels), side)
-        frame, inside = frame_image(torch.from_numpy(pixels).permute(2, 0, 1)[None], side)
+        expected, extent = to_frame(Image.fromarray(pixels), side, interpolation)
+        given = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+        frame, inside = frame_image(given, side, interpolation)
         np.testing.assert_array_equal(
             frame[0].permute(1, 2, 0), expected, err_msg=f"{pixels.shape}"
         )
