@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import flex_attention
 
-from samcache.extract.encoders.attention import attend_augmented, attend_in_blocks
+from samcache.extract.encoders.networks.attention import attend_augmented, attend_in_blocks
 
 CASES = {  # images, windows and heads; side
     "cpu": {"global, 3 heads": (3, 64), "windows, 12 heads": (25 * 12, 14)},

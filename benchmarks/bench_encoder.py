@@ -3,14 +3,15 @@
     python benchmarks/bench_encoder.py --encoder vit_b --encoder vit_t --image-size 1024 --repeats 5
 
 ViT is compared with segment_anything's encoder, with seeded random weights; vit_t with timm's
-TinyViT, with mobile_sam.pt where SAMCACHE_WEIGHTS has it and random weights elsewhere. Prints a
-Markdown table: images/s (median wall time), CPU seconds an image (median, for machines
-that are not alone), speed-up (median over rounds of the package's time by this one's), peak
-memory above the weights, largest difference of the neck from the package's in float32, absolute
-and by its largest value, and the share reached of the matrix rate measured in the same run. On CUDA
-and on CPUs with AMX also the package in bfloat16 and every precision of ours that is fast there;
-on CUDA several batch sizes. Memory is taken from the system as in a program that does not say
-otherwise; with --keep all use freed memory again, as samcache's command line does.
+TinyViT and sam2_t with timm's Hiera and the same neck, with real weights where SAMCACHE_WEIGHTS has
+them and random ones elsewhere. On a CPU where transformers is installed, sam2_t is compared with
+its Sam2Model as well. Prints a Markdown table: images/s (median wall time), CPU seconds an image
+(median, for machines that are not alone), speed-up (median over rounds of the package's time by
+this one's), peak memory above the weights, largest difference of the neck from the package's in
+float32, absolute and by its largest value, and the share reached of the matrix rate measured in the
+same run. On CUDA and on CPUs with AMX also the package in bfloat16 and every precision of ours that
+is fast there; on CUDA several batch sizes. Memory is taken from the system as in a program that
+does not say otherwise; with --keep all use freed memory again, as samcache's command line does.
 """
 
 import ctypes
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -31,12 +33,13 @@ from samcache.cache.memory import ran_out_of_memory
 from samcache.commands.terminal.allocator import keep_freed_memory
 from samcache.extract.encoders.base import LevelEncoder
 from samcache.extract.encoders.load import resolve_levels
+from samcache.extract.encoders.networks.sam2 import Sam2Levels
+from samcache.extract.encoders.networks.tiny_vit import TinyViTLevels
 from samcache.extract.encoders.precision import multiplies_bfloat16
 from samcache.extract.encoders.registry import LEVELS, find_architecture
-from samcache.extract.encoders.tiny_vit import TinyViTLevels
 from samcache.extract.encoders.weights import read_checkpoint
 
-ENCODERS = ("vit_b", "vit_l", "vit_h", "vit_t")
+FILES = {"vit_t": "mobile_sam.pt", "sam2_t": "sam2_hiera_tiny_encoder_fp16.safetensors"}
 COLUMNS = (
     "encoder",
     "px",
@@ -105,11 +108,12 @@ def main(
 def build(name: str, image_size: int) -> tuple[LevelEncoder, str]:
     """The encoder as loaded and not yet prepared, and what its weights are."""
     torch.manual_seed(0)
-    model = find_architecture(name).build(image_size, resolve_levels(name, LEVELS))
-    file = Path(os.environ.get("SAMCACHE_WEIGHTS", "")) / "mobile_sam.pt"
-    if name == "vit_t" and file.exists():
+    architecture = find_architecture(name)
+    model = architecture.build(image_size, resolve_levels(architecture, LEVELS))
+    file = Path(os.environ.get("SAMCACHE_WEIGHTS", "")) / FILES.get(name, "")
+    if file.is_file():
         model.load_state_dict(model.adapt(read_checkpoint(file)[0]))
-        return model.eval().requires_grad_(False), "mobile_sam.pt"
+        return model.eval().requires_grad_(False), "real"
     for parameter_name, parameter in model.named_parameters():
         if "rel_pos" in parameter_name or "pos_embed" in parameter_name:
             parameter.normal_(std=0.05)  # zero at first, which would hide errors
@@ -129,7 +133,23 @@ def package(model: LevelEncoder) -> Callable[[Tensor], Tensor]:
     """What the package does with these weights; ours before preparation is timm's modules."""
     if isinstance(model, TinyViTLevels):
         return lambda x: model(x)["neck"]
+    if isinstance(model, Sam2Levels):
+        return lambda x: model._embed_image(
+            *model.trunk.forward_intermediates(x, [2, 3], intermediates_only=True)
+        )
     return model.encoder
+
+
+def transformers_sam2(model: Sam2Levels) -> Callable[[Tensor], Tensor]:
+    """What transformers' Sam2Model, whose default is SAM 2 tiny, does with the same weights."""
+    from transformers import Sam2Config, Sam2Model
+
+    theirs = Sam2Model(Sam2Config()).eval().requires_grad_(False)
+    own = model.state_dict()
+    for name, weight in model.adapt(theirs.state_dict()).items():
+        weight.copy_(own[name])
+    embedding = theirs.no_memory_embedding.view(1, -1, 1, 1)
+    return lambda x: theirs.vision_encoder(x).fpn_hidden_states[-1] + embedding
 
 
 def package_in_bfloat16(model: LevelEncoder) -> Callable[[Tensor], Tensor]:
@@ -155,6 +175,8 @@ def compare(
         Contender("package float32", torch.float32, package(model)),
         Contender("samcache float32", torch.float32, lambda x: shared(x)["neck"]),
     ]
+    if isinstance(model, Sam2Levels) and device.type == "cpu" and find_spec("transformers"):
+        rows.append(Contender("transformers float32", torch.float32, transformers_sam2(model)))
     if lower := lower_precisions(device):
         rows.append(Contender("package bfloat16", torch.bfloat16, package_in_bfloat16(model)))
         for dtype in lower:

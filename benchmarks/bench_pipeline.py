@@ -42,7 +42,7 @@ from samcache.extract import run as extraction
 from samcache.extract import target as preparation
 from samcache.extract.encoders.load import load_encoder
 from samcache.extract.encoders.precision import resolve_precision
-from samcache.extract.encoders.registry import LEVELS
+from samcache.extract.encoders.registry import LEVELS, find_architecture
 from samcache.extract.images.preprocess import normalise, to_frame
 from samcache.extract.options import ExtractOptions
 from samcache.extract.pipeline import shard_encoder
@@ -139,7 +139,9 @@ def compare(options: ExtractOptions, repeats: int) -> None:
     source = open_source(options.source, options.reading).limit(options.limit or 1)
     precision = resolve_precision(options.precision, torch.device(options.device))
     checkpoint = options.checkpoint or Path()
-    encoder = load_encoder("vit_t", checkpoint, LEVELS, options.image_size, precision)
+    encoder = load_encoder(
+        find_architecture("vit_t"), checkpoint, LEVELS, options.image_size, precision
+    )
     size = encoder.image_size
     frames = [to_frame(source.read_image(row).decode(), size) for row in range(len(source.samples))]
     model = encoder.model.to(options.device)
@@ -182,7 +184,9 @@ class Still(nn.Module):
 
 def peak(options: ExtractOptions) -> None:
     """Extract with the still encoder and print the process's peak memory, and before, in MB."""
-    loaded = load_encoder("vit_t", options.checkpoint or Path(), LEVELS, options.image_size)
+    loaded = load_encoder(
+        find_architecture("vit_t"), options.checkpoint or Path(), LEVELS, options.image_size
+    )
     still = replace(loaded, model=Still(loaded.shapes))  # type: ignore[arg-type]
     preparation.load_encoder = lambda *_: still  # type: ignore[attr-defined]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from samcache.cache.store import Store
 from samcache.commands.terminal.allocator import keep_freed_memory
-from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.of_identity import GivenEncoder, load_encoder_of
 from samcache.extract.images.preprocess import normalise
 from samcache.train.config import TrainConfig
 from samcache.train.data.dataset import TrainingData
@@ -167,9 +167,7 @@ def live_inputs(
 ) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
     """Inputs whose maps the encoder computes on the spot, from the cached frames."""
     identity = store.identity
-    encoder = load_encoder(
-        identity.encoder, checkpoint, identity.levels, identity.image_size, identity.precision
-    )
+    encoder = load_encoder_of(identity, GivenEncoder(checkpoint))
     model = encoder.model.to(data.device)
     side = identity.image_size
     places = data.samples["row"].to_numpy()

@@ -55,8 +55,14 @@ def scores(work: Path, dataset: Dataset, arm: str, candidate: str, how: str) -> 
     table = pd.DataFrame(columns=list(COLUMNS))
     if path.exists():
         table = pd.read_csv(path, keep_default_na=False)  # the defaults are "", not missing
-    wanted = {"dataset": dataset.name, "arm": arm, "candidate": candidate, "options": how}
-    return table[(table[list(wanted)] == list(wanted.values())).all(axis=1)]
+    wanted = {"dataset": dataset.name, "arm": arm, "candidate": candidate}
+    same = (table[list(wanted)] == list(wanted.values())).all(axis=1)
+    return table[same & (table["options"].map(_sort_options) == _sort_options(how))]
+
+
+def _sort_options(line: str) -> str:
+    """The options of a command line by name, since their order says nothing."""
+    return " --".join(sorted(f" {line}".split(" --")))
 
 
 def chosen(experiment: Experiment, dataset: Dataset, arm: str, work: Path) -> str:

@@ -29,7 +29,7 @@ def train_runs(
     """Train what is not finished; ends the program where a run was begun with other options."""
     runs = sorted(product(datasets, names), key=lambda run: run[1].endswith(CURVE))
     for dataset, name in runs:
-        _train(configured(experiment, dataset, name, work), work)
+        train_once(configured(experiment, dataset, name, work), work)
 
 
 def configured(experiment: Experiment, dataset: Dataset, name: str, work: Path) -> TrainConfig:
@@ -47,7 +47,8 @@ def note_of(run: Path) -> Path:
     return run.with_name(f"{run.name}.json")
 
 
-def _train(config: TrainConfig, work: Path) -> None:
+def train_once(config: TrainConfig, work: Path) -> None:
+    """Train a run if it is not finished; ends the program where it was begun with other options."""
     run, command = work / config.out, shlex.join(make_command(config))
     note = note_of(run)
     if note.exists():

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from samcache.extract.encoders.load import load_encoder
+from samcache.extract.encoders.registry import find_architecture
 from samcache.extract.images.preprocess import normalise, to_frame
 
 SPLITS = ("train", "val", "test")
@@ -43,8 +44,8 @@ class Neck(nn.Module):
 
     def __init__(self, encoder: str, checkpoint: str, side: int) -> None:
         super().__init__()
-        self.model = load_encoder(encoder, Path(checkpoint), ("neck",), side).model
-        self.width = load_encoder(encoder, Path(checkpoint), ("neck",), side).shapes["neck"][0]
+        loaded = load_encoder(find_architecture(encoder), Path(checkpoint), ("neck",), side)
+        self.model, self.width = loaded.model, loaded.shapes["neck"][0]
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)["neck"].mean(dim=(2, 3))

@@ -148,6 +148,13 @@ def test_the_best_mean_is_chosen_and_a_control_takes_it(toy: Any, tmp_path: Path
     assert toy.setting(toy.datasets[0], "head", "b").fusion == "gate", "it has no gates"
 
 
+def test_the_published_choices_are_found_among_the_published_scores() -> None:
+    experiment = Experiment()
+    for dataset in experiment.datasets:
+        for arm, candidates in experiment.candidates.items():
+            assert chosen(experiment, dataset, arm, PAPER / "results") in candidates
+
+
 def test_nothing_is_chosen_before_every_candidate_is_scored(toy: Any, tmp_path: Path) -> None:
     write_choices(tmp_path, toy, {"a": [0.9, 0.9, 0.9], "b": [0.5, 0.5]})
     with pytest.raises(SystemExit, match="candidate b is scored on 2 of 3 folds"):
