@@ -28,12 +28,9 @@ BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.
 # One process for all commands: each import of torch would take seconds.
 RUN = """
 import json, sys
-import click, tiny_encoder
+import tiny_encoder
 from samcache.cli import cli
-from samcache.commands.extract import ENCODERS
 
-(encoder,) = [one for one in cli.commands["extract"].params if one.name == "encoder"]
-encoder.type = click.Choice([*ENCODERS, "vit_tiny"])
 for words, accepted in json.loads(sys.argv[1]):
     try:
         cli(words, prog_name="samcache")

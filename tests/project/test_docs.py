@@ -19,11 +19,12 @@ from documented_commands import ROOT, Command, commands, pages
 from PIL import Image
 from tiny_encoder import save_tiny_checkpoint
 from tiny_extraction import write_npz
+from torchvision.models import resnet18
 
 from samcache.cache.files.digest import hash_file
 from samcache.cli import cli
 from samcache.commands.options import Device
-from samcache.extract.encoders import tiny_vit, vit
+from samcache.extract.encoders.networks import sam2, tiny_vit, vit
 from samcache.extract.encoders.registry import find_architecture
 
 # What begins so is not run here, and why. Nothing else is left out.
@@ -34,6 +35,7 @@ NOT_RUN = {
     "srun ": "needs Slurm",
     "export AWS_": "the test's own server and keys stand in their place",
     "samcache sweep": "is sixty trainings; tests/train/test_sweep.py sweeps",
+    "samcache extract images/ --store dinov2.zarr": "downloads; test_timm_model.py loads files",
     "samcache completion bash >>": "writes into the reader's home; test_terminal.py runs it",
 }
 EXPERIMENT = ROOT / "benchmarks" / "experiment.md"  # generated, but its text names options
@@ -80,6 +82,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "metadata.csv").write_text("\n".join(facts))
     write_npz(folder / "breastmnist.npz", (12, 6, 6))
     save_tiny_checkpoint(folder / "medsam_vit_b.pth")
+    own = (ROOT / "docs" / "other-encoders.md").read_text("utf-8")
+    (folder / "lab.py").write_text(own.partition("```python\n")[2].partition("```")[0], "utf-8")
+    torch.save(resnet18().state_dict(), folder / "resnet18.pth")
     return folder
 
 
@@ -92,7 +97,7 @@ def tiny_encoders(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     tiny = find_architecture("vit_tiny")
-    for architectures in (vit.ARCHITECTURES, tiny_vit.ARCHITECTURES):
+    for architectures in (vit.ARCHITECTURES, tiny_vit.ARCHITECTURES, sam2.ARCHITECTURES):
         for name, real in architectures.items():
             assert real.official is not None
             official = replace(real.official, sha256=hash_file(weights))
