@@ -90,7 +90,10 @@ def test_a_killed_copy_leaves_claims_that_hold_nobody_up(tmp_path: Path, writes:
     left = open_objects(tmp_path / "copy.zarr")
     left.delete(left.find_leftovers())  # files half written, which are no objects
     copy(source, tmp_path / "copy.zarr")
-    assert tree(tmp_path / "copy.zarr") == tree(tmp_path / "source.zarr")
+    copied = tree(tmp_path / "copy.zarr")
+    # a claim stays where the process was killed between a commit and the end of its claim
+    copied = {key: value for key, value in copied.items() if not key.startswith("claims/")}
+    assert copied == tree(tmp_path / "source.zarr")
 
 
 def test_objects_that_arrived_before_a_cut_are_not_sent_again(
