@@ -33,8 +33,8 @@ def compare(
 
     RUNS are folders that train wrote, from one store or from stores of several encoders over the
     same images. The table shows each metric's mean ± sd over seeds with its
-    95 % bootstrap interval over test samples and seeds. Differences to the baseline are paired by
-    sample and seed.
+    95 % interval over test samples and seeds. Differences to the baseline are paired by sample;
+    the spreads of the seeds of both runs add up.
 
     \b
     samcache compare runs/none runs/slca runs/shuffled

@@ -42,7 +42,7 @@ def evaluate(
     """Test RUN on STORE, an external test set with the same classes and the same features.
 
     Evaluate matches classes by name. It computes the metrics of train for each member of RUN and
-    for their ensemble, with intervals bootstrapped over samples (patients whole). --out gets
+    for their ensemble, with intervals over samples (patients whole) and members. --out gets
     evaluation.json and predictions.csv. With --labels, labels come from a table, as in train, and
     so do subgroups: those of --by, or those that RUN was trained with.
     A RUN of several stores takes as many stores of the same features.

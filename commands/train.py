@@ -37,7 +37,7 @@ def train(**options: Any) -> None:
     Train trains once for each seed, fold and fraction, and tests the epoch with the best
     validation AUC, or the last epoch. The run folder gets config.json, metrics.csv,
     predictions.csv, results.json and one safetensors file per training. Intervals are
-    bootstrapped over test samples (patients whole) and seeds. A store at a URL is copied once to
+    over test samples (patients whole) and seeds. A store at a URL is copied once to
     a local folder (SAMCACHE_STAGE, and SAMCACHE_STAGE_LIMIT for its size). Under torchrun, the
     processes share each batch.
 

@@ -11,15 +11,12 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.labels.units import number_groups
 from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.used_stores import UsedStore
-from samcache.train.scores.bootstrap import (
-    RESAMPLES,
-    Interval,
-    LabelledPredictions,
-    Summary,
-    average_over_seeds,
-)
+from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.format import choose_headlines
+from samcache.train.scores.intervals import Draws, Interval, Summary, estimate
 from samcache.train.scores.metrics import Floats
+
+Scored = tuple[Floats, Draws | None]  # each seed's value (S,), and how test samples move them
 
 
 @dataclass(frozen=True)
@@ -90,29 +87,25 @@ def compare_runs(runs: Sequence[Run], metrics: tuple[str, ...]) -> list[Row]:
 
 def _compare_metrics(runs: Sequence[Run], fraction: float, metrics: tuple[str, ...]) -> list[Row]:
     scored = [_score_run(run, fraction, metrics) for run in runs]
-    (plain, resampled), *_ = scored
+    (plain, moved), *_ = scored
     rows, titles = [], title_runs(runs)
     for place, metric in enumerate(metrics):
         for number, (run, (own, drawn)) in enumerate(zip(runs, scored, strict=True)):
-            summary = Summary.of(own[place], drawn[place])
-            pair = own[place] - plain[place], drawn[place] - resampled[place]
-            difference = describe_difference(*pair) if number else None
+            summary = Summary.of(metric, own[place], drawn[place])
+            difference = None
+            if number:
+                pair = (own[place], drawn[place]), (plain[place], moved[place])
+                difference = describe_difference(*pair)
             name, seeds, title = str(run.folder), len(own[place]), titles[number]
             rows.append(Row(name, fraction, metric, seeds, summary, difference, title))
     return rows
 
 
-def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[list[Floats], ...]:
-    """For each metric the seeds' values (S,), and in every resample (R, S)."""
-    test = run.tests[fraction]
-    seeds = [part for _, part in test.groupby("seed")]
-    columns = list(run.target.output_columns)
-    predictions = LabelledPredictions(
-        labels=run.target.read_labels(seeds[0]),
-        groups=number_groups(seeds[0]),
-        probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
-        score=run.target.score,
-    )
+def _score_run(
+    run: Run, fraction: float, metrics: tuple[str, ...]
+) -> tuple[list[Floats], list[Draws | None]]:
+    """For each metric the seeds' values (S,), and how they move with the test samples."""
+    predictions = read_test_predictions(run, fraction)
     plain = predictions.score_trainings()
     unknown = [metric for metric in metrics if metric not in plain]
     if unknown:
@@ -122,23 +115,34 @@ def _score_run(run: Run, fraction: float, metrics: tuple[str, ...]) -> tuple[lis
             "ap:CLASS",
             hint="metric",
         )
-    resampled = predictions.score_resamples()
-    return [plain[metric] for metric in metrics], [resampled[metric] for metric in metrics]
+    draws = predictions.draw_scores()
+    return [plain[metric] for metric in metrics], [draws.get(metric) for metric in metrics]
 
 
-def describe_difference(plain: Floats, resampled: Floats) -> Difference:
-    """From each seed's difference (S,), and in every resample (R, S).
+def read_test_predictions(run: Run, fraction: float) -> LabelledPredictions:
+    """What every seed of a run predicted for the test samples."""
+    seeds = [part for _, part in run.tests[fraction].groupby("seed")]
+    columns = list(run.target.output_columns)
+    return LabelledPredictions(
+        labels=run.target.read_labels(seeds[0]),
+        groups=number_groups(seeds[0]),
+        probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
+        target=run.target,
+    )
 
-    p is twice the share of resamples on the other side of zero, and 1 / RESAMPLES at the least
-    (Efron and Tibshirani 1993, chapter 15).
+
+def describe_difference(run: Scored, baseline: Scored) -> Difference:
+    """A run minus the baseline, on the same test samples.
+
+    Either: each seed's value (S,), and how they move with the test samples. Seeds of two runs are
+    not paired: their spreads add up.
     """
-    values = average_over_seeds(resampled)
-    defined = values[np.isfinite(values)]
-    p = None
-    if len(defined):
-        sides = (defined <= 0).mean(), (defined >= 0).mean()
-        p = min(1.0, max(2 * min(sides), 1 / RESAMPLES))
-    return Difference(float(plain.mean()), Interval.of(values), p)
+    (own, drawn), (plain, moved) = run, baseline
+    both = drawn.subtract(moved) if drawn is not None and moved is not None else None
+    found = estimate(own.mean() - plain.mean(), (own, plain), both)
+    if found is None:
+        return Difference(float(own.mean() - plain.mean()), None, None)
+    return Difference(found.mean, found.make_interval(-np.inf, np.inf), found.test_zero())
 
 
 def _check_same_images(reference: Run, run: Run) -> None:

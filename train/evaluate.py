@@ -21,7 +21,8 @@ from samcache.train.runs.ensemble import load_ensemble
 from samcache.train.runs.folder import PREDICTIONS
 from samcache.train.runs.prediction_rows import PredictedShard
 from samcache.train.runs.run import Run
-from samcache.train.scores.bootstrap import LabelledPredictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions
+from samcache.train.scores.intervals import Summary
 from samcache.train.scores.metrics import Floats
 from samcache.train.scores.subgroups import Subgroup, score_subgroups
 from samcache.train.tasks.label_table import open_label_table
@@ -79,7 +80,7 @@ def evaluate(
     _check_labels(run, store, split, labels)
     each = np.concatenate([part.probabilities[:, part.readable] for part in parts], axis=1)
     groups = number_groups(samples)
-    predictions = LabelledPredictions(labels, groups, each, run.target.score)
+    predictions = LabelledPredictions(labels, groups, each, run.target)
     together = predictions.average()
     evaluation = Evaluation(
         run=run.folder.name,

@@ -13,7 +13,7 @@ from samcache.train.scores.format import format_interval, format_mean, name_metr
 if TYPE_CHECKING:
     from samcache.commands.show.tables import Part
     from samcache.train.compare import Row
-    from samcache.train.scores.bootstrap import Interval
+    from samcache.train.scores.intervals import Interval
 
 _HEADS = ("run", "fraction", "metric", "mean ± sd", "95 % interval", "difference", "p")
 
@@ -38,10 +38,11 @@ def describe_comparison(rows: list[Row], style: str) -> list[Part]:
 
 def _describe_view(seeds: int) -> str:
     if seeds == 1:
-        return "one seed; differences to the baseline are paired by test sample"
-    return (
-        f"mean ± sd over {seeds} seeds; differences to the baseline are paired by sample and seed"
-    )
+        return (
+            "one seed: chance in training is not covered; differences to the baseline are paired "
+            "by sample"
+        )
+    return f"mean ± sd over {seeds} seeds; differences to the baseline are paired by sample"
 
 
 def _write_cells(row: Row) -> list[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from samcache.train.probes.fit import ProbeScores
     from samcache.train.report.page import Written
     from samcache.train.runs.write_run import FractionScores, MemberScores, Results
-    from samcache.train.scores.bootstrap import Interval, Summary
+    from samcache.train.scores.intervals import Interval, Summary
     from samcache.train.search.trials import SweepProgress, TrialsTable
 
 _MOST_MEMBERS = 20  # with a line each; of more, the means

@@ -14,7 +14,7 @@ from samcache.extract.run import extract
 from samcache.train.config import TrainConfig
 from samcache.train.report.facts import ReportedRun
 from samcache.train.run import train
-from samcache.train.scores.bootstrap import Interval, Summary
+from samcache.train.scores.intervals import Interval, Summary
 
 SCRIPT = "<script>alert(1)</script>\u202e"  # what follows would be read from right to left
 DOLLAR = '_naevus $x$ & "y"'

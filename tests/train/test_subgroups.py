@@ -17,7 +17,7 @@ from samcache.train.report.checks.finding import CAUTION
 from samcache.train.report.page import write_report
 from samcache.train.run import train
 from samcache.train.runs.write_run import Results
-from samcache.train.scores.bootstrap import Interval, Summary
+from samcache.train.scores.intervals import Interval, Summary
 from samcache.train.scores.subgroups import Subgroup, find_largest_gap
 from samcache.train.tasks.options import TaskOptions
 

@@ -12,8 +12,9 @@ from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
 from samcache.train.data.spreads import LEAST_DEVIATION
 from samcache.train.probes.models import list_probes
-from samcache.train.scores.bootstrap import Interval, LabelledPredictions
+from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.format import choose_headlines
+from samcache.train.scores.intervals import Draws, Interval, Summary
 from samcache.train.scores.metrics import Floats, Ints
 from samcache.train.tasks.question import Question
 from samcache.train.tasks.targets.base import Labels, Target
@@ -55,11 +56,10 @@ class ProbeScores:
 
 @dataclass(frozen=True)
 class FittedProbe:
-    """A probe's scores, and its test metrics as numbers: (1,) each, and (R, 1) in resamples."""
+    """A probe's scores, and its test metrics: (1,) each, and how test samples move them."""
 
     scores: ProbeScores
-    plain: dict[str, Floats]
-    resampled: dict[str, Floats]
+    tested: dict[str, tuple[Floats, Draws | None]]
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,13 @@ class ProbedRows:
             probes = list_probes(target.kind, len(target.names), len(rows["train"]))
             for name, candidates in probes.items():
                 chosen, val, test = _fit_and_choose(target, candidates, scaled, labels, rows)
-                found = LabelledPredictions(labels[rows["test"]], groups, test[None], target.score)
-                plain, resampled = found.score_trainings(), found.score_resamples()
+                found = LabelledPredictions(labels[rows["test"]], groups, test[None], target)
+                plain, draws = found.score_trainings(), found.draw_scores()
                 names = sorted(choose_headlines(plain), key=lambda n: n != target.selection)
-                tested = {
-                    metric: Tested(float(plain[metric][0]), Interval.of(resampled[metric][:, 0]))
-                    for metric in names
-                }
+                summaries = {n: Summary.of(n, plain[n], draws.get(n)) for n in names}
+                tested = {n: Tested(each.mean, each.interval) for n, each in summaries.items()}
                 scores = ProbeScores(level, name, chosen, val, tested)
-                yield FittedProbe(
-                    scores, {n: plain[n] for n in names}, {n: resampled[n] for n in names}
-                )
+                yield FittedProbe(scores, {n: (plain[n], draws.get(n)) for n in names})
 
 
 def read_probed_features(store: Store, rows: Ints) -> dict[str, Floats]:

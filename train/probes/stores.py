@@ -110,11 +110,8 @@ def _read_each(joined: JoinedStore, rows: Ints) -> Iterator[tuple[str, dict[str,
 
 
 def _subtract(fitted: FittedProbe, reference: FittedProbe) -> dict[str, Difference]:
-    """Each test metric's difference, in the same resamples of the same samples."""
+    """Each test metric's difference on the same samples."""
     return {
-        name: describe_difference(
-            fitted.plain[name] - reference.plain[name],
-            fitted.resampled[name] - reference.resampled[name],
-        )
-        for name in fitted.plain
+        name: describe_difference(fitted.tested[name], reference.tested[name])
+        for name in fitted.tested
     }

@@ -1,7 +1,7 @@
 """The facts of a report, read from run folders and from their store."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.duplicates import find_duplicates
 from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
-from samcache.train.compare import Row, compare_runs
+from samcache.train.compare import Row, compare_runs, read_test_predictions
 from samcache.train.runs.errors import name_file_in_errors, report_run_errors
 from samcache.train.runs.folder import CONFIG, PREDICTIONS, RESULTS
 from samcache.train.runs.run import Run, open_run
 from samcache.train.runs.store import open_run_store
 from samcache.train.runs.write_run import FractionScores
-from samcache.train.scores.bootstrap import LabelledPredictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.format import TITLES, choose_headlines
+from samcache.train.scores.intervals import METHOD, Summary
 from samcache.train.scores.metrics import Floats, Ints
 from samcache.train.scores.subgroups import Subgroup
 from samcache.train.tasks.targets.base import Labels, Target
@@ -129,7 +130,7 @@ class ReportedRun:
             labels=self.labels,
             groups=number_groups(self.samples),
             probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
-            score=self.target.score,
+            target=self.target,
         )
         return seeds.average()
 
@@ -247,6 +248,7 @@ def read_facts(folders: tuple[Path, ...], baseline: Path | None, store: str | No
     for each in (run, *others):
         _check_means(each, rows)
         _check_ensemble(each)
+    run = _renew_intervals(run)
     opened, described, reason = _open_store(run, store)
     return Facts(run, others, base, rows, opened, described, reason)
 
@@ -289,6 +291,19 @@ def _check_ensemble(run: ReportedRun) -> None:
     for metric in run.target.metrics:
         if metric in run.metrics and metric not in _INEXACT:
             _check_same(run, metric, run.metrics[metric].mean, float(recomputed[metric][0]))
+
+
+def _renew_intervals(run: ReportedRun) -> ReportedRun:
+    """The run with intervals as they are made today, where an earlier version made others."""
+    if run.results.get("intervals") == METHOD:
+        return run
+
+    def renew(scores: FractionScores) -> FractionScores:
+        predictions = read_test_predictions(run.run, scores.fraction)
+        together = predictions.average().summarise() if scores.ensemble is not None else None
+        return replace(scores, metrics=predictions.summarise(), ensemble=together)
+
+    return replace(run, fractions=tuple(map(renew, run.fractions)))
 
 
 def _check_same(run: ReportedRun, metric: str, recorded: float, recomputed: float) -> None:

@@ -19,8 +19,8 @@ from samcache.train.report.drawings.svg import (
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.kinds.choose import choose_report_kind
 from samcache.train.report.phrases import name_seeds
-from samcache.train.scores.bootstrap import Summary
 from samcache.train.scores.format import name_selection
+from samcache.train.scores.intervals import Summary
 
 _WITH_BARS: dict[str, Any] = {"marker": "o", "markersize": 4, "capsize": 3, "elinewidth": 1}
 

@@ -1,8 +1,8 @@
 """Phrases that several parts of a report share."""
 
 from samcache.train.report.facts import ReportedRun
-from samcache.train.scores.bootstrap import Summary
 from samcache.train.scores.format import MOST_CLASSES
+from samcache.train.scores.intervals import Summary
 
 
 def name_seeds(run: ReportedRun, before: str = "", after: str = "") -> str:

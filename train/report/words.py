@@ -97,10 +97,12 @@ def write_model_card(facts: Facts) -> list[tuple[str, str]]:
 def _describe_intervals(run: ReportedRun) -> str:
     if run.metrics[choose_report_kind(run).headline].interval is None:
         return "All test images are of one patient, so the numbers have no intervals."
+    drawn = f"from {RESAMPLES} bootstrap draws"
+    how = f"DeLong's for AUC, else {drawn}" if "auc" in run.metrics else drawn
     return (
-        f"Intervals are percentile bootstraps of {RESAMPLES} draws of {describe_resampled(run)}. "
-        "They show how much another test set of this size and kind may change a number, not how "
-        "another hospital may."
+        f"Intervals are over {describe_resampled(run)}: {how}, with Student's t. Chance in "
+        "training is not covered. They show how much "
+        "another test set of this size and kind may change a number, not how another hospital may."
     )
 
 

@@ -124,6 +124,7 @@ class Results(TypedDict, total=False):
     fractions: Annotated[list[dict[str, Any]], Meta(min_length=1)]
     members: list[Member]
     subgroups: list[Subgroup]
+    intervals: Text
     load_seconds: Seconds
     total_seconds: Seconds
     files: dict[Text, Text]

@@ -41,7 +41,8 @@ from samcache.train.runs.used_stores import (
     describe_used_stores,
     find_path_from_run,
 )
-from samcache.train.scores.bootstrap import LabelledPredictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions
+from samcache.train.scores.intervals import METHOD, Summary
 from samcache.train.scores.subgroups import Subgroup, score_subgroups
 from samcache.train.tasks.question import BY
 
@@ -99,7 +100,11 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        values = {**asdict(self), "members": [member.to_json() for member in self.members]}
+        values = {
+            **asdict(self),
+            "intervals": METHOD,
+            "members": [member.to_json() for member in self.members],
+        }
         if not self.subgroups:
             del values["subgroups"]
         return values
@@ -214,7 +219,7 @@ def _gather_test(data: TrainingData, by_seed: list[list[MemberResult]]) -> Label
         probabilities=np.stack(
             [np.concatenate([r.probabilities[r.member.test] for r in row]) for row in by_seed]
         ),
-        score=data.target.score,
+        target=data.target,
     )
 
 

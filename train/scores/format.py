@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from samcache.train.scores.bootstrap import Interval, Summary
+from samcache.train.scores.intervals import Interval, Summary
 
 TITLES = {
     "accuracy": "accuracy",

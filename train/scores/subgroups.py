@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samcache.cache.files.typed_json import Count, Text
-from samcache.train.scores.bootstrap import LabelledPredictions, Summary
+from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.format import choose_headlines
+from samcache.train.scores.intervals import Summary
 
 FEWEST = 10  # samples on either side, below which a subgroup has no metrics
 

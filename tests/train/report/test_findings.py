@@ -11,7 +11,7 @@ from reported_runs import ReportedRuns
 from samcache.train.report.checks.finding import CAUTION, FINE, PROBLEM, Finding
 from samcache.train.report.checks.result import check_run
 from samcache.train.report.facts import Facts, ReportedRun, read_facts
-from samcache.train.scores.bootstrap import Interval, Summary
+from samcache.train.scores.intervals import Interval, Summary
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def test_a_thousand_classes_are_scored_as_scikit_learn_scores_them(
     names = tuple(f"class {k}" for k in range(CLASSES))
     tracemalloc.start()
     summaries = LabelledPredictions(
-        labels, np.arange(ROWS), scores[None], Classes(names, True).score
+        labels, np.arange(ROWS), scores[None], Classes(names, True)
     ).summarise()
     auc = compute_macro_auc(labels, scores)
     peak = tracemalloc.get_traced_memory()[1]

@@ -8,9 +8,6 @@ from sklearn import metrics as sk
 
 from samcache.train.scores.bootstrap import (
     RESAMPLES,
-    Interval,
-    LabelledPredictions,
-    average_over_seeds,
     draw_resamples,
 )
 from samcache.train.scores.metrics import (
@@ -20,7 +17,6 @@ from samcache.train.scores.metrics import (
     compute_macro_auc,
     score_weighted,
 )
-from samcache.train.tasks.targets.classes import Classes
 
 
 def draw(count: int, classes: int, seed: int, digits: int = 8) -> tuple[Ints, Floats]:
@@ -105,10 +101,6 @@ def test_a_resample_without_a_class_has_no_metric_that_needs_it() -> None:
         assert np.isfinite(scores[name]).tolist() == [True, False], name
     for name in ("accuracy", "ece", "kappa", "auc:a"):
         assert np.isfinite(scores[name]).all(), name
-    interval = Interval.of(scores["auc"])
-    assert interval is not None
-    assert interval.resamples == 1
-    assert Interval.of(scores["auc"][1:]) is None
 
 
 def test_groups_are_drawn_whole_and_the_draws_repeat_themselves() -> None:
@@ -120,36 +112,3 @@ def test_groups_are_drawn_whole_and_the_draws_repeat_themselves() -> None:
         assert (members == members[:, :1]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
     np.testing.assert_array_equal(weights, np.concatenate(list(draw_resamples(groups))))
-
-
-def test_seeds_are_drawn_in_every_resample() -> None:
-    lucky = np.tile([0.0, 0.0, 3.0], (RESAMPLES, 1))
-    means = average_over_seeds(lucky)
-    assert set(means.round(6)) == {0.0, 1.0, 2.0, 3.0}
-    assert means.mean() == pytest.approx(1.0, abs=0.1)
-    np.testing.assert_array_equal(average_over_seeds(lucky[:, 2:]), 3.0)
-
-
-def test_the_interval_of_an_accuracy_is_the_binomials() -> None:
-    rng = np.random.default_rng(0)
-    right = rng.random(400) < 0.8
-    labels = rng.integers(0, 2, 400)
-    probabilities = np.eye(2)[np.where(right, labels, 1 - labels)][None]
-    alone = LabelledPredictions(labels, np.arange(400), probabilities, Classes(("a", "b")).score)
-    interval = Interval.of(alone.score_resamples()["accuracy"].mean(axis=1))
-    assert interval is not None
-    deviation = np.sqrt(right.mean() * (1 - right.mean()) / 400)
-    assert interval.low == pytest.approx(right.mean() - 1.96 * deviation, abs=0.005)
-    assert interval.high == pytest.approx(right.mean() + 1.96 * deviation, abs=0.005)
-
-    def twice(values: Ints) -> Ints:
-        return np.repeat(values, 2)
-
-    paired = LabelledPredictions(
-        twice(labels),
-        twice(np.arange(400)),
-        probabilities.repeat(2, axis=1),
-        Classes(("a", "b")).score,
-    )
-    same = Interval.of(paired.score_resamples()["accuracy"].mean(axis=1))
-    assert same == interval  # the second image of a patient adds no certainty

@@ -26,8 +26,8 @@ from samcache.train.report.kinds.base import (
 )
 from samcache.train.report.kinds.graded import FEW_TEST_SAMPLES, POOR_CALIBRATION
 from samcache.train.report.phrases import list_classes, write_interval
-from samcache.train.scores.bootstrap import Summary
 from samcache.train.scores.format import MOST_CLASSES, format_interval
+from samcache.train.scores.intervals import Summary
 from samcache.train.scores.metrics import Bools, Floats
 
 _WIDE_INTERVAL = 0.1  # of the AUC

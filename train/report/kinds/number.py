@@ -15,7 +15,7 @@ from samcache.train.report.drawings.numbers import (
 from samcache.train.report.drawings.svg import Figure
 from samcache.train.report.facts import Facts, ReportedRun
 from samcache.train.report.kinds.base import Caption, ReportKind, check_size, describe_tested
-from samcache.train.scores.bootstrap import Summary
+from samcache.train.scores.intervals import Summary
 from samcache.train.scores.metrics import Floats
 
 _WIDE_INTERVAL = 0.2  # of the mean absolute error, as a share of it

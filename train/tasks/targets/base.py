@@ -79,6 +79,11 @@ class Target(ABC):
     def score(self, labels: Labels, outputs: Floats, weights: Floats) -> dict[str, Floats]:
         """Every metric by name, (R,) float64 each, under R weightings (R, n) of the samples."""
 
+    def find_influences(self, labels: Labels, outputs: Floats) -> dict[str, Floats]:
+        """How each sample moves each AUC, (n,) each (``scores.delong``); none without an AUC."""
+        del labels, outputs
+        return {}
+
     @abstractmethod
     def find_strata(self, labels: Labels) -> Ints:
         """(n,) codes from 0: folds and fractions hold equal shares of each."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from samcache.cache.errors import ConfigError
+from samcache.train.scores.delong import find_influence
 from samcache.train.scores.findings import score_findings
 from samcache.train.tasks.targets.base import Floats, Ints, Labels, Loss, LossOptions, Target
 
@@ -55,6 +56,17 @@ class Findings(Target):
 
     def score(self, labels: Labels, outputs: Floats, weights: Floats) -> dict[str, Floats]:
         return score_findings(labels, outputs, self.names, weights)
+
+    def find_influences(self, labels: Labels, outputs: Floats) -> dict[str, Floats]:
+        """Of a sample whose finding is unknown 0; the macro AUC is of findings with both kinds."""
+        each: dict[str, Floats] = {}
+        for place, name in enumerate(self.names):
+            known = np.isfinite(labels[:, place])
+            found = np.zeros(len(labels))
+            found[known] = find_influence(labels[known, place] == 1, outputs[known, place])
+            each[f"auc:{name}"] = found
+        defined = [found for found in each.values() if np.isfinite(found).all()]
+        return {"auc": np.mean(defined, axis=0)} | each if defined else each
 
     def find_strata(self, labels: Labels) -> Ints:
         """Sets of findings; of a rare set, its rarest finding stands for it."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from samcache.cache.errors import ConfigError
+from samcache.train.scores.delong import find_influence
 from samcache.train.tasks.targets.base import Floats, Ints, Labels, Target
 
 
@@ -17,6 +18,11 @@ class GradedTarget(Target):
 
     def find_strata(self, labels: Labels) -> Ints:
         return labels
+
+    def find_influences(self, labels: Labels, outputs: Floats) -> dict[str, Floats]:
+        each = [find_influence(labels == k, outputs[:, k]) for k in range(len(self.names))]
+        macro = each[1] if len(each) == 2 else np.mean(each, axis=0)
+        return {"auc": macro} | dict(zip((f"auc:{name}" for name in self.names), each, strict=True))
 
     def find_absent(self, labels: Labels) -> tuple[str, ...]:
         counts = np.bincount(labels, minlength=len(self.names))
