@@ -17,6 +17,7 @@ from compared_encoders import FOLDS, METRICS, Cell
 
 from samcache.cache.store import Store
 from samcache.train.probes.fit import ProbedRows, read_probed_features
+from samcache.train.scores.intervals import Draws
 from samcache.train.scores.metrics import Floats
 from samcache.train.tasks.question import Question
 from samcache.train.tasks.splits import Member
@@ -25,7 +26,7 @@ from samcache.train.tasks.trainings import plan_trainings
 
 @dataclass(frozen=True)
 class Probed:
-    """The test metrics of a chosen probe: (1,) each in ``plain``, (R, 1) in ``resampled``.
+    """The test metrics of a chosen probe, (1,) each, and how they move with the test images.
 
     ids: of the test samples. how: the features, the model and its parameter, its AUC on folds, and
     the accuracy of always naming the commonest training class.
@@ -33,8 +34,7 @@ class Probed:
 
     ids: list[str]
     how: dict[str, Any]
-    plain: dict[str, Floats]
-    resampled: dict[str, Floats]
+    tested: dict[str, tuple[Floats, Draws | None]]
 
 
 def probe_store(cell: Cell, work: Path) -> None:
@@ -58,7 +58,7 @@ def probe_store(cell: Cell, work: Path) -> None:
         "majority": official.score_majority(),
     }
     ids = samples["id"][planned.members[0].test.numpy()].tolist()
-    _save(Probed(ids, how, fitted.plain, fitted.resampled), path)
+    _save(Probed(ids, how, fitted.tested), path)
     print(f"{path.stem}: {probe} on {level}, AUC {auc:.3f} on folds", flush=True)
 
 
@@ -85,16 +85,25 @@ def read_probed(path: Path) -> Probed:
     """What ``probe_store`` kept."""
     with np.load(path) as kept:
         how = json.loads(str(kept["how"]))
-        plain = {metric: kept[metric] for metric in METRICS}
-        resampled = {metric: kept[f"{metric}_resampled"] for metric in METRICS}
-        return Probed(kept["ids"].tolist(), how, plain, resampled)
+        tested = {metric: (kept[metric], _read_draws(kept, metric)) for metric in METRICS}
+        return Probed(kept["ids"].tolist(), how, tested)
+
+
+def _read_draws(kept: Any, metric: str) -> Draws:
+    drawn, free, degrees = kept[f"{metric}_factors"]
+    return Draws(kept[f"{metric}_draws"], bool(drawn), float(free), int(degrees))
 
 
 def _save(probed: Probed, path: Path) -> None:
     """Write all of it, or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {metric: probed.plain[metric] for metric in METRICS}
-    arrays |= {f"{metric}_resampled": probed.resampled[metric] for metric in METRICS}
+    arrays: dict[str, Any] = {}
+    for metric in METRICS:
+        arrays[metric], draws = probed.tested[metric]
+        if draws is None:
+            raise ValueError(f"{path.stem}: its test images are of one patient")
+        arrays[f"{metric}_draws"] = draws.values
+        arrays[f"{metric}_factors"] = [draws.drawn, draws.free, draws.degrees]
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("wb") as file:
         np.savez(file, ids=probed.ids, how=json.dumps(probed.how), **arrays)

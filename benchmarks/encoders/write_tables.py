@@ -25,7 +25,7 @@ from samcache.cache.format.identity import Identity
 from samcache.train.compare import Difference, compare, describe_difference
 from samcache.train.runs.folder import RESULTS
 from samcache.train.runs.run import open_run
-from samcache.train.scores.bootstrap import Summary
+from samcache.train.scores.intervals import Summary
 
 Row = dict[str, Any]
 
@@ -72,15 +72,12 @@ def score_probes(cells: list[Cell], work: Path) -> Scored:
     first = next((one for cell, one in probed if cell.encoder == BASELINE), None)
     for cell, one in probed:
         for metric in METRICS:
-            plain, resampled = one.plain[metric], one.resampled[metric]
             difference = None
             if first is not None and one is not first:
                 if one.ids != first.ids:
                     raise ValueError(f"{cell.store} was tested on other images")
-                difference = describe_difference(
-                    plain - first.plain[metric], resampled - first.resampled[metric]
-                )
-            yield cell, metric, Summary.of(plain, resampled), difference
+                difference = describe_difference(one.tested[metric], first.tested[metric])
+            yield cell, metric, Summary.of(metric, *one.tested[metric]), difference
 
 
 def score_runs(cells: list[Cell], work: Path) -> Scored:

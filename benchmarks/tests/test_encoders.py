@@ -114,7 +114,7 @@ def test_test_images_choose_no_probe(tmp_path: Path) -> None:
     other = read_probed(probed_below(tmp_path / "scrambled", FIRST, 0, scrambled=True))
 
     assert other.how == plain.how
-    assert other.plain["auc"] != plain.plain["auc"], "these images would not tell"
+    assert other.tested["auc"][0] != plain.tested["auc"][0], "these images would not tell"
 
 
 def test_scores_and_differences_are_those_of_samcache_probe(
