@@ -1,13 +1,19 @@
 """Download the published weights of a timm model, and verify the file before it is used."""
 
+import logging
 import re
+from itertools import product
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+)
 from timm.models import get_pretrained_cfg
 
 from samcache.cache.errors import CheckpointError
@@ -38,11 +44,20 @@ def _fetch_from_hub(repository: str, file: str | None) -> Path:
     place, _, revision = repository.partition("@")
     files = (Path(file).with_suffix(".safetensors").name, file) if file else _FILES
     page = f"https://huggingface.co/{place}"
-    for each in dict.fromkeys(files):
+    # the client reports each attempt without a network
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    # what is here comes first: without a network, each request takes half a minute to fail
+    for here, each in product((True, False), dict.fromkeys(files)):
         try:
-            path = Path(hf_hub_download(place, each, revision=revision or None))
+            path = Path(
+                hf_hub_download(place, each, revision=revision or None, local_files_only=here)
+            )
+        except LocalEntryNotFoundError:
+            if here:
+                continue
+            break  # no network
         except EntryNotFoundError:
-            continue  # the repository, or what is here of it without a network, has no such file
+            continue  # the repository has no such file
         except GatedRepoError:
             raise CheckpointError(
                 f"{page} asks you to accept its terms first: accept them there, get {each} and "
