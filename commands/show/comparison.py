@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from samcache.commands.show.tables import make_table
 from samcache.train.runs.csv_cells import guard_cell
-from samcache.train.scores.format import format_interval, format_mean, name_metric
+from samcache.train.scores.format import format_interval, format_mean, format_p, name_metric
 
 if TYPE_CHECKING:
     from samcache.commands.show.tables import Part
@@ -50,7 +50,7 @@ def _write_cells(row: Row) -> list[str]:
     if row.difference is not None:
         interval = format_interval(row.difference.interval, "+")
         difference = f"{row.difference.mean:+.3f} ({interval})"
-        p = "-" if row.difference.p is None else f"{row.difference.p:.3f}"
+        p = format_p(row.difference.p)
     middle = [f"{row.fraction:g}", name_metric(row.metric), format_mean(row.summary)]
     return [row.run, *middle, format_interval(row.summary.interval), difference, p]
 

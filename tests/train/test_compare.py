@@ -15,7 +15,7 @@ from samcache.commands.show.comparison import describe_comparison
 from samcache.commands.show.trainings import list_each_and_ensemble
 from samcache.train.compare import compare
 from samcache.train.runs import run as run_files
-from samcache.train.scores.format import format_interval
+from samcache.train.scores.format import format_interval, format_p
 from samcache.train.scores.intervals import Interval, Summary
 
 
@@ -74,6 +74,12 @@ def test_a_better_run_is_told_from_an_equal_one(tmp_path: Path) -> None:
     assert tie.p > 0.05
     expected = rows[str(better)].summary.mean - rows[str(plain)].summary.mean
     assert gain.mean == pytest.approx(expected)
+
+
+def test_a_p_that_rounds_to_zero_is_told_as_less() -> None:
+    assert [format_p(p) for p in (None, 0.0, 0.0009, 0.0313, 1.0)] == [
+        *("-", "<0.001", "<0.001", "0.031", "1.000"),
+    ]
 
 
 def test_pairing_narrows_the_interval_of_a_difference(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from samcache.train.scores.format import (
     choose_shown,
     format_interval,
     format_mean,
+    format_p,
     format_summary,
     name_selection,
 )
@@ -154,7 +155,7 @@ def _list_comparison(facts: Facts) -> list[dict[str, Any]]:
             row = facts.row(run, metric)
             difference = None
             if row.difference is not None:
-                p = "" if row.difference.p is None else f"{row.difference.p:.3f}"
+                p = "" if row.difference.p is None else format_p(row.difference.p)
                 interval = format_interval(row.difference.interval, "+")
                 difference = {"mean": f"{row.difference.mean:+.3f}", "interval": interval, "p": p}
             value, interval = format_mean(row.summary), format_interval(row.summary.interval)

@@ -68,6 +68,13 @@ def format_summary(summary: Summary) -> str:
     return f"{format_mean(summary)} ({format_interval(summary.interval)})"
 
 
+def format_p(p: float | None) -> str:
+    """Such as "0.031" and "<0.001"; a dash where there is none."""
+    if p is None:
+        return "-"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def format_interval(interval: Interval | None, sign: str = "") -> str:
     """Such as "0.841-0.944", or "-0.130 to 0.101"; a dash where there is none.
 
