@@ -92,7 +92,7 @@ def test_a_killed_copy_leaves_claims_that_hold_nobody_up(tmp_path: Path, writes:
     copy(source, tmp_path / "copy.zarr")
     copied = tree(tmp_path / "copy.zarr")
     # a claim stays where the process was killed between a commit and the end of its claim
-    copied = {key: value for key, value in copied.items() if not key.startswith("claims/")}
+    copied = {key: value for key, value in copied.items() if not key.startswith("claims/0")}
     assert copied == tree(tmp_path / "source.zarr")
 
 

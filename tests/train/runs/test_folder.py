@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -16,8 +15,6 @@ from samcache.cache.errors import ConfigError
 from samcache.cache.store import Store
 from samcache.train.fit.checkpoint import Checkpoints
 from samcache.train.runs.folder import is_run_folder, lock_folder, open_run_folder
-from samcache.train.scores.bootstrap import LabelledPredictions
-from samcache.train.tasks.targets.classes import Classes
 
 ONE = {"seeds": (0,), "epochs": 1, "attention": "none", "backbone": "timm:test_resnet"}
 
@@ -137,15 +134,6 @@ def test_a_store_without_images_is_told_before_a_folder_is_made(
     with pytest.raises(ConfigError, match="was extracted without images"):
         run(quick(bare, tmp_path / "run", **ONE, image_size=None))
     assert not (tmp_path / "run").exists()
-
-
-def test_one_patient_has_no_interval() -> None:
-    labels = np.array([0, 1, 0, 1])
-    probabilities = np.array([[[0.8, 0.2], [0.3, 0.7], [0.4, 0.6], [0.1, 0.9]]])
-    one = LabelledPredictions(
-        labels, np.zeros(4, np.int64), probabilities, Classes(("a", "b")).score
-    )
-    assert {summary.interval for summary in one.summarise().values()} == {None}
 
 
 def test_seeds_in_any_order_have_one_interval(store: Store, tmp_path: Path) -> None:
