@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from samcache.cache.errors import ConfigError
 from samcache.cache.format.identity import Identity
@@ -15,6 +16,7 @@ from samcache.train.scores.bootstrap import LabelledPredictions
 from samcache.train.scores.format import choose_headlines
 from samcache.train.scores.intervals import Draws, Interval, Summary, estimate
 from samcache.train.scores.metrics import Floats
+from samcache.train.tasks.targets.base import Target
 
 Scored = tuple[Floats, Draws | None]  # each seed's value (S,), and how test samples move them
 
@@ -105,7 +107,7 @@ def _score_run(
     run: Run, fraction: float, metrics: tuple[str, ...]
 ) -> tuple[list[Floats], list[Draws | None]]:
     """For each metric the seeds' values (S,), and how they move with the test samples."""
-    predictions = read_test_predictions(run, fraction)
+    predictions = read_predictions(run.target, run.tests[fraction])
     plain = predictions.score_trainings()
     unknown = [metric for metric in metrics if metric not in plain]
     if unknown:
@@ -119,15 +121,16 @@ def _score_run(
     return [plain[metric] for metric in metrics], [draws.get(metric) for metric in metrics]
 
 
-def read_test_predictions(run: Run, fraction: float) -> LabelledPredictions:
-    """What every seed of a run predicted for the test samples."""
-    seeds = [part for _, part in run.tests[fraction].groupby("seed")]
-    columns = list(run.target.output_columns)
+def read_predictions(target: Target, test: pd.DataFrame) -> LabelledPredictions:
+    """What every seed predicted for the test samples; test: a table of ``Run.tests``."""
+    seeds = [part for _, part in test.groupby("seed")]
+    columns = list(target.output_columns)
     return LabelledPredictions(
-        labels=run.target.read_labels(seeds[0]),
+        labels=target.read_labels(seeds[0]),
         groups=number_groups(seeds[0]),
-        probabilities=np.stack([part[columns].to_numpy(dtype=np.float64) for part in seeds]),
-        target=run.target,
+        # float32, as train scores and averages them
+        probabilities=np.stack([part[columns].to_numpy(dtype=np.float32) for part in seeds]),
+        target=target,
     )
 
 

@@ -7,7 +7,6 @@ that is finished. The same command resumes after an interruption.
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +15,13 @@ sys.path.append(str(Path(__file__).parents[1] / "paper"))
 
 from compared_encoders import DATASETS, ENCODERS, HERE, TRAINED, list_cells
 from encoder_page import PAGE, make_page
+from end_in_one_line import end_in_one_line
 from experiment import missing_images
 from extract_stores import extract_store
 from measure_costs import measure_costs
 from probe_stores import probe_store
 from training import train_once
 from write_tables import write_tables
-
-from samcache.cache.errors import SamcacheError
 
 PARTS = ("extract", "probe", "train", "costs", "tables")
 
@@ -70,11 +68,4 @@ def _run(part: str, work: Path, only: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SamcacheError as error:
-        sys.exit(f"Error: {error}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)  # the command has said why
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command resumes")
+    end_in_one_line(main)

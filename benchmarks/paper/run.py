@@ -10,21 +10,19 @@ what is missing (--only, --run). There, results/choices.csv copied into WORK hol
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from choosing import score_candidates
+from end_in_one_line import end_in_one_line
 from experiment import RUNS, Dataset, Experiment
 from experiment_page import HERE, PAGE, PICTURES, page, read_tables
 from extraction import extract_features
 from figures import draw_figures
 from tables import write_tables
 from training import train_runs
-
-from samcache.cache.errors import SamcacheError
 
 PARTS = ("extract", "choose", "train", "tables")
 
@@ -76,11 +74,4 @@ def _run(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SamcacheError as error:
-        sys.exit(f"Error: {error}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)  # the command has said why
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on")
+    end_in_one_line(main)

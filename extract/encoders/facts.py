@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from math import prod
 
-import torch
-
 from samcache.extract.encoders.base import Architecture
 from samcache.extract.encoders.load import (
     Shapes,
+    build_without_weights,
     choose_pool,
-    find_level_shapes,
     pool_shapes,
-    resolve_levels,
 )
 from samcache.extract.encoders.registry import LEVELS
 
@@ -43,10 +40,8 @@ def find_facts(
     Raises ConfigError for a size that the encoder cannot take and a pool that does not divide it.
     """
     size = image_size or architecture.image_size
-    shapes = find_level_shapes(architecture, LEVELS, size)
+    model, shapes = build_without_weights(architecture, LEVELS, size)
     chosen = choose_pool(shapes, size, pool)
-    with torch.device("meta"):
-        model = architecture.build(size, resolve_levels(architecture, LEVELS))
     return EncoderFacts(
         name=architecture.name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -55,7 +55,7 @@ def load_encoder(
     shapes = find_level_shapes(architecture, levels, size)
     weights, digest = read_checkpoint(checkpoint, expected)
     model = architecture.build(size, places)
-    _load_weights(model, model.adapt(weights), name, checkpoint, digest)
+    _load_weights(model, _adapt(model, weights), name, checkpoint, digest)
     model.eval().requires_grad_(False)
     model.prepare(getattr(torch, precision))
     torch.backends.cudnn.allow_tf32 = False  # layers kept in float32 are float32 on GPUs too
@@ -98,7 +98,14 @@ def resolve_levels(architecture: Architecture, names: tuple[str, ...]) -> Levels
 def find_level_shapes(
     architecture: Architecture, levels: tuple[str, ...], image_size: int
 ) -> Shapes:
-    """Each level's unpooled (C, h, w) in a known encoder, without its weights.
+    """Each level's unpooled (C, h, w) in a known encoder; raises as ``build_without_weights``."""
+    return build_without_weights(architecture, levels, image_size)[1]
+
+
+def build_without_weights(
+    architecture: Architecture, levels: tuple[str, ...], image_size: int
+) -> tuple[LevelEncoder, Shapes]:
+    """An encoder on torch's meta device, and each level's unpooled (C, h, w).
 
     Raises ConfigError where the encoder cannot take this input size or has no such map.
     """
@@ -128,7 +135,7 @@ def find_level_shapes(
             f"{architecture.name} gives no map for level {missing[0]}: choose other levels",
             hint="levels",
         )
-    return {level: tuple(maps[level].shape[1:]) for level in places}
+    return model, {level: tuple(maps[level].shape[1:]) for level in places}
 
 
 def choose_pool(shapes: Shapes, image_size: int, asked: int | None) -> int:
@@ -155,6 +162,17 @@ def pool_shapes(shapes: Shapes, pool: int) -> Shapes:
         level: (channels, height // pool, width // pool)
         for level, (channels, height, width) in shapes.items()
     }
+
+
+def _adapt(model: LevelEncoder, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as the encoder adapts them, or as they are: then their names do not fit."""
+    try:
+        return model.adapt(weights)
+    except SamcacheError:
+        raise
+    except Exception:  # an encoder meets names and shapes that it does not know
+        _log.debug("weights could not be adapted", exc_info=True)
+        return weights
 
 
 def _load_weights(

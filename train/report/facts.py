@@ -16,9 +16,8 @@ from samcache.cache.format.identity import Identity
 from samcache.cache.format.samples import SPLITS
 from samcache.cache.format.views import VIEW_SETS
 from samcache.cache.labels.duplicates import find_duplicates
-from samcache.cache.labels.units import number_groups
 from samcache.cache.store import Store
-from samcache.train.compare import Row, compare_runs, read_test_predictions
+from samcache.train.compare import Row, compare_runs, read_predictions
 from samcache.train.runs.errors import name_file_in_errors, report_run_errors
 from samcache.train.runs.folder import CONFIG, PREDICTIONS, RESULTS
 from samcache.train.runs.run import Run, open_run
@@ -124,15 +123,7 @@ class ReportedRun:
     @cached_property
     def ensemble(self) -> LabelledPredictions:
         """The test predictions of the ensemble, as of one training."""
-        columns = list(self.target.output_columns)
-        flat = self.test[columns].to_numpy(dtype=np.float32)  # as train averages them
-        seeds = LabelledPredictions(
-            labels=self.labels,
-            groups=number_groups(self.samples),
-            probabilities=flat.reshape(len(self.seeds), -1, len(self.classes)),
-            target=self.target,
-        )
-        return seeds.average()
+        return read_predictions(self.target, self.test).average()
 
     @property
     def probabilities(self) -> Floats:
@@ -299,7 +290,7 @@ def _renew_intervals(run: ReportedRun) -> ReportedRun:
         return run
 
     def renew(scores: FractionScores) -> FractionScores:
-        predictions = read_test_predictions(run.run, scores.fraction)
+        predictions = read_predictions(run.target, run.tests[scores.fraction])
         together = predictions.average().summarise() if scores.ensemble is not None else None
         return replace(scores, metrics=predictions.summarise(), ensemble=together)
 

@@ -50,8 +50,7 @@ def import_encoder(name: str) -> Architecture:
     The module is looked for where Python looks, and then in the current folder. Raises ConfigError
     where there is no such code, or it is not an ``OwnEncoder`` or a function that returns one.
     """
-    found = _import_object(list_registered().get(name, name))
-    made = found() if callable(found) and not inspect.isclass(found) else found
+    found, made = _import_object(list_registered().get(name, name))
     if not (inspect.isclass(made) and issubclass(made, OwnEncoder)):
         raise ConfigError(
             f"encoder {name} should be a class that derives from samcache.OwnEncoder, or a "
@@ -72,7 +71,8 @@ def import_encoder(name: str) -> Architecture:
     )
 
 
-def _import_object(place: str) -> Any:
+def _import_object(place: str) -> tuple[Any, Any]:
+    """What stands at ``package.module:name``, and what it returns if it is a function."""
     if not _PLACE.fullmatch(place):
         raise ConfigError(
             f"encoder {ascii(place)[:80]} should be package.module:name, such as lab.encoders:Tiny",
@@ -83,7 +83,8 @@ def _import_object(place: str) -> Any:
     if here not in sys.path:
         sys.path.append(here)  # last, so that no file there takes the place of a package
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
+        return found, found() if inspect.isfunction(found) else found
     except Exception as error:  # the user's code may fail in any way
         raise ConfigError(
             f"encoder {place} cannot be imported ({type(error).__name__}: {error}): check the "

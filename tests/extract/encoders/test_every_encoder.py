@@ -209,6 +209,18 @@ def test_the_plan_is_what_a_run_writes(case: Case) -> None:
     assert written == planned.bytes
 
 
+def test_a_store_has_the_bytes_of_one_core_whatever_the_number_of_cores(
+    case: Case, threads: Callable[[int], None]
+) -> None:
+    stores = []
+    for count in (1, 3):
+        threads(count)
+        options = case.make_options(f"cores-{count}.zarr", views="identity")
+        extract(options)
+        stores.append(_read_all(Store(options.store)))
+    assert all(np.array_equal(stores[0][level], stores[1][level]) for level in LEVELS)
+
+
 def test_copied_features_are_encoded_by_nobody(case: Case) -> None:
     options = case.make_options("copied.zarr", reuse=(str(case.options.store),))
     summary = extract(options)

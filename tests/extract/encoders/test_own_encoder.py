@@ -62,6 +62,15 @@ class Failing(Small):
         raise RuntimeError("no such size")
 
 
+class Picky(Small):
+    def adapt(self, weights):
+        return {"first.weight": weights["kernel"], "first.bias": weights["offset"]}
+
+
+def fail():
+    raise OSError("no settings")
+
+
 number = 5
 """
 LEVELS_OF_SMALL = ("patch", "0", "late", "neck")
@@ -125,6 +134,14 @@ def test_no_store_decides_what_is_imported(options: ExtractOptions, recorded: st
     assert "mine" not in sys.modules
 
 
+def test_weights_that_the_code_cannot_adapt_do_not_fit(options: ExtractOptions) -> None:
+    weights = {"weight": torch.zeros(1)}
+    assert options.checkpoint is not None
+    torch.save(weights, options.checkpoint)
+    with pytest.raises(CheckpointError, match=r"does not fit encoder mine:Picky.* 1 unknown"):
+        extract(replace(options, encoder="mine:Picky"))
+
+
 def test_a_package_registers_an_encoder(options: ExtractOptions, tmp_path: Path) -> None:
     metadata = tmp_path / "mine-1.0.dist-info"
     metadata.mkdir()
@@ -150,6 +167,7 @@ def test_a_function_may_return_the_class() -> None:
     [
         ("mine:Absent", r"cannot be imported \(AttributeError: .*: check the name"),
         ("absent:Small", r"cannot be imported \(ModuleNotFoundError: .*in the current folder"),
+        ("mine:fail", r"cannot be imported \(OSError: no settings\)"),
         ("mine:number", "should be a class that derives from samcache.OwnEncoder.*found int"),
         ("mine:Odd", "version 'new version!' of encoder mine:Odd should be 1 to 32 letters"),
         ("mine:Bare", "does not say its image_size, granularity, depth, named"),
